@@ -1,0 +1,140 @@
+"""``init_cfg`` that loads any BEiT v2 file into any model of this package."""
+
+from __future__ import annotations
+
+import math
+
+from mmengine.logging import print_log
+from torch import nn
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.models.backbones.beitv2_vit import BEiTv2ViT
+from mmbeitv2.models.positions import NUM_CLS_DISTANCES, ResizeMethod, resize_pos_embed, resize_relative_position_table
+from mmbeitv2.models.tokenizers.vqkd import VQKD
+from mmbeitv2.registry import WEIGHT_INITIALIZERS
+
+from .reading import StateDict, check_fits, read_checkpoint
+
+_TABLE = 'relative_position_bias_table'
+_SHARED_TABLE = f'rel_pos_bias.{_TABLE}'
+# Weights that a model may start afresh where the file lacks them: what a later stage adds to the encoder.
+_MAY_BE_NEW = ('norm.weight', 'norm.bias', 'fc_norm.weight', 'fc_norm.bias')
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class PretrainedBEiTv2:
+    """Initialises a :class:`BEiTv2ViT` or a :class:`VQKD` from a file, ours or released.
+
+    Recognises what the file is; leaves out what the model has no use for; gives each layer its copy of a shared
+    relative position bias where the model wants one per layer; resizes absolute and relative positions to the model's
+    patch grid; says in one log line what it found and did.
+
+    Args:
+        checkpoint: path of the file.
+        resize: how relative position tables are resized, see :func:`resize_relative_position_table`.
+    """
+
+    def __init__(self, checkpoint: str, resize: ResizeMethod = 'geometric') -> None:
+        self.checkpoint = checkpoint
+        self.resize = resize
+
+    def __call__(self, module: nn.Module) -> None:
+        """Loads the weights.
+
+        Raises:
+            InputError: naming the key and both shapes if something does not fit.
+        """
+        file = read_checkpoint(self.checkpoint)
+        done: list[str] = []
+        if isinstance(module, VQKD):
+            if not file.is_tokenizer:
+                raise InputError(f'checkpoint {file.path!r} is {file.source}, not a VQ-KD tokenizer: give the file of a tokenizer')
+            state = self._tokenizer_state(file.state, module, done)
+        elif isinstance(module, BEiTv2ViT):
+            state = self._encoder_state(file.encoder, module, '', done)
+        else:
+            raise InputError(f'PretrainedBEiTv2 initialises a BEiTv2ViT or a VQKD, not a {type(module).__name__}: put it in the init_cfg of the backbone')
+        for child in module.children():  # before the load: mmengine initialises children after the init_cfg of their parent
+            if hasattr(child, 'init_weights') and not getattr(child, 'is_init', False):
+                child.init_weights()
+        module.load_state_dict(state, strict=False)
+        print_log(f'{self.checkpoint} is {file.source}: loaded {len(state)} weights' + ''.join(f'; {step}' for step in done), logger='current')
+
+    def _tokenizer_state(self, state: StateDict, model: VQKD, done: list[str]) -> StateDict:
+        wanted = model.state_dict()
+        state = {key: value for key, value in state.items() if key in wanted or key.endswith(('pos_embed', _TABLE))}
+        for part in ('encoder', 'decoder'):
+            prefix = f'{part}.'
+            inner = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+            state = {key: value for key, value in state.items() if not key.startswith(prefix)}
+            state.update({prefix + key: value for key, value in self._encoder_state(inner, getattr(model, part), prefix, done).items()})
+        missing = sorted(set(wanted) - set(state) - {'data_preprocessor.mean', 'data_preprocessor.std'})
+        if missing:
+            raise InputError(f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the config that it was made with')
+        check_fits(state, wanted, self.checkpoint)
+        return state
+
+    def _encoder_state(self, state: StateDict, model: BEiTv2ViT, prefix: str, done: list[str]) -> StateDict:
+        self._check_depth(state, model)
+        wanted = model.state_dict()
+        state = dict(state)
+        if _SHARED_TABLE in state and model.rel_pos_bias_type == 'per_layer':
+            table = state.pop(_SHARED_TABLE)
+            state.update({f'blocks.{i}.attn.{_TABLE}': table.clone() for i in range(model.depth)})
+            done.append(f'the shared relative position bias was copied to {model.depth} layers')
+        for key in [key for key in state if key in wanted and state[key].shape != wanted[key].shape]:
+            resized = self._resize_positions(key, state[key], model)
+            if resized is not None:
+                source, state[key] = resized
+                step = f'positions were resized from {source[0]}x{source[1]} to {model.grid_size[0]}x{model.grid_size[1]} patches'
+                if step not in done:
+                    done.append(step)
+        unused = sorted(key for key in state if key not in wanted and not key.endswith('relative_position_index'))
+        refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
+        if refused:
+            raise InputError(f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: {self._remedy(refused[0])}')
+        missing = sorted(key for key in wanted if key not in state and key not in _MAY_BE_NEW)
+        if missing:
+            raise InputError(f'checkpoint {self.checkpoint!r} lacks {prefix}{missing[0]}, which the model has: {self._remedy(missing[0])}')
+        if unused:
+            done.append(f'left out {", ".join(unused)}')
+        new = sorted(key for key in _MAY_BE_NEW if key in wanted and key not in state)
+        if new:
+            done.append(f'{", ".join(new)} start afresh')
+        state = {key: value for key, value in state.items() if key in wanted}
+        check_fits(state, wanted, self.checkpoint)
+        return state
+
+    def _resize_positions(self, key: str, value: object, model: BEiTv2ViT) -> tuple[tuple[int, int], object] | None:
+        """The source grid and the resized value of a position parameter; None for any other weight."""
+        if key == 'pos_embed':
+            source = self._square(key, value.shape[1] - 1)
+            return source, resize_pos_embed(value, source, model.grid_size)
+        if key.endswith(_TABLE):
+            side = self._square(key, value.shape[0] - NUM_CLS_DISTANCES)[0]
+            source = ((side + 1) // 2, (side + 1) // 2)
+            return source, resize_relative_position_table(value, source, model.grid_size, self.resize)
+        return None
+
+    def _square(self, key: str, count: int) -> tuple[int, int]:
+        side = math.isqrt(max(count, 0))
+        if side * side != count or side == 0:
+            raise InputError(f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which are no square grid, so it cannot be resized')
+        return side, side
+
+    def _check_depth(self, state: StateDict, model: BEiTv2ViT) -> None:
+        depth = len({key.split('.')[1] for key in state if key.startswith('blocks.')})
+        if depth != model.depth:
+            raise InputError(f'checkpoint {self.checkpoint!r} has {depth} blocks, the model has {model.depth}: set arch to that of the checkpoint')
+
+    @staticmethod
+    def _remedy(key: str) -> str:
+        if 'gamma_' in key:
+            return 'set layer_scale_init_value of the backbone as in pretraining (0 for none)'
+        if _TABLE in key:
+            return "set rel_pos_bias of the backbone ('shared', 'per_layer' or 'none') as the checkpoint has it"
+        if 'pos_embed' in key:
+            return 'set use_abs_pos_emb of the backbone as the checkpoint has it'
+        if 'mask_token' in key:
+            return 'set use_mask_token=False'
+        return 'set the backbone as in the run that made the checkpoint'

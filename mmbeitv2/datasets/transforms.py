@@ -1,0 +1,117 @@
+"""Transforms of the pretraining pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """mmcv's ``LoadImageFromFile`` that names an image it cannot read, and says why."""
+
+    def transform(self, results: dict) -> dict | None:
+        try:
+            return super().transform(results)
+        except Exception as error:
+            reason = 'it is not an image, or is cut off' if isinstance(error, AssertionError) else error
+            raise InputError(f'image {results["img_path"]!r} cannot be read ({reason}): mend or remove it') from error
+
+
+@TRANSFORMS.register_module()
+class BlockMaskGenerator(BaseTransform):
+    """Hides blocks of patches until exactly ``num_masked`` are hidden (BEiT, algorithm 1; paper, appendix E).
+
+    Adds ``mask``, (h·w,) bool.
+
+    Args:
+        grid_size: patches (h, w) of the crop, or the side of a square grid.
+        num_masked: patches to hide: 75 of 196 in the paper.
+        min_block: least patches in a block.
+        min_aspect: least ratio of height and width of a block; the largest is its inverse.
+    """
+
+    def __init__(self, grid_size: int | Sequence[int] = 14, num_masked: int = 75, min_block: int = 16, min_aspect: float = 0.3) -> None:
+        self.height, self.width = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
+        if not 0 < num_masked < self.height * self.width:
+            raise InputError(f'num_masked={num_masked} must lie between 0 and the {self.height * self.width} patches of the grid')
+        if not 0 < min_aspect <= 1:
+            raise InputError(f'min_aspect={min_aspect} must lie in (0, 1]')
+        self.num_masked, self.min_block = num_masked, min_block
+        self.log_aspect = (math.log(min_aspect), -math.log(min_aspect))
+
+    def transform(self, results: dict) -> dict:
+        results['mask'] = self.draw().flatten()
+        return results
+
+    def draw(self) -> np.ndarray:
+        """A mask (h, w) bool with exactly ``num_masked`` true patches."""
+        mask = np.zeros((self.height, self.width), dtype=bool)
+        missing = self.num_masked
+        while missing > 0 and (added := self._add_block(mask, missing)) > 0:
+            missing -= added
+        if missing > 0:  # ten blocks in a row did not fit: fill up with single patches, as the reference does
+            free = np.flatnonzero(~mask)
+            mask.flat[np.random.choice(free, missing, replace=False)] = True
+        return mask
+
+    def _add_block(self, mask: np.ndarray, missing: int) -> int:
+        """Hides one block that adds at most ``missing`` patches; the number it added, 0 if none fitted."""
+        for _ in range(10):
+            area = np.random.uniform(self.min_block, max(missing, self.min_block))
+            aspect = math.exp(np.random.uniform(*self.log_aspect))
+            h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if not (0 < h < self.height and 0 < w < self.width):
+                continue
+            top, left = np.random.randint(self.height - h + 1), np.random.randint(self.width - w + 1)
+            block = mask[top : top + h, left : left + w]
+            added = h * w - int(block.sum())
+            if 0 < added <= missing:
+                block[:] = True
+                return added
+        return 0
+
+
+@TRANSFORMS.register_module()
+class DrawColorJitter(BaseTransform):
+    """Draws the colour jitter of an image, which the data preprocessor then applies on the device, in batch.
+
+    Adds ``jitter``, (3, 2) float32: three steps in random order, each an operation (0 brightness, 1 contrast,
+    2 saturation) and a factor. Distributed as in torchvision's ``ColorJitter``.
+
+    Args:
+        brightness: factors are uniform in [1 - brightness, 1 + brightness], not below 0.
+        contrast: likewise.
+        saturation: likewise.
+    """
+
+    def __init__(self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4) -> None:
+        self.strengths = np.array([brightness, contrast, saturation])
+
+    def transform(self, results: dict) -> dict:
+        order = np.random.permutation(3)
+        strengths = self.strengths[order]
+        factors = np.random.uniform(np.maximum(1 - strengths, 0), 1 + strengths)
+        results['jitter'] = np.stack((order, factors), axis=1).astype(np.float32)
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackMaskedImage(BaseTransform):
+    """Keeps what :class:`BEiTv2DataPreprocessor` needs, as tensors that a worker can collate.
+
+    Gives ``inputs`` uint8 (3, H, W), ``mask`` bool (N,) and, if it was drawn, ``jitter`` (3, 2).
+    """
+
+    def transform(self, results: dict) -> dict:
+        packed = {'inputs': torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1))), 'mask': torch.from_numpy(results['mask'])}
+        if 'jitter' in results:
+            packed['jitter'] = torch.from_numpy(results['jitter'])
+        return packed

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from .metrics import CodebookMetric, MaskedTokenAccuracy
+
+__all__ = ['CodebookMetric', 'MaskedTokenAccuracy']

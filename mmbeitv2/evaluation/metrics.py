@@ -1,0 +1,77 @@
+"""Metrics of the tokenizer and of masked image modelling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from mmbeitv2.registry import METRICS
+
+
+@METRICS.register_module()
+class CodebookMetric(BaseMetric):
+    """How well a tokenizer rebuilds its teacher, and how much of its codebook it uses.
+
+    Gives ``reconstruction_loss`` (mean of 1 - cosine over all patches), ``codebook_usage`` (percent of the codes used
+    at least once) and ``perplexity`` (exponential of the entropy of the codes, 1 to K).
+
+    Args:
+        num_codes: size K of the codebook.
+        collect_device: see mmengine.
+        prefix: of the names.
+    """
+
+    default_prefix = 'tokenizer'
+
+    def __init__(self, num_codes: int, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.num_codes = num_codes
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            self.results.append((sample['codes'].cpu(), float(sample['reconstruction_loss'])))
+
+    def compute_metrics(self, results: list[tuple[Tensor, float]]) -> dict[str, float]:
+        counts = torch.bincount(torch.cat([codes for codes, _ in results]), minlength=self.num_codes)
+        share = counts[counts > 0].double() / counts.sum()
+        return {
+            'reconstruction_loss': sum(loss for _, loss in results) / len(results),
+            'codebook_usage': 100 * len(share) / self.num_codes,
+            'perplexity': float(torch.exp(-(share * share.log()).sum())),
+        }
+
+
+@METRICS.register_module()
+class MaskedTokenAccuracy(BaseMetric):
+    """Percent of masked patches whose code is predicted, beside what guessing would give.
+
+    Gives ``accuracy``, ``majority`` (always guessing the commonest code of these very patches) and ``chance``
+    (guessing at random among all codes).
+
+    Args:
+        num_codes: size of the codebook.
+        collect_device: see mmengine.
+        prefix: of the names.
+    """
+
+    default_prefix = 'mim'
+
+    def __init__(self, num_codes: int, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.num_codes = num_codes
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            mask = sample['mask']
+            self.results.append((sample['codes'][mask].cpu(), sample['predicted_codes'][mask].cpu()))
+
+    def compute_metrics(self, results: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        codes, predicted = (torch.cat(column) for column in zip(*results, strict=True))
+        return {
+            'accuracy': 100 * float((codes == predicted).double().mean()),
+            'majority': 100 * int(torch.bincount(codes).max()) / len(codes),
+            'chance': 100 / self.num_codes,
+        }

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from .algorithms import BEiTv2
+from .backbones import BEiTv2ViT
+from .heads import BEiTv2MIMHead
+from .necks import CLSAggregationNeck
+from .preprocessor import BEiTv2DataPreprocessor
+from .tokenizers import VQKD, NormEMAVectorQuantizer, OpenCLIPTeacher, TimmTeacher
+
+__all__ = [
+    'VQKD',
+    'BEiTv2',
+    'BEiTv2DataPreprocessor',
+    'BEiTv2MIMHead',
+    'BEiTv2ViT',
+    'CLSAggregationNeck',
+    'NormEMAVectorQuantizer',
+    'OpenCLIPTeacher',
+    'TimmTeacher',
+]

@@ -1,0 +1,33 @@
+"""A holder for modules that nothing may train: teachers, and the tokenizer during pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class Frozen(nn.Module):
+    """Holds a module out of sight of training.
+
+    The held module follows ``.to()``, but appears in no ``parameters()``, so in no optimizer and no DDP bucket, in no
+    ``state_dict()``, and stays in eval mode whatever ``train()`` is called on.
+    """
+
+    module: nn.Module
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.__dict__['module'] = module.requires_grad_(False).eval()  # past nn.Module's own registration
+
+    def call(self, function: Callable[..., Tensor], *args: Tensor) -> Tensor:
+        """Runs a method of the held module in inference mode; the result is a normal tensor that autograd can save."""
+        with torch.inference_mode():
+            result = function(*args)
+        return result.clone()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
+        super()._apply(fn, recurse)
+        self.module._apply(fn, recurse)
+        return self

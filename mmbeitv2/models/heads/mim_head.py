@@ -1,0 +1,73 @@
+"""Prediction of the visual tokens (paper, section 2.3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmbeitv2.models.backbones.beitv2_vit import trunc_normal
+from mmbeitv2.registry import MODELS
+
+
+@MODELS.register_module()
+class BEiTv2MIMHead(BaseModule):
+    """One linear layer over the codes; with patch aggregation it serves both branches in one product.
+
+    Args:
+        embed_dims: width C of the tokens.
+        num_codes: size of the tokenizer's codebook.
+        is_shared: false for a second layer of its own for the aggregated branch (paper, table 5).
+        init_std: standard deviation of the truncated normal initialisation.
+        init_cutoff: where that normal is cut.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 768,
+        num_codes: int = 8192,
+        is_shared: bool = True,
+        init_std: float = 0.02,
+        init_cutoff: float = 0.02,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_codes = num_codes
+        self.init_std, self.init_cutoff = init_std, init_cutoff
+        self.lm_head = nn.Linear(embed_dims, num_codes)
+        self.cls_pt_lm_head = None if is_shared else nn.Linear(embed_dims, num_codes)
+
+    def forward(self, features: Tensor, aggregated: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Logits (M, num_codes) per branch of masked features (M, C)."""
+        if aggregated is None:
+            return (self.lm_head(features),)
+        if self.cls_pt_lm_head is not None:
+            return self.lm_head(features), self.cls_pt_lm_head(aggregated)
+        return self.lm_head(torch.cat((features, aggregated))).chunk(2)
+
+    def loss(self, features: Tensor, aggregated: Tensor | None, codes: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy and accuracy on masked patches, of both branches (paper, equations 5 and 6).
+
+        Args:
+            features: (M, C) of the last layer, normalised.
+            aggregated: (M, C) of the patch aggregation, normalised; None without it.
+            codes: (M,) int64, the tokenizer's.
+
+        Returns:
+            ``loss_mim``, ``acc_mim`` and with aggregation ``loss_mim_cls``, ``acc_mim_cls``; accuracies in percent.
+        """
+        losses = {}
+        for suffix, logits in zip(('', '_cls'), self(features, aggregated), strict=False):
+            losses[f'loss_mim{suffix}'] = F.cross_entropy(logits.float(), codes)
+            losses[f'acc_mim{suffix}'] = 100 * (logits.detach().argmax(dim=1) == codes).float().mean()
+        return losses
+
+    def init_weights(self) -> None:
+        """Truncated normal weights, zero biases."""
+        if not self.is_init:
+            for layer in (self.lm_head, self.cls_pt_lm_head):
+                if layer is not None:
+                    trunc_normal(layer.weight, self.init_std, self.init_cutoff)
+                    nn.init.zeros_(layer.bias)
+        super().init_weights()

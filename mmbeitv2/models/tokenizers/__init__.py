@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from .quantizer import NormEMAVectorQuantizer
+from .teachers import FrozenTeacher, OpenCLIPTeacher, TimmTeacher
+from .vqkd import VQKD
+
+__all__ = ['VQKD', 'FrozenTeacher', 'NormEMAVectorQuantizer', 'OpenCLIPTeacher', 'TimmTeacher']

@@ -1,0 +1,171 @@
+"""Vector quantizer of VQ-KD: an l2-normalised codebook, learned by exponential moving average (paper, section 2.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather, all_reduce, broadcast, get_rank
+from torch import Tensor, nn
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.registry import MODELS
+
+# Tokens whose similarities to all codes are held at once: 256 MiB at 8192 codes in float32.
+_CHUNK = 8192
+
+
+def l2norm(x: Tensor) -> Tensor:
+    """Scales the last dimension to unit length."""
+    return F.normalize(x, dim=-1)
+
+
+def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
+    """Index of the code most similar to each vector.
+
+    Args:
+        z: (n, D), unit length.
+        codebook: (K, D), unit length; the largest cosine is then the smallest distance.
+
+    Returns:
+        (n,) int64.
+    """
+    return torch.cat([(chunk @ codebook.T).argmax(dim=1) for chunk in z.split(_CHUNK)])
+
+
+def count_and_sum(z: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
+    """Members per code and their sum, without the (n, K) one-hot matrix, over all ranks by one all-reduce.
+
+    Returns:
+        (K,) counts and (K, D) sums.
+    """
+    totals = z.new_zeros(num_codes, z.shape[1] + 1)
+    totals[:, 0] = torch.bincount(codes, minlength=num_codes)
+    totals[:, 1:].index_add_(0, codes, z)
+    all_reduce(totals)
+    return totals[:, 0], totals[:, 1:]
+
+
+def cosine_kmeans(samples: Tensor, num_clusters: int, num_iters: int = 10) -> Tensor:
+    """Spherical k-means on one process.
+
+    Args:
+        samples: (n, D), unit length, n >= num_clusters.
+        num_clusters: number of means, which start from different samples drawn at random.
+        num_iters: Lloyd iterations.
+
+    Returns:
+        (num_clusters, D), unit length; a cluster that loses all members keeps its mean.
+    """
+    means = samples[torch.randperm(len(samples), device=samples.device)[:num_clusters]]
+    for _ in range(num_iters):
+        members = nearest_codes(samples, means)
+        sums = torch.zeros_like(means).index_add_(0, members, samples)
+        counts = torch.bincount(members, minlength=num_clusters)
+        means = torch.where(counts[:, None] > 0, l2norm(sums), means)
+    return means
+
+
+class Codebook(nn.Module):
+    """The code vectors. Buffers, not parameters, as no gradient reaches them; named as in the released files."""
+
+    weight: Tensor
+    initted: Tensor
+
+    def __init__(self, num_codes: int, code_dim: int, is_initialised: bool) -> None:
+        super().__init__()
+        self.register_buffer('weight', l2norm(torch.randn(num_codes, code_dim)))
+        self.register_buffer('initted', torch.tensor([float(is_initialised)]))
+
+
+@MODELS.register_module()
+class NormEMAVectorQuantizer(nn.Module):
+    """Replaces each feature vector by its nearest code (paper, equations 1 and 2).
+
+    Features and codes have unit length. Codes are not trained by gradient but follow the mean of their members; those
+    without a member in a batch keep their place. Everything runs in float32, under autocast too.
+
+    Args:
+        num_codes: size K of the codebook.
+        code_dim: width D of a code.
+        beta: weight of the commitment loss.
+        decay: of the moving average, in [0, 1).
+        kmeans_init: start from spherical k-means of the first training batch of all ranks, else from random directions.
+        kmeans_iters: its iterations.
+    """
+
+    cluster_size: Tensor
+
+    def __init__(
+        self,
+        num_codes: int = 8192,
+        code_dim: int = 32,
+        beta: float = 1.0,
+        decay: float = 0.99,
+        kmeans_init: bool = True,
+        kmeans_iters: int = 10,
+    ) -> None:
+        super().__init__()
+        self.num_codes, self.code_dim = num_codes, code_dim
+        self.beta, self.decay = beta, decay
+        self.kmeans_iters = kmeans_iters
+        self.embedding = Codebook(num_codes, code_dim, is_initialised=not kmeans_init)
+        # Moving average of the members per batch and code, as in the released files.
+        self.register_buffer('cluster_size', torch.zeros(num_codes))
+        self._is_initialised: bool | None = None  # read from the buffer once, as each read synchronises the device
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, '_is_initialised', None))
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantizes a feature map, and in training mode moves the codebook.
+
+        Args:
+            z: (B, D, h, w).
+
+        Returns:
+            Code vectors (B, D, h, w), with the gradient of ``z`` (straight through); the commitment loss, a scalar;
+            the codes (B, h·w) int64.
+        """
+        height, width = z.shape[-2:]
+        with torch.autocast(z.device.type, enabled=False):
+            z = l2norm(z.float().flatten(2).transpose(1, 2))  # (B, D, h, w) -> (B, N, D)
+            flat = z.detach().flatten(0, 1)  # (B·N, D)
+            if self.training:
+                self._initialise(flat)
+            codes = nearest_codes(flat, self.embedding.weight)
+            quantized = self.lookup(codes).view_as(z)
+            loss = self.beta * F.mse_loss(z, quantized)
+            if self.training:
+                self._move_codebook(flat, codes)
+            quantized = z + (quantized - z).detach()
+        quantized = quantized.transpose(1, 2).unflatten(2, (height, width))  # (B, N, D) -> (B, D, h, w)
+        return quantized, loss, codes.view(len(z), -1)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Code vectors (..., D) of codes (...)."""
+        return self.embedding.weight[codes]
+
+    @torch.no_grad()
+    def _move_codebook(self, z: Tensor, codes: Tensor) -> None:
+        counts, sums = count_and_sum(z, codes, self.num_codes)
+        self.cluster_size.lerp_(counts, 1 - self.decay)
+        weight = self.embedding.weight
+        means = torch.where(counts[:, None] > 0, l2norm(sums), weight)
+        weight.copy_(l2norm(torch.lerp(means, weight, self.decay)))
+
+    @torch.no_grad()
+    def _initialise(self, z: Tensor) -> None:
+        """k-means over the samples of all ranks, computed once, so that every rank starts from the same codebook."""
+        if self._is_initialised is None:
+            self._is_initialised = bool(self.embedding.initted.item())
+        if self._is_initialised:
+            return
+        samples = torch.cat(all_gather(z))
+        if len(samples) < self.num_codes:
+            raise InputError(
+                f'k-means cannot make {self.num_codes} codes from the {len(samples)} patches of the first batch: '
+                f'enlarge the batch, set num_codes to at most {len(samples)}, or kmeans_init=False'
+            )
+        if get_rank() == 0:
+            self.embedding.weight.copy_(cosine_kmeans(samples, self.num_codes, self.kmeans_iters))
+        broadcast(self.embedding.weight)
+        self.embedding.initted.fill_(1)
+        self._is_initialised = True

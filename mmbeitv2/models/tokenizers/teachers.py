@@ -1,0 +1,180 @@
+"""Frozen teachers, whose patch features the tokenizer learns to rebuild (paper, section 2.2 and table 6)."""
+
+from __future__ import annotations
+
+import zipfile
+from abc import abstractmethod
+from pathlib import Path
+
+import open_clip
+import timm
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.models.frozen import Frozen
+from mmbeitv2.registry import MODELS
+
+_LOCAL_DIR = 'local-dir:'
+
+
+class FrozenTeacher(Frozen):
+    """Base of the teachers: input size and normalisation here, features in the subclass.
+
+    Args:
+        module: the network.
+        img_size: side in pixels of the square that the network is fed with.
+        mean: per channel, for images in [0, 1].
+        std: likewise.
+
+    Attributes:
+        embed_dims: width Dt of the features.
+    """
+
+    embed_dims: int
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, module: nn.Module, img_size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__(module)
+        self.img_size = img_size
+        self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Features of each patch.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            grid: patches (h, w) of the tokenizer, to which the features are resampled.
+
+        Returns:
+            (B, h·w, Dt) float32, not normalised.
+        """
+        if images.shape[-2:] != (self.img_size, self.img_size):
+            images = F.interpolate(images, size=(self.img_size, self.img_size), mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+        features = self.call(self.patch_features, (images - self.mean) / self.std).float()  # (B, Dt, ht, wt)
+        if features.shape[-2:] != grid:
+            features = F.interpolate(features, size=grid, mode='bilinear', align_corners=False)
+        return features.flatten(2).transpose(1, 2)
+
+    @abstractmethod
+    def patch_features(self, images: Tensor) -> Tensor:
+        """Features (B, Dt, h, w) of normalised images (B, 3, H, W)."""
+
+
+@MODELS.register_module()
+class OpenCLIPTeacher(FrozenTeacher):
+    """The image tower of a CLIP: its patch tokens after ``ln_post`` and the visual projection.
+
+    Args:
+        model: open_clip's name of a model whose image tower is open_clip's own ViT, or ``'local-dir:DIR'`` with an
+            ``open_clip_config.json`` and weights in DIR. OpenAI's weights were trained with QuickGELU: they want
+            ``'ViT-B-16-quickgelu'``, and plain ``'ViT-B-16'`` with them is refused.
+        pretrained: a tag of open_clip (``'openai'``), downloaded at first use, or a local file. None for a local
+            directory, which has its weights.
+    """
+
+    def __init__(self, model: str = 'ViT-B-16-quickgelu', pretrained: str | None = 'openai') -> None:
+        if model.startswith(_LOCAL_DIR):
+            folder = Path(model[len(_LOCAL_DIR) :])
+            if not (folder / 'open_clip_config.json').is_file():
+                raise InputError(f'teacher folder {str(folder)!r} has no open_clip_config.json: give the folder of an open_clip model')
+        else:
+            _check_weights(model, pretrained)
+        try:
+            clip = open_clip.create_model(model, pretrained=pretrained)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f'the teacher {model!r} could not be loaded with the weights {pretrained!r} ({_first_line(error)}): '
+                'download the weights of this model elsewhere and give pretrained=FILE'
+            ) from error
+        visual = clip.visual
+        if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
+            raise InputError(f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features: choose a ViT of open_clip')
+        visual.output_tokens = True
+        mean, std = (getattr(visual, key, None) for key in ('image_mean', 'image_std'))
+        side = visual.image_size[0]
+        super().__init__(visual, side, tuple(mean or open_clip.OPENAI_DATASET_MEAN), tuple(std or open_clip.OPENAI_DATASET_STD))
+        self.embed_dims = visual.proj.shape[1] if visual.proj is not None else visual.ln_post.normalized_shape[0]
+
+    def patch_features(self, images: Tensor) -> Tensor:
+        visual = self.module
+        assert isinstance(visual, VisionTransformer)
+        _, tokens = visual(images)
+        if visual.final_ln_after_pool:
+            tokens = visual.ln_post(tokens)
+        if visual.proj is not None:
+            tokens = tokens @ visual.proj
+        return tokens.transpose(1, 2).unflatten(2, visual.grid_size)
+
+
+@MODELS.register_module()
+class TimmTeacher(FrozenTeacher):
+    """A ViT of timm: its patch tokens after the final norm; class and register tokens are dropped.
+
+    Args:
+        model: timm's name, as ``'vit_base_patch16_224.dino'``.
+        pretrained: true for timm's weights, downloaded at first use, or a local file.
+        img_size: side in pixels to feed the network with; None for its own.
+    """
+
+    def __init__(self, model: str = 'vit_base_patch16_224.dino', pretrained: bool | str = True, img_size: int | None = None) -> None:
+        name = model.split('.')[0]
+        if not timm.is_model(name):
+            raise InputError(f'timm has no model {model!r}: choose one of {", ".join(timm.list_models("*vit*")[:20])}, ...')
+        if isinstance(pretrained, str) and not Path(pretrained).is_file():
+            raise InputError(f'teacher weights {pretrained!r} not found: give the path of a file with the weights of {model!r}, or pretrained=True')
+        options: dict = {} if img_size is None else {'img_size': img_size}
+        if isinstance(pretrained, str):
+            options['pretrained_cfg_overlay'] = {'file': pretrained}
+        try:
+            network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f'the teacher {model!r} could not be loaded ({_first_line(error)}): download its weights elsewhere and give pretrained=FILE'
+            ) from error
+        config = timm.data.resolve_model_data_config(network)
+        super().__init__(network, img_size or config['input_size'][-1], config['mean'], config['std'])
+        self.embed_dims = network.num_features
+
+    def patch_features(self, images: Tensor) -> Tensor:
+        network = self.module
+        tokens = network.forward_features(images)
+        tokens = tokens[:, network.num_prefix_tokens :]
+        return tokens.transpose(1, 2).unflatten(2, network.patch_embed.grid_size)
+
+
+def _check_weights(model: str, pretrained: str | None) -> None:
+    """Refuses a model that open_clip has not, weights that do not exist, and weights with another activation."""
+    config = open_clip.get_model_config(model)
+    if config is None:
+        raise InputError(f'open_clip has no model {model!r}: choose one of {", ".join(open_clip.list_models())}')
+    if pretrained is None:
+        raise InputError(f'the teacher {model!r} has no weights: give pretrained=TAG of open_clip, or pretrained=FILE')
+    if Path(pretrained).is_file():
+        wants_quick = _is_openai_archive(Path(pretrained))
+    elif pretrained in open_clip.list_pretrained_tags_by_model(model):
+        wants_quick = bool(open_clip.get_pretrained_cfg(model, pretrained).get('quick_gelu', False))
+    else:
+        tags = ', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'
+        raise InputError(f'teacher weights {pretrained!r} are no file, and no tag that open_clip has for {model!r}: give a file, or one of: {tags}')
+    if wants_quick and not config.get('quick_gelu', False):
+        raise InputError(
+            f'the weights {pretrained!r} were trained with QuickGELU, which {model!r} has not, so its features would be wrong: '
+            f'use the model {model + "-quickgelu"!r}'
+        )
+
+
+def _is_openai_archive(path: Path) -> bool:
+    """Whether a file is one of OpenAI's releases, the only ones that are TorchScript archives."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any('/code/' in name for name in archive.namelist())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,133 @@
+"""VQ-KD, the visual tokenizer (paper, section 2.2 and appendix D)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.models.backbones.beitv2_vit import init_vit_layers
+from mmbeitv2.registry import MODELS
+
+
+@MODELS.register_module()
+class VQKD(BaseModel):
+    """Tokenizer that learns by vector-quantized knowledge distillation.
+
+    An encoder makes a feature of each patch, the quantizer replaces it by a code, and a shallow decoder rebuilds the
+    teacher's features from the code vectors alone.
+
+    Args:
+        encoder: config of the encoder, a backbone whose only output is a feature map (B, C, h, w).
+        decoder: config of the decoder, likewise, with patch size 1 and the code width as ``in_channels``.
+        quantizer: config of the quantizer.
+        teacher: config of the teacher; None for a tokenizer that is only used, not trained.
+        target_dims: width of the rebuilt features; None for the teacher's.
+        data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
+        init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a tokenizer of ours or a released one.
+    """
+
+    def __init__(
+        self,
+        encoder: dict,
+        decoder: dict,
+        quantizer: dict,
+        teacher: dict | None = None,
+        target_dims: int | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.teacher = None if teacher is None else MODELS.build(teacher)
+        if self.teacher is not None:
+            if target_dims not in (None, self.teacher.embed_dims):
+                raise InputError(f'target_dims={target_dims}, but the features of the teacher are {self.teacher.embed_dims} wide: leave target_dims out')
+            target_dims = self.teacher.embed_dims
+        if target_dims is None:
+            raise InputError('a tokenizer without a teacher needs target_dims, the width of the features that it rebuilds')
+        self.encoder = MODELS.build(encoder)
+        self.quantize = MODELS.build(quantizer)
+        self.decoder = MODELS.build(decoder)
+        self._check_shapes()
+        width, decoder_width = self.encoder.embed_dims, self.decoder.embed_dims
+        self.encode_task_layer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, self.quantize.code_dim))
+        self.decode_task_layer = nn.Sequential(nn.Linear(decoder_width, decoder_width), nn.Tanh(), nn.Linear(decoder_width, target_dims))
+
+    def _check_shapes(self) -> None:
+        if self.decoder.patch_size != 1 or self.decoder.patch_embed.proj.in_channels != self.quantize.code_dim:
+            raise InputError(f'the decoder must take codes: give it patch_size=1 and in_channels={self.quantize.code_dim}')
+        if self.decoder.grid_size != self.encoder.grid_size:
+            raise InputError(f'the decoder has the patch grid {self.decoder.grid_size}, the encoder {self.encoder.grid_size}: give it img_size={self.encoder.grid_size}')
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Codes (h, w) of an image of the size that the encoder is made for."""
+        return self.encoder.grid_size
+
+    @property
+    def num_codes(self) -> int:
+        """Size of the codebook."""
+        return self.quantize.num_codes
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantizes images.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+
+        Returns:
+            Code vectors (B, D, h, w), the commitment loss, the codes (B, h·w) int64.
+        """
+        (features,) = self.encoder(images)  # (B, C, h, w)
+        with torch.autocast(images.device.type, enabled=False):  # the projection before the quantizer runs in float32
+            features = self.encode_task_layer(features.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.quantize(features)
+
+    def decode(self, quantized: Tensor) -> Tensor:
+        """Rebuilds the teacher's features (B, h·w, Dt) from code vectors (B, D, h, w)."""
+        (features,) = self.decoder(quantized)
+        return self.decode_task_layer(features.flatten(2).transpose(1, 2))
+
+    def tokenize(self, images: Tensor) -> Tensor:
+        """Codes (B, h·w) int64 of images (B, 3, H, W) in [-1, 1]."""
+        return self.encode(images)[2]
+
+    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = 'tensor') -> Tensor | dict[str, Tensor] | list[DataSample]:
+        """Runs the tokenizer.
+
+        Args:
+            inputs: images (B, 3, H, W) in [-1, 1].
+            data_samples: one per image, used by ``mode='predict'``.
+            mode: ``'tensor'`` gives the codes (B, h·w); ``'loss'`` the losses; ``'predict'`` the data samples with
+                ``codes`` (h·w,) and ``reconstruction_loss`` (1,) for the metrics.
+        """
+        if mode == 'tensor':
+            return self.tokenize(inputs)
+        quantized, commitment, codes = self.encode(inputs)
+        distance = self._distance_to_teacher(inputs, quantized)
+        if mode == 'loss':
+            return dict(loss_reconstruction=distance.mean(), loss_commitment=commitment)
+        if mode == 'predict':
+            data_samples = data_samples or [DataSample() for _ in codes]
+            for sample, code, value in zip(data_samples, codes, distance.mean(dim=1, keepdim=True), strict=True):
+                sample.set_field(code, 'codes')
+                sample.set_field(value, 'reconstruction_loss')
+            return data_samples
+        raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
+
+    def _distance_to_teacher(self, images: Tensor, quantized: Tensor) -> Tensor:
+        """1 - cosine between the teacher's and the rebuilt feature of each patch, (B, N) in [0, 2] (paper, equation 3)."""
+        if self.teacher is None:
+            raise InputError('this tokenizer has no teacher, so it can tokenize but not be trained or scored: set model.teacher')
+        target = self.teacher(images.add(1).div(2), quantized.shape[-2:])
+        return 1 - F.cosine_similarity(self.decode(quantized).float(), target, dim=-1)
+
+    def init_weights(self) -> None:
+        """Truncated normal task layers; encoder and decoder by their own; then ``init_cfg`` if there is one."""
+        if not self.is_init:
+            for layers in (self.encode_task_layer, self.decode_task_layer):
+                init_vit_layers(layers, std=0.02, cutoff=2.0)
+        super().init_weights()
