@@ -1,0 +1,20 @@
+# Paper, appendix E: random resized crop (0.2 to 1), flip, colour jitter 0.4, 75 of 196 patches masked block-wise;
+# batch 2048 on 8 GPUs.
+train_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), backend='cv2', interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=14, num_masked=75, min_block=16),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+train_dataloader = dict(
+    batch_size=256,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='train', pipeline=train_pipeline),
+)

@@ -1,0 +1,35 @@
+# Paper, appendix D: random resized crop (0.08 to 1) and flip; batch 512 on 8 GPUs.
+train_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.08, 1.0), backend='cv2', interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+val_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='ResizeEdge', scale=224, edge='short', backend='cv2', interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='train', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='val', pipeline=val_pipeline),
+)
+val_evaluator = dict(type='mmbeitv2.CodebookMetric', num_codes=8192)
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

@@ -1,0 +1,38 @@
+# Paper, section 2.3 and table 9; names and sizes as beitv2_base_patch16_224 of the release.
+_base_ = 'tokenizer_vit-b.py'
+model = dict(
+    type='mmbeitv2.BEiTv2',
+    backbone=dict(
+        type='mmbeitv2.BEiTv2ViT',
+        arch='base',
+        img_size=224,
+        patch_size=16,
+        out_indices=(8, 11),
+        out_type='raw',
+        final_norm='deferred',
+        rel_pos_bias='shared',
+        use_mask_token=True,
+        layer_scale_init_value=0.1,
+        drop_path_rate=0.1,
+        init_cutoff=0.02,
+    ),
+    neck=dict(
+        type='mmbeitv2.CLSAggregationNeck',
+        embed_dims=768,
+        num_heads=12,
+        depth=2,
+        start_layer=9,
+        backbone_depth=12,
+        layer_scale_init_value=0.1,
+        drop_path_rate=0.1,
+        init_cutoff=0.02,
+    ),
+    head=dict(type='mmbeitv2.BEiTv2MIMHead', embed_dims=768, num_codes=8192, init_cutoff=0.02),
+    tokenizer=dict(
+        **_base_.tokenizer,
+        target_dims=512,
+        # The released file, or a checkpoint of configs/tokenizer/vqkd_vit-b_3x768x12-clip_100e.py.
+        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='checkpoints/vqkd_encoder_base_decoder_3x768x12_clip.pth'),
+    ),
+    data_preprocessor=dict(type='mmbeitv2.BEiTv2DataPreprocessor'),
+)

@@ -1,0 +1,154 @@
+"""Trains a small CLIP on a folder of captioned images, with open_clip's own model and loss: the quickstart's teacher.
+
+    python tools/train_sample_clip.py DIR OUT
+
+DIR holds images in class folders and, if there are captions, ``captions.tsv`` (``path<TAB>caption``) beside them; without
+it the caption of an image is the name of its folder. OUT becomes a folder that ``OpenCLIPTeacher(model='local-dir:OUT')``
+reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import open_clip
+import torch
+from open_clip.loss import ClipLoss
+
+from mmbeitv2.errors import InputError, one_sentence_errors
+
+MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.webp')
+# Room for the margin that random crops need, in pixels.
+MARGIN = 6
+
+
+def model_config(img_size: int, patch_size: int, width: int, layers: int) -> dict:
+    """open_clip's description of the model."""
+    return {
+        'embed_dim': width,
+        'vision_cfg': {
+            'image_size': img_size,
+            'patch_size': patch_size,
+            'width': width,
+            'layers': layers,
+            'head_width': 32,
+            'pool_type': 'avg',  # so that the patch features themselves are drawn to the captions
+        },
+        'text_cfg': {'context_length': 32, 'vocab_size': 49408, 'width': width, 'heads': width // 32, 'layers': 2},
+    }
+
+
+def read_pairs(folder: Path) -> list[tuple[Path, str]]:
+    """Image files with their captions."""
+    if not folder.is_dir():
+        raise InputError(f'image folder {str(folder)!r} not found: give an existing one')
+    table = folder.parent / 'captions.tsv'
+    if table.is_file():
+        rows = [line.split('\t', 1) for line in table.read_text().splitlines()]
+        pairs = [(folder.parent / path, caption) for path, caption in rows]
+    else:
+        files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in EXTENSIONS)
+        pairs = [(path, path.relative_to(folder).parts[0].replace('_', ' ')) for path in files]
+    if not pairs:
+        raise InputError(f'image folder {str(folder)!r} holds no image: give a folder with images in class folders')
+    return pairs
+
+
+def load_images(paths: list[Path], side: int) -> torch.Tensor:
+    """All images at once, uint8 RGB (n, 3, side, side)."""
+    images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
+    for i, path in enumerate(paths):
+        image = cv2.imread(str(path))
+        if image is None:
+            raise InputError(f'image {str(path)!r} cannot be read (it is not an image, or is cut off): mend or remove it')
+        images[i] = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1]
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def augment(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    """One random window and one coin for a flip per batch; normalised."""
+    top, left = (int(torch.randint(0, images.shape[-1] - size + 1, (), generator=generator)) for _ in range(2))
+    images = images[..., top : top + size, left : left + size].float() / 255
+    if torch.rand((), generator=generator) < 0.5:
+        images = images.flip(-1)
+    return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def train(args: argparse.Namespace) -> None:
+    pairs = read_pairs(args.folder)
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    config = model_config(args.img_size, args.patch_size, args.width, args.layers)
+    model = open_clip.CLIP(**config)
+    tokenizer = open_clip.SimpleTokenizer(context_length=config['text_cfg']['context_length'])
+    images = load_images([path for path, _ in pairs], args.img_size + MARGIN)
+    captions = sorted({caption for _, caption in pairs})
+    tokens = tokenizer(captions)
+    position = {caption: i for i, caption in enumerate(captions)}
+    caption_of = torch.tensor([position[caption] for _, caption in pairs])
+    batch = min(args.batch_size, len(pairs))
+    steps = args.epochs * (len(pairs) // batch)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / (0.1 * steps)) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))))
+    loss_fn = ClipLoss()
+    step, start = 0, time.monotonic()
+    for epoch in range(args.epochs):
+        order = torch.randperm(len(pairs), generator=generator)
+        total = 0.0
+        for index in order[: len(order) // batch * batch].split(batch):
+            image_features, text_features, scale = model(augment(images[index], args.img_size, generator), tokens[caption_of[index]])
+            loss = loss_fn(image_features, text_features, scale)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(100))
+            total += loss.item()
+            step += 1
+        sys.stdout.write(f'epoch {epoch + 1}/{args.epochs}  loss {total / max(1, len(order) // batch):.3f}  {time.monotonic() - start:.0f} s\n')
+        sys.stdout.flush()
+    save(model, config, args.out)
+
+
+def save(model: torch.nn.Module, config: dict, out: Path) -> None:
+    """Writes open_clip's folder of config and weights, whole or not at all."""
+    partial = out.with_name(out.name + '.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    preprocess = {'mean': list(MEAN), 'std': list(STD), 'interpolation': 'bicubic', 'resize_mode': 'squash'}
+    (partial / 'open_clip_config.json').write_text(json.dumps({'model_cfg': config, 'preprocess_cfg': preprocess}, indent=2))
+    torch.save(model.state_dict(), partial / 'open_clip_pytorch_model.bin')
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', type=Path, help='folder of images in class folders')
+    parser.add_argument('out', type=Path, help='folder to write the model to')
+    parser.add_argument('--img-size', type=int, default=96)
+    parser.add_argument('--patch-size', type=int, default=16)
+    parser.add_argument('--width', type=int, default=128)
+    parser.add_argument('--layers', type=int, default=4)
+    parser.add_argument('--epochs', type=int, default=8)
+    parser.add_argument('--batch-size', type=int, default=128)
+    parser.add_argument('--lr', type=float, default=1e-3)
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    with one_sentence_errors('train_sample_clip.py'):
+        train(args)
+
+
+if __name__ == '__main__':
+    main()
