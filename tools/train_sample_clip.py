@@ -43,7 +43,7 @@ def model_config(img_size: int, patch_size: int, width: int, layers: int) -> dic
             'head_width': 32,
             'pool_type': 'avg',  # so that the patch features themselves are drawn to the captions
         },
-        'text_cfg': {'context_length': 32, 'vocab_size': 49408, 'width': width, 'heads': width // 32, 'layers': 2},
+        'text_cfg': {'context_length': 16, 'vocab_size': 49408, 'width': width, 'heads': width // 32, 'layers': 1},
     }
 
 
@@ -137,11 +137,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of images in class folders')
     parser.add_argument('out', type=Path, help='folder to write the model to')
-    parser.add_argument('--img-size', type=int, default=96)
-    parser.add_argument('--patch-size', type=int, default=16)
+    parser.add_argument('--img-size', type=int, default=48)
+    parser.add_argument('--patch-size', type=int, default=8)
     parser.add_argument('--width', type=int, default=128)
     parser.add_argument('--layers', type=int, default=4)
-    parser.add_argument('--epochs', type=int, default=8)
+    parser.add_argument('--epochs', type=int, default=6)
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--lr', type=float, default=1e-3)
     parser.add_argument('--seed', type=int, default=0)

@@ -6,6 +6,7 @@ Every scene is a function of (seed, split, number) alone, so the same command wr
 
 - ``DIR/imagenet/{train,val}/<shape>/*.jpg``: one object a scene, its shape is the class (ImageNet's layout);
 - ``DIR/imagenet/captions.tsv``: a caption of each training image (``path<TAB>caption``);
+- ``DIR/imagenet/labelled.txt``: the fifth of the training images whose labels the quickstart uses (``path label``);
 - ``DIR/ade20k/{images,annotations}/{training,validation}/*``: several objects a scene; in the annotations 0 is
   unlabelled, 1 to 12 are the shapes and 13 to 17 the grounds (ADE20K's layout, read with ``reduce_zero_label``).
 """
@@ -276,6 +277,8 @@ def write_sample_set(folder: Path, seed: int = 0, train: int = 6000, val: int = 
             captions += list(pool.map(partial(_write_scene, partial_folder, seed, split), range(count), chunksize=64))
     lines = [f'{path}\t{caption}\n' for path, caption in captions if path.startswith('train/')]
     (partial_folder / 'imagenet' / 'captions.tsv').write_text(''.join(lines))
+    paths = [Path(path).relative_to('train') for path, _ in captions[: train // 5]]
+    (partial_folder / 'imagenet' / 'labelled.txt').write_text(''.join(f'{path} {SHAPES.index(path.parts[0])}\n' for path in paths))
     shutil.rmtree(folder, ignore_errors=True)
     partial_folder.rename(folder)
 

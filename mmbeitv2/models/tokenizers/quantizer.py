@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_gather, all_reduce, broadcast, get_rank
+from mmengine.dist import all_gather, all_reduce, broadcast, get_rank, get_world_size
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
@@ -91,9 +91,12 @@ class NormEMAVectorQuantizer(nn.Module):
         decay: of the moving average, in [0, 1).
         kmeans_init: start from spherical k-means of the first training batch of all ranks, else from random directions.
         kmeans_iters: its iterations.
+        dead_code_steps: move codes that had no member for so many steps in a row onto random features of the current
+            batch (of all ranks); None, as in the paper, leaves them where they are.
     """
 
     cluster_size: Tensor
+    idle_steps: Tensor
 
     def __init__(
         self,
@@ -103,14 +106,20 @@ class NormEMAVectorQuantizer(nn.Module):
         decay: float = 0.99,
         kmeans_init: bool = True,
         kmeans_iters: int = 10,
+        dead_code_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.num_codes, self.code_dim = num_codes, code_dim
         self.beta, self.decay = beta, decay
         self.kmeans_iters = kmeans_iters
+        if dead_code_steps is not None and dead_code_steps < 1:
+            raise InputError(f'dead_code_steps={dead_code_steps} must be at least 1, or None')
+        self.dead_code_steps = dead_code_steps
         self.embedding = Codebook(num_codes, code_dim, is_initialised=not kmeans_init)
         # Moving average of the members per batch and code, as in the released files.
         self.register_buffer('cluster_size', torch.zeros(num_codes))
+        if dead_code_steps is not None:
+            self.register_buffer('idle_steps', torch.zeros(num_codes, dtype=torch.int64))
         self._is_initialised: bool | None = None  # read from the buffer once, as each read synchronises the device
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, '_is_initialised', None))
 
@@ -150,6 +159,18 @@ class NormEMAVectorQuantizer(nn.Module):
         weight = self.embedding.weight
         means = torch.where(counts[:, None] > 0, l2norm(sums), weight)
         weight.copy_(l2norm(torch.lerp(means, weight, self.decay)))
+        if self.dead_code_steps is not None:
+            self._revive(z, counts > 0)
+
+    def _revive(self, z: Tensor, has_members: Tensor) -> None:
+        """Moves dead codes onto features; every code has a candidate in store, so that nothing waits for the device."""
+        share = -(-self.num_codes // get_world_size())
+        candidates = z[torch.randint(len(z), (share,), device=z.device)]
+        candidates = torch.cat(all_gather(candidates))[: self.num_codes]
+        self.idle_steps.add_(1).masked_fill_(has_members, 0)
+        is_dead = self.idle_steps >= self.dead_code_steps
+        self.embedding.weight.copy_(torch.where(is_dead[:, None], candidates, self.embedding.weight))
+        self.idle_steps.masked_fill_(is_dead, 0)
 
     @torch.no_grad()
     def _initialise(self, z: Tensor) -> None:

@@ -1,0 +1,48 @@
+# Paper, table 10, at the size of the sample set: a fifth of the labels, no mixing or RandAugment in so few steps.
+_base_ = '../classification/beitv2-300e_vit-b_ft-100e_in1k.py'
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        img_size=48,
+        patch_size=8,
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_7.pth'),
+    ),
+    head=dict(num_classes=12, in_channels=128),
+    train_cfg=dict(_delete_=True),
+)
+data_preprocessor = dict(num_classes=12)
+train_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.5, 1.0), backend='cv2'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'), dict(type='PackInputs')]
+data_root = 'work_dirs/quickstart/sample/imagenet'
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    dataset=dict(
+        _delete_=True,
+        type='mmbeitv2.ImageFolder',
+        data_root=data_root,
+        data_prefix='train',
+        ann_file='labelled.txt',
+        with_label=True,
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    num_workers=1,
+    dataset=dict(_delete_=True, type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', with_label=True, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(topk=(1,))
+test_evaluator = val_evaluator
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=10, by_epoch=True, begin=2, end=12, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=12, val_interval=12)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))

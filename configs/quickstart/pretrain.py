@@ -1,0 +1,44 @@
+# Paper, table 9, at the size of the sample set: 48x48 images, 14 of 36 patches masked in blocks of at least 4.
+_base_ = '../beitv2_vit-b_300e.py'
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, out_indices=(2, 3)),
+    neck=dict(embed_dims=128, num_heads=4, start_layer=3, backbone_depth=4),
+    head=dict(embed_dims=128, num_codes=256),
+    tokenizer=dict(
+        encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
+        quantizer=dict(num_codes=256, code_dim=16),
+        decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
+        target_dims=128,
+        init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_4.pth'),
+    ),
+)
+mask_and_pack = [dict(type='mmbeitv2.BlockMaskGenerator', grid_size=6, num_masked=14, min_block=4), dict(type='mmbeitv2.PackMaskedImage')]
+train_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='cv2'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+    *mask_and_pack,
+]
+val_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'), *mask_and_pack]
+data_root = 'work_dirs/quickstart/sample/imagenet'
+train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
+)
+val_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=256)
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+val_cfg = dict()
+test_cfg = dict()
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=6, by_epoch=True, begin=1, end=7, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=7, val_interval=7)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))

@@ -1,0 +1,40 @@
+# Paper, table 11, at the size of the sample set: 96x96 crops, so the 6x6 grid of pretraining is resized to 12x12.
+_base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
+classes = ('arrow', 'crescent', 'cross', 'disc', 'flower', 'heart', 'hexagon', 'ring', 'square', 'star', 'tree', 'triangle', 'brick', 'grass', 'sand', 'water', 'wood')
+palette = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in range(1, len(classes) + 1)]
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+model = dict(
+    data_preprocessor=dict(size=(96, 96)),
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        img_size=96,
+        patch_size=8,
+        out_indices=(0, 1, 2, 3),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_7.pth'),
+    ),
+    neck=dict(embed_dim=128),
+    decode_head=dict(in_channels=[128] * 4, channels=32, num_classes=len(classes)),
+    auxiliary_head=dict(in_channels=128, channels=32, num_classes=len(classes)),
+    test_cfg=dict(crop_size=(96, 96), stride=(64, 64)),
+)
+train_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(96, 96), cat_max_ratio=1.0),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='LoadAnnotations', reduce_zero_label=True), dict(type='PackSegInputs')]
+data_root = 'work_dirs/quickstart/sample/ade20k'
+metainfo = dict(classes=classes, palette=palette)
+train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline))
+val_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=20),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=20, end=250),
+]
+train_cfg = dict(max_iters=250, val_interval=250)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=250, save_best=None, max_keep_ckpts=1))

@@ -1,0 +1,28 @@
+# Paper, table 8, at the size of the sample set: 48x48 images of 6x6 patches, 256 codes, a small CLIP as teacher.
+_base_ = '../tokenizer/vqkd_vit-b_1x768x12-clip_100e.py'
+model = dict(
+    encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
+    quantizer=dict(num_codes=256, code_dim=16, dead_code_steps=20),
+    decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
+    teacher=dict(model='local-dir:work_dirs/quickstart/teacher', pretrained=None),
+)
+train_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.08, 1.0), backend='cv2'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+val_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'), dict(type='PackInputs')]
+data_root = 'work_dirs/quickstart/sample/imagenet'
+train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=val_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(num_codes=256)
+test_evaluator = val_evaluator
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=3, by_epoch=True, begin=1, end=4, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=4, val_interval=4)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))
