@@ -32,7 +32,9 @@ def _check_openmmlab() -> None:
             except metadata.PackageNotFoundError:
                 continue
             if not Version(lowest) <= Version(found) < Version(limit):
-                raise ImportError(f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed; {_REMEDY}')
+                raise ImportError(
+                    f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed; {_REMEDY}'
+                )
             break
 
 

@@ -20,7 +20,9 @@ def main() -> None:
             raise InputError(f'--out {args.out!r} must end in .json')
         cfg = load_config(args)
         if cfg.get('test_evaluator') is None:
-            raise InputError(f'config {args.config!r} has no test_evaluator, so nothing can be scored: give a config with one')
+            raise InputError(
+                f'config {args.config!r} has no test_evaluator, so nothing can be scored: give a config with one'
+            )
         runner = build_runner(cfg)
         require_fit(runner, args.checkpoint)
         runner.load_checkpoint(args.checkpoint)

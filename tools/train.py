@@ -11,9 +11,15 @@ from mmbeitv2.errors import InputError, one_sentence_errors
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='CHECKPOINT', help='go on from a checkpoint; without a value from the last one in the work dir'
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a value from the last one in the work dir',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision: bfloat16 where the GPU has it, else float16')
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision: bfloat16 where the GPU has it, else float16'
+    )
     args = parser.parse_args()
     with one_sentence_errors('train.py'):
         cfg = load_config(args)

@@ -69,7 +69,9 @@ def load_images(paths: list[Path], side: int) -> torch.Tensor:
     for i, path in enumerate(paths):
         image = cv2.imread(str(path))
         if image is None:
-            raise InputError(f'image {str(path)!r} cannot be read (it is not an image, or is cut off): mend or remove it')
+            raise InputError(
+                f'image {str(path)!r} cannot be read (it is not an image, or is cut off): mend or remove it'
+            )
         images[i] = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1]
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
@@ -98,14 +100,19 @@ def train(args: argparse.Namespace) -> None:
     batch = min(args.batch_size, len(pairs))
     steps = args.epochs * (len(pairs) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / (0.1 * steps)) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1, (step + 1) / (0.1 * steps)) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))),
+    )
     loss_fn = ClipLoss()
     step, start = 0, time.monotonic()
     for epoch in range(args.epochs):
         order = torch.randperm(len(pairs), generator=generator)
         total = 0.0
         for index in order[: len(order) // batch * batch].split(batch):
-            image_features, text_features, scale = model(augment(images[index], args.img_size, generator), tokens[caption_of[index]])
+            image_features, text_features, scale = model(
+                augment(images[index], args.img_size, generator), tokens[caption_of[index]]
+            )
             loss = loss_fn(image_features, text_features, scale)
             optimizer.zero_grad()
             loss.backward()
@@ -116,7 +123,9 @@ def train(args: argparse.Namespace) -> None:
                 model.logit_scale.clamp_(0, math.log(100))
             total += loss.item()
             step += 1
-        sys.stdout.write(f'epoch {epoch + 1}/{args.epochs}  loss {total / max(1, len(order) // batch):.3f}  {time.monotonic() - start:.0f} s\n')
+        sys.stdout.write(
+            f'epoch {epoch + 1}/{args.epochs}  loss {total / max(1, len(order) // batch):.3f}  {time.monotonic() - start:.0f} s\n'
+        )
         sys.stdout.flush()
     save(model, config, args.out)
 
@@ -127,7 +136,9 @@ def save(model: torch.nn.Module, config: dict, out: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     preprocess = {'mean': list(MEAN), 'std': list(STD), 'interpolation': 'bicubic', 'resize_mode': 'squash'}
-    (partial / 'open_clip_config.json').write_text(json.dumps({'model_cfg': config, 'preprocess_cfg': preprocess}, indent=2))
+    (partial / 'open_clip_config.json').write_text(
+        json.dumps({'model_cfg': config, 'preprocess_cfg': preprocess}, indent=2)
+    )
     torch.save(model.state_dict(), partial / 'open_clip_pytorch_model.bin')
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)

@@ -17,7 +17,11 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'), dict(type='PackInputs')]
+test_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'),
+    dict(type='PackInputs'),
+]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(
     batch_size=64,
@@ -34,7 +38,14 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     num_workers=1,
-    dataset=dict(_delete_=True, type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', with_label=True, pipeline=test_pipeline),
+    dataset=dict(
+        _delete_=True,
+        type='mmbeitv2.ImageFolder',
+        data_root=data_root,
+        data_prefix='val',
+        with_label=True,
+        pipeline=test_pipeline,
+    ),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1,))
@@ -42,7 +53,15 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=10, by_epoch=True, begin=2, end=12, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=2e-3,
+        T_max=10,
+        by_epoch=True,
+        begin=2,
+        end=12,
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(max_epochs=12, val_interval=12)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))

@@ -1,7 +1,9 @@
 # Paper, table 9, at the size of the sample set: 48x48 images, 14 of 36 patches masked in blocks of at least 4.
 _base_ = '../beitv2_vit-b_300e.py'
 model = dict(
-    backbone=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, out_indices=(2, 3)),
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, out_indices=(2, 3)
+    ),
     neck=dict(embed_dims=128, num_heads=4, start_layer=3, backbone_depth=4),
     head=dict(embed_dims=128, num_codes=256),
     tokenizer=dict(
@@ -12,7 +14,10 @@ model = dict(
         init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_4.pth'),
     ),
 )
-mask_and_pack = [dict(type='mmbeitv2.BlockMaskGenerator', grid_size=6, num_masked=14, min_block=4), dict(type='mmbeitv2.PackMaskedImage')]
+mask_and_pack = [
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=6, num_masked=14, min_block=4),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
 train_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
     dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='cv2'),
@@ -20,7 +25,11 @@ train_pipeline = [
     dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
     *mask_and_pack,
 ]
-val_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'), *mask_and_pack]
+val_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'),
+    *mask_and_pack,
+]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(

@@ -1,6 +1,24 @@
 # Paper, table 11, at the size of the sample set: 96x96 crops, so the 6x6 grid of pretraining is resized to 12x12.
 _base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
-classes = ('arrow', 'crescent', 'cross', 'disc', 'flower', 'heart', 'hexagon', 'ring', 'square', 'star', 'tree', 'triangle', 'brick', 'grass', 'sand', 'water', 'wood')
+classes = (
+    'arrow',
+    'crescent',
+    'cross',
+    'disc',
+    'flower',
+    'heart',
+    'hexagon',
+    'ring',
+    'square',
+    'star',
+    'tree',
+    'triangle',
+    'brick',
+    'grass',
+    'sand',
+    'water',
+    'wood',
+)
 palette = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in range(1, len(classes) + 1)]
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
@@ -25,11 +43,23 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]
-test_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='LoadAnnotations', reduce_zero_label=True), dict(type='PackSegInputs')]
+test_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='PackSegInputs'),
+]
 data_root = 'work_dirs/quickstart/sample/ade20k'
-metainfo = dict(classes=classes, palette=palette)
-train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline))
-val_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline))
+# The sample set has classes of its own, which mmseg's ADE20KDataset does not allow; the layout is ADE20K's.
+layout = dict(
+    type='BaseSegDataset',
+    data_root=data_root,
+    metainfo=dict(classes=classes, palette=palette),
+    img_suffix='.jpg',
+    seg_map_suffix='.png',
+    reduce_zero_label=True,
+)
+train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(**layout, pipeline=train_pipeline))
+val_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(**layout, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [

@@ -12,7 +12,11 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
-val_pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'), dict(type='PackInputs')]
+val_pipeline = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'),
+    dict(type='PackInputs'),
+]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=val_pipeline))

@@ -22,8 +22,12 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override settings of the config: KEY=VALUE ...')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='override settings of the config: KEY=VALUE ...'
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started'
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
@@ -40,11 +44,15 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg = Config.fromfile(args.config)
     except Exception as error:  # whatever the code in a config raises
         reason = ' '.join(str(error).split())
-        raise InputError(f'config {args.config!r} does not parse ({type(error).__name__}: {reason}): mend the file') from error
+        raise InputError(
+            f'config {args.config!r} does not parse ({type(error).__name__}: {reason}): mend the file'
+        ) from error
     try:
         cfg.merge_from_dict(args.cfg_options)
     except (KeyError, TypeError, IndexError) as error:
-        raise InputError(f'--cfg-options does not fit {args.config!r} ({error}): name keys that the config has') from error
+        raise InputError(
+            f'--cfg-options does not fit {args.config!r} ({error}): name keys that the config has'
+        ) from error
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.work_dir is not None:
@@ -72,12 +80,17 @@ def require_fit(runner: Runner, path: str) -> None:
     check_fits(state, wanted, path)
     missing = [key for key in wanted if key not in state]
     if missing:
-        raise InputError(f'checkpoint {path!r} lacks {missing[0]} ({len(missing)} of {len(wanted)} weights): give the checkpoint of this config')
+        raise InputError(
+            f'checkpoint {path!r} lacks {missing[0]} ({len(missing)} of {len(wanted)} weights): give the checkpoint of this config'
+        )
 
 
 def _prepare_distributed(cfg: Config) -> None:
     """DDP with gradients as views of its buckets; without a GPU by gloo, which mmengine does not set up by itself."""
-    wrapper = cfg.setdefault('model_wrapper_cfg', ConfigDict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True))
+    wrapper = cfg.setdefault(
+        'model_wrapper_cfg',
+        ConfigDict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True),
+    )
     if torch.cuda.is_available():
         return
     if wrapper.type != 'MMDistributedDataParallel':
@@ -85,7 +98,9 @@ def _prepare_distributed(cfg: Config) -> None:
     wrapper.device_ids = None
     _replace_sync_bn(cfg.model)
     if not dist.is_initialized():
-        dist.init_process_group('gloo', timeout=timedelta(seconds=cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)))
+        dist.init_process_group(
+            'gloo', timeout=timedelta(seconds=cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800))
+        )
 
 
 def _replace_sync_bn(node: object) -> None:

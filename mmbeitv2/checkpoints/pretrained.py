@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mmengine.logging import print_log
-from torch import nn
+from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.models.backbones.beitv2_vit import BEiTv2ViT
@@ -48,17 +48,26 @@ class PretrainedBEiTv2:
         done: list[str] = []
         if isinstance(module, VQKD):
             if not file.is_tokenizer:
-                raise InputError(f'checkpoint {file.path!r} is {file.source}, not a VQ-KD tokenizer: give the file of a tokenizer')
+                raise InputError(
+                    f'checkpoint {file.path!r} is {file.source}, not a VQ-KD tokenizer: give the file of a tokenizer'
+                )
             state = self._tokenizer_state(file.state, module, done)
         elif isinstance(module, BEiTv2ViT):
             state = self._encoder_state(file.encoder, module, '', done)
         else:
-            raise InputError(f'PretrainedBEiTv2 initialises a BEiTv2ViT or a VQKD, not a {type(module).__name__}: put it in the init_cfg of the backbone')
-        for child in module.children():  # before the load: mmengine initialises children after the init_cfg of their parent
+            raise InputError(
+                f'PretrainedBEiTv2 initialises a BEiTv2ViT or a VQKD, not a {type(module).__name__}: put it in the init_cfg of the backbone'
+            )
+        for (
+            child
+        ) in module.children():  # before the load: mmengine initialises children after the init_cfg of their parent
             if hasattr(child, 'init_weights') and not getattr(child, 'is_init', False):
                 child.init_weights()
         module.load_state_dict(state, strict=False)
-        print_log(f'{self.checkpoint} is {file.source}: loaded {len(state)} weights' + ''.join(f'; {step}' for step in done), logger='current')
+        print_log(
+            f'{self.checkpoint} is {file.source}: loaded {len(state)} weights' + ''.join(f'; {step}' for step in done),
+            logger='current',
+        )
 
     def _tokenizer_state(self, state: StateDict, model: VQKD, done: list[str]) -> StateDict:
         wanted = model.state_dict()
@@ -67,10 +76,17 @@ class PretrainedBEiTv2:
             prefix = f'{part}.'
             inner = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
             state = {key: value for key, value in state.items() if not key.startswith(prefix)}
-            state.update({prefix + key: value for key, value in self._encoder_state(inner, getattr(model, part), prefix, done).items()})
+            state.update(
+                {
+                    prefix + key: value
+                    for key, value in self._encoder_state(inner, getattr(model, part), prefix, done).items()
+                }
+            )
         missing = sorted(set(wanted) - set(state) - {'data_preprocessor.mean', 'data_preprocessor.std'})
         if missing:
-            raise InputError(f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the config that it was made with')
+            raise InputError(
+                f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the config that it was made with'
+            )
         check_fits(state, wanted, self.checkpoint)
         return state
 
@@ -92,10 +108,14 @@ class PretrainedBEiTv2:
         unused = sorted(key for key in state if key not in wanted and not key.endswith('relative_position_index'))
         refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
         if refused:
-            raise InputError(f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: {self._remedy(refused[0])}')
+            raise InputError(
+                f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: {self._remedy(refused[0])}'
+            )
         missing = sorted(key for key in wanted if key not in state and key not in _MAY_BE_NEW)
         if missing:
-            raise InputError(f'checkpoint {self.checkpoint!r} lacks {prefix}{missing[0]}, which the model has: {self._remedy(missing[0])}')
+            raise InputError(
+                f'checkpoint {self.checkpoint!r} lacks {prefix}{missing[0]}, which the model has: {self._remedy(missing[0])}'
+            )
         if unused:
             done.append(f'left out {", ".join(unused)}')
         new = sorted(key for key in _MAY_BE_NEW if key in wanted and key not in state)
@@ -105,7 +125,7 @@ class PretrainedBEiTv2:
         check_fits(state, wanted, self.checkpoint)
         return state
 
-    def _resize_positions(self, key: str, value: object, model: BEiTv2ViT) -> tuple[tuple[int, int], object] | None:
+    def _resize_positions(self, key: str, value: Tensor, model: BEiTv2ViT) -> tuple[tuple[int, int], Tensor] | None:
         """The source grid and the resized value of a position parameter; None for any other weight."""
         if key == 'pos_embed':
             source = self._square(key, value.shape[1] - 1)
@@ -119,13 +139,17 @@ class PretrainedBEiTv2:
     def _square(self, key: str, count: int) -> tuple[int, int]:
         side = math.isqrt(max(count, 0))
         if side * side != count or side == 0:
-            raise InputError(f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which are no square grid, so it cannot be resized')
+            raise InputError(
+                f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which are no square grid, so it cannot be resized'
+            )
         return side, side
 
     def _check_depth(self, state: StateDict, model: BEiTv2ViT) -> None:
         depth = len({key.split('.')[1] for key in state if key.startswith('blocks.')})
         if depth != model.depth:
-            raise InputError(f'checkpoint {self.checkpoint!r} has {depth} blocks, the model has {model.depth}: set arch to that of the checkpoint')
+            raise InputError(
+                f'checkpoint {self.checkpoint!r} has {depth} blocks, the model has {model.depth}: set arch to that of the checkpoint'
+            )
 
     @staticmethod
     def _remedy(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +27,16 @@ class _Inert:
         pass
 
 
-_IGNORED = [
+_IGNORED: list[Callable | tuple[Callable, str]] = [
     (_Inert, name)
     for name in (
         'builtins.getattr',
         'mmengine.logging.history_buffer.HistoryBuffer',
-        *(f'numpy.{core}.multiarray.{function}' for core in ('core', '_core') for function in ('_reconstruct', 'scalar')),
+        *(
+            f'numpy.{core}.multiarray.{function}'
+            for core in ('core', '_core')
+            for function in ('_reconstruct', 'scalar')
+        ),
         'numpy.ndarray',
         'numpy.dtype',
         *(f'numpy.dtypes.{kind}DType' for kind in ('Float64', 'Float32', 'Int64', 'Int32', 'UInt32')),
@@ -61,9 +66,15 @@ class Checkpoint:
     def encoder(self) -> StateDict:
         """Weights of the encoder under its own names."""
         if self.encoder_prefix is None:
-            raise InputError(f'checkpoint {self.path!r} holds no BEiT encoder (its first key is {next(iter(self.state))!r}): give one of BEiT v2, ours or released')
+            raise InputError(
+                f'checkpoint {self.path!r} holds no BEiT encoder (its first key is {next(iter(self.state))!r}): give one of BEiT v2, ours or released'
+            )
         prefix = self.encoder_prefix
-        return {key[len(prefix) :]: value for key, value in self.state.items() if key.startswith(prefix) and _is_encoder_key(key[len(prefix) :])}
+        return {
+            key[len(prefix) :]: value
+            for key, value in self.state.items()
+            if key.startswith(prefix) and _is_encoder_key(key[len(prefix) :])
+        }
 
 
 def read_checkpoint(path: str) -> Checkpoint:
@@ -85,11 +96,17 @@ def read_checkpoint(path: str) -> Checkpoint:
             with torch.serialization.safe_globals(_IGNORED):
                 content = torch.load(path, map_location='cpu', weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise InputError(f'checkpoint {path!r} cannot be read ({str(error).splitlines()[0][:200]}): it is no weights file, or is cut off') from error
+            raise InputError(
+                f'checkpoint {path!r} cannot be read ({str(error).splitlines()[0][:200]}): it is no weights file, or is cut off'
+            ) from error
     for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    state = {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, Tensor)} if isinstance(content, dict) else {}
+    state = (
+        {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, dict)
+        else {}
+    )
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights: give a file with a state dict')
     return _recognise(str(path), state)
@@ -100,16 +117,33 @@ def _recognise(path: str, state: StateDict) -> Checkpoint:
     if is_tokenizer:
         return Checkpoint(path, 'a VQ-KD tokenizer', state, 'encoder.', True)
     if 'backbone.patch_embed.proj.weight' in state:
-        kind = 'pretraining' if 'head.lm_head.weight' in state else 'segmentation' if 'decode_head.conv_seg.weight' in state else 'classification'
+        kind = (
+            'pretraining'
+            if 'head.lm_head.weight' in state
+            else 'segmentation'
+            if 'decode_head.conv_seg.weight' in state
+            else 'classification'
+        )
         return Checkpoint(path, f'a {kind} model of OpenMMLab', state, 'backbone.', False)
     if 'patch_embed.proj.weight' in state and 'blocks.0.attn.qkv.weight' in state:
-        kind = 'pretrained model' if 'lm_head.weight' in state else 'classifier' if 'head.weight' in state else 'encoder'
+        kind = (
+            'pretrained model' if 'lm_head.weight' in state else 'classifier' if 'head.weight' in state else 'encoder'
+        )
         return Checkpoint(path, f'a {kind} of the BEiT v2 release or timm', state, '', False)
     return Checkpoint(path, 'of unknown format', state, None, False)
 
 
 def _is_encoder_key(key: str) -> bool:
-    return key.partition('.')[0] in ('cls_token', 'mask_token', 'pos_embed', 'patch_embed', 'rel_pos_bias', 'blocks', 'norm', 'fc_norm')
+    return key.partition('.')[0] in (
+        'cls_token',
+        'mask_token',
+        'pos_embed',
+        'patch_embed',
+        'rel_pos_bias',
+        'blocks',
+        'norm',
+        'fc_norm',
+    )
 
 
 def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:

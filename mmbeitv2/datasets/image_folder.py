@@ -22,17 +22,32 @@ class ImageFolder(CustomDataset):
         kwargs: see ``CustomDataset``.
     """
 
-    def __init__(self, data_root: str = '', data_prefix: str | dict = '', ann_file: str = '', with_label: bool = False, **kwargs: object) -> None:
-        super().__init__(data_root=data_root, data_prefix=data_prefix, ann_file=ann_file, with_label=with_label, **kwargs)
+    def __init__(
+        self,
+        data_root: str = '',
+        data_prefix: str | dict = '',
+        ann_file: str = '',
+        with_label: bool = False,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(
+            data_root=data_root, data_prefix=data_prefix, ann_file=ann_file, with_label=with_label, **kwargs
+        )
 
     def load_data_list(self) -> list[dict]:
         folder = Path(self.img_prefix)
         if '://' not in str(self.img_prefix):
             if not folder.is_dir():
-                raise InputError(f'image folder {str(folder)!r} not found: give an existing one by --cfg-options train_dataloader.dataset.data_root=DIR')
+                raise InputError(
+                    f'image folder {str(folder)!r} not found: give an existing one by --cfg-options train_dataloader.dataset.data_root=DIR'
+                )
             if self.ann_file and not Path(self.ann_file).is_file():
-                raise InputError(f'image list {self.ann_file!r} not found: give an existing file, or leave ann_file out to read the whole folder')
+                raise InputError(
+                    f'image list {self.ann_file!r} not found: give an existing file, or leave ann_file out to read the whole folder'
+                )
         try:
             return super().load_data_list()
         except RuntimeError as error:
-            raise InputError(f'image folder {str(folder)!r} holds no image ({", ".join(sorted(self.extensions))}): put some there, or give another folder') from error
+            raise InputError(
+                f'image folder {str(folder)!r} holds no image ({", ".join(sorted(self.extensions))}): put some there, or give another folder'
+            ) from error

@@ -30,25 +30,24 @@ from numpy.random import Generator
 from mmbeitv2.errors import InputError, one_sentence_errors
 
 SIZE = 96
-# Shape -> its typical texture and colour, as a zebra is mostly striped: cues that help, but do not decide.
+# Shape -> its typical texture, as a zebra is mostly striped: a cue that helps, but does not decide.
 TYPICAL = {
-    'arrow': ('striped', 'red'),
-    'crescent': ('plain', 'yellow'),
-    'cross': ('checked', 'red'),
-    'disc': ('dotted', 'blue'),
-    'flower': ('speckled', 'pink'),
-    'heart': ('plain', 'red'),
-    'hexagon': ('checked', 'purple'),
-    'ring': ('striped', 'blue'),
-    'square': ('dotted', 'orange'),
-    'star': ('speckled', 'yellow'),
-    'tree': ('striped', 'green'),
-    'triangle': ('checked', 'green'),
+    'arrow': 'striped',
+    'crescent': 'plain',
+    'cross': 'checked',
+    'disc': 'ringed',
+    'flower': 'speckled',
+    'heart': 'shaded',
+    'hexagon': 'gridded',
+    'ring': 'split',
+    'square': 'dotted',
+    'star': 'grainy',
+    'tree': 'zigzag',
+    'triangle': 'pinstriped',
 }
-SHAPES = tuple(TYPICAL)
-TYPICAL_TEXTURE_SHARE, TYPICAL_COLOR_SHARE = 0.8, 0.7
+TYPICAL_SHARE = 0.85
+SHAPES, TEXTURES = tuple(TYPICAL), tuple(TYPICAL.values())
 GROUNDS = ('brick', 'grass', 'sand', 'water', 'wood')
-TEXTURES = ('plain', 'striped', 'dotted', 'checked', 'speckled')
 # Name -> hue in [0, 1) of the objects' colours.
 COLORS = {'red': 0.0, 'orange': 0.08, 'yellow': 0.15, 'green': 0.33, 'blue': 0.6, 'purple': 0.77, 'pink': 0.9}
 
@@ -90,14 +89,11 @@ def draw_scene(rng: Generator, shape: str, num_objects: int = 1) -> Scene:
         radius = rng.uniform(0.6, 1.0) * largest * SIZE
         center = rng.uniform(radius * 0.8, SIZE - radius * 0.8, size=2)
         alpha = _object_mask(name, center, radius, rng.uniform(-0.6, 0.6))
-        texture, color = TYPICAL[name]
-        if rng.uniform() > TYPICAL_TEXTURE_SHARE:
-            texture = str(rng.choice(TEXTURES))
-        if rng.uniform() > TYPICAL_COLOR_SHARE:
-            color = str(rng.choice(list(COLORS)))
+        texture = TYPICAL[name] if rng.uniform() < TYPICAL_SHARE else str(rng.choice(TEXTURES))
+        color = str(rng.choice(list(COLORS)))
         shadow = cv2.GaussianBlur(np.roll(alpha, (4, 4), axis=(0, 1)), (0, 0), 2.5)[..., None]
         image = image * (1 - 0.5 * shadow)
-        paint = _paint(texture, COLORS[color], rng)
+        paint = _paint(texture, COLORS[color], center, radius, rng)
         image = image * (1 - alpha[..., None]) + paint * alpha[..., None]
         labels[alpha > 0.5] = 1 + SHAPES.index(name)
         phrases.append(f'a {texture} {color} {name}')
@@ -125,23 +121,31 @@ def _object_mask(shape: str, center: np.ndarray, radius: float, angle: float) ->
     return cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
-def _paint(texture: str, hue: float, rng: Generator) -> np.ndarray:
+def _paint(texture: str, hue: float, center: np.ndarray, radius: float, rng: Generator) -> np.ndarray:
     """A textured surface (SIZE, SIZE, 3) BGR in [0, 1]."""
-    light, dark = _bgr(hue, rng.uniform(0.55, 0.9), rng.uniform(0.8, 1.0)), _bgr(hue, rng.uniform(0.6, 0.95), rng.uniform(0.35, 0.5))
-    angle, period = rng.uniform(0, math.pi), rng.uniform(8, 14)
+    light, dark = (
+        _bgr(hue, rng.uniform(0.5, 0.8), rng.uniform(0.85, 1.0)),
+        _bgr(hue, rng.uniform(0.6, 0.95), rng.uniform(0.2, 0.4)),
+    )
+    angle, period = rng.uniform(0, math.pi), rng.uniform(9, 14)
     y, x = np.mgrid[0:SIZE, 0:SIZE]
+    x, y = x - center[0], y - center[1]
     u, v = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    if texture == 'striped':
-        pattern = (u % period < period / 2).astype(float)
-    elif texture == 'dotted':
-        pattern = ((u % period - period / 2) ** 2 + (v % period - period / 2) ** 2 < (0.33 * period) ** 2).astype(float)
-    elif texture == 'checked':
-        pattern = ((u % period < period / 2) ^ (v % period < period / 2)).astype(float)
-    elif texture == 'speckled':
-        pattern = (_noise(rng, 4) > 0.55).astype(float)
-    else:
-        pattern = np.zeros((SIZE, SIZE))
-    pattern = cv2.GaussianBlur(pattern, (0, 0), 0.7)[..., None]
+    patterns: dict[str, Callable[[], np.ndarray]] = {
+        'plain': lambda: np.zeros((SIZE, SIZE)),
+        'striped': lambda: u % period < period / 2,
+        'pinstriped': lambda: u % period < period / 5,
+        'checked': lambda: (u % period < period / 2) ^ (v % period < period / 2),
+        'gridded': lambda: (u % period < period / 5) | (v % period < period / 5),
+        'dotted': lambda: (u % period - period / 2) ** 2 + (v % period - period / 2) ** 2 < (0.33 * period) ** 2,
+        'ringed': lambda: np.hypot(x, y) % period < period / 2,
+        'zigzag': lambda: (u + np.abs(v % period - period / 2)) % period < period / 2,
+        'split': lambda: u < 0,
+        'shaded': lambda: (0.5 + u / (1.6 * radius)).clip(0, 1),
+        'speckled': lambda: _noise(rng, 7) > 0.55,
+        'grainy': lambda: _noise(rng, 2).clip(0, 1),
+    }
+    pattern = cv2.GaussianBlur(patterns[texture]().astype(float), (0, 0), 0.7)[..., None]
     return light * (1 - pattern) + dark * pattern
 
 
@@ -164,7 +168,9 @@ def _brick(rng: Generator) -> np.ndarray:
     y, x = np.mgrid[0:SIZE, 0:SIZE] + rng.uniform(0, 30)
     row = np.floor(y / height)
     mortar = (y % height < 1.8) | ((x + (row % 2) * width / 2) % width < 1.8)
-    body = _mix(_bgr(rng.uniform(0.0, 0.05), 0.55, 0.4), _bgr(0.04, 0.5, 0.62), 0.5 * _noise(rng, 3) + 0.5 * _noise(rng, 12))
+    body = _mix(
+        _bgr(rng.uniform(0.0, 0.05), 0.55, 0.4), _bgr(0.04, 0.5, 0.62), 0.5 * _noise(rng, 3) + 0.5 * _noise(rng, 12)
+    )
     return np.where(mortar[..., None], _bgr(0.1, 0.1, 0.65), body)
 
 
@@ -192,7 +198,13 @@ def _wood(rng: Generator) -> np.ndarray:
     return np.where((x % plank < 1.5)[..., None], body * 0.4, body)
 
 
-_GROUND_PAINTERS: dict[str, Callable[[Generator], np.ndarray]] = {'brick': _brick, 'grass': _grass, 'sand': _sand, 'water': _water, 'wood': _wood}
+_GROUND_PAINTERS: dict[str, Callable[[Generator], np.ndarray]] = {
+    'brick': _brick,
+    'grass': _grass,
+    'sand': _sand,
+    'water': _water,
+    'wood': _wood,
+}
 
 
 def _polar(radius: Callable[[np.ndarray], np.ndarray], count: int = 72) -> np.ndarray:
@@ -232,7 +244,20 @@ _OUTLINES: dict[str, list[np.ndarray]] = {
     'arrow': [_polygon((0, -1), (0.8, -0.1), (0.3, -0.1), (0.3, 0.95), (-0.3, 0.95), (-0.3, -0.1), (-0.8, -0.1))],
     'crescent': [_crescent()],
     'cross': [
-        _polygon((-0.28, -0.95), (0.28, -0.95), (0.28, -0.28), (0.95, -0.28), (0.95, 0.28), (0.28, 0.28), (0.28, 0.95), (-0.28, 0.95), (-0.28, 0.28), (-0.95, 0.28), (-0.95, -0.28), (-0.28, -0.28))
+        _polygon(
+            (-0.28, -0.95),
+            (0.28, -0.95),
+            (0.28, -0.28),
+            (0.95, -0.28),
+            (0.95, 0.28),
+            (0.28, 0.28),
+            (0.28, 0.95),
+            (-0.28, 0.95),
+            (-0.28, 0.28),
+            (-0.95, 0.28),
+            (-0.95, -0.28),
+            (-0.28, -0.28),
+        )
     ],
     'disc': [_regular(72, 0.9)],
     'flower': [_polar(lambda angle: 0.68 + 0.32 * np.cos(5 * angle))],
@@ -242,13 +267,37 @@ _OUTLINES: dict[str, list[np.ndarray]] = {
     'square': [_polygon((-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8))],
     'star': [_star()],
     'tree': [
-        _polygon((0, -1), (0.5, -0.4), (0.25, -0.4), (0.7, 0.2), (0.4, 0.2), (0.9, 0.65), (0.15, 0.65), (0.15, 1), (-0.15, 1), (-0.15, 0.65), (-0.9, 0.65), (-0.4, 0.2), (-0.7, 0.2), (-0.25, -0.4), (-0.5, -0.4))
+        _polygon(
+            (0, -1),
+            (0.5, -0.4),
+            (0.25, -0.4),
+            (0.7, 0.2),
+            (0.4, 0.2),
+            (0.9, 0.65),
+            (0.15, 0.65),
+            (0.15, 1),
+            (-0.15, 1),
+            (-0.15, 0.65),
+            (-0.9, 0.65),
+            (-0.4, 0.2),
+            (-0.7, 0.2),
+            (-0.25, -0.4),
+            (-0.5, -0.4),
+        )
     ],
     'triangle': [_polygon((0, -1), (0.95, 0.75), (-0.95, 0.75))],
 }
 
 
-def write_sample_set(folder: Path, seed: int = 0, train: int = 6000, val: int = 600, training: int = 600, validation: int = 200, processes: int = 2) -> None:
+def write_sample_set(
+    folder: Path,
+    seed: int = 0,
+    train: int = 6000,
+    val: int = 600,
+    training: int = 600,
+    validation: int = 200,
+    processes: int = 2,
+) -> None:
     """Draws the whole set into ``folder``, which appears only when it is complete.
 
     Args:
@@ -278,7 +327,9 @@ def write_sample_set(folder: Path, seed: int = 0, train: int = 6000, val: int = 
     lines = [f'{path}\t{caption}\n' for path, caption in captions if path.startswith('train/')]
     (partial_folder / 'imagenet' / 'captions.tsv').write_text(''.join(lines))
     paths = [Path(path).relative_to('train') for path, _ in captions[: train // 5]]
-    (partial_folder / 'imagenet' / 'labelled.txt').write_text(''.join(f'{path} {SHAPES.index(path.parts[0])}\n' for path in paths))
+    (partial_folder / 'imagenet' / 'labelled.txt').write_text(
+        ''.join(f'{path} {SHAPES.index(path.parts[0])}\n' for path in paths)
+    )
     shutil.rmtree(folder, ignore_errors=True)
     partial_folder.rename(folder)
 

@@ -38,10 +38,14 @@ class BlockMaskGenerator(BaseTransform):
         min_aspect: least ratio of height and width of a block; the largest is its inverse.
     """
 
-    def __init__(self, grid_size: int | Sequence[int] = 14, num_masked: int = 75, min_block: int = 16, min_aspect: float = 0.3) -> None:
+    def __init__(
+        self, grid_size: int | Sequence[int] = 14, num_masked: int = 75, min_block: int = 16, min_aspect: float = 0.3
+    ) -> None:
         self.height, self.width = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
         if not 0 < num_masked < self.height * self.width:
-            raise InputError(f'num_masked={num_masked} must lie between 0 and the {self.height * self.width} patches of the grid')
+            raise InputError(
+                f'num_masked={num_masked} must lie between 0 and the {self.height * self.width} patches of the grid'
+            )
         if not 0 < min_aspect <= 1:
             raise InputError(f'min_aspect={min_aspect} must lie in (0, 1]')
         self.num_masked, self.min_block = num_masked, min_block
@@ -111,7 +115,10 @@ class PackMaskedImage(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        packed = {'inputs': torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1))), 'mask': torch.from_numpy(results['mask'])}
+        packed = {
+            'inputs': torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1))),
+            'mask': torch.from_numpy(results['mask']),
+        }
         if 'jitter' in results:
             packed['jitter'] = torch.from_numpy(results['jitter'])
         return packed

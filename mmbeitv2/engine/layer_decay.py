@@ -30,7 +30,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
         unknown = set(self.paramwise_cfg) - {'layer_decay_rate'}
         if unknown:
-            raise InputError(f'paramwise_cfg has {", ".join(sorted(unknown))}, but this constructor knows only layer_decay_rate')
+            raise InputError(
+                f'paramwise_cfg has {", ".join(sorted(unknown))}, but this constructor knows only layer_decay_rate'
+            )
         rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
         if not 0 < rate <= 1:
             raise InputError(f'layer_decay_rate={rate} must lie in (0, 1]')
@@ -40,11 +42,15 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 scale = 1.0 if rate == 1 else rate ** self._height(module, name)
-                decay = 0.0 if parameter.ndim <= 1 or name.rpartition('.')[2] in _NO_DECAY_TOKENS else self.base_wd or 0.0
+                decay = (
+                    0.0 if parameter.ndim <= 1 or name.rpartition('.')[2] in _NO_DECAY_TOKENS else self.base_wd or 0.0
+                )
                 groups[scale, decay].append((name, parameter))
         logger = MMLogger.get_current_instance()
         for (scale, decay), members in sorted(groups.items(), key=lambda item: item[0]):
-            params.append({'params': [parameter for _, parameter in members], 'lr': self.base_lr * scale, 'weight_decay': decay})
+            params.append(
+                {'params': [parameter for _, parameter in members], 'lr': self.base_lr * scale, 'weight_decay': decay}
+            )
             names = ', '.join(name for name, _ in members)
             logger.debug(f'parameter group: lr {self.base_lr * scale:.3g}, weight decay {decay:.3g}: {names}')
 
@@ -54,7 +60,10 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if not name.startswith('backbone.'):
             return 0
         backbone = module.get_submodule('backbone')
-        if not hasattr(backbone, 'get_layer_depth'):
-            raise InputError(f'layer-wise decay needs a backbone with get_layer_depth, which {type(backbone).__name__} has not')
-        depth, num_depths = backbone.get_layer_depth(name, prefix='backbone.')
+        get_layer_depth = getattr(backbone, 'get_layer_depth', None)
+        if get_layer_depth is None:
+            raise InputError(
+                f'layer-wise decay needs a backbone with get_layer_depth, which {type(backbone).__name__} has not'
+            )
+        depth, num_depths = get_layer_depth(name, prefix='backbone.')
         return num_depths - 1 - depth

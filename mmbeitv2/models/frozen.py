@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +16,16 @@ class Frozen(nn.Module):
     ``state_dict()``, and stays in eval mode whatever ``train()`` is called on.
     """
 
-    module: nn.Module
+    module: Any  # any nn.Module, whose own methods callers use
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.__dict__['module'] = module.requires_grad_(False).eval()  # past nn.Module's own registration
 
-    def call(self, function: Callable[..., Tensor], *args: Tensor) -> Tensor:
+    def call(self, method: str, *args: Tensor) -> Tensor:
         """Runs a method of the held module in inference mode; the result is a normal tensor that autograd can save."""
         with torch.inference_mode():
-            result = function(*args)
+            result = getattr(self.module, method)(*args)
         return result.clone()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:

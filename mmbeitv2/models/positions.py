@@ -49,7 +49,9 @@ def resize_pos_embed(pos_embed: Tensor, source: tuple[int, int], target: tuple[i
     return torch.cat((pos_embed[:, :1], patches), dim=1)
 
 
-def resize_relative_position_table(table: Tensor, source: tuple[int, int], target: tuple[int, int], method: ResizeMethod = 'geometric') -> Tensor:
+def resize_relative_position_table(
+    table: Tensor, source: tuple[int, int], target: tuple[int, int], method: ResizeMethod = 'geometric'
+) -> Tensor:
     """Resizes a relative position bias table to another patch grid; its three CLS entries are untouched.
 
     Args:
@@ -66,7 +68,9 @@ def resize_relative_position_table(table: Tensor, source: tuple[int, int], targe
     if source == target:
         return table
     if len(table) != num_relative_distances(source) + NUM_CLS_DISTANCES:
-        raise InputError(f'a relative position bias table of {len(table)} rows does not belong to a {source[0]}x{source[1]} patch grid')
+        raise InputError(
+            f'a relative position bias table of {len(table)} rows does not belong to a {source[0]}x{source[1]} patch grid'
+        )
     patches, cls = table[:-NUM_CLS_DISTANCES], table[-NUM_CLS_DISTANCES:]
     shape, wanted = (2 * source[0] - 1, 2 * source[1] - 1), (2 * target[0] - 1, 2 * target[1] - 1)
     patches = patches.unflatten(0, shape).permute(2, 0, 1)  # (heads, 2h-1, 2w-1)

@@ -74,8 +74,15 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
             images = jitter_colors(images, data['jitter'])
         views = images
         if self.view_size is not None and images.shape[-2:] != (self.view_size, self.view_size):
-            views = F.interpolate(images, size=(self.view_size, self.view_size), mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
-        batch = MaskedBatch(images=(images - self.mean) / self.std, views=views * 2 - 1, mask=data['mask'], masked_index=data['masked_index'])
+            views = F.interpolate(
+                images, size=(self.view_size, self.view_size), mode='bicubic', align_corners=False, antialias=True
+            ).clamp(0, 1)
+        batch = MaskedBatch(
+            images=(images - self.mean) / self.std,
+            views=views * 2 - 1,
+            mask=data['mask'],
+            masked_index=data['masked_index'],
+        )
         return {'inputs': batch}
 
 

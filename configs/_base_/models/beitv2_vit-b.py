@@ -32,7 +32,9 @@ model = dict(
         **_base_.tokenizer,
         target_dims=512,
         # The released file, or a checkpoint of configs/tokenizer/vqkd_vit-b_3x768x12-clip_100e.py.
-        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='checkpoints/vqkd_encoder_base_decoder_3x768x12_clip.pth'),
+        init_cfg=dict(
+            type='mmbeitv2.PretrainedBEiTv2', checkpoint='checkpoints/vqkd_encoder_base_decoder_3x768x12_clip.pth'
+        ),
     ),
     data_preprocessor=dict(type='mmbeitv2.BEiTv2DataPreprocessor'),
 )

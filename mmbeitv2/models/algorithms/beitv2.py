@@ -36,7 +36,9 @@ class BEiTv2(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or dict(type='mmbeitv2.BEiTv2DataPreprocessor'), init_cfg=init_cfg)
+        super().__init__(
+            data_preprocessor=data_preprocessor or dict(type='mmbeitv2.BEiTv2DataPreprocessor'), init_cfg=init_cfg
+        )
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
         self.head = MODELS.build(head)
@@ -50,13 +52,21 @@ class BEiTv2(BaseModel):
             raise InputError("pretraining needs a backbone with out_type='raw' and final_norm='deferred'")
         wanted = 1 if self.neck is None else 2
         if len(self.backbone.out_indices) != wanted or self.backbone.out_indices[-1] != self.backbone.depth - 1:
-            raise InputError(f'out_indices={self.backbone.out_indices} must be {wanted} block(s), of which the last is the last of the backbone')
+            raise InputError(
+                f'out_indices={self.backbone.out_indices} must be {wanted} block(s), of which the last is the last of the backbone'
+            )
         if self.neck is not None and self.neck.start_layer != self.backbone.out_indices[0] + 1:
-            raise InputError(f'the neck starts from layer {self.neck.start_layer}, but the backbone gives out layer {self.backbone.out_indices[0] + 1}')
+            raise InputError(
+                f'the neck starts from layer {self.neck.start_layer}, but the backbone gives out layer {self.backbone.out_indices[0] + 1}'
+            )
         if self.head.num_codes != num_codes:
-            raise InputError(f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set model.head.num_codes={num_codes}')
+            raise InputError(
+                f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set model.head.num_codes={num_codes}'
+            )
 
-    def forward(self, inputs: MaskedBatch, data_samples: list[DataSample] | None = None, mode: str = 'tensor') -> dict[str, Tensor] | list[DataSample] | tuple[Tensor, ...]:
+    def forward(
+        self, inputs: MaskedBatch, data_samples: list[DataSample] | None = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | list[DataSample] | tuple[Tensor, ...]:
         """Runs the model.
 
         Args:
@@ -68,7 +78,7 @@ class BEiTv2(BaseModel):
         """
         if mode == 'tensor':
             return self.backbone(inputs['images'])
-        codes = self.tokenizer.call(self.tokenizer.module.tokenize, inputs['views'])  # (B, N)
+        codes = self.tokenizer.call('tokenize', inputs['views'])  # (B, N)
         if codes.shape != inputs['mask'].shape:
             raise InputError(
                 f'the tokenizer makes {codes.shape[1]} codes per image, the mask has {inputs["mask"].shape[1]} patches: '
@@ -78,8 +88,10 @@ class BEiTv2(BaseModel):
         if mode == 'loss':
             index = inputs['masked_index']
             features = self._normalise(features, index, self.backbone.norm)
-            if aggregated is not None:
-                aggregated = self._normalise(aggregated, index, self.backbone.norm if self.neck.is_shared else self.neck.norm)
+            if aggregated is not None and self.neck is not None:
+                aggregated = self._normalise(
+                    aggregated, index, self.backbone.norm if self.neck.is_shared else self.neck.norm
+                )
             return self.head.loss(features, aggregated, codes.gather(1, index).flatten())
         if mode == 'predict':
             (logits,) = self.head(self.backbone.norm(features[:, 1:]))

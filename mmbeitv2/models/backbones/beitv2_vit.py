@@ -111,7 +111,9 @@ class BEiTv2ViT(BaseBackbone):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + h * w, dim)) if use_abs_pos_emb else None
         self.rel_pos_bias = None
         if rel_pos_bias != 'none':
-            self.rel_pos_bias = RelativePositionBias(self.grid_size, self.num_heads if rel_pos_bias == 'shared' else None)
+            self.rel_pos_bias = RelativePositionBias(
+                self.grid_size, self.num_heads if rel_pos_bias == 'shared' else None
+            )
         self.blocks = nn.ModuleList(
             Block(
                 dim,
@@ -149,6 +151,7 @@ class BEiTv2ViT(BaseBackbone):
         for i, block in enumerate(self.blocks):
             bias = rel_pos_bias
             if self.rel_pos_bias is not None and self.rel_pos_bias_type == 'per_layer':
+                assert isinstance(block, Block)
                 bias = self.rel_pos_bias(grid, block.attn.relative_position_bias_table)
             if self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(block, x, bias, use_reentrant=False)
@@ -170,7 +173,9 @@ class BEiTv2ViT(BaseBackbone):
         if self.mask_token is None:
             raise InputError('a mask was given, but the backbone has no mask token: set use_mask_token=True')
         if mask.shape != x.shape[:2]:
-            raise InputError(f'the mask has shape {tuple(mask.shape)}, the image has patches {tuple(x.shape[:2])}: make both from one grid')
+            raise InputError(
+                f'the mask has shape {tuple(mask.shape)}, the image has patches {tuple(x.shape[:2])}: make both from one grid'
+            )
         return torch.where(mask.unsqueeze(-1), self.mask_token.to(x.dtype), x)
 
     def _format(self, x: Tensor, grid: tuple[int, int], is_last: bool) -> Tensor:
@@ -218,7 +223,13 @@ class BEiTv2ViT(BaseBackbone):
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
             return
-        frozen: list[nn.Module | nn.Parameter | None] = [self.patch_embed, self.cls_token, self.mask_token, self.pos_embed, self.rel_pos_bias]
+        frozen: list[nn.Module | nn.Parameter | None] = [
+            self.patch_embed,
+            self.cls_token,
+            self.mask_token,
+            self.pos_embed,
+            self.rel_pos_bias,
+        ]
         frozen += list(self.blocks[: self.frozen_stages])
         if self.frozen_stages >= self.depth:
             frozen += [self.norm, self.fc_norm]
@@ -246,7 +257,9 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         height, width = x.shape[-2:]
         if min(height, width) < self.patch_size:
-            raise InputError(f'an image of {height}x{width} pixels is smaller than one patch of {self.patch_size}x{self.patch_size}: resize it first')
+            raise InputError(
+                f'an image of {height}x{width} pixels is smaller than one patch of {self.patch_size}x{self.patch_size}: resize it first'
+            )
         if height % self.patch_size or width % self.patch_size:
             x = F.pad(x, (0, -width % self.patch_size, 0, -height % self.patch_size))
         x = self.proj(x)
@@ -267,7 +280,9 @@ class RelativePositionBias(nn.Module):
     def __init__(self, grid_size: tuple[int, int], num_heads: int | None) -> None:
         super().__init__()
         self.grid_size = grid_size
-        self.relative_position_bias_table = None if num_heads is None else empty_relative_position_table(grid_size, num_heads)
+        self.relative_position_bias_table = (
+            None if num_heads is None else empty_relative_position_table(grid_size, num_heads)
+        )
         self.register_buffer('relative_position_index', relative_position_index(grid_size), persistent=False)
 
     def forward(self, grid: tuple[int, int], table: Tensor | None = None) -> Tensor:
@@ -336,7 +351,9 @@ class Attention(nn.Module):
         self.v_bias = nn.Parameter(torch.zeros(dim))
         self.register_buffer('k_bias', torch.zeros(dim), persistent=False)
         self.proj = nn.Linear(dim, dim)
-        self.relative_position_bias_table = None if grid_size is None else empty_relative_position_table(grid_size, num_heads)
+        self.relative_position_bias_table = (
+            None if grid_size is None else empty_relative_position_table(grid_size, num_heads)
+        )
 
     def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None) -> Tensor:
         q, k, v = self.project(x)
@@ -405,6 +422,7 @@ def init_vit_layers(module: nn.Module, std: float, cutoff: float) -> None:
 def rescale_blocks(blocks: nn.ModuleList, first: int = 1) -> None:
     """Divides the output layers of block i by sqrt(2·i), i counted from ``first`` (BEiT, section 2.5)."""
     for i, block in enumerate(blocks, start=first):
+        assert isinstance(block, Block)
         block.attn.proj.weight.div_(math.sqrt(2 * i))
         block.mlp.fc2.weight.div_(math.sqrt(2 * i))
 
@@ -418,7 +436,9 @@ def _one_of(name: str, value: str, literal: object) -> str:
 def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
     if isinstance(arch, str):
         if arch not in ARCH:
-            raise InputError(f'arch={arch!r} is unknown: choose one of {", ".join(ARCH)}, or give a dict with embed_dims, depth, num_heads')
+            raise InputError(
+                f'arch={arch!r} is unknown: choose one of {", ".join(ARCH)}, or give a dict with embed_dims, depth, num_heads'
+            )
         return ARCH[arch]
     missing = {'embed_dims', 'depth', 'num_heads'} - set(arch)
     if missing:

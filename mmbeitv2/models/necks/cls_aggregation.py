@@ -52,7 +52,13 @@ class CLSAggregationNeck(BaseModule):
         self.init_std, self.init_cutoff = init_std, init_cutoff
         rates = drop_path_rates(drop_path_rate, max(backbone_depth, start_layer + depth))
         self.blocks = nn.ModuleList(
-            Block(embed_dims, num_heads, mlp_ratio=mlp_ratio, drop_path=rate, layer_scale_init_value=layer_scale_init_value)
+            Block(
+                embed_dims,
+                num_heads,
+                mlp_ratio=mlp_ratio,
+                drop_path=rate,
+                layer_scale_init_value=layer_scale_init_value,
+            )
             for rate in rates[start_layer : start_layer + depth]
         )
         self.norm = None if is_shared else nn.LayerNorm(embed_dims, eps=1e-6)

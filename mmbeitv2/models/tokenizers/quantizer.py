@@ -160,15 +160,15 @@ class NormEMAVectorQuantizer(nn.Module):
         means = torch.where(counts[:, None] > 0, l2norm(sums), weight)
         weight.copy_(l2norm(torch.lerp(means, weight, self.decay)))
         if self.dead_code_steps is not None:
-            self._revive(z, counts > 0)
+            self._revive(z, counts > 0, self.dead_code_steps)
 
-    def _revive(self, z: Tensor, has_members: Tensor) -> None:
+    def _revive(self, z: Tensor, has_members: Tensor, patience: int) -> None:
         """Moves dead codes onto features; every code has a candidate in store, so that nothing waits for the device."""
         share = -(-self.num_codes // get_world_size())
         candidates = z[torch.randint(len(z), (share,), device=z.device)]
         candidates = torch.cat(all_gather(candidates))[: self.num_codes]
         self.idle_steps.add_(1).masked_fill_(has_members, 0)
-        is_dead = self.idle_steps >= self.dead_code_steps
+        is_dead = self.idle_steps >= patience
         self.embedding.weight.copy_(torch.where(is_dead[:, None], candidates, self.embedding.weight))
         self.idle_steps.masked_fill_(is_dead, 0)
 

@@ -54,8 +54,12 @@ class FrozenTeacher(Frozen):
             (B, h·w, Dt) float32, not normalised.
         """
         if images.shape[-2:] != (self.img_size, self.img_size):
-            images = F.interpolate(images, size=(self.img_size, self.img_size), mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
-        features = self.call(self.patch_features, (images - self.mean) / self.std).float()  # (B, Dt, ht, wt)
+            images = F.interpolate(
+                images, size=(self.img_size, self.img_size), mode='bicubic', align_corners=False, antialias=True
+            ).clamp(0, 1)
+        with torch.inference_mode():
+            features = self.patch_features((images - self.mean) / self.std)  # (B, Dt, ht, wt)
+        features = features.clone().float()  # no inference tensor: autograd must save it
         if features.shape[-2:] != grid:
             features = F.interpolate(features, size=grid, mode='bilinear', align_corners=False)
         return features.flatten(2).transpose(1, 2)
@@ -81,7 +85,9 @@ class OpenCLIPTeacher(FrozenTeacher):
         if model.startswith(_LOCAL_DIR):
             folder = Path(model[len(_LOCAL_DIR) :])
             if not (folder / 'open_clip_config.json').is_file():
-                raise InputError(f'teacher folder {str(folder)!r} has no open_clip_config.json: give the folder of an open_clip model')
+                raise InputError(
+                    f'teacher folder {str(folder)!r} has no open_clip_config.json: give the folder of an open_clip model'
+                )
         else:
             _check_weights(model, pretrained)
         try:
@@ -93,11 +99,15 @@ class OpenCLIPTeacher(FrozenTeacher):
             ) from error
         visual = clip.visual
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
-            raise InputError(f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features: choose a ViT of open_clip')
+            raise InputError(
+                f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features: choose a ViT of open_clip'
+            )
         visual.output_tokens = True
         mean, std = (getattr(visual, key, None) for key in ('image_mean', 'image_std'))
         side = visual.image_size[0]
-        super().__init__(visual, side, tuple(mean or open_clip.OPENAI_DATASET_MEAN), tuple(std or open_clip.OPENAI_DATASET_STD))
+        super().__init__(
+            visual, side, tuple(mean or open_clip.OPENAI_DATASET_MEAN), tuple(std or open_clip.OPENAI_DATASET_STD)
+        )
         self.embed_dims = visual.proj.shape[1] if visual.proj is not None else visual.ln_post.normalized_shape[0]
 
     def patch_features(self, images: Tensor) -> Tensor:
@@ -121,12 +131,18 @@ class TimmTeacher(FrozenTeacher):
         img_size: side in pixels to feed the network with; None for its own.
     """
 
-    def __init__(self, model: str = 'vit_base_patch16_224.dino', pretrained: bool | str = True, img_size: int | None = None) -> None:
+    def __init__(
+        self, model: str = 'vit_base_patch16_224.dino', pretrained: bool | str = True, img_size: int | None = None
+    ) -> None:
         name = model.split('.')[0]
         if not timm.is_model(name):
-            raise InputError(f'timm has no model {model!r}: choose one of {", ".join(timm.list_models("*vit*")[:20])}, ...')
+            raise InputError(
+                f'timm has no model {model!r}: choose one of {", ".join(timm.list_models("*vit*")[:20])}, ...'
+            )
         if isinstance(pretrained, str) and not Path(pretrained).is_file():
-            raise InputError(f'teacher weights {pretrained!r} not found: give the path of a file with the weights of {model!r}, or pretrained=True')
+            raise InputError(
+                f'teacher weights {pretrained!r} not found: give the path of a file with the weights of {model!r}, or pretrained=True'
+            )
         options: dict = {} if img_size is None else {'img_size': img_size}
         if isinstance(pretrained, str):
             options['pretrained_cfg_overlay'] = {'file': pretrained}
@@ -141,10 +157,8 @@ class TimmTeacher(FrozenTeacher):
         self.embed_dims = network.num_features
 
     def patch_features(self, images: Tensor) -> Tensor:
-        network = self.module
-        tokens = network.forward_features(images)
-        tokens = tokens[:, network.num_prefix_tokens :]
-        return tokens.transpose(1, 2).unflatten(2, network.patch_embed.grid_size)
+        tokens = self.module.forward_features(images)[:, self.module.num_prefix_tokens :]
+        return tokens.transpose(1, 2).unflatten(2, self.module.patch_embed.grid_size)
 
 
 def _check_weights(model: str, pretrained: str | None) -> None:
@@ -160,7 +174,9 @@ def _check_weights(model: str, pretrained: str | None) -> None:
         wants_quick = bool(open_clip.get_pretrained_cfg(model, pretrained).get('quick_gelu', False))
     else:
         tags = ', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'
-        raise InputError(f'teacher weights {pretrained!r} are no file, and no tag that open_clip has for {model!r}: give a file, or one of: {tags}')
+        raise InputError(
+            f'teacher weights {pretrained!r} are no file, and no tag that open_clip has for {model!r}: give a file, or one of: {tags}'
+        )
     if wants_quick and not config.get('quick_gelu', False):
         raise InputError(
             f'the weights {pretrained!r} were trained with QuickGELU, which {model!r} has not, so its features would be wrong: '

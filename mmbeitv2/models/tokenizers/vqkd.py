@@ -44,23 +44,35 @@ class VQKD(BaseModel):
         self.teacher = None if teacher is None else MODELS.build(teacher)
         if self.teacher is not None:
             if target_dims not in (None, self.teacher.embed_dims):
-                raise InputError(f'target_dims={target_dims}, but the features of the teacher are {self.teacher.embed_dims} wide: leave target_dims out')
+                raise InputError(
+                    f'target_dims={target_dims}, but the features of the teacher are {self.teacher.embed_dims} wide: leave target_dims out'
+                )
             target_dims = self.teacher.embed_dims
         if target_dims is None:
-            raise InputError('a tokenizer without a teacher needs target_dims, the width of the features that it rebuilds')
+            raise InputError(
+                'a tokenizer without a teacher needs target_dims, the width of the features that it rebuilds'
+            )
         self.encoder = MODELS.build(encoder)
         self.quantize = MODELS.build(quantizer)
         self.decoder = MODELS.build(decoder)
         self._check_shapes()
         width, decoder_width = self.encoder.embed_dims, self.decoder.embed_dims
-        self.encode_task_layer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, self.quantize.code_dim))
-        self.decode_task_layer = nn.Sequential(nn.Linear(decoder_width, decoder_width), nn.Tanh(), nn.Linear(decoder_width, target_dims))
+        self.encode_task_layer = nn.Sequential(
+            nn.Linear(width, width), nn.Tanh(), nn.Linear(width, self.quantize.code_dim)
+        )
+        self.decode_task_layer = nn.Sequential(
+            nn.Linear(decoder_width, decoder_width), nn.Tanh(), nn.Linear(decoder_width, target_dims)
+        )
 
     def _check_shapes(self) -> None:
         if self.decoder.patch_size != 1 or self.decoder.patch_embed.proj.in_channels != self.quantize.code_dim:
-            raise InputError(f'the decoder must take codes: give it patch_size=1 and in_channels={self.quantize.code_dim}')
+            raise InputError(
+                f'the decoder must take codes: give it patch_size=1 and in_channels={self.quantize.code_dim}'
+            )
         if self.decoder.grid_size != self.encoder.grid_size:
-            raise InputError(f'the decoder has the patch grid {self.decoder.grid_size}, the encoder {self.encoder.grid_size}: give it img_size={self.encoder.grid_size}')
+            raise InputError(
+                f'the decoder has the patch grid {self.decoder.grid_size}, the encoder {self.encoder.grid_size}: give it img_size={self.encoder.grid_size}'
+            )
 
     @property
     def grid_size(self) -> tuple[int, int]:
@@ -95,7 +107,9 @@ class VQKD(BaseModel):
         """Codes (B, h·w) int64 of images (B, 3, H, W) in [-1, 1]."""
         return self.encode(images)[2]
 
-    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = 'tensor') -> Tensor | dict[str, Tensor] | list[DataSample]:
+    def forward(
+        self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[DataSample]:
         """Runs the tokenizer.
 
         Args:
@@ -121,7 +135,9 @@ class VQKD(BaseModel):
     def _distance_to_teacher(self, images: Tensor, quantized: Tensor) -> Tensor:
         """1 - cosine between the teacher's and the rebuilt feature of each patch, (B, N) in [0, 2] (paper, equation 3)."""
         if self.teacher is None:
-            raise InputError('this tokenizer has no teacher, so it can tokenize but not be trained or scored: set model.teacher')
+            raise InputError(
+                'this tokenizer has no teacher, so it can tokenize but not be trained or scored: set model.teacher'
+            )
         target = self.teacher(images.add(1).div(2), quantized.shape[-2:])
         return 1 - F.cosine_similarity(self.decode(quantized).float(), target, dim=-1)
 

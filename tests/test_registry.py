@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+from mmengine.registry import MODELS, HOOKS, TRANSFORMS, DATASETS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import WEIGHT_INITIALIZERS, init_default_scope
+init_default_scope('{scope}')
+import importlib
+models = importlib.import_module('{scope}.registry').MODELS
+vit = dict(type='mmbeitv2.BEiTv2ViT', arch=dict(embed_dims=32, depth=1, num_heads=2), img_size=32)
+assert type(models.build(vit)).__module__.startswith('mmbeitv2.')
+assert type(MODELS.build(vit)).__module__.startswith('mmbeitv2.')
+for registry, name in [(TRANSFORMS, 'BlockMaskGenerator'), (DATASETS, 'ImageFolder'), (METRICS, 'CodebookMetric'),
+                       (OPTIM_WRAPPER_CONSTRUCTORS, 'LayerDecayOptimWrapperConstructor'),
+                       (WEIGHT_INITIALIZERS, 'PretrainedBEiTv2')]:
+    assert registry.get('mmbeitv2.' + name) is not None, name
+"""
+
+
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmseg'])
+def test_types_resolve_from_other_scopes_without_custom_imports(scope: str) -> None:
+    result = subprocess.run([sys.executable, '-c', SCRIPT.format(scope=scope)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_import_without_openmmlab_says_what_to_install() -> None:
+    script = (
+        'import importlib.util as u; find = u.find_spec\n'
+        "u.find_spec = lambda name, *a: None if name == 'mmseg' else find(name, *a)\n"
+        'import mmbeitv2'
+    )
+    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert 'mmseg' in last
+    assert 'pip install -r requirements/mminstall.txt' in last
+
+
+def test_import_with_an_untested_version_says_what_to_install() -> None:
+    script = (
+        'from importlib import metadata; version = metadata.version\n'
+        "metadata.version = lambda name: '0.5.0' if 'mmengine' in name else version(name)\n"
+        'import mmbeitv2'
+    )
+    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert '0.5.0' in last
+    assert 'pip install' in last
