@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from abc import abstractmethod
 from pathlib import Path
@@ -92,7 +93,7 @@ class OpenCLIPTeacher(FrozenTeacher):
             _check_weights(model, pretrained)
         try:
             clip = open_clip.create_model(model, pretrained=pretrained)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
                 f'the teacher {model!r} could not be loaded with the weights {pretrained!r} ({_first_line(error)}): '
                 'download the weights of this model elsewhere and give pretrained=FILE'
@@ -148,7 +149,7 @@ class TimmTeacher(FrozenTeacher):
             options['pretrained_cfg_overlay'] = {'file': pretrained}
         try:
             network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
                 f'the teacher {model!r} could not be loaded ({_first_line(error)}): download its weights elsewhere and give pretrained=FILE'
             ) from error

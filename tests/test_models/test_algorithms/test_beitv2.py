@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS
+from torch.nn.parallel import DistributedDataParallel
+
+from mmbeitv2.models import BEiTv2
+from mmbeitv2.models.preprocessor import MaskedBatch
+from tests.conftest import tiny_pretraining, tiny_vit
+
+OPTIM = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-2),
+    constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
+)
+
+
+def build(**changes: object) -> BEiTv2:
+    model = MODELS.build(tiny_pretraining(**changes))
+    model.init_weights()
+    return model
+
+
+def make_data(batch: int = 4, num_masked: int = 6) -> dict:
+    mask = torch.stack([torch.randperm(16) < num_masked for _ in range(batch)])
+    return dict(inputs=torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8), mask=mask)
+
+
+def make_batch(model: BEiTv2, **kwargs: int) -> MaskedBatch:
+    return model.data_preprocessor(make_data(**kwargs))['inputs']
+
+
+@pytest.mark.parametrize('is_shared', [True, False])
+def test_losses_equal_the_formula_with_boolean_masks(is_shared: bool) -> None:
+    defaults = tiny_pretraining()
+    model = build(neck=defaults['neck'] | dict(is_shared=is_shared), head=defaults['head'] | dict(is_shared=is_shared)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    batch = make_batch(model)
+    losses = model(batch, mode='loss')
+    codes = model.tokenizer.module.tokenize(batch['views'])[batch['mask']]
+    bias = model.backbone.rel_pos_bias((4, 4))
+    early, last = model.backbone(batch['images'], batch['mask'])
+    aggregated = torch.cat((last[:, :1], early[:, 1:]), dim=1)
+    for block in model.neck.blocks:
+        aggregated = block(aggregated, bias)
+    second_norm = model.backbone.norm if is_shared else model.neck.norm
+    second_head = model.head.lm_head if is_shared else model.head.cls_pt_lm_head
+    logits = model.head.lm_head(model.backbone.norm(last)[:, 1:][batch['mask']])
+    torch.testing.assert_close(losses['loss_mim'], F.cross_entropy(logits, codes))
+    logits = second_head(second_norm(aggregated)[:, 1:][batch['mask']])
+    torch.testing.assert_close(losses['loss_mim_cls'], F.cross_entropy(logits, codes))
+
+
+def test_without_neck_only_the_main_branch_remains() -> None:
+    backbone = tiny_vit(out_type='raw', final_norm='deferred', use_mask_token=True)
+    model = build(neck=None, backbone=backbone)
+    losses = model(make_batch(model), mode='loss')
+    assert set(losses) == {'loss_mim', 'acc_mim'}
+
+
+def test_the_tokenizer_is_frozen_for_real() -> None:
+    model = build().train()
+    optim = build_optim_wrapper(model, OPTIM)
+    tokenizer = model.tokenizer.module
+    held = {id(parameter) for parameter in tokenizer.parameters()}
+    assert not held & {id(p) for group in optim.param_groups for p in group['params']}
+    assert not [key for key in model.state_dict() if 'tokenizer' in key]
+    before = {key: value.clone() for key, value in tokenizer.state_dict().items()}
+    view = torch.rand(2, 3, 32, 32) * 2 - 1
+    codes = tokenizer.tokenize(view)
+    for _ in range(3):
+        model.train()
+        model.train_step(make_data(), optim)
+    assert not any(module.training for module in tokenizer.modules())
+    assert torch.equal(tokenizer.tokenize(view), codes)
+    assert all(torch.equal(value, before[key]) for key, value in tokenizer.state_dict().items())
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    model = build()
+    losses = model(make_batch(model), mode='loss')
+    (losses['loss_mim'] + losses['loss_mim_cls']).backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_learns_a_fixed_batch() -> None:
+    model = build().train()
+    optim = build_optim_wrapper(model, OPTIM)
+    data = make_data()
+    first = model.train_step(dict(data), optim)['loss_mim']
+    for _ in range(60):
+        last = model.train_step(dict(data), optim)['loss_mim']
+    assert last < 0.5 * first
+
+
+def test_predictions_hold_codes_guesses_and_mask_of_each_image() -> None:
+    model = build().eval()
+    batch = make_batch(model)
+    samples = model(batch, mode='predict')
+    logits = model.head.lm_head(model.backbone.norm(model.backbone(batch['images'], batch['mask'])[1]))[:, 1:]
+    for i, sample in enumerate(samples):
+        assert torch.equal(sample.predicted_codes, logits[i].argmax(-1))
+        assert torch.equal(sample.mask, batch['mask'][i])
+        assert sample.codes.shape == (16,)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(head=dict(type='mmbeitv2.BEiTv2MIMHead', embed_dims=32, num_codes=99)), 'set model.head.num_codes=16'),
+        (dict(backbone=tiny_vit(out_indices=(0, 1))), "out_type='raw'"),
+        (dict(backbone=tiny_vit(out_type='raw', final_norm='deferred')), 'must be 2 block'),
+        (
+            dict(neck=dict(type='mmbeitv2.CLSAggregationNeck', embed_dims=32, num_heads=2, start_layer=2)),
+            'starts from layer 2, but the backbone gives out layer 1',
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**changes)
+
+
+def test_a_view_of_another_grid_than_the_mask_is_refused() -> None:
+    model = build(data_preprocessor=dict(type='mmbeitv2.BEiTv2DataPreprocessor', view_size=16))
+    with pytest.raises(ValueError, match='makes 4 codes per image, the mask has 16 patches'):
+        model(make_batch(model), mode='loss')
+
+
+def _train(rank: int, world_size: int, folder: str) -> None:
+    if world_size > 1:
+        dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = build().train()
+    wrapped = DistributedDataParallel(model) if world_size > 1 else model  # raises on unused parameters
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for data in torch.load(f'{folder}/batches.pt'):
+        part = {key: value.chunk(world_size)[rank] for key, value in data.items()}
+        losses = wrapped(model.data_preprocessor(part)['inputs'], mode='loss')
+        optimizer.zero_grad()
+        (losses['loss_mim'] + losses['loss_mim_cls']).backward()
+        optimizer.step()
+    torch.save(model.state_dict(), f'{folder}/{world_size}_{rank}.pt')
+    if world_size > 1:
+        dist.destroy_process_group()
+
+
+def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) -> None:
+    torch.save([make_data() for _ in range(5)], tmp_path / 'batches.pt')
+    mp.spawn(_train, args=(2, str(tmp_path)), nprocs=2)
+    _train(0, 1, str(tmp_path))
+    one, two = torch.load(tmp_path / '1_0.pt'), torch.load(tmp_path / '2_0.pt')
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=0, atol=1e-5, msg=key)

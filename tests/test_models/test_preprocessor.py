@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision.transforms.functional as TF
+
+from mmbeitv2.models import BEiTv2DataPreprocessor
+from mmbeitv2.models.preprocessor import jitter_colors, masked_indices
+
+OPERATIONS = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation)
+
+
+def test_jitter_is_torchvisions_with_each_images_own_factors_and_order() -> None:
+    images = torch.rand(4, 3, 9, 7)
+    orders = torch.tensor([[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]])
+    factors = torch.empty(4, 3).uniform_(0.6, 1.4)
+    jittered = jitter_colors(images, torch.stack((orders.float(), factors), dim=2))
+    for image, order, factor, result in zip(images, orders, factors, jittered, strict=True):
+        for operation, value in zip(order, factor, strict=True):
+            image = OPERATIONS[operation](image, value.item())
+        torch.testing.assert_close(result, image, atol=2e-4, rtol=0)  # torchvision rounds its luma weights
+
+
+def test_both_views_come_from_one_bgr_crop() -> None:
+    inputs = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    mask = torch.zeros(2, 4, dtype=torch.bool)
+    mask[0, 3], mask[1, 1] = True, True
+    batch = BEiTv2DataPreprocessor()(dict(inputs=inputs, mask=mask))['inputs']
+    rgb = inputs.flip(1).float()
+    torch.testing.assert_close(batch['views'], rgb / 127.5 - 1)
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    torch.testing.assert_close(batch['images'], (rgb - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+    assert batch['masked_index'].tolist() == [[3], [1]]
+
+
+def test_a_view_of_another_size_is_resized() -> None:
+    batch = BEiTv2DataPreprocessor(view_size=8)(
+        dict(inputs=torch.full((1, 3, 16, 16), 255, dtype=torch.uint8), mask=torch.tensor([[True, False]]))
+    )['inputs']
+    torch.testing.assert_close(batch['views'], torch.ones(1, 3, 8, 8))
+
+
+def test_masks_with_different_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match='between 1 and 2 patches.*use mmbeitv2.BlockMaskGenerator'):
+        masked_indices(torch.tensor([[True, True, False], [True, False, False]]))

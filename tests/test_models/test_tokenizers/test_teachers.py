@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmbeitv2.models import OpenCLIPTeacher, TimmTeacher
+
+CLIP = {
+    'embed_dim': 24,
+    'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 32, 'layers': 2, 'head_width': 16},
+    'text_cfg': {'context_length': 8, 'vocab_size': 64, 'width': 16, 'heads': 2, 'layers': 1},
+}
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps({'model_cfg': CLIP, 'preprocess_cfg': {}}))
+    torch.save(open_clip.CLIP(**CLIP).state_dict(), tmp_path / 'open_clip_pytorch_model.bin')
+    return tmp_path
+
+
+def test_clip_features_are_projected_patch_tokens_after_ln_post(clip_folder: Path) -> None:
+    teacher = OpenCLIPTeacher(f'local-dir:{clip_folder}', pretrained=None)
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    visual = teacher.module
+    x = visual.conv1((images - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(2).transpose(1, 2)
+    x = torch.cat((visual.class_embedding.expand(2, 1, -1), x), dim=1) + visual.positional_embedding
+    x = visual.ln_post(visual.transformer(visual.ln_pre(x)))[:, 1:] @ visual.proj
+    torch.testing.assert_close(teacher(images, (4, 4)), x)
+    assert teacher.embed_dims == 24
+
+
+def test_features_are_resampled_to_the_grid_of_the_tokenizer(clip_folder: Path) -> None:
+    teacher = OpenCLIPTeacher(f'local-dir:{clip_folder}', pretrained=None)
+    images = torch.rand(1, 3, 64, 64)
+    coarse = teacher(images, (4, 4)).transpose(1, 2).view(1, 24, 4, 4)
+    expected = F.interpolate(coarse, size=(8, 8), mode='bilinear').flatten(2).transpose(1, 2)
+    torch.testing.assert_close(teacher(images, (8, 8)), expected)
+
+
+def test_timm_features_are_normed_patch_tokens_without_class_and_registers() -> None:
+    teacher = TimmTeacher('vit_small_patch14_reg4_dinov2', pretrained=False, img_size=56)
+    images = torch.rand(1, 3, 56, 56)
+    network = teacher.module
+    tokens = network.norm(network.forward_intermediates(
+        (images - teacher.mean) / teacher.std, return_prefix_tokens=False, output_fmt='NLC', norm=False,
+        intermediates_only=True, indices=1)[0])  # fmt: skip
+    torch.testing.assert_close(teacher(images, (4, 4)), tokens)
+    assert tokens.shape == (1, 16, 384)
+
+
+@pytest.mark.parametrize(
+    ('model', 'pretrained', 'message'),
+    [
+        ('ViT-B-16', 'openai', "QuickGELU, which 'ViT-B-16' has not.*'ViT-B-16-quickgelu'"),
+        ('ViT-Z', 'openai', "open_clip has no model 'ViT-Z'"),
+        ('ViT-B-16', 'missing.pt', "'missing.pt' are no file, and no tag"),
+        ('ViT-B-16', None, 'give pretrained=TAG'),
+        ('local-dir:nowhere', None, "'nowhere' has no open_clip_config.json"),
+        ('RN50', __file__, 'could not be loaded'),
+    ],
+)
+def test_wrong_clip_teachers_are_refused(model: str, pretrained: str | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OpenCLIPTeacher(model, pretrained)
+
+
+def test_an_openai_file_is_refused_by_a_model_without_quickgelu(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / 'ViT-B-16.pt')  # as OpenAI's: TorchScript
+    with pytest.raises(ValueError, match='QuickGELU'):
+        OpenCLIPTeacher('ViT-B-16', str(tmp_path / 'ViT-B-16.pt'))
+
+
+def test_wrong_timm_teachers_are_refused() -> None:
+    with pytest.raises(ValueError, match="timm has no model 'vit_unknown'"):
+        TimmTeacher('vit_unknown')
+    with pytest.raises(ValueError, match="'none.pth' not found"):
+        TimmTeacher(pretrained='none.pth')

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+
+from tests.conftest import NUM_CODES, tiny_tokenizer, tiny_vit
+
+TEACHER = dict(type='mmbeitv2.TimmTeacher', model='vit_tiny_patch16_224', pretrained=False, img_size=32)
+
+
+def build(**changes: object) -> torch.nn.Module:
+    model = MODELS.build(tiny_tokenizer(**changes))
+    model.init_weights()
+    return model
+
+
+def test_loss_is_one_minus_cosine_to_the_teacher_plus_commitment() -> None:
+    model = build(teacher=TEACHER, target_dims=None).eval()
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    losses = model(images, mode='loss')
+    (features,) = model.encoder(images)
+    projected = model.encode_task_layer(features.permute(0, 2, 3, 1))
+    z = F.normalize(projected, dim=-1)
+    codes = (z @ model.quantize.embedding.weight.T).argmax(-1)
+    code_vectors = model.quantize.embedding.weight[codes]
+    torch.testing.assert_close(losses['loss_commitment'], F.mse_loss(z, code_vectors))
+    (decoded,) = model.decoder(code_vectors.permute(0, 3, 1, 2))
+    rebuilt = model.decode_task_layer(decoded.flatten(2).transpose(1, 2))
+    network = model.teacher.module
+    normalised = ((images + 1) / 2 - 0.5) / 0.5  # this teacher's own mean and std
+    target = network.forward_features(normalised)[:, 1:].transpose(1, 2).reshape(2, -1, 2, 2)
+    target = F.interpolate(target, size=(4, 4), mode='bilinear').flatten(2).transpose(1, 2)
+    distance = 1 - (F.normalize(rebuilt, dim=-1) * F.normalize(target, dim=-1)).sum(-1)
+    torch.testing.assert_close(losses['loss_reconstruction'], distance.mean())
+    assert torch.equal(model(images), codes.flatten(1))
+    samples = model(images, mode='predict')
+    torch.testing.assert_close(samples[1].reconstruction_loss, distance[1].mean().view(1))
+
+
+def test_every_parameter_gets_a_gradient_and_the_teacher_is_neither_parameter_nor_saved() -> None:
+    model = build(teacher=TEACHER, target_dims=None).train()
+    sum(model(torch.rand(4, 3, 32, 32) * 2 - 1, mode='loss').values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert not [key for key in model.state_dict() if 'teacher' in key]
+    assert not model.teacher.module.training
+    teacher_ids = {id(parameter) for parameter in model.teacher.module.parameters()}
+    assert not teacher_ids & {id(parameter) for parameter in model.parameters()}
+
+
+def test_the_teacher_follows_the_model_to_another_dtype() -> None:
+    model = build(teacher=TEACHER, target_dims=None).double()
+    assert next(model.teacher.module.parameters()).dtype == torch.float64
+
+
+def test_state_dict_has_the_names_of_the_release() -> None:
+    keys = set(build().state_dict())
+    block = 'norm1.weight norm1.bias attn.q_bias attn.v_bias attn.qkv.weight attn.proj.weight attn.proj.bias norm2.weight'
+    block += ' norm2.bias mlp.fc1.weight mlp.fc1.bias mlp.fc2.weight mlp.fc2.bias'
+    expected = {'quantize.cluster_size', 'quantize.embedding.weight', 'quantize.embedding.initted'}
+    for part in ('encoder', 'decoder'):
+        own = 'cls_token pos_embed patch_embed.proj.weight patch_embed.proj.bias fc_norm.weight fc_norm.bias'
+        expected |= {f'{part}.{name}' for name in own.split()}
+        expected |= {f'{part}.blocks.{i}.{name}' for i in range(2) for name in block.split()}
+        layer = 'encode_task_layer' if part == 'encoder' else 'decode_task_layer'
+        expected |= {f'{layer}.{i}.{name}' for i in (0, 2) for name in ('weight', 'bias')}
+    assert keys == expected
+
+
+def test_codes_of_images_of_another_size() -> None:
+    assert build()(torch.zeros(1, 3, 48, 64)).shape == (1, 48)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(target_dims=None), 'needs target_dims'),
+        (dict(teacher=TEACHER, target_dims=512), 'target_dims=512, but the features of the teacher are 192 wide'),
+        (dict(decoder=tiny_vit()), 'patch_size=1 and in_channels=8'),
+        (dict(decoder=tiny_vit(img_size=5, patch_size=1, in_channels=8)), r'img_size=\(4, 4\)'),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**changes)
+
+
+def test_training_without_a_teacher_is_refused() -> None:
+    with pytest.raises(ValueError, match='has no teacher'):
+        build()(torch.zeros(1, 3, 32, 32).expand(NUM_CODES, -1, -1, -1), mode='loss')
