@@ -24,23 +24,29 @@ def tiny_tokenizer(**changes: object) -> dict:
     vit = dict(
         out_type='featmap', final_norm='fc_norm', use_abs_pos_emb=True, rel_pos_bias='none', layer_scale_init_value=0.0
     )
-    return dict(
-        type='mmbeitv2.VQKD',
-        encoder=tiny_vit(**vit),
-        decoder=tiny_vit(**vit, img_size=4, patch_size=1, in_channels=8),
-        quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=NUM_CODES, code_dim=8),
-        target_dims=24,
-    ) | changes
+    return (
+        dict(
+            type='mmbeitv2.VQKD',
+            encoder=tiny_vit(**vit),
+            decoder=tiny_vit(**vit, img_size=4, patch_size=1, in_channels=8),
+            quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=NUM_CODES, code_dim=8),
+            target_dims=24,
+        )
+        | changes
+    )
 
 
 def tiny_pretraining(**changes: object) -> dict:
-    return dict(
-        type='mmbeitv2.BEiTv2',
-        backbone=tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='deferred', use_mask_token=True),
-        neck=dict(type='mmbeitv2.CLSAggregationNeck', embed_dims=32, num_heads=2, start_layer=1, backbone_depth=2),
-        head=dict(type='mmbeitv2.BEiTv2MIMHead', embed_dims=32, num_codes=NUM_CODES),
-        tokenizer=tiny_tokenizer(),
-    ) | changes
+    return (
+        dict(
+            type='mmbeitv2.BEiTv2',
+            backbone=tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='deferred', use_mask_token=True),
+            neck=dict(type='mmbeitv2.CLSAggregationNeck', embed_dims=32, num_heads=2, start_layer=1, backbone_depth=2),
+            head=dict(type='mmbeitv2.BEiTv2MIMHead', embed_dims=32, num_codes=NUM_CODES),
+            tokenizer=tiny_tokenizer(),
+        )
+        | changes
+    )
 
 
 @pytest.fixture(autouse=True)

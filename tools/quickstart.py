@@ -59,11 +59,19 @@ def read_data(root: Path) -> Data:
     train = root / 'train' if has_splits else root
     num_images = sum(path.suffix.lower() in EXTENSIONS for path in train.rglob('*'))
     if num_images == 0:
-        raise InputError(f'image folder {str(train)!r} holds no image ({", ".join(EXTENSIONS)}): give another folder by --data DIR')
+        raise InputError(
+            f'image folder {str(train)!r} holds no image ({", ".join(EXTENSIONS)}): give another folder by --data DIR'
+        )
     classes = sorted(path.name for path in train.iterdir() if path.is_dir()) if has_splits else []
     if has_splits and classes != sorted(path.name for path in (root / 'val').iterdir() if path.is_dir()):
         raise InputError(f'{str(root)!r} has other class folders in train than in val: make them the same')
-    return Data(root, 'train' if has_splits else '', 'val' if has_splits else '', classes if len(classes) > 1 else [], num_images)
+    return Data(
+        root,
+        'train' if has_splits else '',
+        'val' if has_splits else '',
+        classes if len(classes) > 1 else [],
+        num_images,
+    )
 
 
 def write_labelled(data: Data, out: Path, share: int = 5) -> None:
@@ -87,7 +95,9 @@ def count_classes(root: Path) -> int:
     for kind in ('images', 'annotations'):
         for split in ('training', 'validation'):
             if not (root / kind / split).is_dir():
-                raise InputError(f'folder {str(root / kind / split)!r} not found: --seg-data wants the layout of ADE20K')
+                raise InputError(
+                    f'folder {str(root / kind / split)!r} not found: --seg-data wants the layout of ADE20K'
+                )
     files = sorted((root / 'annotations' / 'training').glob('*.png'))
     if not files:
         raise InputError(f'folder {str(root / "annotations" / "training")!r} holds no .png annotation: put some there')
@@ -118,7 +128,14 @@ class Quickstart:
         'pictures': ['finetune', 'finetune_scratch', 'segment', 'segment_scratch'],
     }
 
-    def __init__(self, work_dir: Path, data: Path | None = None, seg_data: Path | None = None, seed: int = 0, shared_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        work_dir: Path,
+        data: Path | None = None,
+        seg_data: Path | None = None,
+        seed: int = 0,
+        shared_dir: Path | None = None,
+    ) -> None:
         self.work_dir = work_dir.absolute()
         self.shared_dir = (shared_dir or work_dir).absolute()
         self.user_data = None if data is None else read_data(data.absolute())
@@ -163,7 +180,13 @@ class Quickstart:
     def _run_stage(self, name: str) -> None:
         folder = self.folder(name)
         seed = 0 if name in ('sample', 'teacher') else self.seed
-        settings = [name, seed, str(self.user_data), str(self.user_seg), [self.keys[need] for need in self.STAGES[name]]]
+        settings = [
+            name,
+            seed,
+            str(self.user_data),
+            str(self.user_seg),
+            [self.keys[need] for need in self.STAGES[name]],
+        ]
         if (CONFIGS / f'{name}.py').is_file():
             settings.append((CONFIGS / f'{name}.py').read_text())
         self.keys[name] = key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
@@ -191,13 +214,28 @@ class Quickstart:
             yield ['-m', 'mmbeitv2.datasets.sample', str(self.folder('sample'))]
         elif name == 'teacher':
             data = self.labelled
-            yield ['tools/train_sample_clip.py', str(data.root / data.train), str(self.folder('teacher')), '--epochs', str(scaled(6, data))]
+            yield [
+                'tools/train_sample_clip.py',
+                str(data.root / data.train),
+                str(self.folder('teacher')),
+                '--epochs',
+                str(scaled(5, data)),
+            ]
         elif name == 'pictures':
             yield ['tools/quickstart_pictures.py', str(self.work_dir), '--out', str(self.folder('pictures'))]
         else:
             config, options = str(CONFIGS / f'{name}.py'), ['--cfg-options', *self._options(name)]
             yield ['tools/train.py', config, '--work-dir', str(self.folder(name)), *options]
-            yield ['tools/test.py', config, str(self.checkpoint(name)), '--work-dir', str(self.folder(name) / 'test'), '--out', str(self.folder(name) / 'metrics.json'), *options]
+            yield [
+                'tools/test.py',
+                config,
+                str(self.checkpoint(name)),
+                '--work-dir',
+                str(self.folder(name) / 'test'),
+                '--out',
+                str(self.folder(name) / 'metrics.json'),
+                *options,
+            ]
 
     def _options(self, name: str) -> list[str]:
         """What a stage changes in its config."""
@@ -210,18 +248,30 @@ class Quickstart:
                 palette = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in range(1, num_classes + 1)]
                 options |= {f'model.{head}.num_classes': num_classes for head in ('decode_head', 'auxiliary_head')}
                 for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-                    options |= {f'{loader}.dataset.metainfo.classes': names, f'{loader}.dataset.metainfo.palette': palette}
-            options |= {f'{loader}.dataset.data_root': root for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')}
+                    options |= {
+                        f'{loader}.dataset.metainfo.classes': names,
+                        f'{loader}.dataset.metainfo.palette': palette,
+                    }
+            options |= {
+                f'{loader}.dataset.data_root': root
+                for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+            }
         else:
             data = self.labelled if name.startswith('finetune') else self.images
-            options |= {'train_dataloader.dataset.data_root': data.root, 'train_dataloader.dataset.data_prefix': data.train}
+            options |= {
+                'train_dataloader.dataset.data_root': data.root,
+                'train_dataloader.dataset.data_prefix': data.train,
+            }
             for loader in ('val_dataloader', 'test_dataloader'):
                 options |= {f'{loader}.dataset.data_root': data.root, f'{loader}.dataset.data_prefix': data.val}
             options |= self._schedule(name, data)
             if name.startswith('finetune'):
                 write_labelled(data, self.work_dir / 'labelled.txt')
                 options['train_dataloader.dataset.ann_file'] = self.work_dir / 'labelled.txt'
-                options |= {'model.head.num_classes': len(data.classes), 'data_preprocessor.num_classes': len(data.classes)}
+                options |= {
+                    'model.head.num_classes': len(data.classes),
+                    'data_preprocessor.num_classes': len(data.classes),
+                }
         if name == 'tokenizer':
             options['model.teacher.model'] = f'local-dir:{self.folder("teacher")}'
         if name == 'pretrain':
@@ -321,13 +371,21 @@ def say(text: str, end: str = '\n') -> None:
 def table(summary: dict) -> str:
     """The summary for a person."""
     rows = [
-        ('codebook usage', f'{summary["codebook_usage"]:.1f} %', f'reconstruction loss {summary["reconstruction_loss"]:.3f} (1 - cosine)'),
+        (
+            'codebook usage',
+            f'{summary["codebook_usage"]:.1f} %',
+            f'reconstruction loss {summary["reconstruction_loss"]:.3f} (1 - cosine)',
+        ),
         (
             'masked-token accuracy',
             f'{summary["mim_accuracy"]:.1f} %',
             f'chance {summary["mim_accuracy_chance"]:.1f} %, always the commonest code {summary["mim_accuracy_majority"]:.1f} %',
         ),
-        ('classification, top-1', f'{summary["top1_pretrained"]:.1f} %', f'from scratch {summary["top1_scratch"]:.1f} %'),
+        (
+            'classification, top-1',
+            f'{summary["top1_pretrained"]:.1f} %',
+            f'from scratch {summary["top1_scratch"]:.1f} %',
+        ),
         ('segmentation, mIoU', f'{summary["miou_pretrained"]:.1f} %', f'from scratch {summary["miou_scratch"]:.1f} %'),
         ('time', f'{sum(summary["seconds"].values()):.0f} s', 'without the installation'),
     ]
@@ -337,20 +395,46 @@ def table(summary: dict) -> str:
 def seeds_table(summaries: list[dict]) -> str:
     """Mean and standard deviation over seeds."""
     lines = []
-    for key in ('codebook_usage', 'reconstruction_loss', 'mim_accuracy', 'top1_pretrained', 'top1_scratch', 'miou_pretrained', 'miou_scratch'):
+    for key in (
+        'codebook_usage',
+        'reconstruction_loss',
+        'mim_accuracy',
+        'top1_pretrained',
+        'top1_scratch',
+        'miou_pretrained',
+        'miou_scratch',
+    ):
         values = [summary[key] for summary in summaries]
-        lines.append(f'{key:22}{statistics.mean(values):8.3f} ± {statistics.stdev(values):.3f}   {"  ".join(f"{value:.3f}" for value in values)}')
+        lines.append(
+            f'{key:22}{statistics.mean(values):8.3f} ± {statistics.stdev(values):.3f}   {"  ".join(f"{value:.3f}" for value in values)}'
+        )
     return '\n'.join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog='quickstart.sh', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, metavar='DIR', help='your images instead of the sample set: a folder, or one with train/CLASS and val/CLASS')
-    parser.add_argument('--seg-data', type=Path, metavar='DIR', help="your segmented images, in ADE20K's layout (0 is unlabelled)")
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'), help='folder for all results (default: %(default)s)')
+    parser = argparse.ArgumentParser(
+        prog='quickstart.sh', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--data',
+        type=Path,
+        metavar='DIR',
+        help='your images instead of the sample set: a folder, or one with train/CLASS and val/CLASS',
+    )
+    parser.add_argument(
+        '--seg-data', type=Path, metavar='DIR', help="your segmented images, in ADE20K's layout (0 is unlabelled)"
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/quickstart'),
+        help='folder for all results (default: %(default)s)',
+    )
     parser.add_argument('--fresh', action='store_true', help='start over')
     parser.add_argument('--seed', type=int, default=0, help='of all stages (default: %(default)s)')
-    parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help='run with several seeds, and print mean and deviation')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', metavar='SEED', help='run with several seeds, and print mean and deviation'
+    )
     args = parser.parse_args()
     with one_sentence_errors('quickstart.sh'):
         if args.seeds and len(set(args.seeds)) < 2:
@@ -361,7 +445,11 @@ def main() -> None:
             summaries = []
             for seed in args.seeds:
                 say(f'seed {seed}')
-                summaries.append(Quickstart(args.work_dir / f'seed_{seed}', args.data, args.seg_data, seed, shared_dir=args.work_dir).run())
+                summaries.append(
+                    Quickstart(
+                        args.work_dir / f'seed_{seed}', args.data, args.seg_data, seed, shared_dir=args.work_dir
+                    ).run()
+                )
             (args.work_dir / 'summary_seeds.json').write_text(json.dumps(summaries, indent=2) + '\n')
             say('\n' + seeds_table(summaries))
         else:

@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument('--patch-size', type=int, default=8)
     parser.add_argument('--width', type=int, default=128)
     parser.add_argument('--layers', type=int, default=4)
-    parser.add_argument('--epochs', type=int, default=6)
+    parser.add_argument('--epochs', type=int, default=5)
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--lr', type=float, default=1e-3)
     parser.add_argument('--seed', type=int, default=0)

@@ -5,7 +5,7 @@ model = dict(
         arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
         img_size=48,
         patch_size=8,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_7.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
     ),
     head=dict(num_classes=12, in_channels=128),
     train_cfg=dict(_delete_=True),
@@ -50,18 +50,10 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator
-optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
+optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min_ratio=2e-3,
-        T_max=10,
-        by_epoch=True,
-        begin=2,
-        end=12,
-        convert_to_iter_based=True,
-    ),
+    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=8, begin=2, end=10, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=12, val_interval=12)
+train_cfg = dict(max_epochs=10, val_interval=10)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))

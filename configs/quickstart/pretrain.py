@@ -11,7 +11,7 @@ model = dict(
         quantizer=dict(num_codes=256, code_dim=16),
         decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
         target_dims=128,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_4.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_3.pth'),
     ),
 )
 mask_and_pack = [
@@ -47,7 +47,7 @@ val_cfg = dict()
 test_cfg = dict()
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=6, by_epoch=True, begin=1, end=7, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=5, by_epoch=True, begin=1, end=6, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=7, val_interval=7)
+train_cfg = dict(max_epochs=6, val_interval=6)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))

@@ -86,7 +86,7 @@ def draw_scene(rng: Generator, shape: str, num_objects: int = 1) -> Scene:
     for i in range(num_objects):
         name = shape if i == 0 else str(rng.choice(SHAPES))
         largest = 0.42 if num_objects == 1 else 0.3
-        radius = rng.uniform(0.6, 1.0) * largest * SIZE
+        radius = rng.uniform(0.7, 1.0) * largest * SIZE
         center = rng.uniform(radius * 0.8, SIZE - radius * 0.8, size=2)
         alpha = _object_mask(name, center, radius, rng.uniform(-0.6, 0.6))
         texture = TYPICAL[name] if rng.uniform() < TYPICAL_SHARE else str(rng.choice(TEXTURES))

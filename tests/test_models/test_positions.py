@@ -34,7 +34,9 @@ def test_geometric_resize_is_a_tensor_product_cubic_spline_on_the_progression() 
     values = table[:-3].reshape(27, 27, 2).numpy()
     rows = make_interp_spline(axis, values, k=3, axis=0)(wanted)
     expected = make_interp_spline(axis, rows, k=3, axis=1)(wanted)
-    np.testing.assert_allclose(resized[:-3].numpy().reshape(63, 63, 2), expected, atol=2e-3)  # its bisection ends at 1e-6
+    np.testing.assert_allclose(
+        resized[:-3].numpy().reshape(63, 63, 2), expected, atol=2e-3
+    )  # its bisection ends at 1e-6
 
 
 @pytest.mark.parametrize('method', ['geometric', 'bicubic'])

@@ -40,7 +40,9 @@ def make_batch(model: BEiTv2, **kwargs: int) -> MaskedBatch:
 @pytest.mark.parametrize('is_shared', [True, False])
 def test_losses_equal_the_formula_with_boolean_masks(is_shared: bool) -> None:
     defaults = tiny_pretraining()
-    model = build(neck=defaults['neck'] | dict(is_shared=is_shared), head=defaults['head'] | dict(is_shared=is_shared)).eval()
+    model = build(
+        neck=defaults['neck'] | dict(is_shared=is_shared), head=defaults['head'] | dict(is_shared=is_shared)
+    ).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     batch = make_batch(model)

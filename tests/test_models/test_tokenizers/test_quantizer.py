@@ -95,7 +95,9 @@ def test_too_few_patches_for_kmeans_say_what_to_do() -> None:
 
 def test_dead_codes_move_onto_features_after_the_set_number_of_steps() -> None:
     quantizer = NormEMAVectorQuantizer(num_codes=64, code_dim=4, kmeans_init=False, dead_code_steps=3)
-    z = F.normalize(torch.randn(1, 4, 1, 1) + 0.05 * torch.randn(2, 4, 6, 6), dim=1)  # a narrow cone: most codes are dead
+    z = F.normalize(
+        torch.randn(1, 4, 1, 1) + 0.05 * torch.randn(2, 4, 6, 6), dim=1
+    )  # a narrow cone: most codes are dead
     features = F.normalize(z.flatten(2).transpose(1, 2).reshape(-1, 4), dim=1)
 
     def far_from_features() -> int:

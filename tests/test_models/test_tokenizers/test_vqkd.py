@@ -56,7 +56,9 @@ def test_the_teacher_follows_the_model_to_another_dtype() -> None:
 
 def test_state_dict_has_the_names_of_the_release() -> None:
     keys = set(build().state_dict())
-    block = 'norm1.weight norm1.bias attn.q_bias attn.v_bias attn.qkv.weight attn.proj.weight attn.proj.bias norm2.weight'
+    block = (
+        'norm1.weight norm1.bias attn.q_bias attn.v_bias attn.qkv.weight attn.proj.weight attn.proj.bias norm2.weight'
+    )
     block += ' norm2.bias mlp.fc1.weight mlp.fc1.bias mlp.fc2.weight mlp.fc2.bias'
     expected = {'quantize.cluster_size', 'quantize.embedding.weight', 'quantize.embedding.initted'}
     for part in ('encoder', 'decoder'):

@@ -1,0 +1,117 @@
+"""Draws what the quickstart learned: codebook, masks, segmentations and loss curves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmseg.apis import inference_model, init_model
+
+from mmbeitv2.checkpoints import read_checkpoint
+from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2.visualization.pictures import code_colors, draw_codebook, draw_curves, draw_masks, draw_segmentations
+
+CURVES = {
+    'tokenizer': {'reconstruction loss': 'loss_reconstruction', 'commitment loss': 'loss_commitment'},
+    'pretrain': {'last layer': 'loss_mim', 'patch aggregation': 'loss_mim_cls'},
+    'finetune': {'loss': 'loss'},
+    'segment': {'loss': 'loss'},
+}
+
+
+def stage_config(work_dir: Path, stage: str) -> Config:
+    """The whole config that a stage ran with, as its runner wrote it down."""
+    cfg = Config.fromfile(str(work_dir / stage / f'{stage}.py'))
+    init_default_scope(cfg.default_scope)
+    return cfg
+
+
+def last_checkpoint(work_dir: Path, stage: str) -> str:
+    return (work_dir / stage / 'last_checkpoint').read_text().strip()
+
+
+def load_pretrained(work_dir: Path) -> tuple[torch.nn.Module, list[dict]]:
+    """The pretrained model, and 512 validation images with their masks as its pipeline makes them."""
+    cfg = stage_config(work_dir, 'pretrain')
+    model = MODELS.build(cfg.model).eval()
+    model.load_state_dict(read_checkpoint(last_checkpoint(work_dir, 'pretrain')).state)
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    np.random.seed(0)
+    chosen = np.random.permutation(len(dataset))[:512]
+    return model, [dataset[int(i)] for i in chosen]
+
+
+def draw_tokens(work_dir: Path, out: Path) -> None:
+    """Codebook and masks."""
+    model, samples = load_pretrained(work_dir)
+    data = {key: torch.stack([sample[key] for sample in samples]) for key in ('inputs', 'mask')}
+    with torch.no_grad():
+        results = model(model.data_preprocessor(data)['inputs'], mode='predict')
+    grid = model.backbone.grid_size
+    codes, predicted, masks = (
+        torch.stack([result.get(key) for result in results]).unflatten(1, grid).numpy()
+        for key in ('codes', 'predicted_codes', 'mask')
+    )
+    images = data['inputs'].permute(0, 2, 3, 1).numpy()[..., ::-1]
+    colors = code_colors(model.tokenizer.module.quantize.embedding.weight.numpy())
+    draw_codebook(images, codes).savefig(out / 'codebook.png', dpi=150)
+    draw_masks(images[:6], masks[:6], codes[:6], predicted[:6], colors).savefig(out / 'masks.png', dpi=120)
+
+
+def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
+    """Segmentations of validation images beside the truth."""
+    cfg = stage_config(work_dir, 'segment')
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    infos = [dataset.get_data_info(i) for i in np.linspace(0, len(dataset) - 1, count).astype(int)]
+    images = [cv2.imread(info['img_path'])[..., ::-1] for info in infos]
+    # 0 is unlabelled and the classes start from 1: as uint8, 0 - 1 is 255.
+    labels = {'truth': [cv2.imread(info['seg_map_path'], cv2.IMREAD_GRAYSCALE) - 1 for info in infos]}
+    for title, stage in (('pretrained', 'segment'), ('from scratch', 'segment_scratch')):
+        stage_cfg = stage_config(work_dir, stage)
+        stage_cfg.model.backbone.init_cfg = None
+        model = init_model(stage_cfg, last_checkpoint(work_dir, stage), device='cpu')
+        labels[title] = [inference_model(model, info['img_path']).pred_sem_seg.data[0].numpy() for info in infos]
+    draw_segmentations(images, labels, np.array(cfg.val_dataloader.dataset.metainfo.palette, dtype=np.uint8)).savefig(
+        out / 'segmentations.png', dpi=120
+    )
+
+
+def read_log(work_dir: Path, stage: str, key: str) -> tuple[list[int], list[float]]:
+    """Steps and values of one number in the log of a stage."""
+    files = sorted((work_dir / stage).glob('*/vis_data/scalars.json'))
+    rows = [json.loads(line) for line in files[-1].read_text().splitlines()]
+    rows = [row for row in rows if key in row]
+    return [row.get('iter', row['step']) for row in rows], [row[key] for row in rows]
+
+
+def draw_losses(work_dir: Path, out: Path) -> None:
+    panels: dict[str, dict] = {}
+    for stage, names in CURVES.items():
+        panels[stage] = {name: read_log(work_dir, stage, key) for name, key in names.items()}
+        if (work_dir / f'{stage}_scratch').is_dir():
+            panels[stage] = {
+                'pretrained': panels[stage].pop('loss'),
+                'from scratch': read_log(work_dir, f'{stage}_scratch', 'loss'),
+            }
+    draw_curves(panels).savefig(out / 'curves.png', dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work_dir', type=Path, help='of the quickstart')
+    parser.add_argument('--out', type=Path, required=True, help='folder for the pictures')
+    args = parser.parse_args()
+    with one_sentence_errors('quickstart_pictures.py'):
+        args.out.mkdir(parents=True, exist_ok=True)
+        for draw in (draw_tokens, draw_segments, draw_losses):
+            draw(args.work_dir, args.out)
+
+
+if __name__ == '__main__':
+    main()
