@@ -21,7 +21,7 @@ class LoadImage(LoadImageFromFile):
         try:
             return super().transform(results)
         except Exception as error:
-            reason = 'it is not an image, or is cut off' if isinstance(error, AssertionError) else error
+            reason = error if isinstance(error, OSError) else 'it is not an image, or is cut off'
             raise InputError(f'image {results["img_path"]!r} cannot be read ({reason}): mend or remove it') from error
 
 

@@ -27,6 +27,10 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     (pretraining).
     """
 
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        # Without any paramwise_cfg, mmengine would not ask add_params at all.
+        super().__init__(optim_wrapper_cfg, paramwise_cfg or {'layer_decay_rate': 1.0})
+
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
         unknown = set(self.paramwise_cfg) - {'layer_decay_rate'}
         if unknown:

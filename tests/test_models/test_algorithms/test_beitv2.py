@@ -73,7 +73,7 @@ def test_the_tokenizer_is_frozen_for_real() -> None:
     optim = build_optim_wrapper(model, OPTIM)
     tokenizer = model.tokenizer.module
     held = {id(parameter) for parameter in tokenizer.parameters()}
-    assert not held & {id(p) for group in optim.param_groups for p in group['params']}
+    assert not held & {id(p) for group in optim.optimizer.param_groups for p in group['params']}
     assert not [key for key in model.state_dict() if 'tokenizer' in key]
     before = {key: value.clone() for key, value in tokenizer.state_dict().items()}
     view = torch.rand(2, 3, 32, 32) * 2 - 1

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from tests.conftest import ROOT, tiny_pretraining, tiny_vit
+
+
+def groups_by_name(model: nn.Module, lr: float, decay: float, **paramwise: object) -> dict[str, tuple[float, float]]:
+    """Learning rate and weight decay of every parameter."""
+    optim = build_optim_wrapper(
+        model,
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='AdamW', lr=lr, weight_decay=decay),
+            constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
+            paramwise_cfg=paramwise,
+        ),
+    )
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {names[id(p)]: (group['lr'], group['weight_decay']) for group in optim.optimizer.param_groups for p in group['params']}
+
+
+def test_pretraining_decays_all_but_vectors_cls_token_and_pos_embed() -> None:
+    model = MODELS.build(tiny_pretraining(backbone=tiny_pretraining()['backbone'] | dict(use_abs_pos_emb=True)))
+    groups = groups_by_name(model, 1.5e-3, 0.05)
+    assert set(groups) == {name for name, _ in model.named_parameters()}
+    assert {lr for lr, _ in groups.values()} == {1.5e-3}
+    free = {name for name, (_, decay) in groups.items() if decay == 0}
+    assert free == {
+        name
+        for name, p in model.named_parameters()
+        if p.ndim == 1 or name in ('backbone.cls_token', 'backbone.pos_embed')
+    }
+    assert groups['backbone.mask_token'][1] == 0.05
+    assert groups['backbone.rel_pos_bias.relative_position_bias_table'][1] == 0.05
+
+
+@pytest.mark.parametrize('config', ['classification/beitv2-1600e_vit-b_ft-100e_in1k', 'segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512'])
+def test_full_size_rates_fall_by_the_decay_per_block(config: str) -> None:
+    cfg = Config.fromfile(str(ROOT / f'configs/{config}.py'))
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model)
+    rate, lr = cfg.optim_wrapper.paramwise_cfg.layer_decay_rate, cfg.optim_wrapper.optimizer.lr
+    groups = groups_by_name(model, lr, 0.05, layer_decay_rate=rate)
+    expected = {'backbone.patch_embed.proj.weight': 13, 'backbone.cls_token': 13}
+    expected |= {f'backbone.blocks.{i}.attn.qkv.weight': 12 - i for i in range(12)}
+    expected |= {f'backbone.blocks.{i}.attn.relative_position_bias_table': 12 - i for i in range(12)}
+    heads = [name for name, _ in model.named_parameters() if not name.startswith('backbone.')]
+    expected |= {name: 0 for name in heads}
+    for name, height in expected.items():
+        assert groups[name][0] == pytest.approx(lr * rate**height), name
+    assert groups['backbone.blocks.0.gamma_1'][1] == 0
+    assert groups['backbone.blocks.0.attn.qkv.weight'][1] == 0.05
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = nn.Module()
+    model.backbone = MODELS.build(tiny_vit(frozen_stages=2))
+    model.head = nn.Linear(2, 2)
+    assert set(groups_by_name(model, 1.0, 0.1, layer_decay_rate=0.5)) == {'head.weight', 'head.bias'}
+
+
+def test_wrong_settings_are_refused() -> None:
+    model = nn.Module()
+    model.backbone = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match='layer_decay_rate=1.5 must lie'):
+        groups_by_name(model, 1.0, 0.1, layer_decay_rate=1.5)
+    with pytest.raises(ValueError, match='paramwise_cfg has norm_decay_mult'):
+        groups_by_name(model, 1.0, 0.1, norm_decay_mult=0.0)
+    with pytest.raises(ValueError, match='get_layer_depth, which Linear has not'):
+        groups_by_name(model, 1.0, 0.1, layer_decay_rate=0.5)
