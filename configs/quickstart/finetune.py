@@ -5,7 +5,7 @@ model = dict(
         arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
         img_size=48,
         patch_size=8,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_5.pth'),
     ),
     head=dict(num_classes=12, in_channels=128),
     train_cfg=dict(_delete_=True),
@@ -24,7 +24,7 @@ test_pipeline = [
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=1,
     dataset=dict(
         _delete_=True,

@@ -31,7 +31,7 @@ val_pipeline = [
     *mask_and_pack,
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
-train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=64,
     num_workers=1,
@@ -45,9 +45,10 @@ test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 val_cfg = dict()
 test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=5, by_epoch=True, begin=1, end=6, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=4, by_epoch=True, begin=1, end=5, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=6, val_interval=6)
+train_cfg = dict(max_epochs=5, val_interval=5)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))

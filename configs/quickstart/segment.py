@@ -22,7 +22,7 @@ model = dict(
         img_size=96,
         patch_size=8,
         out_indices=(0, 1, 2, 3),
-        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_5.pth'),
     ),
     neck=dict(embed_dim=128),
     decode_head=dict(in_channels=[128] * 4, channels=32, num_classes=len(classes)),

@@ -18,7 +18,7 @@ val_pipeline = [
     dict(type='PackInputs'),
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
-train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=val_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(num_codes=256)

@@ -45,11 +45,11 @@ TYPICAL = {
     'tree': 'zigzag',
     'triangle': 'pinstriped',
 }
-TYPICAL_SHARE = 0.85
+TYPICAL_SHARE = 0.9
 SHAPES, TEXTURES = tuple(TYPICAL), tuple(TYPICAL.values())
 GROUNDS = ('brick', 'grass', 'sand', 'water', 'wood')
 # Name -> hue in [0, 1) of the objects' colours.
-COLORS = {'red': 0.0, 'orange': 0.08, 'yellow': 0.15, 'green': 0.33, 'blue': 0.6, 'purple': 0.77, 'pink': 0.9}
+COLORS = {'red': 0.0, 'yellow': 0.15, 'blue': 0.6, 'pink': 0.88}
 
 _SUPERSAMPLE = 3
 

@@ -11,7 +11,9 @@ from mmbeitv2.datasets import BlockMaskGenerator, DrawColorJitter, LoadImage, Pa
 from mmbeitv2.models.preprocessor import jitter_colors
 
 
-@pytest.mark.parametrize(('grid', 'num_masked', 'min_block'), [(14, 75, 16), ((6, 8), 20, 4), (4, 15, 16), (32, 400, 16)])
+@pytest.mark.parametrize(
+    ('grid', 'num_masked', 'min_block'), [(14, 75, 16), ((6, 8), 20, 4), (4, 15, 16), (32, 400, 16)]
+)
 def test_every_mask_hides_exactly_the_set_number(grid: int | tuple, num_masked: int, min_block: int) -> None:
     generator = BlockMaskGenerator(grid, num_masked, min_block)
     masks = [generator.transform({})['mask'] for _ in range(100)]
@@ -56,7 +58,9 @@ def test_jitter_is_distributed_as_torchvisions() -> None:
         theirs[i] = np.stack((order, np.array(factors[:3])[order]), axis=1)
     for operation in range(3):
         ours, others = (set_[..., 1][set_[..., 0] == operation] for set_ in (drawn, theirs))
-        np.testing.assert_allclose(np.quantile(ours, [0, 0.25, 0.5, 0.75, 1]), np.quantile(others, [0, 0.25, 0.5, 0.75, 1]), atol=0.03)
+        np.testing.assert_allclose(
+            np.quantile(ours, [0, 0.25, 0.5, 0.75, 1]), np.quantile(others, [0, 0.25, 0.5, 0.75, 1]), atol=0.03
+        )
         np.testing.assert_allclose((drawn[:, :, 0] == operation).mean(0), [1 / 3] * 3, atol=0.04)
     assert jitter_colors(torch.rand(2, 3, 4, 4), torch.from_numpy(drawn[:2])).shape == (2, 3, 4, 4)
 
@@ -72,6 +76,8 @@ def test_packing_keeps_the_uint8_crop_and_the_mask() -> None:
 @pytest.mark.parametrize('content', [b'', b'no image', 'truncated'])
 def test_an_unreadable_image_is_named(image_folder: Path, content: bytes | str) -> None:
     path = image_folder / 'broken.jpg'
-    path.write_bytes((image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:150] if content == 'truncated' else content)
+    path.write_bytes(
+        (image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:150] if content == 'truncated' else content
+    )
     with pytest.raises(ValueError, match=r'broken.jpg.* cannot be read .*: mend or remove it'):
         LoadImage().transform(dict(img_path=str(path)))

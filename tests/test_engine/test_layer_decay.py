@@ -21,7 +21,11 @@ def groups_by_name(model: nn.Module, lr: float, decay: float, **paramwise: objec
         ),
     )
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {names[id(p)]: (group['lr'], group['weight_decay']) for group in optim.optimizer.param_groups for p in group['params']}
+    return {
+        names[id(p)]: (group['lr'], group['weight_decay'])
+        for group in optim.optimizer.param_groups
+        for p in group['params']
+    }
 
 
 def test_pretraining_decays_all_but_vectors_cls_token_and_pos_embed() -> None:
@@ -39,7 +43,10 @@ def test_pretraining_decays_all_but_vectors_cls_token_and_pos_embed() -> None:
     assert groups['backbone.rel_pos_bias.relative_position_bias_table'][1] == 0.05
 
 
-@pytest.mark.parametrize('config', ['classification/beitv2-1600e_vit-b_ft-100e_in1k', 'segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512'])
+@pytest.mark.parametrize(
+    'config',
+    ['classification/beitv2-1600e_vit-b_ft-100e_in1k', 'segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512'],
+)
 def test_full_size_rates_fall_by_the_decay_per_block(config: str) -> None:
     cfg = Config.fromfile(str(ROOT / f'configs/{config}.py'))
     init_default_scope(cfg.default_scope)

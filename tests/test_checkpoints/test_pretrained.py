@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmbeitv2.checkpoints import read_checkpoint
+from mmbeitv2.models.positions import relative_position_index, resize_pos_embed, resize_relative_position_table
+from tests.conftest import tiny_pretraining, tiny_tokenizer, tiny_vit
+
+TABLE = 'attn.relative_position_bias_table'
+
+
+def released_pretrained(**changes: Tensor | None) -> dict[str, Tensor]:
+    """The keys of beitv2_base_patch16_224_pt1k at a small size, written out."""
+    state = {'cls_token': (1, 1, 32), 'mask_token': (1, 1, 32), 'patch_embed.proj.weight': (32, 3, 8, 8)}
+    state |= {'patch_embed.proj.bias': (32,), 'norm.weight': (32,), 'norm.bias': (32,)}
+    state |= {'rel_pos_bias.relative_position_bias_table': (52, 2), 'lm_head.weight': (16, 32), 'lm_head.bias': (16,)}
+    for block in ('blocks.0', 'blocks.1', 'cls_pt_layers.0', 'cls_pt_layers.1'):
+        for name in ('norm1.weight', 'norm1.bias', 'norm2.weight', 'norm2.bias', 'gamma_1', 'gamma_2'):
+            state[f'{block}.{name}'] = (32,)
+        state |= {f'{block}.attn.q_bias': (32,), f'{block}.attn.v_bias': (32,), f'{block}.attn.qkv.weight': (96, 32)}
+        state |= {f'{block}.attn.proj.weight': (32, 32), f'{block}.attn.proj.bias': (32,)}
+        state |= {f'{block}.mlp.fc1.weight': (128, 32), f'{block}.mlp.fc1.bias': (128,)}
+        state |= {f'{block}.mlp.fc2.weight': (32, 128), f'{block}.mlp.fc2.bias': (32,)}
+    weights = {key: torch.randn(shape) for key, shape in state.items()}
+    weights['rel_pos_bias.relative_position_index'] = relative_position_index((4, 4))
+    weights |= {key: value for key, value in changes.items() if value is not None}
+    return {key: value for key, value in weights.items() if changes.get(key, value) is not None}
+
+
+def save(tmp_path: Path, state: dict, wrapper: str | None = 'model') -> str:
+    path = str(tmp_path / 'weights.pth')
+    torch.save(state if wrapper is None else {wrapper: state}, path)
+    return path
+
+
+def load(path: str, **changes: object) -> nn.Module:
+    model = MODELS.build(tiny_vit(**changes, init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)))
+    model.init_weights()
+    return model
+
+
+@pytest.mark.parametrize('wrapper', ['model', 'module', 'state_dict', None])
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_a_released_file_loads_whatever_wraps_it(tmp_path: Path, wrapper: str | None, prefix: str) -> None:
+    state = released_pretrained()
+    model = load(save(tmp_path, {prefix + key: value for key, value in state.items()}, wrapper))
+    loaded = model.state_dict()
+    others = ('lm_head', 'cls_pt_layers', 'mask_token', 'rel_pos_bias.relative_position_index')
+    assert set(loaded) == {key for key in state if not key.startswith(others)}
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+
+
+def test_finetuning_gets_a_copy_of_the_shared_bias_in_every_layer_and_a_new_norm(tmp_path: Path) -> None:
+    state = released_pretrained()
+    model = load(save(tmp_path, state), rel_pos_bias='per_layer', final_norm='fc_norm')
+    shared = state['rel_pos_bias.relative_position_bias_table']
+    for block in model.blocks:
+        assert torch.equal(block.attn.relative_position_bias_table, shared)
+    assert torch.equal(model.blocks[1].attn.qkv.weight, state['blocks.1.attn.qkv.weight'])
+    assert (model.fc_norm.weight == 1).all()
+    tables = {block.attn.relative_position_bias_table.data_ptr() for block in model.blocks}
+    assert len(tables) == 2  # copies, which part ways in training
+
+
+def test_positions_are_resized_to_the_grid_of_the_model(tmp_path: Path) -> None:
+    state = released_pretrained(pos_embed=torch.randn(1, 17, 32))
+    path = save(tmp_path, state)
+    model = load(path, img_size=64, rel_pos_bias='per_layer', use_abs_pos_emb=True, final_norm='none')
+    table = resize_relative_position_table(state['rel_pos_bias.relative_position_bias_table'], (4, 4), (8, 8))
+    assert torch.equal(model.blocks[1].attn.relative_position_bias_table, table)
+    assert torch.equal(model.pos_embed, resize_pos_embed(state['pos_embed'], (4, 4), (8, 8)))
+    assert model(torch.randn(1, 3, 64, 64))[0].shape == (1, 32)
+
+
+def test_a_224_model_becomes_a_512_one_at_full_size_and_trains(tmp_path: Path) -> None:
+    arch = dict(embed_dims=768, depth=1, num_heads=12)
+    source = MODELS.build(dict(type='mmbeitv2.BEiTv2ViT', arch=arch, use_mask_token=True))
+    source.init_weights()
+    nn.init.normal_(source.rel_pos_bias.relative_position_bias_table)
+    path = save(tmp_path, {f'backbone.{key}': value for key, value in source.state_dict().items()}, 'state_dict')
+    config = dict(type='mmbeitv2.BEiTv2ViT', arch=arch, img_size=512, rel_pos_bias='per_layer', out_type='featmap')
+    model = MODELS.build(
+        config | dict(final_norm='none', init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path))
+    )
+    model.init_weights()
+    assert model.blocks[0].attn.relative_position_bias_table.shape == (63 * 63 + 3, 12)
+    (features,) = model(torch.randn(1, 3, 512, 512))
+    assert features.shape == (1, 768, 32, 32)
+    features.square().mean().backward()
+    assert model.blocks[0].attn.relative_position_bias_table.grad.abs().sum() > 0
+
+
+def test_our_own_pretraining_checkpoint_loads_by_mmengine_with_its_log(tmp_path: Path) -> None:
+    from mmengine.logging import MessageHub
+
+    model = MODELS.build(tiny_pretraining())
+    model.init_weights()
+    hub = MessageHub.get_instance('test_checkpoint')
+    hub.update_scalar('train/loss', 1.5)
+    path = str(tmp_path / 'epoch_1.pth')
+    torch.save(
+        dict(state_dict=model.state_dict(), message_hub=hub.state_dict(), meta=dict(epoch=1), optimizer={}), path
+    )
+    loaded = load(path, rel_pos_bias='per_layer', final_norm='fc_norm')
+    assert torch.equal(loaded.blocks[1].mlp.fc2.weight, model.backbone.blocks[1].mlp.fc2.weight)
+
+
+def test_a_released_tokenizer_loads_without_its_teacher_and_unused_statistics(tmp_path: Path) -> None:
+    source = MODELS.build(tiny_tokenizer())
+    source.init_weights()
+    state = dict(source.state_dict())
+    state |= {'quantize.embedding.cluster_size': torch.zeros(16), 'quantize.embedding.embed_avg': torch.zeros(16, 8)}
+    state |= {'teacher_model.visual.proj': torch.zeros(3), 'scaling_layer.shift': torch.zeros(1, 3, 1, 1)}
+    path = save(tmp_path, state)
+    model = MODELS.build(tiny_tokenizer(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)))
+    model.init_weights()
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(model.eval().tokenize(images), source.eval().tokenize(images))
+
+
+@pytest.mark.parametrize(
+    ('state', 'model', 'message'),
+    [
+        ({}, dict(arch=dict(embed_dims=32, depth=3, num_heads=2)), 'has 2 blocks, the model has 3'),
+        ({}, dict(arch=dict(embed_dims=64, depth=2, num_heads=2)), r'cls_token has shape \(1, 1, 32\) in the file and \(1, 1, 64\)'),
+        ({}, dict(layer_scale_init_value=0.0), 'has blocks.0.gamma_1, for which the model has no place: set layer_scale'),
+        ({'blocks.0.gamma_1': None}, {}, 'lacks blocks.0.gamma_1'),
+        ({}, dict(rel_pos_bias='none'), "has rel_pos_bias.relative_position_bias_table.*set rel_pos_bias"),
+        ({}, dict(use_abs_pos_emb=True), 'lacks pos_embed, which the model has: set use_abs_pos_emb'),
+        ({'mask_token': None}, dict(use_mask_token=True), 'lacks mask_token'),
+        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which are no square grid'),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: dict, model: dict, message: str) -> None:
+    path = save(tmp_path, released_pretrained(**state))
+    with pytest.raises(ValueError, match=message):
+        load(path, **model)
+
+
+def test_a_tokenizer_with_another_codebook_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, dict(MODELS.build(tiny_tokenizer()).state_dict()))
+    quantizer = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=99, code_dim=8)
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)
+    with pytest.raises(ValueError, match=r'has shape \(16,\) in the file and \(99,\) in the model'):
+        MODELS.build(tiny_tokenizer(quantizer=quantizer, init_cfg=init_cfg)).init_weights()
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'not found: give an existing file'),
+        (b'no checkpoint', 'cannot be read'),
+        ({'a': 1}, 'holds no weights'),
+        ({'conv.weight': torch.zeros(1)}, "holds no BEiT encoder .its first key is 'conv.weight'"),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, content: object, message: str) -> None:
+    path = tmp_path / 'file.pth'
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=message):
+        load(str(path))
+
+
+def test_a_cut_off_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = Path(save(tmp_path, released_pretrained()))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match='cannot be read'):
+        load(str(path))
+
+
+def test_nothing_is_executed_when_a_checkpoint_is_read(tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / 'executed',))
+
+    torch.save({'state_dict': {'a': torch.zeros(1)}, 'x': Malicious()}, tmp_path / 'bad.pth')
+    with pytest.raises(ValueError, match='cannot be read'):
+        read_checkpoint(str(tmp_path / 'bad.pth'))
+    assert not (tmp_path / 'executed').exists()

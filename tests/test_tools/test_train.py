@@ -1,0 +1,167 @@
+"""The command-line tools as a person runs them, at tiny size, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, tiny_pretraining, tiny_vit
+
+RUNTIME = """
+default_scope = {scope!r}
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=1))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
+                     constructor='mmbeitv2.LayerDecayOptimWrapperConstructor')
+train_cfg = dict(by_epoch=True, max_epochs=2)
+randomness = dict(seed=0)
+"""
+LOADER = """
+train_dataloader = dict(batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
+                        collate_fn=dict(type='default_collate'), drop_last=True,
+                        dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, with_label={label}, pipeline={pipeline}))
+"""
+CROP = [dict(type='mmbeitv2.LoadImage'), dict(type='mmpretrain.RandomResizedCrop', scale=32)]
+MASKED = [
+    *CROP,
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=4, num_masked=6, min_block=2),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+
+
+def write_config(tmp_path: Path, text: str) -> str:
+    path = tmp_path / 'tiny.py'
+    path.write_text(text)
+    return str(path)
+
+
+def pretraining_config(tmp_path: Path, root: Path, **changes: object) -> str:
+    text = RUNTIME.format(scope='mmpretrain') + LOADER.format(root=str(root), label=False, pipeline=MASKED)
+    return write_config(tmp_path, text + f'model = {tiny_pretraining(**changes)!r}\n')
+
+
+def classification_config(tmp_path: Path, root: Path, width: int = 32) -> str:
+    pipeline = [*CROP, dict(type='mmpretrain.PackInputs')]
+    model = dict(
+        type='ImageClassifier',
+        backbone=tiny_vit(
+            arch=dict(embed_dims=width, depth=2, num_heads=2), rel_pos_bias='per_layer', final_norm='fc_norm'
+        ),
+        head=dict(type='LinearClsHead', num_classes=2, in_channels=width, topk=(1,)),
+    )
+    text = RUNTIME.format(scope='mmpretrain') + LOADER.format(root=str(root), label=True, pipeline=pipeline)
+    text += f'model = {model!r}\ndata_preprocessor = dict(num_classes=2, mean=[128]*3, std=[64]*3)\n'
+    text += 'test_dataloader = dict(train_dataloader, drop_last=False)\ntest_cfg = dict()\n'
+    return write_config(tmp_path, text + "test_evaluator = dict(type='Accuracy', topk=(1,))\n")
+
+
+def run(*command: str, ok: bool = True, cwd: Path | None = None) -> str:
+    environment = os.environ | {
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        'CUDA_VISIBLE_DEVICES': '',
+    }
+    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=300)
+    assert (result.returncode == 0) == ok, result.stdout[-2000:] + result.stderr[-2000:]
+    return result.stdout + result.stderr
+
+
+def train(config: str, work_dir: Path, *options: str, ok: bool = True) -> str:
+    return run(sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), *options, ok=ok)
+
+
+def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> None:
+    config = pretraining_config(tmp_path, image_folder)
+    output = train(config, tmp_path / 'work')
+    for name in ('loss_mim', 'loss_mim_cls', 'acc_mim', 'acc_mim_cls'):
+        assert re.search(rf'{name}: \d', output)
+    resumed = train(config, tmp_path / 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
+    assert 'resumed epoch: 2' in resumed
+    assert (tmp_path / 'work' / 'epoch_3.pth').is_file()
+
+
+def test_classification_trains_and_its_checkpoint_is_scored(tmp_path: Path, image_folder: Path) -> None:
+    config = classification_config(tmp_path, image_folder)
+    train(config, tmp_path / 'work')
+    checkpoint = str(tmp_path / 'work' / 'epoch_2.pth')
+    options = ('--work-dir', str(tmp_path / 'test'), '--out', str(tmp_path / 'metrics.json'))
+    run(sys.executable, 'tools/test.py', config, checkpoint, *options)
+    assert 0 <= json.loads((tmp_path / 'metrics.json').read_text())['accuracy/top1'] <= 100
+    wider = classification_config(tmp_path, image_folder, width=64)
+    message = run(sys.executable, 'tools/test.py', wider, checkpoint, *options, ok=False)
+    assert re.search(r'does not fit: \S+ has shape \(.*32.*\) in the file and \(.*64.*\) in the model', message)
+
+
+def test_dist_train_and_dist_test_run_two_processes_on_cpu(tmp_path: Path, image_folder: Path) -> None:
+    config = classification_config(tmp_path, image_folder)
+    output = run('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work'))
+    assert 'Epoch(train) [2][2/2]' in output
+    run(
+        'bash',
+        'tools/dist_test.sh',
+        config,
+        str(tmp_path / 'work' / 'epoch_2.pth'),
+        '2',
+        '--work-dir',
+        str(tmp_path),
+        '--out',
+        str(tmp_path / 'm.json'),
+    )
+    assert 'accuracy/top1' in json.loads((tmp_path / 'm.json').read_text())
+
+
+def last_line(output: str) -> str:
+    return output.strip().splitlines()[-1]
+
+
+def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path: Path, image_folder: Path) -> None:
+    good = pretraining_config(tmp_path, image_folder)
+    (image_folder / 'empty').mkdir()
+    (tmp_path / 'syntax.py').write_text('model = dict(\n')
+    broken = tmp_path / 'broken'
+    broken.mkdir()
+    for i in range(4):
+        (broken / f'{i}.jpg').write_bytes(b'\xff\xd8\xff')
+    root = 'train_dataloader.dataset.data_root'
+    tokenizer = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='none.pth')
+    cases = [
+        (('nowhere.py',), "config 'nowhere.py' not found"),
+        ((str(tmp_path / 'syntax.py'),), 'syntax.py. does not parse'),
+        ((good, '--cfg-options', f'{root}=nowhere'), "image folder 'nowhere' not found"),
+        ((good, '--cfg-options', f'{root}={image_folder / "empty"}'), 'holds no image'),
+        ((good, '--cfg-options', f'{root}={broken}'), r"broken/\d.jpg' cannot be read"),
+        (
+            (good, '--cfg-options', f'{root}={broken}', 'train_dataloader.num_workers=1'),
+            r"broken/\d.jpg' cannot be read",
+        ),
+        ((good, '--cfg-options', f'model.tokenizer.init_cfg={json.dumps(tokenizer)}'), None),
+        ((good, '--cfg-options', 'load_from=none.pth'), "checkpoint 'none.pth' not found"),
+        ((good, '--amp'), '--amp needs a GPU'),
+    ]
+    for arguments, message in cases:
+        if message is None:
+            continue
+        output = train(arguments[0], tmp_path / 'work', *arguments[1:], ok=False)
+        assert re.match(f'train.py: error: .*{message}', last_line(output)), output[-1500:]
+        assert 'Traceback' not in output, arguments
+
+
+def test_a_missing_tokenizer_checkpoint_is_named(tmp_path: Path, image_folder: Path) -> None:
+    tokenizer = tiny_pretraining()['tokenizer'] | dict(
+        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='none.pth')
+    )
+    config = pretraining_config(tmp_path, image_folder, tokenizer=tokenizer)
+    assert "checkpoint 'none.pth' not found" in last_line(train(config, tmp_path / 'work', ok=False))
+    assert torch.get_num_threads() > 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'), [((), 'usage: tools/dist_train.sh CONFIG GPUS'), (('a.py', 'x'), "whole number, not 'x'")]
+)
+def test_dist_train_explains_itself(arguments: tuple, message: str) -> None:
+    assert message in run('bash', 'tools/dist_train.sh', *arguments, ok=False)
