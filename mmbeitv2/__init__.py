@@ -33,7 +33,8 @@ def _check_openmmlab() -> None:
                 continue
             if not Version(lowest) <= Version(found) < Version(limit):
                 raise ImportError(
-                    f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed; {_REMEDY}'
+                    f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed; '
+                    f'{_REMEDY}'
                 )
             break
 

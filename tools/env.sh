@@ -48,7 +48,7 @@ install_packages() {
   # The mm packages ask for opencv-python, which links X libraries that a bare server lacks.
   "${pip[@]}" uninstall -y opencv-python || return
   "${pip[@]}" install --force-reinstall --no-deps opencv-python-headless -c "$constraints" || return
-  "${pip[@]}" install --no-deps --no-build-isolation -e . || return
+  "${pip[@]}" install --no-deps -e . || return
 }
 
 if ! is_ready python; then

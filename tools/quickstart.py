@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from mmbeitv2.errors import InputError, one_sentence_errors
 
@@ -116,7 +117,7 @@ class Quickstart:
     """
 
     # Stage -> the stages whose results it uses, in the order in which they run.
-    STAGES = {
+    STAGES: ClassVar[dict[str, list[str]]] = {
         'sample': [],
         'teacher': ['sample'],
         'tokenizer': ['teacher'],
@@ -379,7 +380,8 @@ def table(summary: dict) -> str:
         (
             'masked-token accuracy',
             f'{summary["mim_accuracy"]:.1f} %',
-            f'chance {summary["mim_accuracy_chance"]:.1f} %, always the commonest code {summary["mim_accuracy_majority"]:.1f} %',
+            f'chance {summary["mim_accuracy_chance"]:.1f} %, always the commonest code '
+            f'{summary["mim_accuracy_majority"]:.1f} %',
         ),
         (
             'classification, top-1',
@@ -406,7 +408,8 @@ def seeds_table(summaries: list[dict]) -> str:
     ):
         values = [summary[key] for summary in summaries]
         lines.append(
-            f'{key:22}{statistics.mean(values):8.3f} ± {statistics.stdev(values):.3f}   {"  ".join(f"{value:.3f}" for value in values)}'
+            f'{key:22}{statistics.mean(values):8.3f} ± {statistics.stdev(values):.3f}   '
+            f'{"  ".join(f"{value:.3f}" for value in values)}'
         )
     return '\n'.join(lines)
 

@@ -2,9 +2,9 @@
 
     python tools/train_sample_clip.py DIR OUT
 
-DIR holds images in class folders and, if there are captions, ``captions.tsv`` (``path<TAB>caption``) beside them; without
-it the caption of an image is the name of its folder. OUT becomes a folder that ``OpenCLIPTeacher(model='local-dir:OUT')``
-reads.
+DIR holds images in class folders and, if there are captions, ``captions.tsv`` (``path<TAB>caption``) beside them;
+without it the caption of an image is the name of its folder. OUT becomes a folder that
+``OpenCLIPTeacher(model='local-dir:OUT')`` reads.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def train(args: argparse.Namespace) -> None:
             total += loss.item()
             step += 1
         sys.stdout.write(
-            f'epoch {epoch + 1}/{args.epochs}  loss {total / max(1, len(order) // batch):.3f}  {time.monotonic() - start:.0f} s\n'
+            f'epoch {epoch + 1}/{args.epochs}  loss {total / max(1, len(order) // batch):.3f}  '
+            f'{time.monotonic() - start:.0f} s\n'
         )
         sys.stdout.flush()
     save(model, config, args.out)

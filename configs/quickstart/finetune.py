@@ -11,15 +11,18 @@ model = dict(
     train_cfg=dict(_delete_=True),
 )
 data_preprocessor = dict(num_classes=12)
+resize = dict(type='Resize', scale=(56, 56), backend='cv2', interpolation='area')
 train_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.5, 1.0), backend='cv2'),
+    resize,
+    dict(type='RandomCrop', crop_size=48),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'),
+    resize,
+    dict(type='CenterCrop', crop_size=48),
     dict(type='PackInputs'),
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
@@ -50,10 +53,10 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator
-optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
+optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=8, begin=2, end=10, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=5, begin=1, end=6, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=10, val_interval=10)
+train_cfg = dict(max_epochs=6, val_interval=6)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))

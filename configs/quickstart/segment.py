@@ -1,4 +1,4 @@
-# Paper, table 11, at the size of the sample set: 96x96 crops, so the 6x6 grid of pretraining is resized to 12x12.
+# Paper, table 11, at the size of the sample set: 64x64 crops, so the 6x6 grid of pretraining is resized to 8x8.
 _base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
 shapes = (
     'arrow',
@@ -16,10 +16,10 @@ shapes = (
 )
 classes = (*shapes, 'brick', 'grass', 'sand', 'water', 'wood')
 model = dict(
-    data_preprocessor=dict(size=(96, 96)),
+    data_preprocessor=dict(size=(64, 64)),
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
-        img_size=96,
+        img_size=64,
         patch_size=8,
         out_indices=(0, 1, 2, 3),
         init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_5.pth'),
@@ -27,19 +27,19 @@ model = dict(
     neck=dict(embed_dim=128),
     decode_head=dict(in_channels=[128] * 4, channels=32, num_classes=len(classes)),
     auxiliary_head=dict(in_channels=128, channels=32, num_classes=len(classes)),
-    test_cfg=dict(crop_size=(96, 96), stride=(64, 64)),
+    test_cfg=dict(crop_size=(64, 64), stride=(42, 42)),
 )
 train_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='RandomResize', scale=(2048, 96), ratio_range=(0.8, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(96, 96), cat_max_ratio=1.0),
+    dict(type='RandomResize', scale=(2048, 64), ratio_range=(0.8, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(64, 64), cat_max_ratio=1.0),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='Resize', scale=(2048, 96), keep_ratio=True),
+    dict(type='Resize', scale=(2048, 64), keep_ratio=True),
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
@@ -52,7 +52,7 @@ dataset = dict(
     seg_map_suffix='.png',
     reduce_zero_label=True,
 )
-train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(**dataset, pipeline=train_pipeline))
+train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(**dataset, pipeline=train_pipeline))
 val_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(**dataset, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -81,7 +81,8 @@ def require_fit(runner: Runner, path: str) -> None:
     missing = [key for key in wanted if key not in state]
     if missing:
         raise InputError(
-            f'checkpoint {path!r} lacks {missing[0]} ({len(missing)} of {len(wanted)} weights): give the checkpoint of this config'
+            f'checkpoint {path!r} lacks {missing[0]} ({len(missing)} of {len(wanted)} weights): give the '
+            'checkpoint of this config'
         )
 
 

@@ -56,7 +56,8 @@ class PretrainedBEiTv2:
             state = self._encoder_state(file.encoder, module, '', done)
         else:
             raise InputError(
-                f'PretrainedBEiTv2 initialises a BEiTv2ViT or a VQKD, not a {type(module).__name__}: put it in the init_cfg of the backbone'
+                f'PretrainedBEiTv2 initialises a BEiTv2ViT or a VQKD, not a {type(module).__name__}: put it in the '
+                'init_cfg of the backbone'
             )
         for (
             child
@@ -85,7 +86,8 @@ class PretrainedBEiTv2:
         missing = sorted(set(wanted) - set(state) - {'data_preprocessor.mean', 'data_preprocessor.std'})
         if missing:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the config that it was made with'
+                f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the '
+                'config that it was made with'
             )
         check_fits(state, wanted, self.checkpoint)
         return state
@@ -102,19 +104,22 @@ class PretrainedBEiTv2:
             resized = self._resize_positions(key, state[key], model)
             if resized is not None:
                 source, state[key] = resized
-                step = f'positions were resized from {source[0]}x{source[1]} to {model.grid_size[0]}x{model.grid_size[1]} patches'
+                h, w = model.grid_size
+                step = f'positions were resized from {source[0]}x{source[1]} to {h}x{w} patches'
                 if step not in done:
                     done.append(step)
         unused = sorted(key for key in state if key not in wanted and not key.endswith('relative_position_index'))
         refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
         if refused:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: {self._remedy(refused[0])}'
+                f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: '
+                f'{self._remedy(refused[0])}'
             )
         missing = sorted(key for key in wanted if key not in state and key not in _MAY_BE_NEW)
         if missing:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} lacks {prefix}{missing[0]}, which the model has: {self._remedy(missing[0])}'
+                f'checkpoint {self.checkpoint!r} lacks {prefix}{missing[0]}, which the model has: '
+                f'{self._remedy(missing[0])}'
             )
         if unused:
             done.append(f'left out {", ".join(unused)}')
@@ -140,7 +145,8 @@ class PretrainedBEiTv2:
         side = math.isqrt(max(count, 0))
         if side * side != count or side == 0:
             raise InputError(
-                f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which are no square grid, so it cannot be resized'
+                f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which are no square grid, so it '
+                'cannot be resized'
             )
         return side, side
 
@@ -148,7 +154,8 @@ class PretrainedBEiTv2:
         depth = len({key.split('.')[1] for key in state if key.startswith('blocks.')})
         if depth != model.depth:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} has {depth} blocks, the model has {model.depth}: set arch to that of the checkpoint'
+                f'checkpoint {self.checkpoint!r} has {depth} blocks, the model has {model.depth}: set arch to that '
+                'of the checkpoint'
             )
 
     @staticmethod

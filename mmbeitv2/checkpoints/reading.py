@@ -67,7 +67,8 @@ class Checkpoint:
         """Weights of the encoder under its own names."""
         if self.encoder_prefix is None:
             raise InputError(
-                f'checkpoint {self.path!r} holds no BEiT encoder (its first key is {next(iter(self.state))!r}): give one of BEiT v2, ours or released'
+                f'checkpoint {self.path!r} holds no BEiT encoder (its first key is {next(iter(self.state))!r}): '
+                'give one of BEiT v2, ours or released'
             )
         prefix = self.encoder_prefix
         return {
@@ -97,7 +98,8 @@ def read_checkpoint(path: str) -> Checkpoint:
                 content = torch.load(path, map_location='cpu', weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
             raise InputError(
-                f'checkpoint {path!r} cannot be read ({str(error).splitlines()[0][:200]}): it is no weights file, or is cut off'
+                f'checkpoint {path!r} cannot be read ({str(error).splitlines()[0][:200]}): it is no weights file, '
+                'or is cut off'
             ) from error
     for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -155,6 +157,8 @@ def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
     for key, value in state.items():
         if key in wanted and value.shape != wanted[key].shape:
             raise InputError(
-                f'checkpoint {path!r} does not fit: {key} has shape {tuple(value.shape)} in the file and {tuple(wanted[key].shape)} in the model: '
-                'use the config that the checkpoint was made with, or load the backbone alone by init_cfg=dict(type="mmbeitv2.PretrainedBEiTv2")'
+                f'checkpoint {path!r} does not fit: {key} has shape {tuple(value.shape)} in the file and '
+                f'{tuple(wanted[key].shape)} in the model: '
+                'use the config that the checkpoint was made with, or load the backbone alone by '
+                'init_cfg=dict(type="mmbeitv2.PretrainedBEiTv2")'
             )

@@ -39,15 +39,18 @@ class ImageFolder(CustomDataset):
         if '://' not in str(self.img_prefix):
             if not folder.is_dir():
                 raise InputError(
-                    f'image folder {str(folder)!r} not found: give an existing one by --cfg-options train_dataloader.dataset.data_root=DIR'
+                    f'image folder {str(folder)!r} not found: give an existing one by --cfg-options '
+                    'train_dataloader.dataset.data_root=DIR'
                 )
             if self.ann_file and not Path(self.ann_file).is_file():
                 raise InputError(
-                    f'image list {self.ann_file!r} not found: give an existing file, or leave ann_file out to read the whole folder'
+                    f'image list {self.ann_file!r} not found: give an existing file, or leave ann_file out to read '
+                    'the whole folder'
                 )
         try:
             return super().load_data_list()
         except RuntimeError as error:
             raise InputError(
-                f'image folder {str(folder)!r} holds no image ({", ".join(sorted(self.extensions))}): put some there, or give another folder'
+                f'image folder {str(folder)!r} holds no image ({", ".join(sorted(self.extensions))}): put some '
+                'there, or give another folder'
             ) from error

@@ -18,9 +18,9 @@ _NO_DECAY_TOKENS = ('cls_token', 'pos_embed')
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Layer-wise lr decay for any model with a ``backbone`` that knows ``get_layer_depth`` (paper, tables 10 and 11).
 
-    The learning rate of depth d of D is multiplied by ``layer_decay_rate ** (D - 1 - d)``; heads and necks have the full
-    one. Weight decay falls on everything with more than one dimension, except ``cls_token`` and ``pos_embed``. Parameters
-    that share both are put in one group, so that a fused optimizer has few launches.
+    The learning rate of depth d of D is multiplied by ``layer_decay_rate ** (D - 1 - d)``; heads and necks have the
+    full one. Weight decay falls on everything with more than one dimension, except ``cls_token`` and ``pos_embed``.
+    Parameters that share both are put in one group, so that a fused optimizer has few launches.
 
     In a config: ``optim_wrapper=dict(constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.65))``; without the rate, or with 1, it only splits by weight decay

@@ -69,7 +69,8 @@ def resize_relative_position_table(
         return table
     if len(table) != num_relative_distances(source) + NUM_CLS_DISTANCES:
         raise InputError(
-            f'a relative position bias table of {len(table)} rows does not belong to a {source[0]}x{source[1]} patch grid'
+            f'a relative position bias table of {len(table)} rows does not belong to a {source[0]}x{source[1]} '
+            'patch grid'
         )
     patches, cls = table[:-NUM_CLS_DISTANCES], table[-NUM_CLS_DISTANCES:]
     shape, wanted = (2 * source[0] - 1, 2 * source[1] - 1), (2 * target[0] - 1, 2 * target[1] - 1)

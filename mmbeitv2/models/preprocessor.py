@@ -95,7 +95,8 @@ def masked_indices(mask: Tensor) -> Tensor:
     counts = mask.sum(dim=1)
     if counts.min() != counts.max():
         raise InputError(
-            f'the masks of a batch hide between {int(counts.min())} and {int(counts.max())} patches, but every image must '
+            f'the masks of a batch hide between {int(counts.min())} and {int(counts.max())} patches, but every '
+            'image must '
             'hide the same number: use mmbeitv2.BlockMaskGenerator, or give each mask the same count'
         )
     return mask.nonzero()[:, 1].view(len(mask), -1)

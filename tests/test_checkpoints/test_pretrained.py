@@ -127,13 +127,13 @@ def test_a_released_tokenizer_loads_without_its_teacher_and_unused_statistics(tm
     ('state', 'model', 'message'),
     [
         ({}, dict(arch=dict(embed_dims=32, depth=3, num_heads=2)), 'has 2 blocks, the model has 3'),
-        ({}, dict(arch=dict(embed_dims=64, depth=2, num_heads=2)), r'cls_token has shape \(1, 1, 32\) in the file and \(1, 1, 64\)'),
-        ({}, dict(layer_scale_init_value=0.0), 'has blocks.0.gamma_1, for which the model has no place: set layer_scale'),
+        ({}, dict(arch=dict(embed_dims=64, depth=2, num_heads=2)), r'token has shape \(1, 1, 32\) in .* \(1, 1, 64\)'),
+        ({}, dict(layer_scale_init_value=0.0), 'has blocks.0.gamma_1, for which .*: set layer_scale'),
         ({'blocks.0.gamma_1': None}, {}, 'lacks blocks.0.gamma_1'),
         ({}, dict(rel_pos_bias='none'), "has rel_pos_bias.relative_position_bias_table.*set rel_pos_bias"),
         ({}, dict(use_abs_pos_emb=True), 'lacks pos_embed, which the model has: set use_abs_pos_emb'),
         ({'mask_token': None}, dict(use_mask_token=True), 'lacks mask_token'),
-        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which are no square grid'),
+        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which are no'),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: dict, model: dict, message: str) -> None:

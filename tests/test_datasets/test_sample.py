@@ -38,9 +38,11 @@ def test_openmmlabs_datasets_read_it(tmp_path: Path) -> None:
     assert Path(info['img_path']).is_file()
     assert SHAPES[info['gt_label']] in info['img_path']
     segments = BaseSegDataset(
-        data_root=str(root / 'ade20k'), data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        seg_map_suffix='.png', pipeline=[],
-    )  # fmt: skip
+        data_root=str(root / 'ade20k'),
+        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+        seg_map_suffix='.png',
+        pipeline=[],
+    )
     assert len(segments) == 6
     labels = np.unique(cv2.imread(segments.get_data_info(0)['seg_map_path'], cv2.IMREAD_UNCHANGED))
     assert labels.min() >= 1

@@ -58,7 +58,7 @@ def test_full_size_rates_fall_by_the_decay_per_block(config: str) -> None:
     expected |= {f'backbone.blocks.{i}.attn.qkv.weight': 12 - i for i in range(12)}
     expected |= {f'backbone.blocks.{i}.attn.relative_position_bias_table': 12 - i for i in range(12)}
     heads = [name for name, _ in model.named_parameters() if not name.startswith('backbone.')]
-    expected |= {name: 0 for name in heads}
+    expected |= dict.fromkeys(heads, 0)
     for name, height in expected.items():
         assert groups[name][0] == pytest.approx(lr * rate**height), name
     assert groups['backbone.blocks.0.gamma_1'][1] == 0

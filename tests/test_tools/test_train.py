@@ -25,7 +25,8 @@ randomness = dict(seed=0)
 LOADER = """
 train_dataloader = dict(batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
                         collate_fn=dict(type='default_collate'), drop_last=True,
-                        dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, with_label={label}, pipeline={pipeline}))
+                        dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, with_label={label},
+                                     pipeline={pipeline}))
 """
 CROP = [dict(type='mmbeitv2.LoadImage'), dict(type='mmpretrain.RandomResizedCrop', scale=32)]
 MASKED = [

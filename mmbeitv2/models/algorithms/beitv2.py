@@ -20,7 +20,8 @@ class BEiTv2(BaseModel):
     Args:
         backbone: config of a backbone with ``out_type='raw'`` and ``final_norm='deferred'``, whose outputs are the
             layers l and L (with a neck) or L alone.
-        tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. It is frozen for real: see :class:`Frozen`.
+        tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. It is frozen for real: see
+            :class:`Frozen`.
         head: config of the head.
         neck: config of the patch aggregation; None for none.
         data_preprocessor: config of the preprocessor.
@@ -53,15 +54,18 @@ class BEiTv2(BaseModel):
         wanted = 1 if self.neck is None else 2
         if len(self.backbone.out_indices) != wanted or self.backbone.out_indices[-1] != self.backbone.depth - 1:
             raise InputError(
-                f'out_indices={self.backbone.out_indices} must be {wanted} block(s), of which the last is the last of the backbone'
+                f'out_indices={self.backbone.out_indices} must be {wanted} block(s), of which the last is the last '
+                'of the backbone'
             )
         if self.neck is not None and self.neck.start_layer != self.backbone.out_indices[0] + 1:
             raise InputError(
-                f'the neck starts from layer {self.neck.start_layer}, but the backbone gives out layer {self.backbone.out_indices[0] + 1}'
+                f'the neck starts from layer {self.neck.start_layer}, but the backbone gives out layer '
+                f'{self.backbone.out_indices[0] + 1}'
             )
         if self.head.num_codes != num_codes:
             raise InputError(
-                f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set model.head.num_codes={num_codes}'
+                f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set '
+                f'model.head.num_codes={num_codes}'
             )
 
     def forward(
@@ -81,7 +85,8 @@ class BEiTv2(BaseModel):
         codes = self.tokenizer.call('tokenize', inputs['views'])  # (B, N)
         if codes.shape != inputs['mask'].shape:
             raise InputError(
-                f'the tokenizer makes {codes.shape[1]} codes per image, the mask has {inputs["mask"].shape[1]} patches: '
+                f'the tokenizer makes {codes.shape[1]} codes per image, the mask has {inputs["mask"].shape[1]} '
+                'patches: '
                 "make the preprocessor's view_size, the tokenizer's patch size and the mask's grid agree"
             )
         features, aggregated = self._encode(inputs['images'], inputs['mask'])

@@ -174,7 +174,8 @@ class BEiTv2ViT(BaseBackbone):
             raise InputError('a mask was given, but the backbone has no mask token: set use_mask_token=True')
         if mask.shape != x.shape[:2]:
             raise InputError(
-                f'the mask has shape {tuple(mask.shape)}, the image has patches {tuple(x.shape[:2])}: make both from one grid'
+                f'the mask has shape {tuple(mask.shape)}, the image has patches {tuple(x.shape[:2])}: make both '
+                'from one grid'
             )
         return torch.where(mask.unsqueeze(-1), self.mask_token.to(x.dtype), x)
 
@@ -258,7 +259,8 @@ class PatchEmbed(nn.Module):
         height, width = x.shape[-2:]
         if min(height, width) < self.patch_size:
             raise InputError(
-                f'an image of {height}x{width} pixels is smaller than one patch of {self.patch_size}x{self.patch_size}: resize it first'
+                f'an image of {height}x{width} pixels is smaller than one patch of '
+                f'{self.patch_size}x{self.patch_size}: resize it first'
             )
         if height % self.patch_size or width % self.patch_size:
             x = F.pad(x, (0, -width % self.patch_size, 0, -height % self.patch_size))
@@ -437,7 +439,8 @@ def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
     if isinstance(arch, str):
         if arch not in ARCH:
             raise InputError(
-                f'arch={arch!r} is unknown: choose one of {", ".join(ARCH)}, or give a dict with embed_dims, depth, num_heads'
+                f'arch={arch!r} is unknown: choose one of {", ".join(ARCH)}, or give a dict with embed_dims, '
+                'depth, num_heads'
             )
         return ARCH[arch]
     missing = {'embed_dims', 'depth', 'num_heads'} - set(arch)

@@ -87,7 +87,8 @@ class OpenCLIPTeacher(FrozenTeacher):
             folder = Path(model[len(_LOCAL_DIR) :])
             if not (folder / 'open_clip_config.json').is_file():
                 raise InputError(
-                    f'teacher folder {str(folder)!r} has no open_clip_config.json: give the folder of an open_clip model'
+                    f'teacher folder {str(folder)!r} has no open_clip_config.json: give the folder of an open_clip '
+                    'model'
                 )
         else:
             _check_weights(model, pretrained)
@@ -101,7 +102,8 @@ class OpenCLIPTeacher(FrozenTeacher):
         visual = clip.visual
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
             raise InputError(
-                f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features: choose a ViT of open_clip'
+                f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features: choose a '
+                'ViT of open_clip'
             )
         visual.output_tokens = True
         mean, std = (getattr(visual, key, None) for key in ('image_mean', 'image_std'))
@@ -142,7 +144,8 @@ class TimmTeacher(FrozenTeacher):
             )
         if isinstance(pretrained, str) and not Path(pretrained).is_file():
             raise InputError(
-                f'teacher weights {pretrained!r} not found: give the path of a file with the weights of {model!r}, or pretrained=True'
+                f'teacher weights {pretrained!r} not found: give the path of a file with the weights of {model!r}, '
+                'or pretrained=True'
             )
         options: dict = {} if img_size is None else {'img_size': img_size}
         if isinstance(pretrained, str):
@@ -151,11 +154,12 @@ class TimmTeacher(FrozenTeacher):
             network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
-                f'the teacher {model!r} could not be loaded ({_first_line(error)}): download its weights elsewhere and give pretrained=FILE'
+                f'the teacher {model!r} could not be loaded ({_first_line(error)}): download its weights elsewhere '
+                'and give pretrained=FILE'
             ) from error
         config = timm.data.resolve_model_data_config(network)
         super().__init__(network, img_size or config['input_size'][-1], config['mean'], config['std'])
-        self.embed_dims = network.num_features
+        self.embed_dims = int(network.num_features)  # type: ignore[arg-type]
 
     def patch_features(self, images: Tensor) -> Tensor:
         tokens = self.module.forward_features(images)[:, self.module.num_prefix_tokens :]
@@ -176,11 +180,13 @@ def _check_weights(model: str, pretrained: str | None) -> None:
     else:
         tags = ', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'
         raise InputError(
-            f'teacher weights {pretrained!r} are no file, and no tag that open_clip has for {model!r}: give a file, or one of: {tags}'
+            f'teacher weights {pretrained!r} are no file, and no tag that open_clip has for {model!r}: give a '
+            f'file, or one of: {tags}'
         )
     if wants_quick and not config.get('quick_gelu', False):
         raise InputError(
-            f'the weights {pretrained!r} were trained with QuickGELU, which {model!r} has not, so its features would be wrong: '
+            f'the weights {pretrained!r} were trained with QuickGELU, which {model!r} has not, so its features '
+            'would be wrong: '
             f'use the model {model + "-quickgelu"!r}'
         )
 

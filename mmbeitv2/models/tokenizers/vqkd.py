@@ -45,7 +45,8 @@ class VQKD(BaseModel):
         if self.teacher is not None:
             if target_dims not in (None, self.teacher.embed_dims):
                 raise InputError(
-                    f'target_dims={target_dims}, but the features of the teacher are {self.teacher.embed_dims} wide: leave target_dims out'
+                    f'target_dims={target_dims}, but the features of the teacher are {self.teacher.embed_dims} '
+                    'wide: leave target_dims out'
                 )
             target_dims = self.teacher.embed_dims
         if target_dims is None:
@@ -71,7 +72,8 @@ class VQKD(BaseModel):
             )
         if self.decoder.grid_size != self.encoder.grid_size:
             raise InputError(
-                f'the decoder has the patch grid {self.decoder.grid_size}, the encoder {self.encoder.grid_size}: give it img_size={self.encoder.grid_size}'
+                f'the decoder has the patch grid {self.decoder.grid_size}, the encoder {self.encoder.grid_size}: '
+                f'give it img_size={self.encoder.grid_size}'
             )
 
     @property
@@ -133,7 +135,8 @@ class VQKD(BaseModel):
         raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
 
     def _distance_to_teacher(self, images: Tensor, quantized: Tensor) -> Tensor:
-        """1 - cosine between the teacher's and the rebuilt feature of each patch, (B, N) in [0, 2] (paper, equation 3)."""
+        """1 - cosine between the teacher's and the rebuilt feature of each patch, (B, N) in [0, 2] (paper, "
+        "equation 3)."""
         if self.teacher is None:
             raise InputError(
                 'this tokenizer has no teacher, so it can tokenize but not be trained or scored: set model.teacher'
