@@ -96,7 +96,7 @@ def draw_scene(rng: Generator, shape: str, num_objects: int = 1) -> Scene:
         paint = _paint(texture, COLORS[color], center, radius, rng)
         image = image * (1 - alpha[..., None]) + paint * alpha[..., None]
         labels[alpha > 0.5] = 1 + SHAPES.index(name)
-        phrases.append(f'a {texture} {color} {name}')
+        phrases.append(f'a {texture} {name}')
     image = _light(image, rng)
     caption = f'{" and ".join(phrases)} on {ground}'
     return Scene(image, labels, shape, caption)
