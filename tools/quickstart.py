@@ -113,7 +113,7 @@ class Quickstart:
         data: the user's images; None for the sample set.
         seg_data: the user's segmented images in ADE20K's layout; None for the sample set.
         seed: of all stages.
-        shared_dir: folder of the sample set and the teacher, if seeds share them.
+        shared_dir: folder of the stages up to pretraining, if several seeds share them.
     """
 
     # Stage -> the stages whose results it uses, in the order in which they run.
@@ -128,6 +128,8 @@ class Quickstart:
         'segment_scratch': ['sample'],
         'pictures': ['finetune', 'finetune_scratch', 'segment', 'segment_scratch'],
     }
+    # Stages that several seeds have in common.
+    SHARED = ('sample', 'teacher', 'tokenizer', 'pretrain')
 
     def __init__(
         self,
@@ -149,14 +151,15 @@ class Quickstart:
         """Runs what is not done yet; the summary, which is also written to ``summary.json``."""
         self.work_dir.mkdir(parents=True, exist_ok=True)
         for name in self.STAGES:
-            self._run_stage(name)
+            if name != 'pictures' or self.shared_dir == self.work_dir:
+                self._run_stage(name)
         summary = self.summary()
         (self.work_dir / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
         return summary
 
     def folder(self, name: str) -> Path:
         """Where a stage works."""
-        return (self.shared_dir if name in ('sample', 'teacher') else self.work_dir) / name
+        return (self.shared_dir if name in self.SHARED else self.work_dir) / name
 
     @property
     def images(self) -> Data:
@@ -180,7 +183,7 @@ class Quickstart:
 
     def _run_stage(self, name: str) -> None:
         folder = self.folder(name)
-        seed = 0 if name in ('sample', 'teacher') else self.seed
+        seed = 0 if name in self.SHARED else self.seed
         settings = [
             name,
             seed,
@@ -240,7 +243,7 @@ class Quickstart:
 
     def _options(self, name: str) -> list[str]:
         """What a stage changes in its config."""
-        options: dict[str, object] = {'randomness.seed': self.seed}
+        options: dict[str, object] = {'randomness.seed': 0 if name in self.SHARED else self.seed}
         if name.startswith('segment'):
             root = self.folder('sample') / 'ade20k'
             if self.user_seg is not None:
@@ -248,23 +251,19 @@ class Quickstart:
                 names = [f'class{i}' for i in range(1, num_classes + 1)]
                 palette = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in range(1, num_classes + 1)]
                 options |= {f'model.{head}.num_classes': num_classes for head in ('decode_head', 'auxiliary_head')}
-                for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+                for loader in ('train_dataloader', 'test_dataloader'):
                     options |= {
                         f'{loader}.dataset.metainfo.classes': names,
                         f'{loader}.dataset.metainfo.palette': palette,
                     }
-            options |= {
-                f'{loader}.dataset.data_root': root
-                for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
-            }
+            options |= {f'{loader}.dataset.data_root': root for loader in ('train_dataloader', 'test_dataloader')}
         else:
             data = self.labelled if name.startswith('finetune') else self.images
             options |= {
                 'train_dataloader.dataset.data_root': data.root,
                 'train_dataloader.dataset.data_prefix': data.train,
             }
-            for loader in ('val_dataloader', 'test_dataloader'):
-                options |= {f'{loader}.dataset.data_root': data.root, f'{loader}.dataset.data_prefix': data.val}
+            options |= {'test_dataloader.dataset.data_root': data.root, 'test_dataloader.dataset.data_prefix': data.val}
             options |= self._schedule(name, data)
             if name.startswith('finetune'):
                 write_labelled(data, self.work_dir / 'labelled.txt')
@@ -294,7 +293,6 @@ class Quickstart:
         start = warmup * total / epochs
         return {
             'train_cfg.max_epochs': total,
-            'train_cfg.val_interval': total + 1,
             'param_scheduler.0.end': start,
             'param_scheduler.1.begin': start,
             'param_scheduler.1.end': total,
@@ -436,7 +434,11 @@ def main() -> None:
     parser.add_argument('--fresh', action='store_true', help='start over')
     parser.add_argument('--seed', type=int, default=0, help='of all stages (default: %(default)s)')
     parser.add_argument(
-        '--seeds', type=int, nargs='+', metavar='SEED', help='run with several seeds, and print mean and deviation'
+        '--seeds',
+        type=int,
+        nargs='+',
+        metavar='SEED',
+        help='one pretraining, then fine-tuning, segmentation and their controls with each seed: mean and deviation',
     )
     args = parser.parse_args()
     with one_sentence_errors('quickstart.sh'):

@@ -41,7 +41,7 @@ def load_pretrained(work_dir: Path) -> tuple[torch.nn.Module, list[dict]]:
     cfg = stage_config(work_dir, 'pretrain')
     model = MODELS.build(cfg.model).eval()
     model.load_state_dict(read_checkpoint(last_checkpoint(work_dir, 'pretrain')).state)
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
     np.random.seed(0)
     chosen = np.random.permutation(len(dataset))[:512]
     return model, [dataset[int(i)] for i in chosen]
@@ -67,7 +67,7 @@ def draw_tokens(work_dir: Path, out: Path) -> None:
 def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
     """Segmentations of validation images beside the truth."""
     cfg = stage_config(work_dir, 'segment')
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
     infos = [dataset.get_data_info(i) for i in np.linspace(0, len(dataset) - 1, count).astype(int)]
     images = [cv2.imread(info['img_path'])[..., ::-1] for info in infos]
     # 0 is unlabelled and the classes start from 1: as uint8, 0 - 1 is 255.
@@ -77,7 +77,7 @@ def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
         stage_cfg.model.backbone.init_cfg = None
         model = init_model(stage_cfg, last_checkpoint(work_dir, stage), device='cpu')
         labels[title] = [inference_model(model, info['img_path']).pred_sem_seg.data[0].numpy() for info in infos]
-    draw_segmentations(images, labels, np.array(cfg.val_dataloader.dataset.metainfo.palette, dtype=np.uint8)).savefig(
+    draw_segmentations(images, labels, np.array(cfg.test_dataloader.dataset.metainfo.palette, dtype=np.uint8)).savefig(
         out / 'segmentations.png', dpi=120
     )
 

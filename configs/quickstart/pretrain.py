@@ -32,7 +32,7 @@ val_pipeline = [
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(
+test_dataloader = dict(
     batch_size=64,
     num_workers=1,
     persistent_workers=True,
@@ -40,15 +40,14 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
 )
-val_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=256)
-test_dataloader = val_dataloader
-test_evaluator = val_evaluator
-val_cfg = dict()
+test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=256)
 test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=4, by_epoch=True, begin=1, end=5, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=5, val_interval=5)
+train_cfg = dict(max_epochs=5)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))
+# Scored once, by tools/test.py.
+val_dataloader, val_evaluator, val_cfg = None, None, None

@@ -19,10 +19,8 @@ val_pipeline = [
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=val_pipeline))
-test_dataloader = val_dataloader
-val_evaluator = dict(num_codes=256)
-test_evaluator = val_evaluator
+test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=val_pipeline))
+test_evaluator = dict(num_codes=256)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=0.5, convert_to_iter_based=True),
@@ -30,5 +28,7 @@ param_scheduler = [
         type='CosineAnnealingLR', eta_min=1e-5, T_max=2.5, by_epoch=True, begin=0.5, end=3, convert_to_iter_based=True
     ),
 ]
-train_cfg = dict(max_epochs=3, val_interval=3)
+train_cfg = dict(max_epochs=3)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))
+# Scored once, by tools/test.py.
+val_dataloader, val_evaluator, val_cfg = None, None, None

@@ -85,7 +85,7 @@ def draw_scene(rng: Generator, shape: str, num_objects: int = 1) -> Scene:
     phrases = []
     for i in range(num_objects):
         name = shape if i == 0 else str(rng.choice(SHAPES))
-        largest = 0.42 if num_objects == 1 else 0.3
+        largest = 0.42 if num_objects == 1 else 0.34
         radius = rng.uniform(0.7, 1.0) * largest * SIZE
         center = rng.uniform(radius * 0.8, SIZE - radius * 0.8, size=2)
         alpha = _object_mask(name, center, radius, rng.uniform(-0.6, 0.6))
@@ -342,7 +342,7 @@ def _write_scene(folder: Path, seed: int, split: str, number: int) -> tuple[str,
         scene = draw_scene(rng, shape)
         path = Path('imagenet') / split / shape / f'{number:05d}.jpg'
     else:
-        scene = draw_scene(rng, shape, num_objects=int(rng.integers(2, 5)))
+        scene = draw_scene(rng, shape, num_objects=int(rng.integers(1, 3)))
         path = Path('ade20k') / 'images' / split / f'{number:05d}.jpg'
         cv2.imwrite(str(folder / 'ade20k' / 'annotations' / split / f'{number:05d}.png'), scene.labels)
     cv2.imwrite(str(folder / path), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
