@@ -65,3 +65,9 @@ def image_folder(tmp_path: Path) -> Path:
         for i in range(8):
             cv2.imwrite(str(folder / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
     return tmp_path / 'images'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``gpu`` run where there is a GPU."""
+    if not torch.cuda.is_available():
+        items[:] = [item for item in items if item.get_closest_marker('gpu') is None]

@@ -44,7 +44,7 @@ def test_epochs_are_scaled_to_the_size_of_the_set(quickstart: ModuleType) -> Non
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (('--data', 'nowhere'), "image folder 'nowhere' not found"),
+        (('--data', 'nowhere'), "nowhere' not found: give an existing one by --data"),
         (('--data', '{empty}'), 'holds no image'),
         (('--seg-data', '{empty}'), 'wants the layout of ADE20K'),
         (('--seeds', '3'), '--seeds wants two different numbers'),

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from timm.models.beit import Beit
 
 from mmbeitv2.models import BEiTv2ViT
+from mmbeitv2.models.backbones.beitv2_vit import Attention
 from tests.conftest import tiny_vit
 
 
@@ -171,3 +172,22 @@ def test_layer_depths() -> None:
 def test_wrong_settings_are_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+def test_attention_equals_torchs_fused_kernel() -> None:
+    attention = Attention(32, 2)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x, bias = torch.randn(2, 17, 32), torch.randn(1, 2, 17, 17)
+    q, k, v = (part.view(2, 17, 2, 16).transpose(1, 2) for part in (x @ attention.qkv.weight.T).chunk(3, dim=2))
+    q, v = (part + vector.view(1, 2, 1, 16) for part, vector in ((q, attention.q_bias), (v, attention.v_bias)))
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    torch.testing.assert_close(attention(x, bias), attention.proj(fused.transpose(1, 2).reshape(2, 17, 32)))
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_what_the_cpu_gives() -> None:
+    model = build(out_type='raw').eval()
+    model.init_weights()
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(model.cuda()(images.cuda())[0].cpu(), model.cpu()(images)[0], rtol=1e-3, atol=1e-4)
