@@ -35,8 +35,8 @@ make_environment() {
   [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" >"$log" 2>&1 || die "$python cannot make an environment in $venv (see work_dirs/install.log): install its venv module"
   install_packages "$venv/bin/python" >>"$log" 2>&1 || {
     tail -n 3 "$log" >&2
-    grep -qiE 'connection|resolve|network|timed out|unreachable|Could not find a version' "$log" \
-      && die "the packages could not be downloaded: check the network, then run the same command again"
+    "$venv/bin/python" -m pip index versions packaging >/dev/null 2>&1 \
+      || die "the packages could not be downloaded: check the network, then run the same command again"
     grep -qi 'no space left' "$log" && die "the disk is full: free 6 GB, or name a folder on another disk by VENV=DIR"
     die "the installation failed: see work_dirs/install.log"
   }
