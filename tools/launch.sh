@@ -7,7 +7,8 @@ case $processes in
   ''|*[!0-9]*) echo "the number of GPUs must be a whole number, not '$processes'" >&2; exit 2 ;;
 esac
 [ "$processes" -gt 0 ] || processes=1
-# Without this, torchrun's default port collides when two runs share a machine.
+# torchrun gives each process one thread unless told otherwise; on CPU they share the cores. Two runs on one machine need
+# different values of PORT.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + processes - 1) / processes ))}
 exec python -m torch.distributed.run \
   --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
