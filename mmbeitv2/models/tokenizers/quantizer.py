@@ -121,7 +121,7 @@ class NormEMAVectorQuantizer(nn.Module):
         if dead_code_steps is not None:
             self.register_buffer('idle_steps', torch.zeros(num_codes, dtype=torch.int64))
         self._is_initialised: bool | None = None  # read from the buffer once, as each read synchronises the device
-        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, '_is_initialised', None))
+        self.register_load_state_dict_post_hook(_forget_whether_initialised)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantizes a feature map, and in training mode moves the codebook.
@@ -190,3 +190,9 @@ class NormEMAVectorQuantizer(nn.Module):
         broadcast(self.embedding.weight)
         self.embedding.initted.fill_(1)
         self._is_initialised = True
+
+
+def _forget_whether_initialised(quantizer: nn.Module, _: object) -> None:
+    """After a load, the buffer decides again."""
+    assert isinstance(quantizer, NormEMAVectorQuantizer)
+    quantizer._is_initialised = None
