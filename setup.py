@@ -16,7 +16,7 @@ setup(
     long_description_content_type='text/markdown',
     python_requires='>=3.10',
     packages=find_packages(include=['mmbeitv2', 'mmbeitv2.*']),
-    package_data={'mmbeitv2': ['py.typed']},
+    package_data={'mmbeitv2': ['py.typed', 'visualization/*.html']},
     # The mm packages are left out on purpose: see requirements/mminstall.txt.
     install_requires=(root / 'requirements' / 'runtime.txt').read_text().split(),
 )

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError, one_sentence_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs' / 'quickstart'
 # Images of the built-in set, for which the epochs in the configs are made.
 SAMPLE_IMAGES = 6000
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
 @dataclass
@@ -58,10 +58,11 @@ def read_data(root: Path) -> Data:
         raise InputError(f'image folder {str(root)!r} not found: give an existing one by --data DIR')
     has_splits = (root / 'train').is_dir() and (root / 'val').is_dir()
     train = root / 'train' if has_splits else root
-    num_images = sum(path.suffix.lower() in EXTENSIONS for path in train.rglob('*'))
+    num_images = sum(path.suffix.lower() in IMAGE_EXTENSIONS for path in train.rglob('*'))
     if num_images == 0:
         raise InputError(
-            f'image folder {str(train)!r} holds no image ({", ".join(EXTENSIONS)}): give another folder by --data DIR'
+            f'image folder {str(train)!r} holds no image ({", ".join(IMAGE_EXTENSIONS)}): give another folder by '
+            '--data DIR'
         )
     classes = sorted(path.name for path in train.iterdir() if path.is_dir()) if has_splits else []
     if has_splits and classes != sorted(path.name for path in (root / 'val').iterdir() if path.is_dir()):
@@ -79,7 +80,9 @@ def write_labelled(data: Data, out: Path, share: int = 5) -> None:
     """Lists every ``share``-th training image of each class with its label: what fine-tuning may see."""
     lines = []
     for label, name in enumerate(data.classes):
-        files = sorted(path for path in (data.root / data.train / name).rglob('*') if path.suffix.lower() in EXTENSIONS)
+        files = sorted(
+            path for path in (data.root / data.train / name).rglob('*') if path.suffix.lower() in IMAGE_EXTENSIONS
+        )
         lines += [f'{path.relative_to(data.root / data.train)} {label}\n' for path in files[::share]]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(''.join(lines))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import mmengine
 
-from mmbeitv2.apis.launch import build_runner, load_config, make_parser, require_fit
+from mmbeitv2.apis.launch import build_runner, load_config, make_parser, unwrapped
+from mmbeitv2.checkpoints import require_fit
 from mmbeitv2.errors import InputError, one_sentence_errors
 
 
@@ -24,7 +25,7 @@ def main() -> None:
                 f'config {args.config!r} has no test_evaluator, so nothing can be scored: give a config with one'
             )
         runner = build_runner(cfg)
-        require_fit(runner, args.checkpoint)
+        require_fit(unwrapped(runner), args.checkpoint)
         runner.load_checkpoint(args.checkpoint)
         metrics = runner.test()
         if args.out is not None and runner.rank == 0:

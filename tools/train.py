@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mmengine.config import Config
 
-from mmbeitv2.apis.launch import build_runner, load_config, make_parser, require_fit
+from mmbeitv2.apis.launch import build_runner, load_config, make_parser, unwrapped
+from mmbeitv2.checkpoints import require_fit
 from mmbeitv2.errors import InputError, one_sentence_errors
 
 
@@ -30,7 +31,7 @@ def main() -> None:
             cfg.load_from = None if args.resume == 'auto' else args.resume
         runner = build_runner(cfg)
         if cfg.get('load_from'):
-            require_fit(runner, cfg.load_from)
+            require_fit(unwrapped(runner), cfg.load_from)
         runner.train()
 
 

@@ -23,10 +23,10 @@ import open_clip
 import torch
 from open_clip.loss import ClipLoss
 
+from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError, one_sentence_errors
 
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.webp')
 # Room for the margin that random crops need, in pixels.
 MARGIN = 6
 
@@ -56,7 +56,7 @@ def read_pairs(folder: Path) -> list[tuple[Path, str]]:
         rows = [line.split('\t', 1) for line in table.read_text().splitlines()]
         pairs = [(folder.parent / path, caption) for path, caption in rows]
     else:
-        files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in EXTENSIONS)
+        files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_EXTENSIONS)
         pairs = [(path, path.relative_to(folder).parts[0].replace('_', ' ')) for path in files]
     if not pairs:
         raise InputError(f'image folder {str(folder)!r} holds no image: give a folder with images in class folders')

@@ -12,8 +12,9 @@ import torch.distributed as dist
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
-from mmbeitv2.checkpoints import check_fits, read_checkpoint
+from mmbeitv2.apis.config import read_config
 from mmbeitv2.errors import InputError
 
 
@@ -38,15 +39,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         InputError: if the file is missing or does not parse, or an option names no place in it.
     """
-    if not Path(args.config).is_file():
-        raise InputError(f'config {args.config!r} not found: give an existing file')
-    try:
-        cfg = Config.fromfile(args.config)
-    except Exception as error:  # whatever the code in a config raises
-        reason = ' '.join(str(error).split())
-        raise InputError(
-            f'config {args.config!r} does not parse ({type(error).__name__}: {reason}): mend the file'
-        ) from error
+    cfg = read_config(args.config)
     try:
         cfg.merge_from_dict(args.cfg_options)
     except (KeyError, TypeError, IndexError) as error:
@@ -69,21 +62,9 @@ def build_runner(cfg: Config) -> Runner:
     return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
 
 
-def require_fit(runner: Runner, path: str) -> None:
-    """Refuses a checkpoint whose weights do not fit the model, which mmengine would only log.
-
-    Raises:
-        InputError: naming the first key that is missing or has another shape.
-    """
-    model = getattr(runner.model, 'module', runner.model)
-    state, wanted = read_checkpoint(path).state, model.state_dict()
-    check_fits(state, wanted, path)
-    missing = [key for key in wanted if key not in state]
-    if missing:
-        raise InputError(
-            f'checkpoint {path!r} lacks {missing[0]} ({len(missing)} of {len(wanted)} weights): give the '
-            'checkpoint of this config'
-        )
+def unwrapped(runner: Runner) -> nn.Module:
+    """The model itself, without the wrapper that several processes need."""
+    return getattr(runner.model, 'module', runner.model)
 
 
 def _prepare_distributed(cfg: Config) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
 from .pretrained import PretrainedBEiTv2
-from .reading import Checkpoint, check_fits, read_checkpoint
+from .reading import Checkpoint, load_exactly, read_checkpoint, require_fit
 
-__all__ = ['Checkpoint', 'PretrainedBEiTv2', 'check_fits', 'read_checkpoint']
+__all__ = ['Checkpoint', 'PretrainedBEiTv2', 'load_exactly', 'read_checkpoint', 'require_fit']

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
@@ -44,6 +45,19 @@ class PretrainedBEiTv2:
         Raises:
             InputError: naming the key and both shapes if something does not fit.
         """
+        state = self.state_for(module)
+        # Before the load: mmengine initialises children after the init_cfg of their parent.
+        for child in module.children():
+            if isinstance(child, BaseModule) and not child.is_init:
+                child.init_weights()
+        module.load_state_dict(state, strict=False)
+
+    def state_for(self, module: nn.Module) -> StateDict:
+        """The weights as the module wants them.
+
+        Raises:
+            InputError: naming the key and both shapes if something does not fit.
+        """
         file = read_checkpoint(self.checkpoint)
         done: list[str] = []
         if isinstance(module, VQKD):
@@ -59,16 +73,11 @@ class PretrainedBEiTv2:
                 f'PretrainedBEiTv2 initialises a BEiTv2ViT or a VQKD, not a {type(module).__name__}: put it in the '
                 'init_cfg of the backbone'
             )
-        for (
-            child
-        ) in module.children():  # before the load: mmengine initialises children after the init_cfg of their parent
-            if hasattr(child, 'init_weights') and not getattr(child, 'is_init', False):
-                child.init_weights()
-        module.load_state_dict(state, strict=False)
         print_log(
             f'{self.checkpoint} is {file.source}: loaded {len(state)} weights' + ''.join(f'; {step}' for step in done),
             logger='current',
         )
+        return state
 
     def _tokenizer_state(self, state: StateDict, model: VQKD, done: list[str]) -> StateDict:
         wanted = model.state_dict()

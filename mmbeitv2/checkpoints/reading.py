@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
 
@@ -162,3 +162,30 @@ def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
                 'use the config that the checkpoint was made with, or load the backbone alone by '
                 'init_cfg=dict(type="mmbeitv2.PretrainedBEiTv2")'
             )
+
+
+def load_exactly(model: nn.Module, path: str) -> None:
+    """Loads a checkpoint of this very model.
+
+    Raises:
+        InputError: naming the first key that is missing or has another shape, which mmengine would only log.
+    """
+    state = require_fit(model, path)
+    model.load_state_dict(state, strict=False)
+
+
+def require_fit(model: nn.Module, path: str) -> StateDict:
+    """Refuses a checkpoint whose weights do not fit the model; gives them if they do.
+
+    Raises:
+        InputError: naming the first key that is missing or has another shape.
+    """
+    state, wanted = read_checkpoint(path).state, model.state_dict()
+    check_fits(state, wanted, path)
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        raise InputError(
+            f'checkpoint {path!r} lacks {missing[0]} ({len(missing)} of {len(wanted)} weights): give the '
+            'checkpoint of this config'
+        )
+    return state

@@ -1,5 +1,6 @@
-from __future__ import annotations
+"""Optimizer constructors and hooks."""
 
+from .hooks import CodebookHook, NonFiniteLossHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 
-__all__ = ['LayerDecayOptimWrapperConstructor']
+__all__ = ['CodebookHook', 'LayerDecayOptimWrapperConstructor', 'NonFiniteLossHook']

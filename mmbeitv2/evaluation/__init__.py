@@ -1,5 +1,5 @@
-from __future__ import annotations
+"""Metrics."""
 
-from .metrics import CodebookMetric, MaskedTokenAccuracy
+from .metrics import CodebookMetric, MaskedTokenAccuracy, PeakSignalNoiseRatio, codebook_statistics
 
-__all__ = ['CodebookMetric', 'MaskedTokenAccuracy']
+__all__ = ['CodebookMetric', 'MaskedTokenAccuracy', 'PeakSignalNoiseRatio', 'codebook_statistics']

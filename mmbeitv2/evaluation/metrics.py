@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,22 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmbeitv2.registry import METRICS
+
+
+def codebook_statistics(counts: Tensor) -> dict[str, float]:
+    """How a codebook is used.
+
+    Args:
+        counts: (K,), how often each code occurs.
+
+    Returns:
+        ``codebook_usage`` (percent of the codes that occur) and ``perplexity`` (exponential of their entropy, 1 to K).
+    """
+    share = counts[counts > 0].double() / counts.sum()
+    return {
+        'codebook_usage': 100 * len(share) / len(counts),
+        'perplexity': float(torch.exp(-(share * share.log()).sum())),
+    }
 
 
 @METRICS.register_module()
@@ -36,12 +53,8 @@ class CodebookMetric(BaseMetric):
 
     def compute_metrics(self, results: list[tuple[Tensor, float]]) -> dict[str, float]:
         counts = torch.bincount(torch.cat([codes for codes, _ in results]), minlength=self.num_codes)
-        share = counts[counts > 0].double() / counts.sum()
-        return {
-            'reconstruction_loss': sum(loss for _, loss in results) / len(results),
-            'codebook_usage': 100 * len(share) / self.num_codes,
-            'perplexity': float(torch.exp(-(share * share.log()).sum())),
-        }
+        reconstruction_loss = sum(loss for _, loss in results) / len(results)
+        return {'reconstruction_loss': reconstruction_loss, **codebook_statistics(counts)}
 
 
 @METRICS.register_module()
@@ -75,3 +88,17 @@ class MaskedTokenAccuracy(BaseMetric):
             'majority': 100 * int(torch.bincount(codes).max()) / len(codes),
             'chance': 100 / self.num_codes,
         }
+
+
+@METRICS.register_module()
+class PeakSignalNoiseRatio(BaseMetric):
+    """Mean over the images of the peak signal-to-noise ratio, ``psnr`` in dB; images in [-1, 1]."""
+
+    default_prefix = 'pixels'
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        self.results += [float(sample['squared_error']) for sample in data_samples]
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        peak = 2.0  # from -1 to 1
+        return {'psnr': sum(10 * math.log10(peak**2 / max(error, 1e-12)) for error in results) / len(results)}

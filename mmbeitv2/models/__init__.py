@@ -5,7 +5,7 @@ from .backbones import BEiTv2ViT
 from .heads import BEiTv2MIMHead
 from .necks import CLSAggregationNeck
 from .preprocessor import BEiTv2DataPreprocessor
-from .tokenizers import VQKD, NormEMAVectorQuantizer, OpenCLIPTeacher, TimmTeacher
+from .tokenizers import VQKD, NormEMAVectorQuantizer, OpenCLIPTeacher, PixelDecoder, TimmTeacher
 
 __all__ = [
     'VQKD',
@@ -16,5 +16,6 @@ __all__ = [
     'CLSAggregationNeck',
     'NormEMAVectorQuantizer',
     'OpenCLIPTeacher',
+    'PixelDecoder',
     'TimmTeacher',
 ]

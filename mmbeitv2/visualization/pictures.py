@@ -30,45 +30,123 @@ def code_colors(codebook: np.ndarray) -> np.ndarray:
     return colors
 
 
+def spread_codes(codes: np.ndarray, count: int) -> np.ndarray:
+    """Up to ``count`` of the codes that occur, evenly spread from the most used to the least used one."""
+    used, counts = np.unique(codes, return_counts=True)
+    used = used[counts.argsort(kind='stable')[::-1]]
+    return used[np.unique(np.linspace(0, len(used) - 1, min(count, len(used))).round().astype(int))]
+
+
+def places_of(codes: np.ndarray, code: int, count: int) -> np.ndarray:
+    """Up to ``count`` places (image, row, column) of a code, in different images as far as there are some."""
+    places = np.random.default_rng(0).permutation(np.argwhere(codes == code))
+    _, first = np.unique(places[:, 0], return_index=True)
+    places = np.concatenate((places[np.sort(first)], np.delete(places, first, axis=0)))
+    return places[:count]
+
+
+def cut_windows(images: np.ndarray, places: np.ndarray, side: int, context: int) -> np.ndarray:
+    """Patches with their surroundings.
+
+    Args:
+        images: (n, H, W, 3) uint8.
+        places: (m, 3): image, row and column in the patch grid.
+        side: of a patch, in pixels.
+        context: patches of surroundings on each side; beyond the border the image is continued.
+
+    Returns:
+        (m, S, S, 3) uint8 with S = (2·context + 1)·side.
+    """
+    reach = np.arange(-context * side, (context + 1) * side)
+    rows = np.clip(places[:, 1, None] * side + reach, 0, images.shape[1] - 1)
+    columns = np.clip(places[:, 2, None] * side + reach, 0, images.shape[2] - 1)
+    return images[places[:, 0, None, None], rows[:, :, None], columns[:, None, :]]
+
+
 def draw_codebook(
-    images: np.ndarray, codes: np.ndarray, num_rows: int = 16, num_columns: int = 12, context: int = 1
+    images: np.ndarray,
+    codes: np.ndarray,
+    chosen: Sequence[int] | np.ndarray | None = None,
+    num_columns: int = 12,
+    context: int = 1,
 ) -> Figure:
     """Patches that share a code, each framed in its surroundings (paper, figure 4).
 
     Args:
         images: (n, H, W, 3) uint8 RGB.
         codes: (n, h, w) int.
-        num_rows: codes shown: evenly spread from the most used to the least used one.
+        chosen: the codes to show, one a row; None for 16 from the most used to the least used one.
         num_columns: patches per code, from different images as far as there are some.
         context: patches of surroundings on each side.
     """
     side = images.shape[1] // codes.shape[1]
-    used, counts = np.unique(codes, return_counts=True)
-    used = used[counts.argsort()[::-1]]
-    shown = used[np.unique(np.linspace(0, len(used) - 1, min(num_rows, len(used))).round().astype(int))]
-    padded = np.pad(images, ((0, 0), (context * side,) * 2, (context * side,) * 2, (0, 0)), mode='edge')
-    window = (2 * context + 1) * side
-    figure = _figure(num_columns * 0.7 + 1, len(shown) * 0.7)
-    axes = figure.subplots(len(shown), num_columns, squeeze=False)
-    rng = np.random.default_rng(0)
-    for row, code in zip(axes, shown, strict=True):
-        places = rng.permutation(np.argwhere(codes == code))
-        _, first = np.unique(places[:, 0], return_index=True)  # one place an image comes first
-        places = np.concatenate((places[np.sort(first)], np.delete(places, first, axis=0)))
-        for axis, place in zip(row, [*places[:num_columns], *[None] * num_columns], strict=False):
-            axis.set_axis_off()
-            if place is None:
-                continue
-            n, top, left = place[0], place[1] * side, place[2] * side
-            axis.imshow(padded[n, top : top + window, left : left + window])
+    chosen = spread_codes(codes, 16) if chosen is None else chosen
+    figure = _figure(num_columns * 0.7 + 1, len(chosen) * 0.7)
+    for row, code in zip(figure.subplots(len(chosen), num_columns, squeeze=False), chosen, strict=True):
+        windows = cut_windows(images, places_of(codes, code, num_columns), side, context)
+        for axis, window in zip(row, windows, strict=False):
+            axis.imshow(window)
             corner = (context * side - 0.5, context * side - 0.5)
             axis.add_patch(Rectangle(corner, side, side, fill=False, edgecolor='red', linewidth=1.5))
+        for axis in row:
+            axis.set_axis_off()
         row[0].set_title(f'code {code}, {int((codes == code).sum())} patches', fontsize=6, loc='left')
     return figure
 
 
+def draw_usage(codes: np.ndarray, num_codes: int) -> Figure:
+    """How often each code occurs: sorted by use, and how many codes occur how often.
+
+    Args:
+        codes: of any shape.
+        num_codes: size of the codebook.
+    """
+    counts = np.bincount(codes.ravel(), minlength=num_codes)
+    figure = _figure(8, 3)
+    ranked, histogram = figure.subplots(1, 2)
+    ranked.plot(np.arange(1, num_codes + 1), np.sort(counts)[::-1])
+    ranked.axhline(counts.mean(), color='gray', linestyle='--', label='all alike')
+    ranked.set_yscale('symlog', linthresh=1)
+    ranked.set_ylim(bottom=0)
+    ranked.set_xlabel('codes, from the most used one')
+    ranked.set_ylabel('patches')
+    ranked.legend(fontsize=7)
+    ranked.set_title(f'{(counts > 0).mean():.1%} of {num_codes} codes used', fontsize=9)
+    edges = np.unique(np.geomspace(1, counts.max() + 1, 30).round())
+    histogram.hist(counts[counts > 0], bins=edges)
+    histogram.set_xscale('log')
+    histogram.set_xlabel('patches per code')
+    histogram.set_ylabel('codes')
+    histogram.set_title(f'{int((counts == 0).sum())} codes not used', fontsize=9)
+    return figure
+
+
+def draw_positions(codes: np.ndarray, chosen: Sequence[int] | np.ndarray, num_columns: int = 8) -> Figure:
+    """Where in the image each code occurs: one map of the patch grid per code, dark where often.
+
+    Args:
+        codes: (n, h, w) int.
+        chosen: the codes to show.
+        num_columns: maps in a row.
+    """
+    num_rows = -(-len(chosen) // num_columns)
+    figure = _figure(num_columns * 0.9, num_rows * 1.1)
+    axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, code in zip(axes, chosen, strict=False):
+        axis.imshow((codes == code).sum(axis=0), cmap='Blues', vmin=0)
+        axis.set_title(str(code), fontsize=7)
+    return figure
+
+
 def draw_masks(
-    images: np.ndarray, masks: np.ndarray, codes: np.ndarray, predicted: np.ndarray, colors: np.ndarray
+    images: np.ndarray,
+    masks: np.ndarray,
+    codes: np.ndarray,
+    predicted: np.ndarray,
+    colors: np.ndarray,
+    rebuilt: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
     """Image, masked image, true codes and predicted codes; hits on masked patches are framed.
 
@@ -78,21 +156,25 @@ def draw_masks(
         codes: (n, h, w) int, the tokenizer's.
         predicted: (n, h, w) int, the model's; shown where masked, else the true code, faded.
         colors: (K, 3) of the codes.
+        rebuilt: more columns: title -> pictures (n, H, W, 3) uint8.
     """
-    figure = _figure(8, 2 * len(images))
-    axes = figure.subplots(len(images), 4, squeeze=False)
-    for row, image, mask, true, guess in zip(axes, images, masks, codes, predicted, strict=True):
+    rebuilt = rebuilt or {}
+    figure = _figure(2 * (4 + len(rebuilt)), 2 * len(images))
+    axes = figure.subplots(len(images), 4 + len(rebuilt), squeeze=False)
+    for i, (row, image, mask, true, guess) in enumerate(zip(axes, images, masks, codes, predicted, strict=True)):
         side = image.shape[0] // mask.shape[0]
         pixels = np.kron(mask, np.ones((side, side), dtype=bool))[..., None]
         true_map, guess_map = colors[true], np.where(mask[..., None], colors[guess], 0.75 + 0.25 * colors[true])
-        for axis, picture in zip(row, (image, np.where(pixels, 128, image), true_map, guess_map), strict=True):
+        shown = (image, np.where(pixels, 128, image), true_map, guess_map, *(part[i] for part in rebuilt.values()))
+        for axis, picture in zip(row, shown, strict=True):
             axis.imshow(picture)
             axis.set_axis_off()
         for y, x in np.argwhere(mask & (true == guess)):
             row[3].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor='black', linewidth=1.5))
         row[3].set_title(f'{(true == guess)[mask].mean():.0%} of {mask.sum()} right', fontsize=8)
-    for axis, title in zip(axes[0], ('image', 'masked', 'codes'), strict=False):
-        axis.set_title(title, fontsize=8)
+    titles = dict(enumerate(('image', 'masked', 'codes'))) | dict(enumerate(rebuilt, start=4))
+    for column, title in titles.items():
+        axes[0, column].set_title(title, fontsize=8)
     return figure
 
 

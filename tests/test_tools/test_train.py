@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.conftest import ROOT, tiny_pretraining, tiny_vit
 
@@ -129,7 +128,6 @@ def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path: Path, image_fold
     for i in range(4):
         (broken / f'{i}.jpg').write_bytes(b'\xff\xd8\xff')
     root = 'train_dataloader.dataset.data_root'
-    tokenizer = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='none.pth')
     cases = [
         (('nowhere.py',), "config 'nowhere.py' not found"),
         ((str(tmp_path / 'syntax.py'),), 'syntax.py. does not parse'),
@@ -140,13 +138,10 @@ def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path: Path, image_fold
             (good, '--cfg-options', f'{root}={broken}', 'train_dataloader.num_workers=1'),
             r"broken/\d.jpg' cannot be read",
         ),
-        ((good, '--cfg-options', f'model.tokenizer.init_cfg={json.dumps(tokenizer)}'), None),
         ((good, '--cfg-options', 'load_from=none.pth'), "checkpoint 'none.pth' not found"),
         ((good, '--amp'), '--amp needs a GPU'),
     ]
     for arguments, message in cases:
-        if message is None:
-            continue
         output = train(arguments[0], tmp_path / 'work', *arguments[1:], ok=False)
         assert re.match(f'train.py: error: .*{message}', last_line(output)), output[-1500:]
         assert 'Traceback' not in output, arguments
@@ -158,7 +153,6 @@ def test_a_missing_tokenizer_checkpoint_is_named(tmp_path: Path, image_folder: P
     )
     config = pretraining_config(tmp_path, image_folder, tokenizer=tokenizer)
     assert "checkpoint 'none.pth' not found" in last_line(train(config, tmp_path / 'work', ok=False))
-    assert torch.get_num_threads() > 0
 
 
 @pytest.mark.parametrize(

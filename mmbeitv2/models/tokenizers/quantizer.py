@@ -97,6 +97,7 @@ class NormEMAVectorQuantizer(nn.Module):
 
     cluster_size: Tensor
     idle_steps: Tensor
+    window_counts: Tensor
 
     def __init__(
         self,
@@ -118,6 +119,8 @@ class NormEMAVectorQuantizer(nn.Module):
         self.embedding = Codebook(num_codes, code_dim, is_initialised=not kmeans_init)
         # Moving average of the members per batch and code, as in the released files.
         self.register_buffer('cluster_size', torch.zeros(num_codes))
+        # Members per code, over all ranks, since whoever reads them last set them to zero (CodebookHook).
+        self.register_buffer('window_counts', torch.zeros(num_codes), persistent=False)
         if dead_code_steps is not None:
             self.register_buffer('idle_steps', torch.zeros(num_codes, dtype=torch.int64))
         self._is_initialised: bool | None = None  # read from the buffer once, as each read synchronises the device
@@ -155,6 +158,7 @@ class NormEMAVectorQuantizer(nn.Module):
     @torch.no_grad()
     def _move_codebook(self, z: Tensor, codes: Tensor) -> None:
         counts, sums = count_and_sum(z, codes, self.num_codes)
+        self.window_counts.add_(counts)
         self.cluster_size.lerp_(counts, 1 - self.decay)
         weight = self.embedding.weight
         means = torch.where(counts[:, None] > 0, l2norm(sums), weight)

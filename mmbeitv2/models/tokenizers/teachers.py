@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from abc import abstractmethod
 from pathlib import Path
+from typing import Literal, get_args
 
 import open_clip
 import timm
@@ -18,17 +19,20 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.models.frozen import Frozen
 from mmbeitv2.registry import MODELS
 
+Precision = Literal['float16', 'bfloat16', 'float32']
+
 _LOCAL_DIR = 'local-dir:'
 
 
 class FrozenTeacher(Frozen):
-    """Base of the teachers: input size and normalisation here, features in the subclass.
+    """Base of the teachers: input size, normalisation and precision here, features in the subclass.
 
     Args:
         module: the network.
         img_size: side in pixels of the square that the network is fed with.
         mean: per channel, for images in [0, 1].
         std: likewise.
+        precision: of the network's products on a GPU; on CPU it is float32.
 
     Attributes:
         embed_dims: width Dt of the features.
@@ -38,9 +42,19 @@ class FrozenTeacher(Frozen):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, module: nn.Module, img_size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        img_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        precision: Precision = 'float16',
+    ) -> None:
         super().__init__(module)
+        if precision not in get_args(Precision):
+            raise InputError(f'precision={precision!r} is unknown: choose one of {", ".join(get_args(Precision))}')
         self.img_size = img_size
+        self.precision = getattr(torch, precision)
         self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -58,7 +72,10 @@ class FrozenTeacher(Frozen):
             images = F.interpolate(
                 images, size=(self.img_size, self.img_size), mode='bicubic', align_corners=False, antialias=True
             ).clamp(0, 1)
-        with torch.inference_mode():
+        autocast = torch.autocast(
+            images.device.type, self.precision, enabled=images.is_cuda and self.precision != torch.float32
+        )
+        with torch.inference_mode(), autocast:
             features = self.patch_features((images - self.mean) / self.std)  # (B, Dt, ht, wt)
         features = features.clone().float()  # no inference tensor: autograd must save it
         if features.shape[-2:] != grid:
@@ -80,9 +97,15 @@ class OpenCLIPTeacher(FrozenTeacher):
             ``'ViT-B-16-quickgelu'``, and plain ``'ViT-B-16'`` with them is refused.
         pretrained: a tag of open_clip (``'openai'``), downloaded at first use, or a local file. None for a local
             directory, which has its weights.
+        precision: of the network's products on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``.
     """
 
-    def __init__(self, model: str = 'ViT-B-16-quickgelu', pretrained: str | None = 'openai') -> None:
+    def __init__(
+        self,
+        model: str = 'ViT-B-16-quickgelu',
+        pretrained: str | None = 'openai',
+        precision: Precision = 'float16',
+    ) -> None:
         if model.startswith(_LOCAL_DIR):
             folder = Path(model[len(_LOCAL_DIR) :])
             if not (folder / 'open_clip_config.json').is_file():
@@ -97,7 +120,7 @@ class OpenCLIPTeacher(FrozenTeacher):
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
                 f'the teacher {model!r} could not be loaded with the weights {pretrained!r} ({_first_line(error)}): '
-                'download the weights of this model elsewhere and give pretrained=FILE'
+                + _how_to_download(_clip_source(model, pretrained))
             ) from error
         visual = clip.visual
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
@@ -109,7 +132,11 @@ class OpenCLIPTeacher(FrozenTeacher):
         mean, std = (getattr(visual, key, None) for key in ('image_mean', 'image_std'))
         side = visual.image_size[0]
         super().__init__(
-            visual, side, tuple(mean or open_clip.OPENAI_DATASET_MEAN), tuple(std or open_clip.OPENAI_DATASET_STD)
+            visual,
+            side,
+            tuple(mean or open_clip.OPENAI_DATASET_MEAN),
+            tuple(std or open_clip.OPENAI_DATASET_STD),
+            precision,
         )
         self.embed_dims = visual.proj.shape[1] if visual.proj is not None else visual.ln_post.normalized_shape[0]
 
@@ -132,10 +159,15 @@ class TimmTeacher(FrozenTeacher):
         model: timm's name, as ``'vit_base_patch16_224.dino'``.
         pretrained: true for timm's weights, downloaded at first use, or a local file.
         img_size: side in pixels to feed the network with; None for its own.
+        precision: of the network's products on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``.
     """
 
     def __init__(
-        self, model: str = 'vit_base_patch16_224.dino', pretrained: bool | str = True, img_size: int | None = None
+        self,
+        model: str = 'vit_base_patch16_224.dino',
+        pretrained: bool | str = True,
+        img_size: int | None = None,
+        precision: Precision = 'float16',
     ) -> None:
         name = model.split('.')[0]
         if not timm.is_model(name):
@@ -154,11 +186,13 @@ class TimmTeacher(FrozenTeacher):
             network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
-                f'the teacher {model!r} could not be loaded ({_first_line(error)}): download its weights elsewhere '
-                'and give pretrained=FILE'
+                f'the teacher {model!r} could not be loaded ({_first_line(error)}): '
+                + _how_to_download(_timm_source(model))
             ) from error
+        if not hasattr(network, 'patch_embed') or not hasattr(network, 'num_prefix_tokens'):
+            raise InputError(f'{model!r} is not a plain ViT, so it has no patch tokens: choose a ViT of timm')
         config = timm.data.resolve_model_data_config(network)
-        super().__init__(network, img_size or config['input_size'][-1], config['mean'], config['std'])
+        super().__init__(network, img_size or config['input_size'][-1], config['mean'], config['std'], precision)
         self.embed_dims = int(network.num_features)  # type: ignore[arg-type]
 
     def patch_features(self, images: Tensor) -> Tensor:
@@ -197,6 +231,40 @@ def _is_openai_archive(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any('/code/' in name for name in archive.namelist())
+
+
+def _clip_source(model: str, pretrained: str | None) -> tuple[str, str]:
+    """Address of the weights of open_clip's model, and a file name for them; empty if they are a file already."""
+    if pretrained is None or Path(pretrained).is_file():
+        return '', ''
+    source = open_clip.get_pretrained_cfg(model, pretrained)
+    if source.get('url'):
+        return source['url'], source['url'].rpartition('/')[2]
+    repository = source['hf_hub'].rstrip('/')
+    return _hub_file(repository, 'open_clip_model.safetensors'), f'{repository.rpartition("/")[2]}.safetensors'
+
+
+def _timm_source(model: str) -> tuple[str, str]:
+    """The same of timm's model."""
+    source = timm.models.get_pretrained_cfg(model)
+    if source is None or not (source.hf_hub_id or source.url):
+        return '', ''
+    if source.hf_hub_id:
+        repository = str(source.hf_hub_id)
+        file = _hub_file(repository, str(source.hf_hub_filename or 'model.safetensors'))
+        return file, f'{repository.rpartition("/")[2]}.safetensors'
+    return str(source.url), str(source.url).rpartition('/')[2]
+
+
+def _hub_file(repository: str, name: str) -> str:
+    return f'https://huggingface.co/{repository}/resolve/main/{name}'
+
+
+def _how_to_download(source: tuple[str, str]) -> str:
+    url, name = source
+    if not url:
+        return 'give the file that belongs to this model by pretrained=FILE'
+    return f'download {url}, put it at checkpoints/{name} and set model.teacher.pretrained=checkpoints/{name}'
 
 
 def _first_line(error: Exception) -> str:

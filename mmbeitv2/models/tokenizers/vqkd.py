@@ -109,6 +109,10 @@ class VQKD(BaseModel):
         """Codes (B, h·w) int64 of images (B, 3, H, W) in [-1, 1]."""
         return self.encode(images)[2]
 
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Code vectors (..., D) of codes (...)."""
+        return self.quantize.lookup(codes)
+
     def forward(
         self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = 'tensor'
     ) -> Tensor | dict[str, Tensor] | list[DataSample]:

@@ -1,0 +1,183 @@
+"""From images to visual tokens, for a person with a trained tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+from torch import Tensor
+
+from mmbeitv2.apis.config import read_config
+from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint
+from mmbeitv2.datasets import LoadImage
+from mmbeitv2.errors import InputError
+from mmbeitv2.models import VQKD
+
+ImageLike = str | Path | Image.Image | np.ndarray | Tensor
+Fit = Literal['crop', 'stretch']
+
+
+class VisualTokenizer:
+    """A trained VQ-KD: images of any kind and size in, codes out; codes in, code vectors out.
+
+    Args:
+        config: config file of a tokenizer, or of a pretraining, whose tokenizer is then meant.
+        checkpoint: weights, ours or released.
+        device: where to run; None for the GPU if there is one.
+        fit: how an image becomes a square: ``'crop'`` scales its shorter side to the model's size and cuts out the
+            middle; ``'stretch'`` scales both sides.
+        cfg_options: settings that override the config's, as ``{'model.quantizer.num_codes': 1024}``.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path,
+        device: str | torch.device | None = None,
+        fit: Fit = 'crop',
+        cfg_options: dict | None = None,
+    ) -> None:
+        if fit not in get_args(Fit):
+            raise InputError(f'fit={fit!r} is unknown: choose one of {", ".join(get_args(Fit))}')
+        self.fit = fit
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        cfg = config if isinstance(config, Config) else read_config(str(config))
+        cfg.merge_from_dict(cfg_options or {})
+        self.model = build_tokenizer(cfg, str(checkpoint)).to(self.device)
+        height, width = self.model.grid_size
+        self.image_size = (height * self.model.encoder.patch_size, width * self.model.encoder.patch_size)
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Codes (h, w) of an image."""
+        return self.model.grid_size
+
+    @property
+    def num_codes(self) -> int:
+        """Size of the codebook."""
+        return self.model.num_codes
+
+    @property
+    def codebook(self) -> Tensor:
+        """Code vectors (num_codes, D), each of unit length."""
+        return self.model.quantize.embedding.weight
+
+    @torch.inference_mode()
+    def __call__(self, images: ImageLike | Sequence[ImageLike], batch_size: int = 64) -> Tensor:
+        """Tokenizes images.
+
+        Args:
+            images: one image, or several: paths; PIL images; arrays (H, W, 3) or (H, W), uint8 RGB; tensors
+                (3, H, W), uint8 or float in [0, 1], RGB. A tensor or array of four dimensions is a batch.
+            batch_size: images that go through the network at once.
+
+        Returns:
+            Codes (B, h, w) int64, on the CPU.
+
+        Raises:
+            InputError: if an image cannot be read, or is neither of the above.
+        """
+        is_single = isinstance(images, (str, Path, Image.Image)) or (
+            isinstance(images, (np.ndarray, Tensor)) and images.ndim < 4
+        )
+        batch: Sequence[ImageLike] = [images] if is_single else images  # type: ignore[assignment, list-item]
+        codes = [
+            self.tokenize(torch.stack([self.prepare(image) for image in batch[i : i + batch_size]]))
+            for i in range(0, len(batch), batch_size)
+        ]
+        return torch.cat(codes) if codes else torch.empty(0, *self.grid_size, dtype=torch.int64)
+
+    @torch.inference_mode()
+    def tokenize(self, prepared: Tensor) -> Tensor:
+        """Codes (B, h, w) int64, on the CPU, of images that :meth:`prepare` made, stacked."""
+        images = prepared.to(self.device).float().div(127.5).sub(1)
+        return self.model.tokenize(images).unflatten(1, self.grid_size).cpu()
+
+    def lookup(self, codes: Tensor | np.ndarray) -> Tensor:
+        """Code vectors (..., D) float32, on the CPU, of codes (...)."""
+        index = torch.as_tensor(np.asarray(codes), dtype=torch.int64)
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < self.num_codes:
+            raise InputError(
+                f'the codes lie between {int(index.min())} and {int(index.max())}, but the codebook has '
+                f'{self.num_codes}, counted from 0: use the tokenizer that made them'
+            )
+        return self.codebook.cpu()[index]
+
+    def prepare(self, image: ImageLike) -> Tensor:
+        """An image at the model's size: (3, H, W) uint8 RGB."""
+        return fit_image(to_tensor(image), self.image_size, self.fit)
+
+
+def fit_image(pixels: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
+    """Brings an image (3, H, W) uint8 to ``size`` (height, width), see :class:`VisualTokenizer`."""
+    height, width = pixels.shape[-2:]
+    scale = max(size[0] / height, size[1] / width)
+    scaled = size if fit == 'stretch' else (round(height * scale), round(width * scale))
+    if scaled != (height, width):
+        pixels = F.interpolate(pixels[None].float(), size=scaled, mode='bicubic', align_corners=False, antialias=True)
+        pixels = pixels[0].round().clamp(0, 255).to(torch.uint8)
+    top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
+    return pixels[:, top : top + size[0], left : left + size[1]]
+
+
+def to_tensor(image: ImageLike) -> Tensor:
+    """An image of any kind as (3, H, W) uint8 RGB.
+
+    Raises:
+        InputError: if it cannot be read, is cut off, or has another shape or type than an image.
+    """
+    if isinstance(image, (str, Path)):
+        loaded = LoadImage().transform({'img_path': str(image)})
+        assert loaded is not None
+        image = loaded['img'][..., ::-1]  # BGR -> RGB
+    elif isinstance(image, Image.Image):
+        image = np.array(image.convert('RGB'))
+    if isinstance(image, np.ndarray):
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=2)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f'an array of shape {image.shape} and type {image.dtype} is no image: give (H, W, 3) uint8 RGB'
+            )
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
+        shape = f' of shape {tuple(image.shape)}' if isinstance(image, Tensor) else ''
+        raise InputError(
+            f'a {type(image).__name__}{shape} is no image: give a path, a PIL image, an array (H, W, 3), or a tensor '
+            '(3, H, W)'
+        )
+    if image.dtype == torch.uint8:
+        return image
+    if not image.is_floating_point() or not 0 <= image.min() <= image.max() <= 1:
+        raise InputError(
+            f'a tensor of type {image.dtype} between {image.min():.3g} and {image.max():.3g} is no image: give uint8, '
+            'or float in [0, 1]'
+        )
+    return (image * 255).round().to(torch.uint8)
+
+
+def build_tokenizer(cfg: Config, checkpoint: str) -> VQKD:
+    """The tokenizer of a config, with the weights of a checkpoint, without its teacher, in eval mode.
+
+    Raises:
+        InputError: if the config has no tokenizer, or the checkpoint is no tokenizer or does not fit.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    model = cfg.get('model') or {}
+    settings = model if model.get('type') == 'mmbeitv2.VQKD' else model.get('tokenizer')
+    if settings is None or settings.get('type') != 'mmbeitv2.VQKD':
+        raise InputError(
+            f'config {cfg.filename!r} describes no VQKD tokenizer: give one of configs/tokenizer, or of a pretraining'
+        )
+    last_layer = read_checkpoint(checkpoint).state.get('decode_task_layer.2.weight')
+    target_dims = 1 if last_layer is None else len(last_layer)
+    tokenizer = MODELS.build({**settings, 'teacher': None, 'target_dims': target_dims, 'init_cfg': None})
+    tokenizer.load_state_dict(PretrainedBEiTv2(checkpoint).state_for(tokenizer), strict=False)
+    return tokenizer.eval().requires_grad_(False)
