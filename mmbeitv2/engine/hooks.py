@@ -57,7 +57,7 @@ class NonFiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
     ) -> None:
-        losses = {key: float(value) for key, value in (outputs or {}).items() if 'loss' in key}
+        losses = {key: float(value.detach()) for key, value in (outputs or {}).items() if 'loss' in key}
         wrong = [key for key, value in losses.items() if not math.isfinite(value)]
         if wrong:
             raise InputError(

@@ -18,8 +18,6 @@ TEACHER = dict(type='mmbeitv2.TimmTeacher', model='vit_tiny_patch16_224', pretra
 class Images(Dataset):
     """Random images, one of which may be spoilt."""
 
-    METAINFO: dict = {}
-
     def __init__(self, spoilt: int | None = None) -> None:
         self.images = torch.randint(0, 256, (16, 3, 32, 32)).float()
         if spoilt is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import open_clip
@@ -82,3 +83,60 @@ def test_wrong_timm_teachers_are_refused() -> None:
         TimmTeacher('vit_unknown')
     with pytest.raises(ValueError, match="'none.pth' not found"):
         TimmTeacher(pretrained='none.pth')
+    with pytest.raises(ValueError, match="precision='int8' is unknown"):
+        TimmTeacher('vit_tiny_patch16_224', pretrained=False, precision='int8')
+    with pytest.raises(ValueError, match='not a plain ViT'):
+        TimmTeacher('resnet18', pretrained=False)
+
+
+def test_a_hub_out_of_reach_names_the_file_and_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_network(*args: object, **kwargs: object) -> None:
+        raise OSError('Network is unreachable')
+
+    monkeypatch.setattr(socket.socket, 'connect', no_network)
+    monkeypatch.setattr(socket, 'getaddrinfo', no_network)
+    monkeypatch.setenv('HF_HOME', str(tmp_path))
+    hub = 'https://huggingface.co/timm'
+    address = f'{hub}/vit_base_patch16_224.dino/resolve/main/model.safetensors'
+    with pytest.raises(ValueError, match=f'download {address}, put it at checkpoints/vit_base_patch16_224.dino.safet'):
+        TimmTeacher('vit_base_patch16_224.dino')
+    address = 'https://openaipublic.azureedge.net/.*/ViT-B-16.pt'
+    with pytest.raises(ValueError, match=f'{address}, put it at checkpoints/ViT-B-16.pt and set model.teacher.pretrai'):
+        OpenCLIPTeacher()
+    address = f'{hub}/ViT-B-16-SigLIP/resolve/main/open_clip_model.safetensors'
+    with pytest.raises(ValueError, match=f'{address}, put it at checkpoints/ViT-B-16-SigLIP.safetensors'):
+        OpenCLIPTeacher('ViT-B-16-SigLIP', 'webli')
+
+
+@pytest.mark.parametrize(
+    ('model', 'prefix', 'width', 'grid', 'img_size'),
+    [
+        ('vit_small_patch16_224.dino', 1, 384, (4, 4), 64),
+        ('vit_small_patch14_dinov2', 1, 384, (4, 4), 56),
+        ('vit_small_patch16_dinov3', 5, 384, (4, 4), 64),
+        ('eva02_tiny_patch14_224', 1, 192, (4, 4), 56),
+        ('vit_base_patch16_siglip_224', 0, 768, (4, 4), 64),
+    ],
+)
+def test_teachers_of_timm_give_one_feature_per_patch(
+    model: str, prefix: int, width: int, grid: tuple[int, int], img_size: int
+) -> None:
+    teacher = TimmTeacher(model, pretrained=False, img_size=img_size)
+    features = teacher(torch.rand(2, 3, 48, 48), (6, 6))
+    assert features.shape == (2, 36, width) == (2, 36, teacher.embed_dims)
+    tokens = teacher.module.forward_features(torch.zeros(1, 3, img_size, img_size))
+    assert tokens.shape == (1, prefix + grid[0] * grid[1], width)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('precision', ['float16', 'bfloat16'])
+def test_half_precision_on_the_gpu_is_close_to_float32(precision: str) -> None:
+    images = torch.rand(4, 3, 64, 64, device='cuda')
+    features = []
+    for setting in ('float32', precision):
+        torch.manual_seed(0)
+        teacher = TimmTeacher('vit_small_patch16_224', pretrained=False, img_size=64, precision=setting).cuda()
+        features.append(teacher(images, (4, 4)))
+    assert features[1].dtype == torch.float32
+    assert F.cosine_similarity(*features, dim=-1).min() > 0.999
+    assert not torch.equal(*features)

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import torch.nn.functional as F
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
 from tests.conftest import NUM_CODES, tiny_tokenizer, tiny_vit
@@ -91,3 +97,47 @@ def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
 def test_training_without_a_teacher_is_refused() -> None:
     with pytest.raises(ValueError, match='has no teacher'):
         build()(torch.zeros(1, 3, 32, 32).expand(NUM_CODES, -1, -1, -1), mode='loss')
+
+
+def _train_main(rank: int, world_size: int, folder: str) -> None:
+    """Ten steps of AdamW through mmengine's train_step; the codebook after each, and the last gradients."""
+    if world_size > 1:
+        dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    preprocessor = dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3)
+    model = build(teacher=TEACHER, target_dims=None, data_preprocessor=preprocessor).train()
+    quantizer, parameters = model.quantize, dict(model.named_parameters())
+    if world_size > 1:
+        model = MMDistributedDataParallel(model, broadcast_buffers=False)
+    optim_wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-3))
+    gradients = {}
+
+    def keep(*_: object) -> None:
+        gradients.update({name: parameter.grad.clone() for name, parameter in parameters.items()})
+
+    optim_wrapper.optimizer.register_step_pre_hook(keep)
+    codebooks = []
+    for batch in torch.load(f'{folder}/batches.pt'):
+        size = len(batch) // world_size
+        model.train_step({'inputs': batch[rank * size : (rank + 1) * size]}, optim_wrapper)
+        codebooks.append(quantizer.embedding.weight.clone())
+    torch.save((codebooks, gradients), f'{folder}/{world_size}_{rank}.pt')
+    if world_size > 1:
+        dist.destroy_process_group()
+
+
+def test_two_ranks_with_half_the_batch_train_as_one_with_the_whole(tmp_path: Path) -> None:
+    torch.save([torch.randint(0, 256, (4, 3, 32, 32)).float() for _ in range(10)], tmp_path / 'batches.pt')
+    mp.spawn(_train_main, args=(2, str(tmp_path)), nprocs=2)
+    mp.spawn(_train_main, args=(1, str(tmp_path)), nprocs=1)
+    (first, first_gradients), (second, _), (whole, gradients) = (
+        torch.load(tmp_path / name) for name in ('2_0.pt', '2_1.pt', '1_0.pt')
+    )
+    for a, b, c in zip(first, second, whole, strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c, rtol=0, atol=1e-5)
+    assert (whole[-1] - whole[0]).abs().max() > 1e-2
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(first_gradients[name], gradient, rtol=0, atol=1e-5, msg=name)
+    assert max(gradient.abs().max() for gradient in gradients.values()) > 1e-2
