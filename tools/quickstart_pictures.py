@@ -8,14 +8,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from mmseg.apis import inference_model, init_model
 
-from mmbeitv2.checkpoints import read_checkpoint
+from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.errors import one_sentence_errors
-from mmbeitv2.visualization.pictures import code_colors, draw_codebook, draw_curves, draw_masks, draw_segmentations
+from mmbeitv2.visualization.codebook import save_codebook_pictures
+from mmbeitv2.visualization.masks import masks_picture
+from mmbeitv2.visualization.pictures import draw_curves, draw_segmentations
 
 CURVES = {
     'tokenizer': {'reconstruction loss': 'loss_reconstruction', 'commitment loss': 'loss_commitment'},
@@ -36,32 +37,18 @@ def last_checkpoint(work_dir: Path, stage: str) -> str:
     return (work_dir / stage / 'last_checkpoint').read_text().strip()
 
 
-def load_pretrained(work_dir: Path) -> tuple[torch.nn.Module, list[dict]]:
-    """The pretrained model, and 512 validation images with their masks as its pipeline makes them."""
-    cfg = stage_config(work_dir, 'pretrain')
-    model = MODELS.build(cfg.model).eval()
-    model.load_state_dict(read_checkpoint(last_checkpoint(work_dir, 'pretrain')).state)
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    np.random.seed(0)
-    chosen = np.random.permutation(len(dataset))[:512]
-    return model, [dataset[int(i)] for i in chosen]
-
-
 def draw_tokens(work_dir: Path, out: Path) -> None:
-    """Codebook and masks."""
-    model, samples = load_pretrained(work_dir)
-    data = {key: torch.stack([sample[key] for sample in samples]) for key in ('inputs', 'mask')}
-    with torch.no_grad():
-        results = model(model.data_preprocessor(data)['inputs'], mode='predict')
-    grid = model.backbone.grid_size
-    codes, predicted, masks = (
-        torch.stack([result.get(key) for result in results]).unflatten(1, grid).numpy()
-        for key in ('codes', 'predicted_codes', 'mask')
+    """Codebook and masks, on the validation images."""
+    pretrain = stage_config(work_dir, 'pretrain')
+    dataset = pretrain.test_dataloader.dataset
+    root = Path(dataset.data_root) / dataset.data_prefix
+    tokenizer = VisualTokenizer(
+        stage_config(work_dir, 'tokenizer'), last_checkpoint(work_dir, 'tokenizer'), fit='stretch'
     )
-    images = data['inputs'].permute(0, 2, 3, 1).numpy()[..., ::-1]
-    colors = code_colors(model.tokenizer.module.quantize.embedding.weight.numpy())
-    draw_codebook(images, codes).savefig(out / 'codebook.png', dpi=150)
-    draw_masks(images[:6], masks[:6], codes[:6], predicted[:6], colors).savefig(out / 'masks.png', dpi=120)
+    save_codebook_pictures(tokenizer, root, out, 'quickstart', num_images=512)
+    masks_picture(pretrain, last_checkpoint(work_dir, 'pretrain'), root, fit='stretch').savefig(
+        out / 'masks.png', dpi=120
+    )
 
 
 def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:

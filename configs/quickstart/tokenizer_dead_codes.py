@@ -1,4 +1,4 @@
-# The quickstart's tokenizer with the paper's 8192 codes, scored each epoch: the study of dead codes in docs/benchmarks.md.
+# The quickstart tokenizer with 8192 codes, as in the paper, scored each epoch: for the study of dead codes.
 _base_ = 'tokenizer.py'
 model = dict(quantizer=dict(num_codes=8192, dead_code_steps=20))
 # k-means wants as many patches in the first batch as there are codes: 256 x 36 = 9216.

@@ -1,0 +1,105 @@
+"""What a pretrained model predicts for the patches that it cannot see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from torch import Tensor
+
+from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
+from mmbeitv2.checkpoints import load_exactly
+from mmbeitv2.datasets import BlockMaskGenerator, find_images
+from mmbeitv2.errors import InputError
+from mmbeitv2.models import BEiTv2, PixelDecoder
+from mmbeitv2.visualization.pictures import code_colors, draw_masks
+
+
+@torch.inference_mode()
+def masks_picture(
+    cfg: Config,
+    checkpoint: str,
+    root: Path,
+    tokenizer: str | None = None,
+    pixel_decoder: tuple[Config, str] | None = None,
+    num_images: int = 6,
+    seed: int = 0,
+    fit: Fit = 'crop',
+) -> Figure:
+    """Image, mask, true codes and predicted codes of some images of a folder.
+
+    Args:
+        cfg: of the pretraining.
+        checkpoint: its weights.
+        root: folder of images, of any depth.
+        tokenizer: weights of the tokenizer; None for those that the config names.
+        pixel_decoder: config and weights of a pixel decoder, for two more columns: the picture that it makes of the
+            true codes, and of the true codes with the predicted ones at the masked patches.
+        num_images: taken at random.
+        seed: of images and masks.
+        fit: how an image becomes a square, see :class:`VisualTokenizer`.
+    """
+    model = build_model(cfg, checkpoint, tokenizer)
+    generator = build_mask_generator(cfg)
+    np.random.seed(seed)
+    paths = np.random.permutation(find_images(root))[:num_images]
+    (h, w), side = model.backbone.grid_size, model.backbone.patch_size
+    images = torch.stack([fit_image(to_tensor(root / path), (h * side, w * side), fit) for path in paths])
+    mask = torch.from_numpy(np.stack([generator.draw().ravel() for _ in paths]))
+    batch = model.data_preprocessor({'inputs': images.flip(1), 'mask': mask})['inputs']  # RGB -> BGR, as loaded
+    results = model(batch, mode='predict')
+    codes = torch.stack([result.codes for result in results]).unflatten(1, (h, w))
+    predicted = torch.stack([result.predicted_codes for result in results]).unflatten(1, (h, w))
+    masks = mask.unflatten(1, (h, w))
+    rebuilt = {}
+    if pixel_decoder is not None:
+        decoder = build_pixel_decoder(*pixel_decoder, cfg.model.tokenizer)
+        rebuilt['from codes'] = to_pictures(decoder.decode(codes))
+        rebuilt['from predicted codes'] = to_pictures(decoder.decode(torch.where(masks, predicted, codes)))
+    return draw_masks(
+        images.permute(0, 2, 3, 1).numpy(),
+        masks.numpy(),
+        codes.numpy(),
+        predicted.numpy(),
+        code_colors(model.tokenizer.module.quantize.embedding.weight.numpy()),
+        rebuilt,
+    )
+
+
+def build_model(cfg: Config, checkpoint: str, tokenizer: str | None) -> BEiTv2:
+    """The pretrained model in eval mode, with its tokenizer's weights."""
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    if cfg.model.type != 'mmbeitv2.BEiTv2':
+        raise InputError(f'config {cfg.filename!r} is of a {cfg.model.type}: give that of a pretraining')
+    if tokenizer is not None:
+        cfg.model.tokenizer.init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer)
+    model = MODELS.build(cfg.model)
+    load_exactly(model, checkpoint)
+    return model.eval()
+
+
+def build_mask_generator(cfg: Config) -> BlockMaskGenerator:
+    """The masks of the config's training pipeline."""
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == 'mmbeitv2.BlockMaskGenerator':
+            return TRANSFORMS.build(step)
+    raise InputError(f'config {cfg.filename!r} has no mmbeitv2.BlockMaskGenerator in its training pipeline')
+
+
+def build_pixel_decoder(cfg: Config, checkpoint: str, tokenizer_cfg: dict) -> PixelDecoder:
+    """The pixel decoder, on the tokenizer of the pretraining."""
+    if cfg.model.type != 'mmbeitv2.PixelDecoder':
+        raise InputError(f'config {cfg.filename!r} is of a {cfg.model.type}: give that of a pixel decoder')
+    cfg.model.tokenizer = tokenizer_cfg
+    decoder = MODELS.build(cfg.model)
+    load_exactly(decoder, checkpoint)
+    return decoder.eval()
+
+
+def to_pictures(images: Tensor) -> np.ndarray:
+    """(B, 3, H, W) in [-1, 1] -> (B, H, W, 3) uint8."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
