@@ -1,11 +1,8 @@
 # Paper, table 9, ViT-B, 300 epochs.
-_base_ = 'beitv2_vit-b_1600e.py'
-model = dict(backbone=dict(drop_path_rate=0.0), neck=dict(drop_path_rate=0.0))
-optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.98)))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=1e-5, T_max=290, by_epoch=True, begin=10, end=300, convert_to_iter_based=True
-    ),
+_base_ = [
+    '_base_/models/beitv2_vit-b.py',
+    '_base_/datasets/imagenet_pretraining.py',
+    '_base_/schedules/beitv2_300e.py',
+    '_base_/default_runtime.py',
 ]
-train_cfg = dict(max_epochs=300)
+model = dict(backbone=dict(drop_path_rate=0.0), neck=dict(drop_path_rate=0.0))

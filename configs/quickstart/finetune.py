@@ -13,6 +13,7 @@ model = dict(
 data_preprocessor = dict(num_classes=12)
 resize = dict(type='Resize', scale=(56, 56), backend='cv2', interpolation='area')
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     resize,
     dict(type='RandomCrop', crop_size=48),

@@ -11,6 +11,7 @@ model = dict(
     decoder=dict(arch=dict(embed_dims=128, depth=3, num_heads=4), img_size=6, in_channels=16),
 )
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='cv2'),
     dict(type='RandomFlip', prob=0.5),

@@ -19,6 +19,7 @@ mask_and_pack = [
     dict(type='mmbeitv2.PackMaskedImage'),
 ]
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='cv2'),
     dict(type='RandomFlip', prob=0.5),
@@ -26,6 +27,7 @@ train_pipeline = [
     *mask_and_pack,
 ]
 val_pipeline = [
+    dict(type='mmbeitv2.SeedSample', is_fixed=True),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'),
     *mask_and_pack,

@@ -30,6 +30,7 @@ model = dict(
     test_cfg=dict(crop_size=(56, 56), stride=(37, 37)),
 )
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(2048, 56), ratio_range=(0.8, 1.5), keep_ratio=True),

@@ -7,6 +7,7 @@ model = dict(
     teacher=dict(model='local-dir:work_dirs/quickstart/teacher', pretrained=None),
 )
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.08, 1.0), backend='cv2'),
     dict(type='RandomFlip', prob=0.5),

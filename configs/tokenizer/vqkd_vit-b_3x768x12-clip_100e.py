@@ -6,4 +6,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 default_hooks = dict(checkpoint=dict(save_best='tokenizer/reconstruction_loss', rule='less'))
-custom_hooks = [dict(type='mmbeitv2.NonFiniteLossHook'), dict(type='mmbeitv2.CodebookHook')]
+custom_hooks = [
+    dict(type='mmbeitv2.SeedStepHook'),
+    dict(type='mmbeitv2.NonFiniteLossHook'),
+    dict(type='mmbeitv2.CodebookHook'),
+]

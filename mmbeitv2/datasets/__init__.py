@@ -1,6 +1,18 @@
 from __future__ import annotations
 
 from .image_folder import ImageFolder, find_images
-from .transforms import BlockMaskGenerator, DrawColorJitter, LoadImage, PackMaskedImage
+from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
+from .transforms import BlockMaskGenerator, DrawColorJitter, LoadImage, PackMaskedImage, RandomMaskGenerator
 
-__all__ = ['BlockMaskGenerator', 'DrawColorJitter', 'ImageFolder', 'LoadImage', 'PackMaskedImage', 'find_images']
+__all__ = [
+    'BlockMaskGenerator',
+    'DrawColorJitter',
+    'ImageFolder',
+    'LoadImage',
+    'PackMaskedImage',
+    'RandomMaskGenerator',
+    'SeedSample',
+    'SeededInfiniteSampler',
+    'SeededSampler',
+    'find_images',
+]

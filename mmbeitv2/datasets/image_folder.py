@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import DATASETS
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
@@ -37,6 +40,8 @@ class ImageFolder(CustomDataset):
         ann_file: list of image paths, one a line; empty for all images of the folder.
         with_label: take the label from the first folder below, or from the end of each line of ``ann_file``.
         extensions: of image files, in small letters.
+        max_unreadable: share of the images, in [0, 1), that may be unreadable: each is reported and replaced by
+            another. Beyond it the run stops with the list.
         kwargs: see ``CustomDataset``.
     """
 
@@ -47,8 +52,10 @@ class ImageFolder(CustomDataset):
         ann_file: str = '',
         with_label: bool = False,
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        max_unreadable: float = 0.0,
         **kwargs: object,
     ) -> None:
+        self.max_unreadable = max_unreadable
         super().__init__(
             data_root=data_root,
             data_prefix=data_prefix,
@@ -78,3 +85,39 @@ class ImageFolder(CustomDataset):
                 f'image folder {str(folder)!r} holds no image ({", ".join(sorted(self.extensions))}): put some '
                 'there, or give another folder'
             ) from error
+
+    def full_init(self) -> None:
+        """As mmengine's; then makes the list of unreadable images, which the worker processes share."""
+        super().full_init()
+        if self.max_unreadable > 0:
+            self._is_unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """A sample, or None for an unreadable image, in whose place mmengine then takes another.
+
+        Raises:
+            InputError: with the list, if more images are unreadable than ``max_unreadable`` allows.
+        """
+        try:
+            return super().prepare_data(idx)
+        except UnreadableImageError as error:
+            if self.max_unreadable <= 0:
+                raise
+            if not self._is_unreadable[idx]:
+                self._is_unreadable[idx] = True
+                self._report(error)
+            return None
+
+    def _report(self, error: UnreadableImageError) -> None:
+        found = self._is_unreadable.nonzero()[:, 0].tolist()
+        if len(found) > self.max_unreadable * len(self):
+            paths = ', '.join(self.get_data_info(index)['img_path'] for index in found)
+            raise InputError(
+                f'{len(found)} of {len(self)} images cannot be read, more than max_unreadable={self.max_unreadable} '
+                f'allows: mend or remove {paths}'
+            )
+        print_log(
+            f'{error}; another image takes its place ({len(found)} of {len(self)} so far)',
+            logger='current',
+            level=logging.WARNING,
+        )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import TRANSFORMS
 
 
@@ -22,7 +22,8 @@ class LoadImage(LoadImageFromFile):
             return super().transform(results)
         except Exception as error:
             reason = error if isinstance(error, OSError) else 'it is not an image, or is cut off'
-            raise InputError(f'image {results["img_path"]!r} cannot be read ({reason}): mend or remove it') from error
+            message = f'image {results["img_path"]!r} cannot be read ({reason}): mend or remove it'
+            raise UnreadableImageError(message) from error
 
 
 @TRANSFORMS.register_module()
@@ -81,6 +82,34 @@ class BlockMaskGenerator(BaseTransform):
                 block[:] = True
                 return added
         return 0
+
+
+@TRANSFORMS.register_module()
+class RandomMaskGenerator(BaseTransform):
+    """Hides ``num_masked`` single patches at random, for comparison with blocks. Adds ``mask``, (h·w,) bool.
+
+    Args:
+        grid_size: patches (h, w) of the crop, or the side of a square grid.
+        num_masked: patches to hide.
+    """
+
+    def __init__(self, grid_size: int | Sequence[int] = 14, num_masked: int = 75) -> None:
+        self.height, self.width = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
+        if not 0 < num_masked < self.height * self.width:
+            raise InputError(
+                f'num_masked={num_masked} must lie between 0 and the {self.height * self.width} patches of the grid'
+            )
+        self.num_masked = num_masked
+
+    def transform(self, results: dict) -> dict:
+        results['mask'] = self.draw().flatten()
+        return results
+
+    def draw(self) -> np.ndarray:
+        """A mask (h, w) bool with exactly ``num_masked`` true patches."""
+        mask = np.zeros(self.height * self.width, dtype=bool)
+        mask[np.random.permutation(len(mask))[: self.num_masked]] = True
+        return mask.reshape(self.height, self.width)
 
 
 @TRANSFORMS.register_module()

@@ -1,6 +1,14 @@
 """Optimizer constructors and hooks."""
 
-from .hooks import CodebookHook, NonFiniteLossHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
+from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook
+from .resuming import AtomicCheckpointHook, SeedStepHook
 
-__all__ = ['CodebookHook', 'LayerDecayOptimWrapperConstructor', 'NonFiniteLossHook']
+__all__ = [
+    'AtomicCheckpointHook',
+    'CodebookHook',
+    'KNNHook',
+    'LayerDecayOptimWrapperConstructor',
+    'NonFiniteLossHook',
+    'SeedStepHook',
+]

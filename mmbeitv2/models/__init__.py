@@ -5,7 +5,7 @@ from .backbones import BEiTv2ViT
 from .heads import BEiTv2MIMHead
 from .necks import CLSAggregationNeck
 from .preprocessor import BEiTv2DataPreprocessor
-from .tokenizers import VQKD, NormEMAVectorQuantizer, OpenCLIPTeacher, PixelDecoder, TimmTeacher
+from .tokenizers import VQKD, DALLETokenizer, NormEMAVectorQuantizer, OpenCLIPTeacher, PixelDecoder, TimmTeacher
 
 __all__ = [
     'VQKD',
@@ -14,6 +14,7 @@ __all__ = [
     'BEiTv2MIMHead',
     'BEiTv2ViT',
     'CLSAggregationNeck',
+    'DALLETokenizer',
     'NormEMAVectorQuantizer',
     'OpenCLIPTeacher',
     'PixelDecoder',

@@ -67,9 +67,7 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         """
         masked_index = masked_indices(data['mask'])  # on the CPU: on the device it would synchronise
         data = self.cast_data({**data, 'masked_index': masked_index})
-        images = data['inputs'].float() / 255
-        if self.to_rgb:
-            images = images.flip(1)
+        images = self.to_unit(data['inputs'])
         if 'jitter' in data:
             images = jitter_colors(images, data['jitter'])
         views = images
@@ -78,12 +76,21 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
                 images, size=(self.view_size, self.view_size), mode='bicubic', align_corners=False, antialias=True
             ).clamp(0, 1)
         batch = MaskedBatch(
-            images=(images - self.mean) / self.std,
+            images=self.normalise(images),
             views=views * 2 - 1,
             mask=data['mask'],
             masked_index=data['masked_index'],
         )
         return {'inputs': batch}
+
+    def to_unit(self, crops: Tensor) -> Tensor:
+        """Crops uint8 (B, 3, H, W), as loaded, in [0, 1] RGB."""
+        images = crops.float() / 255
+        return images.flip(1) if self.to_rgb else images
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] RGB as the network wants them."""
+        return (images - self.mean) / self.std
 
 
 def masked_indices(mask: Tensor) -> Tensor:

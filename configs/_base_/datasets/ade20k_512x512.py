@@ -1,6 +1,7 @@
 # mmsegmentation's ADE20K recipe, 512x512 crops; batch 16 on 8 GPUs.
 crop_size = (512, 512)
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
@@ -19,7 +20,7 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='mmbeitv2.SeededInfiniteSampler', shuffle=True),
     dataset=dict(
         type='ADE20KDataset',
         data_root='data/ade/ADEChallengeData2016',

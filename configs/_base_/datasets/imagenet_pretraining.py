@@ -1,6 +1,7 @@
 # Paper, appendix E: random resized crop (0.2 to 1), flip, colour jitter 0.4, 75 of 196 patches masked block-wise;
 # batch 2048 on 8 GPUs.
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), backend='cv2', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
@@ -14,7 +15,7 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='mmbeitv2.SeededSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='train', pipeline=train_pipeline),
 )

@@ -1,5 +1,6 @@
 # Paper, appendix D: random resized crop (0.08 to 1) and flip; batch 512 on 8 GPUs.
 train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.08, 1.0), backend='cv2', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
@@ -17,7 +18,7 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='mmbeitv2.SeededSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='train', pipeline=train_pipeline),
 )

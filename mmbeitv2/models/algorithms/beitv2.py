@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -105,6 +106,11 @@ class BEiTv2(BaseModel):
                 for code, predicted, mask in zip(codes, logits.argmax(dim=-1), inputs['mask'], strict=True)
             ]
         raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
+
+    def cls_features(self, crops: Tensor) -> Tensor:
+        """CLS tokens after the final norm, of unit length, (B, C), of whole crops (B, 3, H, W) uint8, as loaded."""
+        images = self.data_preprocessor.normalise(self.data_preprocessor.to_unit(crops))
+        return F.normalize(self.backbone.norm(self.backbone(images)[-1][:, 0]), dim=-1)
 
     def _encode(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """Tokens (B, 1+N, C) of both branches, before the final norm; the position bias is computed once."""

@@ -1,0 +1,10 @@
+# Paper, table 9.
+_base_ = 'beitv2_1600e.py'
+optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.98)))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR', eta_min=1e-5, T_max=290, by_epoch=True, begin=10, end=300, convert_to_iter_based=True
+    ),
+]
+train_cfg = dict(max_epochs=300)

@@ -1,0 +1,8 @@
+# Paper, table 4: a tokenizer with a decoder of depth 1.
+_base_ = '../beitv2_vit-b_300e.py'
+model = dict(
+    tokenizer=dict(
+        decoder=dict(arch=dict(depth=1)),
+        init_cfg=dict(checkpoint='checkpoints/vqkd_encoder_base_decoder_1x768x12_clip.pth'),
+    )
+)

@@ -1,0 +1,159 @@
+"""Hooks that watch a run: the codebook, losses that are not finite, k nearest neighbours."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from mmengine.dist import all_gather, all_reduce
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation import codebook_statistics
+from mmbeitv2.models import VQKD, BEiTv2, NormEMAVectorQuantizer
+from mmbeitv2.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CodebookHook(Hook):
+    """Logs ``codebook_usage`` (percent) and ``perplexity`` of the training steps since the log's last line.
+
+    The counts are kept on the device, over all ranks; they are read only when a line is written.
+    """
+
+    priority = 'NORMAL'  # before the LoggerHook
+
+    def before_train(self, runner: Runner) -> None:
+        self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        self._quantizer(runner).window_counts.zero_()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
+    ) -> None:
+        if not any(self.every_n_inner_iters(batch_idx, interval) for interval in self._intervals):
+            return
+        counts = self._quantizer(runner).window_counts
+        for name, value in codebook_statistics(counts.cpu()).items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
+        counts.zero_()
+
+    @staticmethod
+    def _quantizer(runner: Runner) -> NormEMAVectorQuantizer:
+        model = getattr(runner.model, 'module', runner.model)
+        if not isinstance(model, VQKD):
+            raise InputError(f'CodebookHook watches a VQKD, not a {type(model).__name__}: leave it out of custom_hooks')
+        return model.quantize
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Stops when a loss is not finite, before a checkpoint is written from weights that it has spoilt.
+
+    Costs nothing: mmengine has read the losses already.
+    """
+
+    priority = 'ABOVE_NORMAL'  # before checkpoints and logs
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
+    ) -> None:
+        losses = {key: float(value.detach()) for key, value in (outputs or {}).items() if 'loss' in key}
+        wrong = [key for key, value in losses.items() if not math.isfinite(value)]
+        if wrong:
+            raise InputError(
+                f'step {runner.iter + 1}: {self._cause(runner, wrong, data_batch)}: checkpoints written before are '
+                'whole, go on from one by --resume with a lower lr or gradient clipping, or without --amp'
+            )
+
+    @staticmethod
+    def _cause(runner: Runner, wrong: list[str], data_batch: object) -> str:
+        """What went wrong first, as far as it can be told after the step."""
+        model = getattr(runner.model, 'module', runner.model)
+        if not isinstance(model, VQKD):
+            return f'{" and ".join(wrong)} became NaN or infinite'
+        assert model.teacher is not None
+        assert isinstance(data_batch, dict)
+        with torch.no_grad():
+            images = model.data_preprocessor(data_batch, training=True)['inputs']
+            if not images.isfinite().all():
+                return 'an image has pixels that are NaN or infinite'
+            if not model.teacher(images.add(1).div(2), model.grid_size).isfinite().all():
+                return f"the teacher's features are NaN or infinite (in {model.teacher.precision} on a GPU)"
+        if 'loss_commitment' in wrong:
+            return "the encoder's features are NaN or infinite"
+        return "the decoder's features are NaN or infinite"
+
+
+@HOOKS.register_module()
+class KNNHook(Hook):
+    """Scores the backbone during pretraining by k nearest neighbours of its CLS token, so that a run is judged early.
+
+    Logs ``knn_top1`` (percent): each query takes the class for which the nearest images of the bank vote, each vote
+    weighted by exp(cosine / temperature) (Wu et al. 2018, as DINO evaluates).
+
+    Args:
+        bank_dataloader: config of labelled images, with ``PackInputs`` last and a ``default_collate``.
+        query_dataloader: likewise, the images to classify.
+        interval: epochs between two scores.
+        num_neighbors: that vote.
+        temperature: of the votes.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        bank_dataloader: dict,
+        query_dataloader: dict,
+        interval: int = 10,
+        num_neighbors: int = 20,
+        temperature: float = 0.07,
+    ) -> None:
+        self.loaders = (bank_dataloader, query_dataloader)
+        self.interval = interval
+        self.num_neighbors, self.temperature = num_neighbors, temperature
+        self._built: list[DataLoader] = []
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if not self.every_n_epochs(runner, self.interval) and not self.is_last_train_epoch(runner):
+            return
+        if not self._built:
+            self._built = [runner.build_dataloader(loader, seed=runner.seed) for loader in self.loaders]
+        model = getattr(runner.model, 'module', runner.model)
+        was_training = model.training
+        model.eval()
+        (bank, labels), (queries, truth) = (self._features(model, loader) for loader in self._built)
+        model.train(was_training)
+        bank, labels = torch.cat(all_gather(bank)), torch.cat(all_gather(labels))
+        predicted = knn_classify(bank, labels, queries, self.num_neighbors, self.temperature)
+        right = torch.stack(((predicted == truth).sum(), torch.tensor(len(truth), device=truth.device)))
+        all_reduce(right)
+        top1 = 100 * float(right[0] / right[1])
+        runner.message_hub.update_scalar('val/knn_top1', top1)
+        runner.visualizer.add_scalar('knn_top1', top1, step=runner.epoch + 1)
+        runner.logger.info(f'Epoch [{runner.epoch + 1}] knn_top1: {top1:.2f}')
+
+    @torch.inference_mode()
+    def _features(self, model: BEiTv2, loader: DataLoader) -> tuple[Tensor, Tensor]:
+        """Unit CLS tokens (n, C) and labels (n,) of the images of this rank."""
+        device = next(model.parameters()).device
+        features, labels = [], []
+        for batch in loader:
+            features.append(model.cls_features(batch['inputs'].to(device)))
+            labels += [sample.gt_label for sample in batch['data_samples']]
+        return torch.cat(features), torch.cat(labels).to(device)
+
+
+def knn_classify(bank: Tensor, labels: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
+    """Classes (m,) of queries (m, C) by the weighted votes of their nearest neighbours in a bank (n, C), all unit."""
+    num_classes = int(labels.max()) + 1
+    predicted = []
+    for chunk in queries.split(1024):
+        similarity, nearest = (chunk @ bank.T).topk(min(num_neighbors, len(bank)), dim=1)
+        votes = torch.zeros(len(chunk), num_classes, device=bank.device, dtype=similarity.dtype)
+        votes.scatter_add_(1, labels[nearest], (similarity / temperature).exp())
+        predicted.append(votes.argmax(dim=1))
+    return torch.cat(predicted)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import RepeatDataset, default_collate
+from mmengine.registry import DATASETS, init_default_scope
+from torch.utils.data import ConcatDataset, DataLoader
+
+from mmbeitv2.datasets import SeededInfiniteSampler, SeededSampler, SeedSample
+from mmbeitv2.datasets.seeding import SampleIndex
+
+PIPELINE = [
+    dict(type='mmbeitv2.SeedSample'),
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='RandomResizedCrop', scale=32),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmbeitv2.DrawColorJitter'),
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=4, num_masked=6, min_block=2),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+
+
+@pytest.fixture
+def dataset(image_folder: Path) -> torch.utils.data.Dataset:
+    init_default_scope('mmpretrain')
+    return DATASETS.build(dict(type='mmbeitv2.ImageFolder', data_root=str(image_folder), pipeline=PIPELINE))
+
+
+def read_epochs(dataset: torch.utils.data.Dataset, num_workers: int, epochs: tuple[int, ...]) -> list[dict]:
+    """Batches of some epochs, in other global states each time."""
+    sampler = SeededSampler(dataset, shuffle=True, seed=3)
+    loader = DataLoader(
+        dataset,
+        batch_size=4,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=default_collate,
+        persistent_workers=num_workers > 0,
+    )
+    batches = []
+    for epoch in epochs:
+        sampler.set_epoch(epoch)
+        batches += list(loader)
+    return batches
+
+
+def test_workers_and_what_came_before_change_nothing(dataset: torch.utils.data.Dataset) -> None:
+    expected = read_epochs(dataset, 0, (0, 1))
+    for num_workers, epochs in ((3, (0, 1)), (1, (1,)), (0, (1,))):
+        found = read_epochs(dataset, num_workers, epochs)
+        for a, b in zip(found, expected[-len(found) :], strict=True):
+            assert a.keys() == b.keys() == {'inputs', 'mask', 'jitter'}
+            assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_epochs_and_images_differ(dataset: torch.utils.data.Dataset) -> None:
+    first, second = (dataset[SampleIndex(5, seed=0, epoch=epoch)] for epoch in (0, 1))
+    assert not torch.equal(first['inputs'], second['inputs'])
+    assert not torch.equal(first['jitter'], second['jitter'])
+    assert not torch.equal(dataset[SampleIndex(6, seed=0, epoch=0)]['jitter'], first['jitter'])
+    assert not torch.equal(dataset[SampleIndex(5, seed=1, epoch=0)]['jitter'], first['jitter'])
+
+
+def test_ranks_together_see_what_one_sees(dataset: torch.utils.data.Dataset) -> None:
+    def indices(rank: int, world_size: int) -> list[int]:
+        sampler = SeededSampler(dataset, seed=1)
+        sampler.rank, sampler.world_size = rank, world_size
+        sampler.num_samples = len(dataset) // world_size
+        return list(sampler)
+
+    one, two = indices(0, 1), (indices(0, 2), indices(1, 2))
+    assert [index for pair in zip(*two, strict=True) for index in pair] == one
+    assert two[1][3].seed == 1
+
+
+def test_an_infinite_sampler_counts_passes_and_skips(dataset: torch.utils.data.Dataset) -> None:
+    stream = iter(SeededInfiniteSampler(dataset, seed=0))
+    indices = [next(stream) for _ in range(40)]
+    assert [index.epoch for index in indices] == [0] * 16 + [1] * 16 + [2] * 8
+    assert sorted(indices[:16]) == list(range(16))
+    resumed = SeededInfiniteSampler(dataset, seed=0)
+    resumed.skip(20)
+    stream = iter(resumed)
+    for index in indices[20:]:
+        after = next(stream)
+        assert (int(after), after.epoch) == (int(index), index.epoch)
+
+
+def test_an_index_keeps_what_it_knows_through_pickle_and_wrappers(dataset: torch.utils.data.Dataset) -> None:
+    index = pickle.loads(pickle.dumps(SampleIndex(7, seed=2, epoch=5)))
+    assert (index, index.seed, index.epoch) == (7, 2, 5)
+    expected = dataset[SampleIndex(3, seed=2, epoch=5)]['jitter']
+    assert torch.equal(ConcatDataset([dataset, dataset])[SampleIndex(19, seed=2, epoch=5)]['jitter'], expected)
+    assert torch.equal(RepeatDataset(dataset, times=2)[SampleIndex(19, seed=2, epoch=5)]['jitter'], expected)
+
+
+def test_a_sampler_that_does_not_know_the_epoch_is_refused_unless_fixed() -> None:
+    with pytest.raises(ValueError, match=r'set sampler.type of the dataloader to mmbeitv2.SeededSampler'):
+        SeedSample()({'sample_idx': 3})
+
+    def draws() -> tuple[float, float, float]:
+        SeedSample(is_fixed=True)({'sample_idx': 3})
+        return np.random.rand(), random.random(), torch.rand(1).item()
+
+    assert draws() == draws()
