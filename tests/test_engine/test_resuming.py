@@ -35,7 +35,7 @@ train_dataloader = dict(batch_size=4, num_workers=2, persistent_workers=True, co
                         dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, pipeline={pipeline}))
 """
 CROP = [
-    dict(type='mmbeitv2.SeedSample', is_fixed=True),
+    dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='RandomResizedCrop', scale=32),
     dict(type='RandomFlip', prob=0.5),
