@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 
+from mmbeitv2.models.backbones.beitv2_vit import ARCH
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
@@ -63,8 +65,13 @@ def test_tokenizer_has_the_numbers_of_table_8() -> None:
 
 
 @pytest.mark.parametrize(('epochs', 'beta', 'drop_path'), [(1600, 0.999, 0.1), (300, 0.98, 0.0)])
-def test_pretraining_has_the_numbers_of_table_9(epochs: int, beta: float, drop_path: float) -> None:
-    cfg = load(f'beitv2_vit-b_{epochs}e.py')
+@pytest.mark.parametrize(
+    ('arch', 'layers', 'layer', 'scale'), [('b', (768, 12, 12), 9, 0.1), ('l', (1024, 24, 16), 21, 1e-5)]
+)
+def test_pretraining_has_the_numbers_of_table_9(
+    epochs: int, beta: float, drop_path: float, arch: str, layers: tuple, layer: int, scale: float
+) -> None:
+    cfg = load(f'beitv2_vit-{arch}_{epochs}e.py')
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.lr, tuple(optimizer.betas), optimizer.weight_decay) == (1.5e-3, (0.9, beta), 0.05)
     assert cfg.optim_wrapper.clip_grad.max_norm == 3.0
@@ -72,8 +79,10 @@ def test_pretraining_has_the_numbers_of_table_9(epochs: int, beta: float, drop_p
     assert peak_and_end(cfg) == (10, epochs) == (10, cfg.train_cfg.max_epochs)
     assert cfg.train_dataloader.batch_size * 8 == 2048
     assert cfg.model.backbone.drop_path_rate == cfg.model.neck.drop_path_rate == drop_path
-    assert cfg.model.backbone.layer_scale_init_value == 0.1
-    assert (cfg.model.neck.start_layer, cfg.model.neck.depth) == (9, 2)
+    assert cfg.model.backbone.layer_scale_init_value == cfg.model.neck.layer_scale_init_value == scale
+    assert (cfg.model.neck.start_layer, cfg.model.neck.depth) == (layer, 2)
+    assert cfg.model.backbone.out_indices == (layer - 1, layers[1] - 1)
+    assert ARCH[cfg.model.backbone.arch] == layers
     mask = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'mmbeitv2.BlockMaskGenerator')
     assert (mask.grid_size, mask.num_masked, mask.min_block) == (14, 75, 16)
 
@@ -97,3 +106,98 @@ def test_segmentation_has_the_numbers_of_table_11() -> None:
     assert (cfg.model.test_cfg.mode, cfg.model.test_cfg.stride) == ('slide', (341, 341))
     assert cfg.optim_wrapper.optimizer.lr in (5e-5, 8e-5, 1e-4)
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate in (0.75, 0.8, 0.85)
+
+
+@pytest.mark.parametrize(
+    ('name', 'start', 'peak', 'end', 'warmup', 'epochs'),
+    [
+        ('tokenizer/vqkd_vit-b_3x768x12-clip_100e.py', 1e-6, 2e-4, 1e-5, 5, 100),
+        ('beitv2_vit-b_1600e.py', 1.5e-6, 1.5e-3, 1e-5, 10, 1600),
+        ('beitv2_vit-l_300e.py', 1.5e-6, 1.5e-3, 1e-5, 10, 300),
+        ('beit_vit-b_800e.py', 1.5e-6, 1.5e-3, 1e-5, 10, 800),
+    ],
+)
+def test_learning_rate_at_the_first_the_warmest_the_middle_and_the_last_step(
+    name: str, start: float, peak: float, end: float, warmup: int, epochs: int
+) -> None:
+    cfg, steps = load(name), 3  # steps an epoch
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
+    schedulers = [
+        PARAM_SCHEDULERS.build(
+            dict(scheduler, optimizer=optimizer, epoch_length=steps), default_args=dict(optimizer=optimizer)
+        )
+        for scheduler in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in range(steps * epochs):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    first, middle = steps * warmup, steps * (warmup + epochs) // 2
+    assert rates[0] == pytest.approx(start, rel=1e-3)
+    assert rates[first] == pytest.approx(peak, rel=1e-6)
+    assert max(rates) == rates[first]
+    half = end + (peak - end) * 0.5 * (1 + math.cos(math.pi * (middle - first) / (steps * (epochs - warmup))))
+    assert rates[middle] == pytest.approx(half, rel=1e-3)
+    assert rates[-1] == pytest.approx(end, rel=0.05)
+
+
+def test_beit_v1_has_the_numbers_of_its_paper() -> None:
+    for epochs in (300, 800):
+        cfg = load(f'beit_vit-b_{epochs}e.py')
+        assert cfg.model.neck is None
+        assert cfg.model.tokenizer.type == 'mmbeitv2.DALLETokenizer'
+        assert cfg.model.data_preprocessor.view_size == 112
+        pipeline = cfg.train_dataloader.dataset.pipeline
+        assert next(step for step in pipeline if step.type == 'RandomResizedCrop').crop_ratio_range == (0.08, 1.0)
+        assert peak_and_end(cfg) == (10, epochs)
+
+
+@pytest.mark.parametrize(
+    ('name', 'key', 'value'),
+    [
+        ('layer6', 'neck.start_layer', 6),
+        ('layer11', 'neck.start_layer', 11),
+        ('head-depth1', 'neck.depth', 1),
+        ('head-depth3', 'neck.depth', 3),
+        ('unshared', 'head.is_shared', False),
+        ('no-aggregation', 'neck', None),
+        ('vqkd-1x768x12', 'tokenizer.decoder.arch.depth', 1),
+        ('vqkd-6x768x12', 'tokenizer.decoder.arch.depth', 6),
+        ('vqkd-s-1x384x6', 'tokenizer.encoder.arch', 'small'),
+        ('vqkd-dim16', 'tokenizer.quantizer.code_dim', 16),
+        ('vqkd-dim64', 'tokenizer.quantizer.code_dim', 64),
+        ('vqkd-dino', 'tokenizer.target_dims', 768),
+    ],
+)
+def test_an_ablation_changes_what_it_is_named_for_and_nothing_of_the_recipe(name: str, key: str, value: object) -> None:
+    cfg, base = load(f'ablation/beitv2_vit-b_{name}_300e.py'), load('beitv2_vit-b_300e.py')
+    node: object = cfg.model
+    for part in key.split('.'):
+        node = node[part]  # type: ignore[index]
+    assert node == value
+    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader'):
+        assert cfg[part] == base[part]
+
+
+def test_pretraining_fits_the_tokenizers_that_its_ablations_name() -> None:
+    """A checkpoint of the tokenizer's config has the shapes of the tokenizer in the pretraining's config."""
+    pairs = {
+        'vqkd-6x768x12': 'vqkd_vit-b_6x768x12-clip_100e',
+        'vqkd-s-1x384x6': 'vqkd_vit-s_1x384x6-clip_100e',
+        'vqkd-dim16': 'vqkd_vit-b_1x768x12-dim16-clip_100e',
+        'vqkd-dim64': 'vqkd_vit-b_1x768x12-dim64-clip_100e',
+    }
+    for name, tokenizer in pairs.items():
+        cfg = load(f'ablation/beitv2_vit-b_{name}_300e.py').model.tokenizer
+        assert cfg.init_cfg.checkpoint == f'work_dirs/{tokenizer}/epoch_100.pth'
+        trained = load(f'tokenizer/{tokenizer}.py').model
+        trained.teacher, trained.target_dims, cfg.init_cfg = None, 512, None
+        with torch.device('meta'):
+            shapes = [
+                {key: value.shape for key, value in MODELS.build(model).state_dict().items()
+                 if not key.startswith('data_preprocessor')}
+                for model in (cfg, trained)
+            ]  # fmt: skip
+        assert shapes[0] == shapes[1]

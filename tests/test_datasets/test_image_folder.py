@@ -3,6 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mmengine.dataset import default_collate
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
 
 from mmbeitv2.datasets import ImageFolder
 
@@ -33,3 +36,46 @@ def test_a_folder_without_images_is_refused(image_folder: Path, arguments: dict,
     (image_folder / 'empty').mkdir()
     with pytest.raises(ValueError, match=message):
         ImageFolder(**{'data_root': str(image_folder), 'pipeline': [], **arguments})
+
+
+READ = [
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='mmpretrain.RandomResizedCrop', scale=8),
+    dict(type='mmpretrain.PackInputs'),
+]
+
+
+def spoil(folder: Path, count: int) -> None:
+    for path in sorted(folder.rglob('*.jpg'))[:count]:
+        path.write_bytes(path.read_bytes()[:300])
+
+
+def test_unreadable_images_are_counted_reported_and_replaced(image_folder: Path, tmp_path: Path) -> None:
+    spoil(image_folder, 3)
+    logger = MMLogger.get_instance('unreadable', log_file=str(tmp_path / 'log.txt'))
+    dataset = ImageFolder(data_root=str(image_folder), pipeline=READ, max_unreadable=0.2)
+    loader = DataLoader(dataset, batch_size=4, num_workers=2, collate_fn=default_collate)
+    for _ in range(2):
+        assert sum(len(batch['inputs']) for batch in loader) == 16
+    assert dataset._is_unreadable.nonzero()[:, 0].tolist() == [0, 1, 2]
+    for handler in logger.handlers:
+        handler.flush()
+    reports = [line for line in (tmp_path / 'log.txt').read_text().splitlines() if 'cannot be read' in line]
+    assert len(reports) == 3
+    assert all(f'cat/nested/{i}.jpg' in ''.join(reports) for i in range(3))
+    assert any('(3 of 16 so far)' in line for line in reports)
+
+
+def test_too_many_unreadable_images_stop_with_the_list(image_folder: Path) -> None:
+    spoil(image_folder, 4)
+    dataset = ImageFolder(data_root=str(image_folder), pipeline=READ, max_unreadable=0.2)
+    with pytest.raises(
+        ValueError, match=r'4 of 16 images cannot be read.*max_unreadable=0.2.*0.jpg.*1.jpg.*2.jpg.*3.jpg'
+    ):
+        [dataset[i] for i in range(16)]
+
+
+def test_by_default_the_first_unreadable_image_stops(image_folder: Path) -> None:
+    spoil(image_folder, 1)
+    with pytest.raises(ValueError, match=r"0.jpg' cannot be read"):
+        ImageFolder(data_root=str(image_folder), pipeline=READ)[0]

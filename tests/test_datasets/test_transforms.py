@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms import ColorJitter
 
-from mmbeitv2.datasets import BlockMaskGenerator, DrawColorJitter, LoadImage, PackMaskedImage
+from mmbeitv2.datasets import BlockMaskGenerator, DrawColorJitter, LoadImage, PackMaskedImage, RandomMaskGenerator
 from mmbeitv2.models.preprocessor import jitter_colors
 
 
@@ -81,3 +81,14 @@ def test_an_unreadable_image_is_named(image_folder: Path, content: bytes | str) 
     )
     with pytest.raises(ValueError, match=r'broken.jpg.* cannot be read .*: mend or remove it'):
         LoadImage().transform(dict(img_path=str(path)))
+
+
+def test_random_masks_hide_exactly_the_set_number_without_blocks() -> None:
+    generator = RandomMaskGenerator(14, 75)
+    masks = np.stack([generator.transform({})['mask'] for _ in range(300)]).reshape(300, 14, 14)
+    assert set(masks.sum(axis=(1, 2))) == {75}
+    neighbours = (masks[:, 1:] & masks[:, :-1]).sum() / masks[:, 1:].sum()
+    assert neighbours == pytest.approx(75 / 196, abs=0.02)
+    assert np.abs(masks.mean(axis=0) - 75 / 196).max() < 0.12
+    with pytest.raises(ValueError, match='num_masked=0'):
+        RandomMaskGenerator(14, 0)
