@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)  # no display needed
     return figure
@@ -81,7 +81,7 @@ def draw_codebook(
     """
     side = images.shape[1] // codes.shape[1]
     chosen = spread_codes(codes, 16) if chosen is None else chosen
-    figure = _figure(num_columns * 0.7 + 1, len(chosen) * 0.7)
+    figure = new_figure(num_columns * 0.7 + 1, len(chosen) * 0.7)
     for row, code in zip(figure.subplots(len(chosen), num_columns, squeeze=False), chosen, strict=True):
         windows = cut_windows(images, places_of(codes, code, num_columns), side, context)
         for axis, window in zip(row, windows, strict=False):
@@ -102,7 +102,7 @@ def draw_usage(codes: np.ndarray, num_codes: int) -> Figure:
         num_codes: size of the codebook.
     """
     counts = np.bincount(codes.ravel(), minlength=num_codes)
-    figure = _figure(8, 3)
+    figure = new_figure(8, 3)
     ranked, histogram = figure.subplots(1, 2)
     ranked.plot(np.arange(1, num_codes + 1), np.sort(counts)[::-1])
     ranked.axhline(counts.mean(), color='gray', linestyle='--', label='all alike')
@@ -130,7 +130,7 @@ def draw_positions(codes: np.ndarray, chosen: Sequence[int] | np.ndarray, num_co
         num_columns: maps in a row.
     """
     num_rows = -(-len(chosen) // num_columns)
-    figure = _figure(num_columns * 0.9, num_rows * 1.1)
+    figure = new_figure(num_columns * 0.9, num_rows * 1.1)
     axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -159,7 +159,7 @@ def draw_masks(
         rebuilt: more columns: title -> pictures (n, H, W, 3) uint8.
     """
     rebuilt = rebuilt or {}
-    figure = _figure(2 * (4 + len(rebuilt)), 2 * len(images))
+    figure = new_figure(2 * (4 + len(rebuilt)), 2 * len(images))
     axes = figure.subplots(len(images), 4 + len(rebuilt), squeeze=False)
     for i, (row, image, mask, true, guess) in enumerate(zip(axes, images, masks, codes, predicted, strict=True)):
         side = image.shape[0] // mask.shape[0]
@@ -190,7 +190,7 @@ def draw_segmentations(
     """
     colors = np.full((256, 3), 255, dtype=np.uint8)
     colors[: len(palette)] = palette
-    figure = _figure(2 * (1 + len(labels)), 2 * len(images))
+    figure = new_figure(2 * (1 + len(labels)), 2 * len(images))
     axes = figure.subplots(len(images), 1 + len(labels), squeeze=False)
     for i, (row, image) in enumerate(zip(axes, images, strict=True)):
         for axis, picture in zip(row, (image, *(colors[maps[i]] for maps in labels.values())), strict=True):
@@ -203,7 +203,7 @@ def draw_segmentations(
 
 def draw_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> Figure:
     """Curves, one panel each: title -> name of the curve -> (steps, values)."""
-    figure = _figure(4 * len(panels), 3)
+    figure = new_figure(4 * len(panels), 3)
     for axis, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for name, (steps, values) in curves.items():
             axis.plot(steps, values, label=name)

@@ -38,9 +38,8 @@ def count_and_sum(z: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Ten
     Returns:
         (K,) counts and (K, D) sums.
     """
-    totals = z.new_zeros(num_codes, z.shape[1] + 1)
-    totals[:, 0] = torch.bincount(codes, minlength=num_codes)
-    totals[:, 1:].index_add_(0, codes, z)
+    rows = F.pad(z, (1, 0), value=1.0)  # a member counts one; bincount would make the host wait for the device
+    totals = z.new_zeros(num_codes, z.shape[1] + 1).index_add_(0, codes, rows)  # (K, 1 + D)
     all_reduce(totals)
     return totals[:, 0], totals[:, 1:]
 

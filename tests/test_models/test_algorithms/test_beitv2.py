@@ -162,3 +162,40 @@ def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) 
     one, two = torch.load(tmp_path / '1_0.pt'), torch.load(tmp_path / '2_0.pt')
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=0, atol=1e-5, msg=key)
+
+
+def with_drop_path() -> BEiTv2:
+    backbone = tiny_vit(
+        out_indices=(0, 1), out_type='raw', final_norm='deferred', use_mask_token=True, drop_path_rate=0.3
+    )
+    return build(backbone=backbone).train()
+
+
+def test_the_step_is_one_graph_for_the_compiler() -> None:
+    """No graph break: no shape that depends on data, no reading of a tensor by the host."""
+    model = with_drop_path()
+    batch = make_batch(model)
+    losses = []
+    for forward in (model, torch.compile(model, fullgraph=True, backend='eager')):
+        torch.manual_seed(0)
+        losses.append(forward(batch, mode='loss'))
+    assert losses[0].keys() == losses[1].keys()
+    for key, value in losses[0].items():
+        torch.testing.assert_close(losses[1][key], value)
+
+
+@pytest.mark.gpu
+def test_the_step_never_waits_for_the_device() -> None:
+    model = with_drop_path().cuda()
+    data = {key: value.pin_memory() for key, value in make_data().items()}
+
+    def step() -> None:
+        losses = model(model.data_preprocessor(data)['inputs'], mode='loss')
+        (losses['loss_mim'] + losses['loss_mim_cls']).backward()
+
+    step()  # what is set up once
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')

@@ -99,6 +99,38 @@ def test_training_without_a_teacher_is_refused() -> None:
         build()(torch.zeros(1, 3, 32, 32).expand(NUM_CODES, -1, -1, -1), mode='loss')
 
 
+def test_the_step_is_one_graph_for_the_compiler() -> None:
+    """No graph break: no shape that depends on data, no reading of a tensor by the host."""
+    images = torch.rand(4, 3, 32, 32) * 2 - 1
+    models = [build(teacher=TEACHER, target_dims=None).train() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    models[1].teacher = models[0].teacher
+    for model in models:  # k-means, at the first step
+        torch.manual_seed(0)
+        model(images, mode='loss')
+    compiled = torch.compile(models[1], fullgraph=True, backend='eager')
+    expected, found = models[0](images, mode='loss'), compiled(images, mode='loss')
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value)
+    assert torch.equal(models[0].quantize.embedding.weight, models[1].quantize.embedding.weight)
+
+
+@pytest.mark.gpu
+def test_the_step_never_waits_for_the_device() -> None:
+    model = build(teacher=TEACHER, target_dims=None).cuda().train()
+    images = torch.rand(4, 3, 32, 32, device='cuda') * 2 - 1
+
+    def step() -> None:
+        sum(model(images, mode='loss').values()).backward()
+
+    step()  # k-means
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
 def _train_main(rank: int, world_size: int, folder: str) -> None:
     """Ten steps of AdamW through mmengine's train_step; the codebook after each, and the last gradients."""
     if world_size > 1:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from mmbeitv2.visualization.attention import attention_of_layer, attention_picture
+from tests.conftest import tiny_pretraining, tiny_vit
+
+
+def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
+    backbone = MODELS.build(tiny_vit(rel_pos_bias='per_layer', out_type='raw', final_norm='none')).eval()
+    for parameter in backbone.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    images = torch.randn(2, 3, 32, 32)
+    found = attention_of_layer(backbone, images, layer=1)
+    first, second = backbone.blocks
+    grid = (4, 4)
+    tokens, _ = backbone.patch_embed(images)
+    tokens = torch.cat((backbone.cls_token.expand(2, -1, -1), tokens), dim=1)
+    tokens = first(tokens, backbone.rel_pos_bias(grid, first.attn.relative_position_bias_table))
+    normed = second.norm1(tokens)
+    q, k = (
+        (normed @ weight.T + bias).unflatten(2, (2, 16)).transpose(1, 2)
+        for weight, bias in zip(second.attn.qkv.weight.chunk(3)[:2], (second.attn.q_bias, 0.0), strict=True)
+    )
+    bias = backbone.rel_pos_bias(grid, second.attn.relative_position_bias_table)
+    expected = (q @ k.transpose(-2, -1) / 4 + bias).softmax(dim=-1)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match='layer 2 does not exist: the backbone has 2 blocks'):
+        attention_of_layer(backbone, images, layer=2)
+
+
+def test_the_picture_has_all_heads_of_cls_and_patch(tmp_path: Path, image_folder: Path) -> None:
+    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
+    cfg = Config({'model': tiny_pretraining()})
+    image = image_folder / 'cat/nested/0.jpg'
+    figure = attention_picture(cfg, str(tmp_path / 'model.pth'), image, patch=(1, 3))
+    assert len(figure.axes) == 2 * (2 + 2)
+    assert figure.axes[4].get_title() == 'patch 1, 3'
+    with pytest.raises(ValueError, match='patch 4 0 lies outside the grid of 4x4'):
+        attention_picture(cfg, str(tmp_path / 'model.pth'), image, patch=(4, 0))
+    with pytest.raises(ValueError, match='no mmbeitv2.BEiTv2ViT as backbone'):
+        attention_picture(Config({'model': dict(type='VQKD')}), 'none.pth', image)
