@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import cv2
@@ -53,6 +54,7 @@ def tiny_pretraining(**changes: object) -> dict:
 def _seeded() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture

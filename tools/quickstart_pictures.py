@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ from mmseg.apis import inference_model, init_model
 from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.errors import one_sentence_errors
 from mmbeitv2.visualization.codebook import save_codebook_pictures
+from mmbeitv2.visualization.curves import read_curve
 from mmbeitv2.visualization.masks import masks_picture
 from mmbeitv2.visualization.pictures import draw_curves, draw_segmentations
 
@@ -69,22 +69,14 @@ def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
     )
 
 
-def read_log(work_dir: Path, stage: str, key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one number in the log of a stage."""
-    files = sorted((work_dir / stage).glob('*/vis_data/scalars.json'))
-    rows = [json.loads(line) for line in files[-1].read_text().splitlines()]
-    rows = [row for row in rows if key in row]
-    return [row.get('iter', row['step']) for row in rows], [row[key] for row in rows]
-
-
 def draw_losses(work_dir: Path, out: Path) -> None:
     panels: dict[str, dict] = {}
     for stage, names in CURVES.items():
-        panels[stage] = {name: read_log(work_dir, stage, key) for name, key in names.items()}
+        panels[stage] = {name: read_curve(work_dir / stage, key) for name, key in names.items()}
         if (work_dir / f'{stage}_scratch').is_dir():
             panels[stage] = {
                 'pretrained': panels[stage].pop('loss'),
-                'from scratch': read_log(work_dir, f'{stage}_scratch', 'loss'),
+                'from scratch': read_curve(work_dir / f'{stage}_scratch', 'loss'),
             }
     draw_curves(panels).savefig(out / 'curves.png', dpi=120)
 

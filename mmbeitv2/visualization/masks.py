@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,8 @@ def masks_picture(
     """
     model = build_model(cfg, checkpoint, tokenizer)
     generator = build_mask_generator(cfg)
-    np.random.seed(seed)
-    paths = np.random.permutation(find_images(root))[:num_images]
+    random.seed(seed)
+    paths = np.random.default_rng(seed).permutation(find_images(root))[:num_images]
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
     images = torch.stack([fit_image(to_tensor(root / path), (h * side, w * side), fit) for path in paths])
     mask = torch.from_numpy(np.stack([generator.draw().ravel() for _ in paths]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_masks_are_blocks_that_favour_no_side() -> None:
 def test_masks_repeat_with_the_seed() -> None:
     drawn = []
     for _ in range(2):
-        np.random.seed(3)
+        random.seed(3)
         drawn.append(BlockMaskGenerator().draw())
     assert np.array_equal(*drawn)
 
