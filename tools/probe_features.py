@@ -58,7 +58,7 @@ def class_names(bank: Path, query: Path) -> list[str]:
     return names[0]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def extract(model: BEiTv2, images: LabelledImages, device: str, num_workers: int) -> tuple[Tensor, Tensor]:
     """Unit CLS tokens (n, C) and labels (n,)."""
     features, labels = [], []
