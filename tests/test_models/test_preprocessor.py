@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as TF
+from scipy.stats import ks_2samp
+from torchvision.transforms import RandomResizedCrop
 
+from mmbeitv2.datasets import DrawColorJitter
 from mmbeitv2.models import BEiTv2DataPreprocessor
 from mmbeitv2.models.preprocessor import jitter_colors, masked_indices
 
@@ -43,3 +48,31 @@ def test_a_view_of_another_size_is_resized() -> None:
 def test_masks_with_different_counts_are_refused() -> None:
     with pytest.raises(ValueError, match='between 1 and 2 patches.*use mmbeitv2.BlockMaskGenerator'):
         masked_indices(torch.tensor([[True, True, False], [True, False, False]]))
+
+
+def test_jitter_after_the_crop_is_distributed_as_the_references_before_it() -> None:
+    """The reference jitters the whole image, then crops: contrast then takes its mean gray from the whole image."""
+    rng = np.random.default_rng(0)
+    scene = np.zeros((12, 96, 128, 3))
+    for octave in range(5):
+        for image in scene:
+            noise = rng.normal(size=(3 << octave, 4 << octave, 3))
+            image += cv2.resize(noise, (128, 96), interpolation=cv2.INTER_CUBIC) / 1.5**octave
+    scenes = torch.from_numpy((0.5 + 0.2 * scene).clip(0, 1)).permute(0, 3, 1, 2).float()
+    draw, num_draws = DrawColorJitter(0.4, 0.4, 0.4), 1200
+    jitter = torch.from_numpy(np.stack([draw.transform({})['jitter'] for _ in range(2 * num_draws)]))
+    crops = [RandomResizedCrop.get_params(scenes[0], (0.2, 1.0), (3 / 4, 4 / 3)) for _ in range(2 * num_draws)]
+    statistics: list[list[list[float]]] = [[], []]
+    for i, (factors, (top, left, height, width)) in enumerate(zip(jitter, crops, strict=True)):
+        image, is_ours = scenes[i // 2 % len(scenes)][None], i % 2
+        window = (..., slice(top, top + height), slice(left, left + width))
+        if is_ours:
+            result = jitter_colors(image[window], factors[None])
+        else:
+            result = jitter_colors(image, factors[None])[window]
+        gray = result.mean(dim=1)
+        saturation = result.amax(dim=1) - result.amin(dim=1)
+        statistics[is_ours].append([gray.mean().item(), gray.std().item(), saturation.mean().item()])
+    for reference, ours in zip(*(np.array(values).T for values in statistics), strict=True):
+        # The largest difference between the two distribution functions; 0.07 is what chance alone gives in 1 of 200.
+        assert ks_2samp(reference, ours).statistic < 0.07
