@@ -1,10 +1,12 @@
 """Measures a training step or the data pipeline against a peer: both in one process, in turn, medians and their ratio.
 
     python tools/benchmark.py tokenizer --json tokenizer.json
+    python tools/benchmark.py quantizer --json quantizer.json
     python tools/benchmark.py pretrain --peer mmpretrain --json pretrain.json
     python tools/benchmark.py data --peer mmpretrain --json data.json
 
 ``tokenizer``: VQ-KD at full size, against the same with the usual one-hot quantizer and attention written out.
+``quantizer``: the quantizer of that step alone.
 ``pretrain``: BEiT v2, against mmpretrain's BEiT v2 of the same architecture, batch and precision.
 ``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs.
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
@@ -30,6 +32,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS, TRANSFORMS, DefaultScope, init_default_scope
@@ -93,6 +96,23 @@ def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None
     return make_step(model, {'inputs': random_images(args.batch_size)}, args, is_ours)
 
 
+def quantizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """Forward and backward of the quantizer alone: 8192 codes of width 32, 196 patches per image."""
+    quantizer = NormEMAVectorQuantizer(kmeans_init=False).to(args.device).train()
+    if not is_ours:
+        quantizer.__class__ = OneHotQuantizer
+    z = torch.randn(args.batch_size, 32, 14, 14, device=args.device, requires_grad=True)
+
+    def step() -> None:
+        z.grad = None
+        quantized, loss, _ = quantizer(z)
+        (quantized.mean() + loss).backward()
+        if args.device == 'cuda':
+            torch.cuda.synchronize()
+
+    return step
+
+
 def pretrain_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
     """A step of pretraining; the tokenizer has random weights."""
     images = random_images(args.batch_size)
@@ -124,12 +144,12 @@ def peer_samples(mask: Tensor) -> list:
 def make_step(
     model: BaseModel, data: dict, args: argparse.Namespace, is_ours: bool, clip_grad: dict | None = None
 ) -> Callable[[], None]:
-    """One call is one step: preprocessing, forward, backward, clipping, AdamW."""
+    """One call is one step: preprocessing, forward, backward, clipping, AdamW (ours fused, as in our configs)."""
     model = model.to(args.device).train()
     if is_ours and args.compile:
         model.compile()
     optimizer = torch.optim.AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-5, fused=args.device == 'cuda'
+        [parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-5, fused=is_ours or None
     )
     wrapper: OptimWrapper
     if args.amp == 'none':
@@ -171,7 +191,7 @@ def peer_config() -> Path:
     return path
 
 
-STEPS = {'tokenizer': tokenizer_step, 'pretrain': pretrain_step}
+STEPS = {'tokenizer': tokenizer_step, 'quantizer': quantizer_step, 'pretrain': pretrain_step}
 
 
 def measure_step(args: argparse.Namespace) -> dict:
@@ -294,7 +314,9 @@ def main() -> None:
     parser.add_argument('what', choices=[*STEPS, 'data'])
     parser.add_argument('--peer', choices=['mmpretrain'], help='for pretrain and data (the only one, so the default)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers to this file')
-    parser.add_argument('--batch-size', type=int, help='(default: tokenizer 8 or 64 on a GPU, pretrain 4 or 256)')
+    parser.add_argument(
+        '--batch-size', type=int, help='(default: tokenizer and quantizer 8, or 64 on a GPU; pretrain 4, or 256)'
+    )
     parser.add_argument('--repeats', type=int, default=7, help='steps, or rounds over 64 images (default: %(default)s)')
     parser.add_argument(
         '--amp', choices=['none', 'bfloat16', 'float16'], help='autocast (default: bfloat16 on a GPU, none on CPU)'
@@ -309,6 +331,7 @@ def main() -> None:
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
     args = parser.parse_args()
     with one_sentence_errors('benchmark.py'):
+        MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists each initialised weight
         if args.repeats < 1:
             raise InputError(f'--repeats {args.repeats} must be at least 1')
         args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -316,7 +339,7 @@ def main() -> None:
             raise InputError('--device cuda: there is no GPU; leave it out')
         is_gpu = args.device == 'cuda'
         args.amp = args.amp or ('bfloat16' if is_gpu else 'none')
-        sizes = {'tokenizer': (8, 64), 'pretrain': (4, 256), 'data': (64, 64)}
+        sizes = {'tokenizer': (8, 64), 'quantizer': (8, 64), 'pretrain': (4, 256), 'data': (64, 64)}
         args.batch_size = args.batch_size or sizes[args.what][is_gpu]
         result = {'what': args.what, **(measure_data(args) if args.what == 'data' else measure_step(args))}
         for key, value in result.items():

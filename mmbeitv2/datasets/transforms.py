@@ -81,7 +81,7 @@ class BlockMaskGenerator(BaseTransform):
                 continue
             top, left = random.randint(0, self.height - h), random.randint(0, self.width - w)
             block = mask[top : top + h, left : left + w]
-            added = h * w - np.count_nonzero(block)
+            added = h * w - int(np.count_nonzero(block))
             if 0 < added <= missing:
                 block[:] = True
                 return added

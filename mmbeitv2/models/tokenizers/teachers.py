@@ -191,6 +191,9 @@ class TimmTeacher(FrozenTeacher):
             ) from error
         if not hasattr(network, 'patch_embed') or not hasattr(network, 'num_prefix_tokens'):
             raise InputError(f'{model!r} is not a plain ViT, so it has no patch tokens: choose a ViT of timm')
+        patch = getattr(network.patch_embed, 'patch_size', (1,))[0]
+        if img_size is not None and img_size % patch:
+            raise InputError(f'img_size={img_size} is not a multiple of the patch size {patch} of {model!r}: change it')
         config = timm.data.resolve_model_data_config(network)
         super().__init__(network, img_size or config['input_size'][-1], config['mean'], config['std'], precision)
         self.embed_dims = int(network.num_features)  # type: ignore[arg-type]

@@ -85,6 +85,8 @@ def test_wrong_timm_teachers_are_refused() -> None:
         TimmTeacher(pretrained='none.pth')
     with pytest.raises(ValueError, match="precision='int8' is unknown"):
         TimmTeacher('vit_tiny_patch16_224', pretrained=False, precision='int8')
+    with pytest.raises(ValueError, match='img_size=50 is not a multiple of the patch size 16'):
+        TimmTeacher('vit_tiny_patch16_224', pretrained=False, img_size=50)
     with pytest.raises(ValueError, match='not a plain ViT'):
         TimmTeacher('resnet18', pretrained=False)
 
