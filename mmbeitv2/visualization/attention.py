@@ -66,7 +66,7 @@ def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> 
 
     def keep(attention: torch.nn.Module, inputs: tuple) -> None:
         assert isinstance(attention, Attention)
-        x, bias = inputs
+        x, bias, _ = inputs
         q, k, _ = attention.project(x)
         found.append(attention.probabilities(q, k, bias))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
@@ -90,17 +89,17 @@ class BEiTv2(BaseModel):
                 'patches: '
                 "make the preprocessor's view_size, the tokenizer's patch size and the mask's grid agree"
             )
-        features, aggregated = self._encode(inputs['images'], inputs['mask'])
         if mode == 'loss':
             index = inputs['masked_index']
-            features = self._normalise(features, index, self.backbone.norm)
+            features, aggregated = self._encode(inputs['images'], inputs['mask'], index)
+            features = self.backbone.norm(features).flatten(0, 1)
             if aggregated is not None and self.neck is not None:
-                aggregated = self._normalise(
-                    aggregated, index, self.backbone.norm if self.neck.is_shared else self.neck.norm
-                )
+                norm = self.backbone.norm if self.neck.is_shared else self.neck.norm
+                aggregated = norm(aggregated).flatten(0, 1)
             return self.head.loss(features, aggregated, codes.gather(1, index).flatten())
         if mode == 'predict':
-            (logits,) = self.head(self.backbone.norm(features[:, 1:]))
+            outputs = self.backbone(inputs['images'], inputs['mask'])
+            (logits,) = self.head(self.backbone.norm(outputs[-1][:, 1:]))
             return [
                 DataSample(codes=code, predicted_codes=predicted, mask=mask)
                 for code, predicted, mask in zip(codes, logits.argmax(dim=-1), inputs['mask'], strict=True)
@@ -112,19 +111,19 @@ class BEiTv2(BaseModel):
         images = self.data_preprocessor.normalise(self.data_preprocessor.to_unit(crops))
         return F.normalize(self.backbone.norm(self.backbone(images)[-1][:, 0]), dim=-1)
 
-    def _encode(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Tokens (B, 1+N, C) of both branches, before the final norm; the position bias is computed once."""
-        bias = self.backbone.position_bias(_grid_of(images, self.backbone.patch_size))
-        outputs = self.backbone(images, mask, bias)
-        if self.neck is None:
-            return outputs[-1], None
-        return self.neck(*outputs, bias)
+    def _encode(self, images: Tensor, mask: Tensor, masked_index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Masked tokens (B, M, C) of both branches, before the final norm; the position bias is computed once.
 
-    @staticmethod
-    def _normalise(tokens: Tensor, index: Tensor, norm: torch.nn.Module) -> Tensor:
-        """Normalised tokens of the masked patches only: (B, 1+N, C) -> (B·M, C)."""
-        index = (index + 1).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])  # the CLS token comes first
-        return norm(tokens.gather(1, index)).flatten(0, 1)
+        The last block of each branch computes the masked tokens only, as nothing else of it is used (but CLS, which the
+        aggregation needs): 6 % less work in all for ViT-B.
+        """
+        bias = self.backbone.position_bias(_grid_of(images, self.backbone.patch_size))
+        rows = masked_index + 1  # CLS comes first
+        if self.neck is None:
+            return self.backbone(images, mask, bias, rows)[-1], None
+        early, last = self.backbone(images, mask, bias, F.pad(rows, (1, 0)))
+        last, aggregated = self.neck(early, last, bias, rows)
+        return last[:, 1:], aggregated
 
 
 def _grid_of(images: Tensor, patch_size: int) -> tuple[int, int]:

@@ -129,17 +129,27 @@ class BEiTv2ViT(BaseBackbone):
         self.fc_norm = nn.LayerNorm(dim, eps=1e-6) if final_norm == 'fc_norm' else None
         self._freeze_stages()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, rel_pos_bias: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        rel_pos_bias: Tensor | None = None,
+        rows: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """Encodes a batch of images.
 
         Args:
             x: images (B, C, H, W), H and W at least one patch; a remainder is padded with zeros at right and bottom.
             mask: (B, N) bool, true where the patch embedding is replaced by ``mask_token``.
             rel_pos_bias: the shared bias of :meth:`position_bias`, for a caller that needs it too; computed if None.
+            rows: (B, M) int64, the tokens (0 is CLS) that the last block gives out, as (B, M, C) with
+                ``out_type='raw'``; it does not compute the others. All tokens if None.
 
         Returns:
             One tensor per entry of ``out_indices``, in the form that ``out_type`` says.
         """
+        if rows is not None and self.out_type != 'raw':
+            raise InputError(f"rows were given, but out_type is {self.out_type!r}: set out_type='raw'")
         x, grid = self.patch_embed(x)  # (B, N, C)
         x = self._replace_masked(x, mask)
         x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)  # (B, 1+N, C)
@@ -153,10 +163,11 @@ class BEiTv2ViT(BaseBackbone):
             if self.rel_pos_bias is not None and self.rel_pos_bias_type == 'per_layer':
                 assert isinstance(block, Block)
                 bias = self.rel_pos_bias(grid, block.attn.relative_position_bias_table)
+            last_rows = rows if i == self.depth - 1 else None
             if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(block, x, bias, use_reentrant=False)
+                x = checkpoint(block, x, bias, last_rows, use_reentrant=False)
             else:
-                x = block(x, bias)
+                x = block(x, bias, last_rows)
             if i in self.out_indices:
                 outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
         return tuple(outputs)
@@ -300,7 +311,7 @@ class RelativePositionBias(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block with layer scale and drop path: (B, N, C) -> (B, N, C).
+    """Pre-norm transformer block with layer scale and drop path: (B, N, C) -> (B, N, C), or (B, M, C) of M rows.
 
     Args:
         grid_size: patch grid of the block's own relative position bias table; None if it has none.
@@ -325,8 +336,10 @@ class Block(nn.Module):
         self.gamma_1 = nn.Parameter(layer_scale_init_value * torch.ones(dim)) if scaled else None
         self.gamma_2 = nn.Parameter(layer_scale_init_value * torch.ones(dim)) if scaled else None
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None) -> Tensor:
-        y = self.attn(self.norm1(x), rel_pos_bias)
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        y = self.attn(self.norm1(x), rel_pos_bias, rows)
+        if rows is not None:
+            x = take_tokens(x, rows)
         x = x + self.drop_path(y if self.gamma_1 is None else self.gamma_1 * y)
         y = self.mlp(self.norm2(x))
         return x + self.drop_path(y if self.gamma_2 is None else self.gamma_2 * y)
@@ -357,8 +370,11 @@ class Attention(nn.Module):
             None if grid_size is None else empty_relative_position_table(grid_size, num_heads)
         )
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None) -> Tensor:
-        q, k, v = self.project(x)
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        q, k, v = self.project(x, rows)
+        if rel_pos_bias is not None and rows is not None:
+            rel_pos_bias = rel_pos_bias[0].index_select(1, rows.flatten()).unflatten(1, rows.shape)  # (heads, B, M, N)
+            rel_pos_bias = rel_pos_bias.transpose(0, 1)
         if x.is_cuda:
             x = F.scaled_dot_product_attention(q, k, v, attn_mask=rel_pos_bias, scale=self.scale)
         else:
@@ -366,15 +382,23 @@ class Attention(nn.Module):
             x = self.probabilities(q, k, rel_pos_bias) @ v
         return self.proj(x.transpose(1, 2).flatten(2))  # (B, heads, N, D) -> (B, N, C)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, num_heads, N, D)."""
-        bias = torch.cat((self.q_bias, self.k_bias, self.v_bias))
-        qkv = F.linear(x, self.qkv.weight, bias).unflatten(2, (3, self.num_heads, -1))  # (B, N, 3, heads, D)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    def project(self, x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, num_heads, N, D); queries of the rows only, if there are some."""
+        if rows is None:
+            bias = torch.cat((self.q_bias, self.k_bias, self.v_bias))
+            q, k, v = self._split_heads(F.linear(x, self.qkv.weight, bias), 3)
+            return q, k, v
+        q_weight, kv_weight = self.qkv.weight.tensor_split((x.shape[-1],))
+        (q,) = self._split_heads(F.linear(take_tokens(x, rows), q_weight, self.q_bias), 1)
+        k, v = self._split_heads(F.linear(x, kv_weight, torch.cat((self.k_bias, self.v_bias))), 2)
         return q, k, v
 
+    def _split_heads(self, x: Tensor, count: int) -> tuple[Tensor, ...]:
+        """(B, N, count·C) -> ``count`` times (B, num_heads, N, D)."""
+        return x.unflatten(2, (count, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
     def probabilities(self, q: Tensor, k: Tensor, rel_pos_bias: Tensor | None = None) -> Tensor:
-        """Attention of each query over the keys, (B, num_heads, N, N); each row sums to 1."""
+        """Attention of each query over the keys, (B, num_heads, M, N); each row sums to 1."""
         logits = (q * self.scale) @ k.transpose(-2, -1)
         if rel_pos_bias is not None:
             logits = logits + rel_pos_bias
@@ -391,6 +415,11 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
+
+
+def take_tokens(x: Tensor, rows: Tensor) -> Tensor:
+    """Some tokens of each image: (B, N, C), (B, M) -> (B, M, C)."""
+    return x.gather(1, rows.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 def empty_relative_position_table(grid_size: tuple[int, int], num_heads: int) -> nn.Parameter:

@@ -63,20 +63,25 @@ class CLSAggregationNeck(BaseModule):
         )
         self.norm = None if is_shared else nn.LayerNorm(embed_dims, eps=1e-6)
 
-    def forward(self, early: Tensor, last: Tensor, rel_pos_bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, early: Tensor, last: Tensor, rel_pos_bias: Tensor | None = None, rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Aggregates.
 
         Args:
             early: tokens (B, 1+N, C) after layer l.
-            last: tokens (B, 1+N, C) after layer L, before the final norm.
+            last: tokens after layer L, before the final norm, of which the first must be CLS.
             rel_pos_bias: the backbone's shared bias (1, num_heads, 1+N, 1+N).
+            rows: (B, M) int64, the tokens (0 is CLS) that are wanted; all if None.
 
         Returns:
-            ``last`` and the aggregated tokens, both (B, 1+N, C), before the final norm.
+            ``last`` and the aggregated tokens, (B, 1+N, C) or (B, M, C), before the final norm.
         """
         x = torch.cat((last[:, :1], early[:, 1:]), dim=1)
-        for block in self.blocks:
+        *blocks, last_block = self.blocks
+        for block in blocks:
             x = block(x, rel_pos_bias)
+        x = last_block(x, rel_pos_bias, rows)
         return last, x
 
     def init_weights(self) -> None:

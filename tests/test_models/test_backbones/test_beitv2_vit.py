@@ -191,3 +191,29 @@ def test_the_gpu_gives_what_the_cpu_gives() -> None:
     model.init_weights()
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(model.cuda()(images.cuda())[0].cpu(), model.cpu()(images)[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('rel_pos_bias', ['none', 'shared', 'per_layer'])
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_rows_of_the_last_block_are_those_of_all_tokens_with_their_gradients(rel_pos_bias: str, with_cp: bool) -> None:
+    vit = MODELS.build(
+        tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='deferred', rel_pos_bias=rel_pos_bias, with_cp=with_cp)
+    )
+    for parameter in vit.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    images = torch.randn(2, 3, 32, 32)
+    rows = torch.tensor([[0, 3, 16], [0, 5, 2]])
+    outputs, gradients = [], []
+    for wanted in (None, rows):
+        first, last = vit(images, rows=wanted)
+        if wanted is None:
+            last = torch.stack([image[row] for image, row in zip(last, rows, strict=True)])
+        vit.zero_grad()
+        last.square().sum().backward()
+        outputs += [first, last]
+        gradients.append({name: parameter.grad for name, parameter in vit.named_parameters()})
+    torch.testing.assert_close(outputs[2:], outputs[:2])
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-4, rtol=1e-4, msg=name)
+    with pytest.raises(ValueError, match="out_type is 'featmap': set out_type='raw'"):
+        MODELS.build(tiny_vit(out_type='featmap'))(images, rows=rows)

@@ -23,6 +23,17 @@ def test_sees_the_last_cls_and_the_early_patches_alone() -> None:
     torch.testing.assert_close(aggregated, x)
 
 
+def test_rows_are_those_of_all_tokens() -> None:
+    neck = CLSAggregationNeck(embed_dims=32, num_heads=2, start_layer=1, backbone_depth=2).eval()
+    neck.init_weights()
+    early, last = torch.randn(2, 17, 32), torch.randn(2, 17, 32)
+    bias = torch.randn(1, 2, 17, 17)
+    rows = torch.tensor([[3, 1, 16], [0, 5, 2]])
+    _, whole = neck(early, last, bias)
+    _, found = neck(early, last[:, :1], bias, rows)
+    torch.testing.assert_close(found, torch.stack([image[row] for image, row in zip(whole, rows, strict=True)]))
+
+
 def test_position_bias_reaches_its_blocks() -> None:
     neck = CLSAggregationNeck(embed_dims=32, num_heads=2, start_layer=1, backbone_depth=2).eval()
     neck.init_weights()
