@@ -76,7 +76,8 @@ class OneHotQuantizer(NormEMAVectorQuantizer):
 class WrittenOutAttention(Attention):
     """Attention by its formula on every device."""
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        assert rows is None  # which only pretraining gives
         q, k, v = self.project(x)
         return self.proj((self.probabilities(q, k, rel_pos_bias) @ v).transpose(1, 2).flatten(2))
 
