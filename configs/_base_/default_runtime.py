@@ -6,7 +6,11 @@ default_hooks = dict(
     checkpoint=dict(type='mmbeitv2.AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
-custom_hooks = [dict(type='mmbeitv2.SeedStepHook'), dict(type='mmbeitv2.NonFiniteLossHook')]
+custom_hooks = [
+    dict(type='mmbeitv2.SeedStepHook'),
+    dict(type='mmbeitv2.NonFiniteLossHook'),
+    dict(type='mmbeitv2.ThroughputHook'),
+]
 env_cfg = dict(
     cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )

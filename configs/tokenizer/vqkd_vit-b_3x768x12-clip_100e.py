@@ -9,5 +9,6 @@ default_hooks = dict(checkpoint=dict(save_best='tokenizer/reconstruction_loss', 
 custom_hooks = [
     dict(type='mmbeitv2.SeedStepHook'),
     dict(type='mmbeitv2.NonFiniteLossHook'),
+    dict(type='mmbeitv2.ThroughputHook'),
     dict(type='mmbeitv2.CodebookHook'),
 ]

@@ -1,7 +1,7 @@
 """Optimizer constructors and hooks."""
 
 from .layer_decay import LayerDecayOptimWrapperConstructor
-from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook
+from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, ThroughputHook
 from .resuming import AtomicCheckpointHook, SeedStepHook
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossHook',
     'SeedStepHook',
+    'ThroughputHook',
 ]

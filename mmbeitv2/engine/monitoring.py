@@ -1,11 +1,12 @@
-"""Hooks that watch a run: the codebook, losses that are not finite, k nearest neighbours."""
+"""Hooks that watch a run: codebook, speed, losses that are not finite, k nearest neighbours."""
 
 from __future__ import annotations
 
 import math
+import time
 
 import torch
-from mmengine.dist import all_gather, all_reduce
+from mmengine.dist import all_gather, all_reduce, get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -46,6 +47,30 @@ class CodebookHook(Hook):
         if not isinstance(model, VQKD):
             raise InputError(f'CodebookHook watches a VQKD, not a {type(model).__name__}: leave it out of custom_hooks')
         return model.quantize
+
+
+@HOOKS.register_module()
+class ThroughputHook(Hook):
+    """Logs ``images_per_second``, over all ranks, since the log's last line; loading included."""
+
+    priority = 'NORMAL'  # before the LoggerHook
+
+    def before_train(self, runner: Runner) -> None:
+        self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._images, self._start = 0, time.perf_counter()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
+    ) -> None:
+        assert isinstance(data_batch, dict)
+        self._images += len(data_batch['inputs'])
+        if any(self.every_n_inner_iters(batch_idx, interval) for interval in self._intervals):
+            now = time.perf_counter()
+            speed = self._images * get_world_size() / (now - self._start)
+            runner.message_hub.update_scalar('train/images_per_second', speed)
+            self._images, self._start = 0, now
 
 
 @HOOKS.register_module()

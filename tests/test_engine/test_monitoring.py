@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import cv2
@@ -129,6 +130,18 @@ def test_the_cause_is_named(tmp_path: Path, part: str, message: str) -> None:
     with pytest.raises(ValueError, match=f'step 1: {message}'):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_speed_is_that_of_the_steps_since_the_last_line(tmp_path: Path) -> None:
+    class Slow(Hook):
+        def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+            time.sleep(0.2)
+
+    runner = build_runner(tmp_path, Images(), Slow(), dict(type='mmbeitv2.ThroughputHook'))
+    runner.train()
+    speeds = runner.message_hub.get_scalar('train/images_per_second').data[0]
+    assert len(speeds) == 2
+    assert all(1 < speed < 4 / 0.2 for speed in speeds)  # four images a step of at least 0.2 s
 
 
 def test_neighbours_vote_by_their_similarity() -> None:

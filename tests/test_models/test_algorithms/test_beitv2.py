@@ -103,6 +103,29 @@ def test_learns_a_fixed_batch() -> None:
     assert last < 0.5 * first
 
 
+def test_accumulated_halves_equal_the_whole_batch() -> None:
+    data = make_data(batch=8)
+    gradients = []
+    for parts in (1, 2):
+        torch.manual_seed(0)
+        model = build().train()
+        optim = build_optim_wrapper(model, OPTIM | dict(accumulative_counts=parts))
+        optim.initialize_count_status(model, 0, 8)
+        found: dict[str, torch.Tensor] = {}
+
+        def keep(*_: object, model: BEiTv2 = model, found: dict[str, torch.Tensor] = found) -> None:
+            found.update({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+
+        optim.optimizer.register_step_pre_hook(keep)
+        for part in range(parts):
+            size = 8 // parts
+            model.train_step({key: value[part * size : (part + 1) * size] for key, value in data.items()}, optim)
+        gradients.append(found)
+    assert gradients[0].keys() == gradients[1].keys() != set()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
 def test_predictions_hold_codes_guesses_and_mask_of_each_image() -> None:
     model = build().eval()
     batch = make_batch(model)
