@@ -160,3 +160,16 @@ def test_a_missing_tokenizer_checkpoint_is_named(tmp_path: Path, image_folder: P
 )
 def test_dist_train_explains_itself(arguments: tuple, message: str) -> None:
     assert message in run('bash', 'tools/dist_train.sh', *arguments, ok=False)
+
+
+def test_slurm_gets_one_process_per_gpu(tmp_path: Path) -> None:
+    srun = tmp_path / 'srun'  # prints what it is asked to start
+    srun.write_text('#!/bin/sh\necho "$@"\n')
+    srun.chmod(0o755)
+    environment = os.environ | {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'GPUS': '16', 'SRUN_ARGS': '--qos high'}
+    command = ['bash', 'tools/slurm_train.sh', 'part', 'job', 'configs/a.py', '--amp']
+    asked = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True).stdout
+    assert asked.startswith('--partition=part --job-name=job --gres=gpu:8 --ntasks=16 --ntasks-per-node=8')
+    assert '--qos high python -u ' in asked
+    assert asked.endswith('train.py configs/a.py --amp --launcher slurm\n')
+    assert 'usage: GPUS=8 tools/slurm_test.sh' in run('bash', 'tools/slurm_test.sh', 'part', ok=False)

@@ -139,8 +139,7 @@ class VQKD(BaseModel):
         raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
 
     def _distance_to_teacher(self, images: Tensor, quantized: Tensor) -> Tensor:
-        """1 - cosine between the teacher's and the rebuilt feature of each patch, (B, N) in [0, 2] (paper, "
-        "equation 3)."""
+        """1 - cosine of the teacher's and the rebuilt feature of each patch, (B, N) in [0, 2] (paper, equation 3)."""
         if self.teacher is None:
             raise InputError(
                 'this tokenizer has no teacher, so it can tokenize but not be trained or scored: set model.teacher'
