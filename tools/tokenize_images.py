@@ -64,10 +64,9 @@ class CodeFile:
         self.parts = path.with_name(path.name + '.parts')
         self.made_by = json.dumps(made_by, sort_keys=True)
 
-    def read(self) -> tuple[list[str], list[np.ndarray]]:
-        """Paths and codes that are there already."""
-        paths: list[str] = []
-        codes: list[np.ndarray] = []
+    def read(self) -> dict[str, np.ndarray]:
+        """Codes that are there already, by path."""
+        codes: dict[str, np.ndarray] = {}
         for file in [self.path, *sorted(self.parts.glob('*.npz'))]:
             if not file.is_file():
                 continue
@@ -82,9 +81,8 @@ class CodeFile:
                 raise InputError(
                     f'{str(file)!r} was made by {made_by}, not by {self.made_by}: remove it, or give another --out'
                 )
-            paths += part[0]
-            codes += list(part[1])
-        return paths, codes
+            codes.update(zip(*part, strict=True))
+        return codes
 
     def write_part(self, paths: list[str], codes: list[np.ndarray]) -> None:
         self.parts.mkdir(parents=True, exist_ok=True)
@@ -92,9 +90,9 @@ class CodeFile:
 
     def finish(self) -> int:
         """Puts the parts together, in the order of the paths; the number of images."""
-        paths, codes = self.read()
-        order = np.argsort(np.array(paths))
-        self._write(self.path, [paths[i] for i in order], [codes[i] for i in order])
+        codes = self.read()
+        paths = sorted(codes)
+        self._write(self.path, paths, [codes[path] for path in paths])
         shutil.rmtree(self.parts, ignore_errors=True)
         return len(paths)
 
@@ -117,7 +115,7 @@ def tokenize_folder(
     root: Path, tokenizer: VisualTokenizer, out: CodeFile, batch_size: int, num_workers: int
 ) -> tuple[int, list[str]]:
     """Tokenizes what is not done yet; the number of images in the file, and a sentence for each unreadable one."""
-    done = set(out.read()[0])
+    done = out.read()
     paths = [path for path in find_images(root) if path not in done]
     loader = DataLoader(
         PreparedImages(root, paths, tokenizer), batch_size=batch_size, num_workers=num_workers, collate_fn=list
