@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+def inference() -> AbstractContextManager:
+    """Inference mode; under the compiler, which cannot trace inference tensors, no gradients only."""
+    return torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode()
 
 
 class Frozen(nn.Module):
@@ -24,7 +30,7 @@ class Frozen(nn.Module):
 
     def call(self, method: str, *args: Tensor) -> Tensor:
         """Runs a method of the held module in inference mode; the result is a normal tensor that autograd can save."""
-        with torch.inference_mode():
+        with inference():
             result = getattr(self.module, method)(*args)
         return result.clone()
 

@@ -16,7 +16,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.frozen import Frozen
+from mmbeitv2.models.frozen import Frozen, inference
 from mmbeitv2.registry import MODELS
 
 Precision = Literal['float16', 'bfloat16', 'float32']
@@ -75,7 +75,7 @@ class FrozenTeacher(Frozen):
         autocast = torch.autocast(
             images.device.type, self.precision, enabled=images.is_cuda and self.precision != torch.float32
         )
-        with torch.inference_mode(), autocast:
+        with inference(), autocast:
             features = self.patch_features((images - self.mean) / self.std)  # (B, Dt, ht, wt)
         features = features.clone().float()  # no inference tensor: autograd must save it
         if features.shape[-2:] != grid:
