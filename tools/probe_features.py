@@ -115,8 +115,7 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
     args = parser.parse_args()
     with one_sentence_errors('probe_features.py'):
-        cfg = read_config(args.config)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args.config, args.cfg_options)
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
         if cfg.model.type != 'mmbeitv2.BEiTv2':
             raise InputError(f'config {args.config!r} is of a {cfg.model.type}: give that of a pretraining')

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import mmengine
 
-from mmbeitv2.apis.launch import build_runner, load_config, make_parser, unwrapped
+from mmbeitv2.apis.launch import build_runner, load_config, make_parser
 from mmbeitv2.checkpoints import require_fit
+from mmbeitv2.engine import unwrapped
 from mmbeitv2.errors import InputError, one_sentence_errors
 
 

@@ -28,8 +28,7 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
     args = parser.parse_args()
     with one_sentence_errors('visualize_attention.py'):
-        cfg = read_config(args.config)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args.config, args.cfg_options)
         patch = None if args.patch is None else (args.patch[0], args.patch[1])
         figure = attention_picture(cfg, args.checkpoint, args.image, patch, args.layer, args.fit)
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -36,8 +36,7 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
     args = parser.parse_args()
     with one_sentence_errors('visualize_masks.py'):
-        cfg = read_config(args.config)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args.config, args.cfg_options)
         decoder = None if args.pixel_decoder is None else (read_config(args.pixel_decoder[0]), args.pixel_decoder[1])
         figure = masks_picture(
             cfg, args.checkpoint, args.images, args.tokenizer, decoder, args.num_images, args.seed, args.fit

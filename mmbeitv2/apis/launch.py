@@ -12,7 +12,6 @@ import torch.distributed as dist
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from torch import nn
 
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.errors import InputError
@@ -39,13 +38,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         InputError: if the file is missing or does not parse, or an option names no place in it.
     """
-    cfg = read_config(args.config)
-    try:
-        cfg.merge_from_dict(args.cfg_options)
-    except (KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f'--cfg-options does not fit {args.config!r} ({error}): name keys that the config has'
-        ) from error
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.work_dir is not None:
@@ -60,11 +53,6 @@ def load_config(args: argparse.Namespace) -> Config:
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that the config names."""
     return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-
-
-def unwrapped(runner: Runner) -> nn.Module:
-    """The model itself, without the wrapper that several processes need."""
-    return getattr(runner.model, 'module', runner.model)
 
 
 def _prepare_distributed(cfg: Config) -> None:

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 from torch import Tensor
 
-from mmbeitv2.apis.config import read_config
+from mmbeitv2.apis.config import merge_options, read_config
 from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint
 from mmbeitv2.datasets import LoadImage
 from mmbeitv2.errors import InputError
@@ -49,7 +49,7 @@ class VisualTokenizer:
         self.fit = fit
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         cfg = config if isinstance(config, Config) else read_config(str(config))
-        cfg.merge_from_dict(cfg_options or {})
+        cfg = merge_options(cfg, cfg_options)
         self.model = build_tokenizer(cfg, str(checkpoint)).to(self.device)
         height, width = self.model.grid_size
         self.image_size = (height * self.model.encoder.patch_size, width * self.model.encoder.patch_size)
@@ -176,8 +176,9 @@ def build_tokenizer(cfg: Config, checkpoint: str) -> VQKD:
         raise InputError(
             f'config {cfg.filename!r} describes no VQKD tokenizer: give one of configs/tokenizer, or of a pretraining'
         )
-    last_layer = read_checkpoint(checkpoint).state.get('decode_task_layer.2.weight')
+    file = read_checkpoint(checkpoint)
+    last_layer = file.state.get('decode_task_layer.2.weight')
     target_dims = 1 if last_layer is None else len(last_layer)
     tokenizer = MODELS.build({**settings, 'teacher': None, 'target_dims': target_dims, 'init_cfg': None})
-    tokenizer.load_state_dict(PretrainedBEiTv2(checkpoint).state_for(tokenizer), strict=False)
+    tokenizer.load_state_dict(PretrainedBEiTv2(checkpoint).state_for(tokenizer, file), strict=False)
     return tokenizer.eval().requires_grad_(False)

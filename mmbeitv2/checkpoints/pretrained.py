@@ -14,7 +14,7 @@ from mmbeitv2.models.positions import NUM_CLS_DISTANCES, ResizeMethod, resize_po
 from mmbeitv2.models.tokenizers.vqkd import VQKD
 from mmbeitv2.registry import WEIGHT_INITIALIZERS
 
-from .reading import StateDict, check_fits, read_checkpoint
+from .reading import Checkpoint, StateDict, check_fits, read_checkpoint
 
 _TABLE = 'relative_position_bias_table'
 _SHARED_TABLE = f'rel_pos_bias.{_TABLE}'
@@ -52,13 +52,13 @@ class PretrainedBEiTv2:
                 child.init_weights()
         module.load_state_dict(state, strict=False)
 
-    def state_for(self, module: nn.Module) -> StateDict:
-        """The weights as the module wants them.
+    def state_for(self, module: nn.Module, file: Checkpoint | None = None) -> StateDict:
+        """The weights as the module wants them; ``file`` if the checkpoint is read already.
 
         Raises:
             InputError: naming the key and both shapes if something does not fit.
         """
-        file = read_checkpoint(self.checkpoint)
+        file = file or read_checkpoint(self.checkpoint)
         done: list[str] = []
         if isinstance(module, VQKD):
             if not file.is_tokenizer:

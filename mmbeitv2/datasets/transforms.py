@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,8 +31,33 @@ class LoadImage(LoadImageFromFile):
             raise UnreadableImageError(message) from error
 
 
+class MaskGenerator(BaseTransform):
+    """Base of the masks: adds ``mask``, (h·w,) bool, with exactly ``num_masked`` true patches.
+
+    Args:
+        grid_size: patches (h, w) of the crop, or the side of a square grid.
+        num_masked: patches to hide.
+    """
+
+    def __init__(self, grid_size: int | Sequence[int] = 14, num_masked: int = 75) -> None:
+        self.height, self.width = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
+        if not 0 < num_masked < self.height * self.width:
+            raise InputError(
+                f'num_masked={num_masked} must lie between 0 and the {self.height * self.width} patches of the grid'
+            )
+        self.num_masked = num_masked
+
+    def transform(self, results: dict) -> dict:
+        results['mask'] = self.draw().flatten()
+        return results
+
+    @abstractmethod
+    def draw(self) -> np.ndarray:
+        """A mask (h, w) bool with exactly ``num_masked`` true patches."""
+
+
 @TRANSFORMS.register_module()
-class BlockMaskGenerator(BaseTransform):
+class BlockMaskGenerator(MaskGenerator):
     """Hides blocks of patches until exactly ``num_masked`` are hidden (BEiT, algorithm 1; paper, appendix E).
 
     Adds ``mask``, (h·w,) bool.
@@ -46,19 +72,11 @@ class BlockMaskGenerator(BaseTransform):
     def __init__(
         self, grid_size: int | Sequence[int] = 14, num_masked: int = 75, min_block: int = 16, min_aspect: float = 0.3
     ) -> None:
-        self.height, self.width = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
-        if not 0 < num_masked < self.height * self.width:
-            raise InputError(
-                f'num_masked={num_masked} must lie between 0 and the {self.height * self.width} patches of the grid'
-            )
+        super().__init__(grid_size, num_masked)
         if not 0 < min_aspect <= 1:
             raise InputError(f'min_aspect={min_aspect} must lie in (0, 1]')
-        self.num_masked, self.min_block = num_masked, min_block
+        self.min_block = min_block
         self.log_aspect = (math.log(min_aspect), -math.log(min_aspect))
-
-    def transform(self, results: dict) -> dict:
-        results['mask'] = self.draw().flatten()
-        return results
 
     def draw(self) -> np.ndarray:
         """A mask (h, w) bool with exactly ``num_masked`` true patches."""
@@ -89,25 +107,13 @@ class BlockMaskGenerator(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class RandomMaskGenerator(BaseTransform):
+class RandomMaskGenerator(MaskGenerator):
     """Hides ``num_masked`` single patches at random, for comparison with blocks. Adds ``mask``, (h·w,) bool.
 
     Args:
         grid_size: patches (h, w) of the crop, or the side of a square grid.
         num_masked: patches to hide.
     """
-
-    def __init__(self, grid_size: int | Sequence[int] = 14, num_masked: int = 75) -> None:
-        self.height, self.width = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
-        if not 0 < num_masked < self.height * self.width:
-            raise InputError(
-                f'num_masked={num_masked} must lie between 0 and the {self.height * self.width} patches of the grid'
-            )
-        self.num_masked = num_masked
-
-    def transform(self, results: dict) -> dict:
-        results['mask'] = self.draw().flatten()
-        return results
 
     def draw(self) -> np.ndarray:
         """A mask (h, w) bool with exactly ``num_masked`` true patches."""

@@ -1,7 +1,7 @@
 """Optimizer constructors and hooks."""
 
 from .layer_decay import LayerDecayOptimWrapperConstructor
-from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, ThroughputHook
+from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, ThroughputHook, unwrapped
 from .resuming import AtomicCheckpointHook, SeedStepHook
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     'NonFiniteLossHook',
     'SeedStepHook',
     'ThroughputHook',
+    'unwrapped',
 ]

@@ -9,7 +9,7 @@ import torch
 from mmengine.dist import all_gather, all_reduce, get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mmbeitv2.errors import InputError
@@ -18,23 +18,39 @@ from mmbeitv2.models import VQKD, BEiTv2, NormEMAVectorQuantizer
 from mmbeitv2.registry import HOOKS
 
 
-@HOOKS.register_module()
-class CodebookHook(Hook):
-    """Logs ``codebook_usage`` (percent) and ``perplexity`` of the training steps since the log's last line.
+def unwrapped(runner: Runner) -> nn.Module:
+    """The model itself, without the wrapper that several processes need."""
+    return getattr(runner.model, 'module', runner.model)
 
-    The counts are kept on the device, over all ranks; they are read only when a line is written.
-    """
+
+class LogWindowHook(Hook):
+    """Base of hooks that sum something up between two lines of the log."""
 
     priority = 'NORMAL'  # before the LoggerHook
 
     def before_train(self, runner: Runner) -> None:
         self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
+
+    def is_logged(self, batch_idx: int) -> bool:
+        """Whether the log gets a line after this step."""
+        return any(self.every_n_inner_iters(batch_idx, interval) for interval in self._intervals)
+
+
+@HOOKS.register_module()
+class CodebookHook(LogWindowHook):
+    """Logs ``codebook_usage`` (percent) and ``perplexity`` of the training steps since the log's last line.
+
+    The counts are kept on the device, over all ranks; they are read only when a line is written.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
         self._quantizer(runner).window_counts.zero_()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
     ) -> None:
-        if not any(self.every_n_inner_iters(batch_idx, interval) for interval in self._intervals):
+        if not self.is_logged(batch_idx):
             return
         counts = self._quantizer(runner).window_counts
         for name, value in codebook_statistics(counts.cpu()).items():
@@ -43,20 +59,15 @@ class CodebookHook(Hook):
 
     @staticmethod
     def _quantizer(runner: Runner) -> NormEMAVectorQuantizer:
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrapped(runner)
         if not isinstance(model, VQKD):
             raise InputError(f'CodebookHook watches a VQKD, not a {type(model).__name__}: leave it out of custom_hooks')
         return model.quantize
 
 
 @HOOKS.register_module()
-class ThroughputHook(Hook):
+class ThroughputHook(LogWindowHook):
     """Logs ``images_per_second``, over all ranks, since the log's last line; loading included."""
-
-    priority = 'NORMAL'  # before the LoggerHook
-
-    def before_train(self, runner: Runner) -> None:
-        self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._images, self._start = 0, time.perf_counter()
@@ -66,7 +77,7 @@ class ThroughputHook(Hook):
     ) -> None:
         assert isinstance(data_batch, dict)
         self._images += len(data_batch['inputs'])
-        if any(self.every_n_inner_iters(batch_idx, interval) for interval in self._intervals):
+        if self.is_logged(batch_idx):
             now = time.perf_counter()
             speed = self._images * get_world_size() / (now - self._start)
             runner.message_hub.update_scalar('train/images_per_second', speed)
@@ -96,7 +107,7 @@ class NonFiniteLossHook(Hook):
     @staticmethod
     def _cause(runner: Runner, wrong: list[str], data_batch: object) -> str:
         """What went wrong first, as far as it can be told after the step."""
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrapped(runner)
         if not isinstance(model, VQKD):
             return f'{" and ".join(wrong)} became NaN or infinite'
         assert model.teacher is not None
@@ -147,7 +158,8 @@ class KNNHook(Hook):
             return
         if not self._built:
             self._built = [runner.build_dataloader(loader, seed=runner.seed) for loader in self.loaders]
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrapped(runner)
+        assert isinstance(model, BEiTv2)
         was_training = model.training
         model.eval()
         (bank, labels), (queries, truth) = (self._features(model, loader) for loader in self._built)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmbeitv2.errors import InputError
 from mmbeitv2.models.backbones.beitv2_vit import init_vit_layers
 from mmbeitv2.models.frozen import Frozen
+from mmbeitv2.models.tokenizers.vqkd import check_decoder
 from mmbeitv2.registry import MODELS
 
 
@@ -37,15 +38,7 @@ class PixelDecoder(BaseModel):
         frozen.init_weights()
         self.tokenizer = Frozen(frozen)
         self.decoder = MODELS.build(decoder)
-        if self.decoder.patch_size != 1 or self.decoder.patch_embed.proj.in_channels != frozen.quantize.code_dim:
-            raise InputError(
-                f'the decoder must take codes: give it patch_size=1 and in_channels={frozen.quantize.code_dim}'
-            )
-        if self.decoder.grid_size != frozen.grid_size:
-            raise InputError(
-                f'the decoder has the patch grid {self.decoder.grid_size}, the tokenizer {frozen.grid_size}: '
-                f'give it img_size={frozen.grid_size}'
-            )
+        check_decoder(self.decoder, frozen.quantize.code_dim, frozen.grid_size)
         self.patch_size = frozen.encoder.patch_size
         self.to_pixels = nn.Linear(self.decoder.embed_dims, 3 * self.patch_size**2)
 

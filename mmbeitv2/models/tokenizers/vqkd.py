@@ -9,7 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.backbones.beitv2_vit import init_vit_layers
+from mmbeitv2.models.backbones.beitv2_vit import BEiTv2ViT, init_vit_layers
 from mmbeitv2.registry import MODELS
 
 
@@ -56,7 +56,7 @@ class VQKD(BaseModel):
         self.encoder = MODELS.build(encoder)
         self.quantize = MODELS.build(quantizer)
         self.decoder = MODELS.build(decoder)
-        self._check_shapes()
+        check_decoder(self.decoder, self.quantize.code_dim, self.encoder.grid_size)
         width, decoder_width = self.encoder.embed_dims, self.decoder.embed_dims
         self.encode_task_layer = nn.Sequential(
             nn.Linear(width, width), nn.Tanh(), nn.Linear(width, self.quantize.code_dim)
@@ -64,17 +64,6 @@ class VQKD(BaseModel):
         self.decode_task_layer = nn.Sequential(
             nn.Linear(decoder_width, decoder_width), nn.Tanh(), nn.Linear(decoder_width, target_dims)
         )
-
-    def _check_shapes(self) -> None:
-        if self.decoder.patch_size != 1 or self.decoder.patch_embed.proj.in_channels != self.quantize.code_dim:
-            raise InputError(
-                f'the decoder must take codes: give it patch_size=1 and in_channels={self.quantize.code_dim}'
-            )
-        if self.decoder.grid_size != self.encoder.grid_size:
-            raise InputError(
-                f'the decoder has the patch grid {self.decoder.grid_size}, the encoder {self.encoder.grid_size}: '
-                f'give it img_size={self.encoder.grid_size}'
-            )
 
     @property
     def grid_size(self) -> tuple[int, int]:
@@ -153,3 +142,19 @@ class VQKD(BaseModel):
             for layers in (self.encode_task_layer, self.decode_task_layer):
                 init_vit_layers(layers, std=0.02, cutoff=2.0)
         super().init_weights()
+
+
+def check_decoder(decoder: BEiTv2ViT, code_dim: int, grid_size: tuple[int, int]) -> None:
+    """Refuses a decoder that does not take a map of codes.
+
+    Args:
+        decoder: the decoder.
+        code_dim: width of a code.
+        grid_size: codes (h, w) of an image.
+    """
+    if decoder.patch_size != 1 or decoder.patch_embed.proj.in_channels != code_dim:
+        raise InputError(f'the decoder must take codes: give it patch_size=1 and in_channels={code_dim}')
+    if decoder.grid_size != grid_size:
+        raise InputError(
+            f'the decoder has the patch grid {decoder.grid_size}, the encoder {grid_size}: give it img_size={grid_size}'
+        )
