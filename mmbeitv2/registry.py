@@ -12,6 +12,7 @@ from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
@@ -29,5 +30,6 @@ DATASETS = _child(MMENGINE_DATASETS, 'mmbeitv2.datasets')
 DATA_SAMPLERS = _child(MMENGINE_DATA_SAMPLERS, 'mmbeitv2.datasets')
 HOOKS = _child(MMENGINE_HOOKS, 'mmbeitv2.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmbeitv2.engine')
+STRATEGIES = _child(MMENGINE_STRATEGIES, 'mmbeitv2.engine')
 METRICS = _child(MMENGINE_METRICS, 'mmbeitv2.evaluation')
 WEIGHT_INITIALIZERS = _child(MMENGINE_WEIGHT_INITIALIZERS, 'mmbeitv2.checkpoints')

@@ -25,6 +25,7 @@ def main() -> None:
             raise InputError(
                 f'config {args.config!r} has no test_evaluator, so nothing can be scored: give a config with one'
             )
+        cfg.pop('runner_type', None)  # sharding is for training
         runner = build_runner(cfg)
         require_fit(unwrapped(runner), args.checkpoint)
         runner.load_checkpoint(args.checkpoint)

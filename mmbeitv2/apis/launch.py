@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.registry import RUNNERS
+from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
 from mmbeitv2.apis.config import read_config
@@ -51,8 +51,13 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Builds the runner that the config names."""
-    return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    """Builds the runner that the config names, and its model."""
+    if 'runner_type' not in cfg:
+        return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
+    if isinstance(runner.model, dict):  # a FlexibleRunner would build it when it starts
+        runner.model = MODELS.build(runner.model)
+    return runner
 
 
 def _prepare_distributed(cfg: Config) -> None:

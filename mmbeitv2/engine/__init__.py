@@ -1,12 +1,14 @@
-"""Optimizer constructors and hooks."""
+"""Optimizer constructors, hooks and strategies."""
 
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, ThroughputHook, unwrapped
 from .resuming import AtomicCheckpointHook, SeedStepHook
+from .sharding import FullyShardStrategy
 
 __all__ = [
     'AtomicCheckpointHook',
     'CodebookHook',
+    'FullyShardStrategy',
     'KNNHook',
     'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossHook',
