@@ -56,7 +56,7 @@ class FullyShardStrategy(DDPStrategy):
         for module in model.modules():
             if isinstance(module, Block):
                 fully_shard(module, **options)
-        model = fully_shard(model, **options)
+        fully_shard(model, **options)  # in place
         if hasattr(model, 'cls_features'):  # an entrance beside forward
             register_fsdp_forward_method(model, 'cls_features')
         return model
