@@ -8,7 +8,7 @@
 ``tokenizer``: VQ-KD at full size, against the same with the usual one-hot quantizer and attention written out.
 ``quantizer``: the quantizer of that step alone.
 ``pretrain``: BEiT v2, against mmpretrain's BEiT v2 of the same architecture, batch and precision.
-``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs.
+``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR.
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
 peer, and for the steps ``memory_ratio``, the same of the peak memory.
 """
@@ -38,6 +38,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS, TRANSFORMS, DefaultScope, init_default_scope
 from torch import Tensor, nn
 
+from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError, one_sentence_errors
 from mmbeitv2.models import NormEMAVectorQuantizer
@@ -276,7 +277,11 @@ def measure_data(args: argparse.Namespace) -> dict:
     ours = load_config(args.config).train_dataloader.dataset.pipeline
     peer = Config.fromfile(str(peer_config())).train_dataloader.dataset.pipeline
     with tempfile.TemporaryDirectory() as folder:
-        files = write_jpegs(Path(folder), 64)
+        if args.images is None:
+            images, files = '500x375 JPEG', write_jpegs(Path(folder), 64)
+        else:
+            images, files = str(args.images), spread(args.images, 64)
+        kilobytes = statistics.mean(Path(file).stat().st_size for file in files) / 1000
         calls = {}
         for name, pipeline in (('ours', ours), ('peer', peer)):
             init_default_scope('mmpretrain')
@@ -285,7 +290,14 @@ def measure_data(args: argparse.Namespace) -> dict:
             calls[name]()
         seconds = alternate(calls, args.repeats)
     result: dict = {name: len(files) / statistics.median(values) for name, values in seconds.items()}
-    return {'device': 'one CPU core', 'images': '500x375 JPEG', **result, 'ratio': result['ours'] / result['peer']}
+    ratio = result['ours'] / result['peer']
+    return {'device': 'one CPU core', 'images': images, 'kilobytes_per_image': kilobytes, **result, 'ratio': ratio}
+
+
+def spread(folder: Path, count: int) -> list[str]:
+    """Up to so many images of a folder, evenly spread over it."""
+    files = [str(folder / path) for path in find_images(folder)]
+    return files[:: -(-len(files) // count)]
 
 
 def run_pipeline(transforms: list[Callable[[dict], dict]], files: list[str]) -> None:
@@ -329,6 +341,7 @@ def main() -> None:
         default=ROOT / 'configs/beitv2_vit-b_1600e.py',
         help='whose pipeline data measures (default: the pretraining of ViT-B)',
     )
+    parser.add_argument('--images', type=Path, metavar='DIR', help='images that data loads (default: made for it)')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
     args = parser.parse_args()
     with one_sentence_errors('benchmark.py'):

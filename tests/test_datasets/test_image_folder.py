@@ -3,11 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.logging import MMLogger
+from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
-from mmbeitv2.datasets import ImageFolder
+from mmbeitv2.datasets import ImageFolder, SeededSampler
+from tests.conftest import ROOT
 
 
 def test_reads_nested_images_without_labels(image_folder: Path) -> None:
@@ -79,3 +82,25 @@ def test_by_default_the_first_unreadable_image_stops(image_folder: Path) -> None
     spoil(image_folder, 1)
     with pytest.raises(ValueError, match=r"0.jpg' cannot be read"):
         ImageFolder(data_root=str(image_folder), pipeline=READ)[0]
+
+
+@pytest.mark.parametrize('kind', ['ImageNet', 'ImageNet21k'])
+def test_datasets_of_mmpretrain_take_the_pretraining_pipeline(image_folder: Path, kind: str) -> None:
+    cfg = Config.fromfile(str(ROOT / 'configs/_base_/datasets/imagenet_pretraining.py'))
+    init_default_scope('mmpretrain')
+    (image_folder / 'train').mkdir()
+    for name in ('cat', 'dog'):
+        (image_folder / name).rename(image_folder / 'train' / name)
+    dataset = DATASETS.build(
+        dict(
+            type=kind,
+            data_root=str(image_folder),
+            split='train',
+            metainfo=dict(classes=('cat', 'dog')),
+            pipeline=cfg.train_pipeline,
+        )
+    )
+    loader = DataLoader(dataset, batch_size=8, sampler=SeededSampler(dataset, seed=3), collate_fn=default_collate)
+    batches = list(loader)
+    assert [batch['inputs'].shape for batch in batches] == [(8, 3, 224, 224)] * 2
+    assert all((batch['mask'].sum(dim=1) == 75).all() for batch in batches)
