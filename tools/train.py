@@ -45,15 +45,14 @@ def main() -> None:
 
 
 def enable_amp(cfg: Config, dtype: str) -> None:
-    """Mixed precision; float16 needs its loss scaled."""
+    """Mixed precision; of the two, only float16 needs its loss scaled."""
     if not torch.cuda.is_available():
         raise InputError('--amp needs a GPU: leave it out on CPU')
     if dtype == 'auto':
         dtype = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.dtype = dtype
-    if dtype == 'float16':
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+    cfg.optim_wrapper.loss_scale = 'dynamic' if dtype == 'float16' else dict(enabled=False)
 
 
 if __name__ == '__main__':

@@ -61,18 +61,18 @@ def classification_config(tmp_path: Path, root: Path, width: int = 32) -> str:
     return write_config(tmp_path, text + "test_evaluator = dict(type='Accuracy', topk=(1,))\n")
 
 
-def run(*command: str, ok: bool = True, cwd: Path | None = None) -> str:
+def run(*command: str, ok: bool = True, cwd: Path | None = None, gpus: str = '') -> str:
     environment = os.environ | {
         'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-        'CUDA_VISIBLE_DEVICES': '',
+        'CUDA_VISIBLE_DEVICES': gpus,
     }
     result = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=300)
     assert (result.returncode == 0) == ok, result.stdout[-2000:] + result.stderr[-2000:]
     return result.stdout + result.stderr
 
 
-def train(config: str, work_dir: Path, *options: str, ok: bool = True) -> str:
-    return run(sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), *options, ok=ok)
+def train(config: str, work_dir: Path, *options: str, ok: bool = True, gpus: str = '') -> str:
+    return run(sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), *options, ok=ok, gpus=gpus)
 
 
 def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> None:
@@ -83,6 +83,15 @@ def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> N
     resumed = train(config, tmp_path / 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
     assert 'resumed epoch: 2' in resumed
     assert (tmp_path / 'work' / 'epoch_3.pth').is_file()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_mixed_precision_trains_and_resumes(tmp_path: Path, image_folder: Path, dtype: str) -> None:
+    config = pretraining_config(tmp_path, image_folder)
+    assert re.search(r'loss_mim: \d', train(config, tmp_path / 'work', '--amp', dtype, gpus='0'))
+    options = ('--amp', dtype, '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
+    assert 'resumed epoch: 2' in train(config, tmp_path / 'work', *options, gpus='0')
 
 
 def test_classification_trains_and_its_checkpoint_is_scored(tmp_path: Path, image_folder: Path) -> None:
