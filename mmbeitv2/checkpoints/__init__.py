@@ -1,6 +1,18 @@
+"""Checkpoint files: reading, converting, and loading them into models."""
+
 from __future__ import annotations
 
+from .conversion import convert_checkpoint
+from .formats import FORMATS
 from .pretrained import PretrainedBEiTv2
 from .reading import Checkpoint, load_exactly, read_checkpoint, require_fit
 
-__all__ = ['Checkpoint', 'PretrainedBEiTv2', 'load_exactly', 'read_checkpoint', 'require_fit']
+__all__ = [
+    'FORMATS',
+    'Checkpoint',
+    'PretrainedBEiTv2',
+    'convert_checkpoint',
+    'load_exactly',
+    'read_checkpoint',
+    'require_fit',
+]

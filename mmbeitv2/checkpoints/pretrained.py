@@ -14,10 +14,9 @@ from mmbeitv2.models.positions import NUM_CLS_DISTANCES, ResizeMethod, resize_po
 from mmbeitv2.models.tokenizers.vqkd import VQKD
 from mmbeitv2.registry import WEIGHT_INITIALIZERS
 
-from .reading import Checkpoint, StateDict, check_fits, read_checkpoint
+from .formats import SHARED_TABLE, TABLE, StateDict
+from .reading import Checkpoint, check_fits, read_checkpoint
 
-_TABLE = 'relative_position_bias_table'
-_SHARED_TABLE = f'rel_pos_bias.{_TABLE}'
 # Weights that a model may start afresh where the file lacks them: what a later stage adds to the encoder.
 _MAY_BE_NEW = ('norm.weight', 'norm.bias', 'fc_norm.weight', 'fc_norm.bias')
 
@@ -65,7 +64,7 @@ class PretrainedBEiTv2:
                 raise InputError(
                     f'checkpoint {file.path!r} is {file.source}, not a VQ-KD tokenizer: give the file of a tokenizer'
                 )
-            state = self._tokenizer_state(file.state, module, done)
+            state = self._tokenizer_state(file.ours, module, done)
         elif isinstance(module, BEiTv2ViT):
             state = self._encoder_state(file.encoder, module, '', done)
         else:
@@ -81,7 +80,7 @@ class PretrainedBEiTv2:
 
     def _tokenizer_state(self, state: StateDict, model: VQKD, done: list[str]) -> StateDict:
         wanted = model.state_dict()
-        state = {key: value for key, value in state.items() if key in wanted or key.endswith(('pos_embed', _TABLE))}
+        state = {key: value for key, value in state.items() if key in wanted or key.endswith(('pos_embed', TABLE))}
         for part in ('encoder', 'decoder'):
             prefix = f'{part}.'
             inner = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
@@ -105,9 +104,9 @@ class PretrainedBEiTv2:
         self._check_depth(state, model)
         wanted = model.state_dict()
         state = dict(state)
-        if _SHARED_TABLE in state and model.rel_pos_bias_type == 'per_layer':
-            table = state.pop(_SHARED_TABLE)
-            state.update({f'blocks.{i}.attn.{_TABLE}': table.clone() for i in range(model.depth)})
+        if SHARED_TABLE in state and model.rel_pos_bias_type == 'per_layer':
+            table = state.pop(SHARED_TABLE)
+            state.update({f'blocks.{i}.attn.{TABLE}': table.clone() for i in range(model.depth)})
             done.append(f'the shared relative position bias was copied to {model.depth} layers')
         for key in [key for key in state if key in wanted and state[key].shape != wanted[key].shape]:
             resized = self._resize_positions(key, state[key], model)
@@ -144,7 +143,7 @@ class PretrainedBEiTv2:
         if key == 'pos_embed':
             source = self._square(key, value.shape[1] - 1)
             return source, resize_pos_embed(value, source, model.grid_size)
-        if key.endswith(_TABLE):
+        if key.endswith(TABLE):
             side = self._square(key, value.shape[0] - NUM_CLS_DISTANCES)[0]
             source = ((side + 1) // 2, (side + 1) // 2)
             return source, resize_relative_position_table(value, source, model.grid_size, self.resize)
@@ -171,7 +170,7 @@ class PretrainedBEiTv2:
     def _remedy(key: str) -> str:
         if 'gamma_' in key:
             return 'set layer_scale_init_value of the backbone as in pretraining (0 for none)'
-        if _TABLE in key:
+        if TABLE in key:
             return "set rel_pos_bias of the backbone ('shared', 'per_layer' or 'none') as the checkpoint has it"
         if 'pos_embed' in key:
             return 'set use_abs_pos_emb of the backbone as the checkpoint has it'

@@ -12,8 +12,15 @@ from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
 
-StateDict = dict[str, Tensor]
+from .formats import Format, StateDict, is_tokenizer, recognise, to_ours
 
+_MAKERS = {
+    'mmbeitv2': 'this package',
+    'official': 'the BEiT v2 release or timm',
+    'mmpretrain': 'mmpretrain',
+    'hf': 'Hugging Face transformers',
+}
+_ENCODER_PARTS = ('cls_token', 'mask_token', 'pos_embed', 'patch_embed', 'rel_pos_bias', 'blocks', 'norm', 'fc_norm')
 _WRAPPERS = ('state_dict', 'model', 'module')
 
 
@@ -50,36 +57,55 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        source: what it is, in words.
-        state: all its weights, wrappers and ``module.`` taken off.
-        encoder_prefix: what stands before the encoder's own names; None if the file has no BEiT encoder.
-        is_tokenizer: the file is a VQ-KD.
+        state: all its weights under the file's names, wrappers and ``module.`` taken off.
+        format: what names they are; None if they are no BEiT's.
     """
 
     path: str
-    source: str
     state: StateDict
-    encoder_prefix: str | None
-    is_tokenizer: bool
+    format: Format | None
 
     @property
-    def encoder(self) -> StateDict:
-        """Weights of the encoder under its own names."""
-        if self.encoder_prefix is None:
+    def ours(self) -> StateDict:
+        """The weights under this package's names."""
+        if self.format is None:
             raise InputError(
                 f'checkpoint {self.path!r} holds no BEiT encoder (its first key is {next(iter(self.state))!r}): '
                 'give one of BEiT v2, ours or released'
             )
-        prefix = self.encoder_prefix
-        return {
-            key[len(prefix) :]: value
-            for key, value in self.state.items()
-            if key.startswith(prefix) and _is_encoder_key(key[len(prefix) :])
+        return to_ours(self.state, self.format)
+
+    @property
+    def is_tokenizer(self) -> bool:
+        """Whether the file is a VQ-KD."""
+        return is_tokenizer(self.state)
+
+    @property
+    def encoder(self) -> StateDict:
+        """Weights of the encoder under its own names."""
+        prefix = 'encoder.' if self.is_tokenizer else 'backbone.'
+        inner = {key[len(prefix) :]: value for key, value in self.ours.items() if key.startswith(prefix)}
+        return {key: value for key, value in inner.items() if key.partition('.')[0] in _ENCODER_PARTS}
+
+    @property
+    def source(self) -> str:
+        """What the file is, in words."""
+        if self.format is None:
+            return 'of unknown format'
+        if self.is_tokenizer:
+            return 'a VQ-KD tokenizer'
+        ours = self.ours
+        kinds = {
+            'head.lm_head.weight': 'pretrained model',
+            'head.fc.weight': 'classifier',
+            'decode_head.conv_seg.weight': 'segmentation model',
         }
+        kind = next((kind for key, kind in kinds.items() if key in ours), 'encoder')
+        return f'{"an" if kind == "encoder" else "a"} {kind} of {_MAKERS[self.format]}'
 
 
 def read_checkpoint(path: str) -> Checkpoint:
-    """Reads a file of this package, of the BEiT v2 release or of timm.
+    """Reads a file of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers.
 
     Only tensors and plain data are unpickled (``weights_only``).
 
@@ -111,41 +137,7 @@ def read_checkpoint(path: str) -> Checkpoint:
     )
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights: give a file with a state dict')
-    return _recognise(str(path), state)
-
-
-def _recognise(path: str, state: StateDict) -> Checkpoint:
-    is_tokenizer = 'quantize.embedding.weight' in state and 'encoder.patch_embed.proj.weight' in state
-    if is_tokenizer:
-        return Checkpoint(path, 'a VQ-KD tokenizer', state, 'encoder.', True)
-    if 'backbone.patch_embed.proj.weight' in state:
-        kind = (
-            'pretraining'
-            if 'head.lm_head.weight' in state
-            else 'segmentation'
-            if 'decode_head.conv_seg.weight' in state
-            else 'classification'
-        )
-        return Checkpoint(path, f'a {kind} model of OpenMMLab', state, 'backbone.', False)
-    if 'patch_embed.proj.weight' in state and 'blocks.0.attn.qkv.weight' in state:
-        kind = (
-            'pretrained model' if 'lm_head.weight' in state else 'classifier' if 'head.weight' in state else 'encoder'
-        )
-        return Checkpoint(path, f'a {kind} of the BEiT v2 release or timm', state, '', False)
-    return Checkpoint(path, 'of unknown format', state, None, False)
-
-
-def _is_encoder_key(key: str) -> bool:
-    return key.partition('.')[0] in (
-        'cls_token',
-        'mask_token',
-        'pos_embed',
-        'patch_embed',
-        'rel_pos_bias',
-        'blocks',
-        'norm',
-        'fc_norm',
-    )
+    return Checkpoint(str(path), state, recognise(state))
 
 
 def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:

@@ -1,0 +1,101 @@
+"""Writing checkpoints in the formats in which BEiT models are published."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from mmbeitv2.engine.resuming import AtomicBackend
+from mmbeitv2.errors import InputError
+from mmbeitv2.models.positions import NUM_CLS_DISTANCES
+
+from .formats import SHARED_TABLE, TABLE, Format, StateDict, from_ours
+from .reading import read_checkpoint
+
+# The key that the weights stand under in a file.
+_WRAPPERS: dict[Format, str | None] = {
+    'mmbeitv2': 'state_dict',
+    'mmpretrain': 'state_dict',
+    'official': 'model',
+    'timm': None,
+}
+
+
+def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict, list[str]]:
+    """Writes the weights of a file in another format.
+
+    Args:
+        source: a checkpoint of this package, the BEiT v2 release, timm, mmpretrain or Hugging Face transformers.
+        target: file to write; its weights alone, as safetensors, if its name ends so. For ``'hf'`` a folder, which then
+            holds ``config.json`` and ``model.safetensors`` and loads by ``from_pretrained``.
+        to: the format.
+
+    Returns:
+        The weights written, and the names (this package's) of those that the format has no place for.
+
+    Raises:
+        InputError: if the file holds no BEiT model, the format has no place for it, or the target is of the wrong kind.
+    """
+    path = Path(target)
+    if to == 'hf' and path.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
+        raise InputError(f'{target!r} must be a folder for hf: leave {path.suffix} out')
+    if to != 'hf' and path.is_dir():
+        raise InputError(f'{target!r} is a folder: give the name of a file')
+    ours = read_checkpoint(source).ours
+    state, left_out = from_ours(ours, to)
+    write = AtomicBackend().put
+    if to == 'hf':
+        write(save(state, metadata={'format': 'pt'}), path / 'model.safetensors')
+        write((json.dumps(hf_config(ours), indent=2) + '\n').encode(), path / 'config.json')
+    elif path.suffix == '.safetensors':
+        write(save(state, metadata={'format': 'pt'}), path)
+    else:
+        wrapper = _WRAPPERS[to]
+        buffer = io.BytesIO()
+        torch.save({wrapper: state} if wrapper else state, buffer)
+        write(buffer.getvalue(), path)
+    return state, left_out
+
+
+def hf_config(ours: StateDict) -> dict:
+    """The ``config.json`` of Hugging Face's BEiT for the weights of a model of this package."""
+    width, channels, patch_size, _ = ours['backbone.patch_embed.proj.weight'].shape
+    depth = len({key.split('.')[2] for key in ours if key.startswith('backbone.blocks.')})
+    is_shared = f'backbone.{SHARED_TABLE}' in ours
+    table = ours.get(f'backbone.{SHARED_TABLE}', ours.get(f'backbone.blocks.0.attn.{TABLE}'))
+    positions = ours.get('backbone.pos_embed')
+    if table is not None:
+        side = (math.isqrt(len(table) - NUM_CLS_DISTANCES) + 1) // 2
+    elif positions is not None:
+        side = math.isqrt(positions.shape[1] - 1)
+    else:
+        raise InputError('the model has no position parameters, so the size of its images is unknown: hf needs it')
+    config: dict = dict(
+        model_type='beit',
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=width // 64 if table is None else table.shape[1],
+        intermediate_size=len(ours['backbone.blocks.0.mlp.fc1.weight']),
+        layer_norm_eps=1e-6,
+        image_size=side * patch_size,
+        patch_size=patch_size,
+        num_channels=channels,
+        use_mask_token='backbone.mask_token' in ours,
+        use_absolute_position_embeddings=positions is not None,
+        use_relative_position_bias=table is not None and not is_shared,
+        use_shared_relative_position_bias=is_shared,
+        layer_scale_init_value=0.1 if 'backbone.blocks.0.gamma_1' in ours else 0,
+        # Otherwise the encoder has a norm of its own, which in masked image modelling belongs to the head.
+        use_mean_pooling='backbone.norm.weight' not in ours or 'head.lm_head.weight' in ours,
+        architectures=['BeitModel'],
+    )
+    if 'head.lm_head.weight' in ours:
+        config |= dict(vocab_size=len(ours['head.lm_head.weight']), architectures=['BeitForMaskedImageModeling'])
+    elif 'head.fc.weight' in ours:
+        config |= dict(num_labels=len(ours['head.fc.weight']), architectures=['BeitForImageClassification'])
+    return config

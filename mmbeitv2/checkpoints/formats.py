@@ -1,0 +1,228 @@
+"""How the weights of a BEiT model are named in the formats in which such models are published.
+
+A table is read in both directions: each pair is the start of a name in this package and in the other format, ``{i}``
+the number of a block; the first pair that fits counts. The encoder's own names are the release's, which are timm's too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mmbeitv2.errors import InputError
+
+StateDict = dict[str, Tensor]
+Format = Literal['mmbeitv2', 'official', 'timm', 'mmpretrain', 'hf']
+FORMATS: tuple[Format, ...] = get_args(Format)
+Pairs = list[tuple[str, str]]
+
+TABLE = 'relative_position_bias_table'
+SHARED_TABLE = f'rel_pos_bias.{TABLE}'
+
+
+def _inside_blocks(blocks: Pairs, inner: Pairs) -> Pairs:
+    """Pairs for what stands inside the blocks of several modules."""
+    return [(f'{a}.{{i}}.{c}', f'{b}.{{i}}.{d}') for a, b in blocks for c, d in inner]
+
+
+_OFFICIAL: Pairs = [
+    ('neck.blocks.', 'cls_pt_layers.'),
+    ('neck.norm.', 'cls_pt_norm.'),
+    ('head.cls_pt_lm_head.', 'cls_pt_lm_head.'),
+    ('head.lm_head.', 'lm_head.'),
+    ('head.fc.', 'head.'),
+    ('backbone.', ''),
+]
+# The release's segmentation has its pyramid inside the backbone.
+_OFFICIAL_SEGMENTATION: Pairs = [
+    ('neck.upsample_4x.', 'backbone.fpn1.'),
+    ('neck.upsample_2x.', 'backbone.fpn2.'),
+    ('', ''),
+]
+_TIMM: Pairs = [('head.fc.', 'head.'), ('backbone.', '')]
+_MMPRETRAIN: Pairs = [
+    *_inside_blocks(
+        [
+            ('backbone.blocks', 'backbone.layers'),
+            ('neck.blocks', 'neck.patch_aggregation'),
+            ('encoder.blocks', 'encoder.layers'),
+            ('decoder.blocks', 'decoder.layers'),
+        ],
+        [
+            ('norm1.', 'ln1.'),
+            ('norm2.', 'ln2.'),
+            ('mlp.fc1.', 'ffn.layers.0.0.'),
+            ('mlp.fc2.', 'ffn.layers.1.'),
+            ('', ''),
+        ],
+    ),
+    ('backbone.patch_embed.proj.', 'backbone.patch_embed.projection.'),
+    ('encoder.patch_embed.proj.', 'encoder.patch_embed.projection.'),
+    ('decoder.patch_embed.proj.', 'decoder.patch_embed.projection.'),
+    ('encoder.fc_norm.', 'encoder.ln1.'),
+    ('decoder.fc_norm.', 'decoder.ln1.'),
+    ('backbone.fc_norm.', 'backbone.ln2.'),
+    ('backbone.norm.', 'neck.norm.'),  # pretraining
+    ('backbone.norm.', 'backbone.ln1.'),
+    ('head.lm_head.', 'head.cls_head.'),
+    *((prefix, prefix) for prefix in ('backbone.', 'head.fc.', 'quantize.', 'encoder.', 'decoder.')),
+    *((f'{name}_task_layer.', f'{name}_task_layer.') for name in ('encode', 'decode')),
+]
+_HF: Pairs = [
+    *_inside_blocks(
+        [('backbone.blocks', 'beit.encoder.layer')],
+        [
+            ('norm1.', 'layernorm_before.'),
+            ('norm2.', 'layernorm_after.'),
+            ('gamma_', 'lambda_'),
+            ('mlp.fc1.', 'intermediate.dense.'),
+            ('mlp.fc2.', 'output.dense.'),
+            ('attn.proj.', 'attention.output.dense.'),
+            *((f'attn.{part[0]}_{kind}', f'attention.attention.{part}.{kind}') for part in ('query', 'key', 'value')
+              for kind in ('weight', 'bias')),
+            (f'attn.{TABLE}', f'attention.attention.relative_position_bias.{TABLE}'),
+        ],
+    ),
+    (f'backbone.{SHARED_TABLE}', f'beit.encoder.relative_position_bias.{TABLE}'),
+    ('backbone.patch_embed.proj.', 'beit.embeddings.patch_embeddings.projection.'),
+    ('backbone.pos_embed', 'beit.embeddings.position_embeddings'),
+    ('backbone.cls_token', 'beit.embeddings.cls_token'),
+    ('backbone.mask_token', 'beit.embeddings.mask_token'),
+    ('backbone.fc_norm.', 'beit.pooler.layernorm.'),
+    ('backbone.norm.', 'layernorm.'),  # masked image modelling
+    ('backbone.norm.', 'beit.layernorm.'),
+    ('head.lm_head.', 'lm_head.'),
+    ('head.fc.', 'classifier.'),
+]  # fmt: skip
+
+
+def recognise(state: StateDict) -> Format | None:
+    """The format that names of weights speak of; None if they are no BEiT's. timm's names are the release's."""
+    if any(key.endswith('patch_embeddings.projection.weight') for key in state):
+        return 'hf'
+    if any(key.endswith('patch_embed.projection.weight') for key in state):
+        return 'mmpretrain'
+    if 'patch_embed.proj.weight' in state and 'blocks.0.attn.qkv.weight' in state:
+        return 'official'
+    if 'backbone.patch_embed.proj.weight' in state:
+        return 'official' if 'backbone.fpn1.0.weight' in state else 'mmbeitv2'
+    if is_tokenizer(state):
+        return 'mmbeitv2'  # and the release
+    return None
+
+
+def is_tokenizer(state: StateDict) -> bool:
+    """Whether names of weights are those of a VQ-KD, in any format."""
+    return 'quantize.embedding.weight' in state and any(key.startswith('encoder.patch_embed.') for key in state)
+
+
+def to_ours(state: StateDict, source: Format) -> StateDict:
+    """Weights under this package's names; what has none there is left out."""
+    state = {key: value for key, value in state.items() if not key.endswith('relative_position_index')}
+    if source == 'mmbeitv2' or (is_tokenizer(state) and source != 'mmpretrain'):
+        return dict(state)
+    if source == 'hf' and not any(key.startswith('beit.') for key in state):  # a bare BeitModel
+        state = {f'beit.{key}': value for key, value in state.items()}
+    pairs = [(theirs, ours) for ours, theirs in _table(source, state)]
+    state = _renamed(state, pairs, left_out=[])
+    return _join_qkv(state) if source == 'hf' else state
+
+
+def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
+    """Weights under the names of another format, and this package's names of those that have none there.
+
+    Raises:
+        InputError: if the format has no place for such a model.
+    """
+    is_pretraining = 'head.lm_head.weight' in state
+    if is_tokenizer(state):
+        if target in ('timm', 'hf'):
+            raise InputError(f'{target} knows no VQ-KD tokenizer: choose official, mmpretrain or mmbeitv2')
+        if target == 'official':
+            return state | _statistics_of_the_release(state), []
+    if any(key.startswith('decode_head.') for key in state) and target not in ('mmbeitv2', 'official'):
+        raise InputError(f'a segmentation model has no place in {target}: choose official or mmbeitv2')
+    if target == 'mmbeitv2':
+        return dict(state), []
+    if target == 'mmpretrain' and 'neck.norm.weight' in state:
+        raise InputError(
+            'mmpretrain has no patch aggregation with a head of its own: choose official, or a model whose neck is '
+            'shared'
+        )
+    left_out = []
+    if target == 'timm':
+        state = _one_bias_per_layer(state)
+        if state.pop('backbone.mask_token', None) is not None:
+            left_out.append('backbone.mask_token')
+    pairs = _table(target, state)
+    if not is_pretraining and target in ('mmpretrain', 'hf'):  # the norm belongs to the encoder itself
+        pairs = [pair for pair in pairs if pair[1] not in ('neck.norm.', 'layernorm.')]
+    renamed = _renamed(_split_qkv(state) if target == 'hf' else state, pairs, left_out)
+    return renamed, left_out
+
+
+def _table(name: Format, state: StateDict) -> Pairs:
+    if name == 'official':
+        return _OFFICIAL_SEGMENTATION if 'backbone.patch_embed.proj.weight' in state and any(
+            key.startswith(('decode_head.', 'backbone.fpn1.')) for key in state
+        ) else _OFFICIAL  # fmt: skip
+    return {'timm': _TIMM, 'mmpretrain': _MMPRETRAIN, 'hf': _HF}[name]
+
+
+def _renamed(state: StateDict, pairs: Pairs, left_out: list[str]) -> StateDict:
+    """Weights under new names; adds those that no pair fits to ``left_out``."""
+    patterns = [(re.compile(re.escape(start).replace(r'\{i\}', r'(\d+)')), new) for start, new in pairs]
+    renamed = {}
+    for key, value in state.items():
+        for pattern, new in patterns:
+            if match := pattern.match(key):
+                start = new.replace('{i}', match[1]) if match.groups() else new
+                renamed[start + key[match.end() :]] = value
+                break
+        else:
+            left_out.append(key)
+    return renamed
+
+
+def _blocks_of(state: StateDict, prefix: str, suffix: str) -> list[str]:
+    """Names of the blocks of a module, by a weight that each of them has."""
+    return [key.removesuffix(suffix) for key in state if key.startswith(prefix) and key.endswith(suffix)]
+
+
+def _join_qkv(state: StateDict) -> StateDict:
+    state = dict(state)
+    for start in _blocks_of(state, 'backbone.', '.attn.q_weight'):
+        parts = [state.pop(f'{start}.attn.{part}_weight') for part in 'qkv']
+        state[f'{start}.attn.qkv.weight'] = torch.cat(parts)
+    return state
+
+
+def _split_qkv(state: StateDict) -> StateDict:
+    state = dict(state)
+    for start in _blocks_of(state, 'backbone.', '.attn.qkv.weight'):
+        parts = state.pop(f'{start}.attn.qkv.weight').chunk(3)
+        state |= {f'{start}.attn.{name}_weight': part.clone() for name, part in zip('qkv', parts, strict=True)}
+    return state
+
+
+def _one_bias_per_layer(state: StateDict) -> StateDict:
+    """A shared relative position bias copied to each layer, as timm's models want it."""
+    shared = f'backbone.{SHARED_TABLE}'
+    if shared not in state:
+        return dict(state)
+    tables = {
+        f'{start}.attn.{TABLE}': state[shared].clone() for start in _blocks_of(state, 'backbone.', '.attn.qkv.weight')
+    }
+    return {key: value for key, value in state.items() if key != shared} | tables
+
+
+def _statistics_of_the_release(state: StateDict) -> StateDict:
+    """What the release's codebook keeps beside its vectors; it uses neither."""
+    weight = state['quantize.embedding.weight']
+    return {
+        'quantize.embedding.cluster_size': torch.zeros(len(weight)),
+        'quantize.embedding.embed_avg': weight.clone(),
+    }

@@ -1,0 +1,229 @@
+"""Converted files give the same numbers in the library that they are for, and come back whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import transformers
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import load_checkpoint
+from mmpretrain.models.selfsup.beit import VQKD as PeerVQKD
+from mmpretrain.models.selfsup.beit import BEiTPretrainViT
+from mmseg.models.necks.featurepyramid import Feature2Pyramid
+from torch import Tensor, nn
+
+from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
+from tests.conftest import ROOT, tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.test_tools.test_train import last_line, run
+
+READS = pytest.mark.parametrize('reads', ['avg_featmap', 'cls_token'])
+PEER_ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=128)
+
+
+def randomise(model: nn.Module) -> nn.Module:
+    """Weights large enough for every one of them to matter."""
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def classifier(reads: str = 'avg_featmap') -> nn.Module:
+    init_default_scope('mmpretrain')
+    final_norm = 'fc_norm' if reads == 'avg_featmap' else 'norm'
+    backbone = tiny_vit(rel_pos_bias='per_layer', final_norm=final_norm, out_type=reads)
+    head = dict(type='LinearClsHead', num_classes=5, in_channels=32)
+    return randomise(MODELS.build(dict(type='ImageClassifier', backbone=backbone, head=head)))
+
+
+def pretraining() -> nn.Module:
+    return randomise(MODELS.build(tiny_pretraining()))
+
+
+def save(model: nn.Module, tmp_path: Path) -> str:
+    path = str(tmp_path / 'ours.pth')
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return path
+
+
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(images)
+
+
+@READS
+def test_a_classifier_is_the_same_in_timm(tmp_path: Path, reads: str) -> None:
+    ours, images = classifier(reads), torch.randn(2, 3, 32, 32)
+    state, left_out = convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'timm.safetensors'), 'timm')
+    assert not left_out
+    theirs = timm.models.beit.Beit(
+        img_size=32, patch_size=8, num_classes=5, embed_dim=32, depth=2, num_heads=2, use_abs_pos_emb=False,
+        use_rel_pos_bias=True, init_values=0.1, global_pool='avg' if reads == 'avg_featmap' else 'token',
+    )  # fmt: skip
+    theirs.load_state_dict(state, strict=True)
+    torch.testing.assert_close(logits(theirs.eval(), images), logits(ours, images))
+
+
+@READS
+def test_a_classifier_is_the_same_in_mmpretrain(tmp_path: Path, reads: str) -> None:
+    ours, images = classifier(reads), torch.randn(2, 3, 32, 32)
+    path = str(tmp_path / 'mmpretrain.pth')
+    convert_checkpoint(save(ours, tmp_path), path, 'mmpretrain')
+    backbone = dict(
+        type='BEiTViT', arch=PEER_ARCH, img_size=32, patch_size=8, out_type=reads, use_abs_pos_emb=False,
+        use_rel_pos_bias=True, use_shared_rel_pos_bias=False, final_norm=reads == 'cls_token',
+    )  # fmt: skip
+    head = dict(type='LinearClsHead', num_classes=5, in_channels=32)
+    theirs = MODELS.build(dict(type='ImageClassifier', backbone=backbone, head=head)).eval()
+    load_checkpoint(theirs, path)
+    torch.testing.assert_close(logits(theirs, images), logits(ours, images))
+
+
+@READS
+def test_a_classifier_is_the_same_in_transformers(tmp_path: Path, reads: str) -> None:
+    ours, images = classifier(reads), torch.randn(2, 3, 32, 32)
+    convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'hf'), 'hf')
+    theirs, info = transformers.BeitForImageClassification.from_pretrained(tmp_path / 'hf', output_loading_info=True)
+    assert not any(info.values())
+    torch.testing.assert_close(logits(theirs.eval(), images).logits, logits(ours, images))
+
+
+def test_a_pretrained_model_predicts_the_same_codes_in_transformers(tmp_path: Path) -> None:
+    ours, images = pretraining(), torch.randn(2, 3, 32, 32)
+    mask = torch.rand(2, 16) < 0.4
+    _, left_out = convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'hf'), 'hf')
+    assert left_out
+    assert all(key.startswith('neck.blocks.') for key in left_out)
+    theirs, info = transformers.BeitForMaskedImageModeling.from_pretrained(tmp_path / 'hf', output_loading_info=True)
+    assert not any(info.values())
+    with torch.no_grad():
+        features = ours.backbone.norm(ours.backbone(images, mask)[-1][:, 1:])
+        (expected,) = ours.head(features)
+        found = theirs.eval()(images, bool_masked_pos=mask).logits
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_pretrained_model_gives_timm_a_bias_in_each_layer(tmp_path: Path) -> None:
+    ours = pretraining()
+    state, left_out = convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'timm.pth'), 'timm')
+    table = ours.backbone.rel_pos_bias.relative_position_bias_table
+    for i in range(2):
+        assert torch.equal(state[f'blocks.{i}.attn.relative_position_bias_table'], table)
+    assert {'backbone.mask_token', 'head.lm_head.weight'} < set(left_out)
+    assert torch.load(tmp_path / 'timm.pth').keys() == state.keys()
+
+
+def test_a_pretrained_model_aggregates_the_same_in_mmpretrain(tmp_path: Path) -> None:
+    ours, images = pretraining(), torch.randn(2, 3, 32, 32)
+    state, left_out = convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'mmpretrain.pth'), 'mmpretrain')
+    assert not left_out
+    init_default_scope('mmpretrain')
+    backbone = BEiTPretrainViT(
+        arch=PEER_ARCH, img_size=32, patch_size=8, out_indices=[0, 1], drop_path_rate=0, final_norm=False,
+        layer_scale_init_value=0.1,
+    )  # fmt: skip
+    backbone.eval()
+    own = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
+    missing, unexpected = backbone.load_state_dict(own, strict=False)
+    assert (missing, unexpected) == (['rel_pos_bias.relative_position_index'], [])
+    neck = MODELS.build(
+        dict(type='BEiTV2Neck', num_layers=2, early_layers=1, backbone_arch=PEER_ARCH | dict(depth=2), drop_path_rate=0,
+             layer_scale_init_value=0.1)
+    ).eval()  # fmt: skip
+    own = {key.removeprefix('neck.'): value for key, value in state.items() if key.startswith('neck.')}
+    neck.load_state_dict(own, strict=True)
+    with torch.no_grad():
+        found = neck(backbone(images, torch.zeros(2, 16)), backbone.rel_pos_bias())
+        early, last = ours.backbone(images)
+        expected = ours.neck(early, last, ours.backbone.position_bias())
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, ours.backbone.norm(other)[:, 1:])
+
+
+def test_a_tokenizer_gives_the_same_codes_in_mmpretrain(tmp_path: Path) -> None:
+    ours, images = randomise(MODELS.build(tiny_tokenizer())), torch.rand(2, 3, 32, 32) * 2 - 1
+    ours.quantize.embedding.initted.fill_(1)
+    state, _ = convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'tok.pth'), 'mmpretrain')
+    vit = dict(
+        arch=PEER_ARCH, img_size=32, patch_size=8, out_indices=-1, out_type='featmap', with_cls_token=True,
+        use_abs_pos_emb=True, use_rel_pos_bias=False, use_shared_rel_pos_bias=False, drop_path_rate=0.0,
+        layer_scale_init_value=0.0, final_norm=True,
+    )  # fmt: skip
+    theirs = PeerVQKD(encoder_config=vit, num_embed=16, embed_dims=8).eval()
+    missing, _ = theirs.load_state_dict(state, strict=False)
+    assert not missing
+    with torch.no_grad():
+        assert torch.equal(theirs.get_tokens(images)['token'], ours.tokenize(images))
+
+
+@pytest.mark.parametrize('make', [classifier, pretraining])
+@pytest.mark.parametrize('to', ['official', 'timm', 'mmpretrain', 'hf'])
+def test_what_was_written_comes_back(tmp_path: Path, make: object, to: str) -> None:
+    path = save(make(), tmp_path)  # type: ignore[operator]
+    there = str(tmp_path / 'there')
+    _, left_out = convert_checkpoint(path, there, to)
+    file = there if to != 'hf' else f'{there}/model.safetensors'
+    convert_checkpoint(file, str(tmp_path / 'back.pth'), 'mmbeitv2')
+    original, back = read_checkpoint(path).ours, read_checkpoint(str(tmp_path / 'back.pth')).ours
+    tables = 'relative_position_bias_table'
+    for key in original.keys() - left_out:
+        if not (to == 'timm' and tables in key):
+            assert torch.equal(back[key], original[key]), key
+    assert {key for key in back.keys() - original.keys() if tables not in key} == set()
+
+
+def test_a_segmentation_model_has_its_pyramid_in_the_release_s_backbone(tmp_path: Path) -> None:
+    state = {f'backbone.{key}': value for key, value in MODELS.build(tiny_vit()).state_dict().items()}
+    pyramid = Feature2Pyramid(32, rescales=[4, 2, 1, 0.5], norm_cfg=dict(type='BN'))
+    state |= {f'neck.{key}': value for key, value in pyramid.state_dict().items()}
+    state |= {'decode_head.conv_seg.weight': torch.zeros(3, 4, 1, 1)}
+    torch.save(dict(state_dict=state), tmp_path / 'ours.pth')
+    written, left_out = convert_checkpoint(str(tmp_path / 'ours.pth'), str(tmp_path / 'official.pth'), 'official')
+    assert not left_out
+    assert {'backbone.fpn1.0.weight', 'backbone.fpn1.1.running_mean', 'backbone.fpn2.0.bias'} < written.keys()
+    back = read_checkpoint(str(tmp_path / 'official.pth'))
+    assert back.source == 'a segmentation model of the BEiT v2 release or timm'
+    assert back.ours.keys() == state.keys()
+    with pytest.raises(ValueError, match='a segmentation model has no place in timm: choose official or mmbeitv2'):
+        convert_checkpoint(str(tmp_path / 'ours.pth'), str(tmp_path / 'timm.pth'), 'timm')
+
+
+def test_a_tokenizer_goes_to_the_release_and_nowhere_else(tmp_path: Path) -> None:
+    path = save(MODELS.build(tiny_tokenizer()), tmp_path)
+    state, _ = convert_checkpoint(path, str(tmp_path / 'official.pth'), 'official')
+    assert state['quantize.embedding.embed_avg'].shape == (16, 8)
+    with pytest.raises(ValueError, match='hf knows no VQ-KD tokenizer: choose official'):
+        convert_checkpoint(path, str(tmp_path / 'hf'), 'hf')
+
+
+@pytest.mark.parametrize('to', ['mmpretrain', 'hf'])
+def test_other_libraries_files_initialise_our_models(tmp_path: Path, to: str) -> None:
+    ours = pretraining()
+    convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'there'), to)
+    file = str(tmp_path / 'there') if to != 'hf' else str(tmp_path / 'there' / 'model.safetensors')
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=file)
+    model = MODELS.build(tiny_vit(img_size=64, rel_pos_bias='per_layer', final_norm='fc_norm', init_cfg=init_cfg))
+    model.init_weights()
+    assert torch.equal(model.blocks[1].attn.qkv.weight, ours.backbone.blocks[1].attn.qkv.weight)
+    assert model.blocks[1].attn.relative_position_bias_table.shape == (15 * 15 + 3, 2)
+
+
+def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path) -> None:
+    path = save(pretraining(), tmp_path)
+    tool = ('python', str(ROOT / 'tools/convert_checkpoint.py'))
+    output = run(*tool, path, str(tmp_path / 'hf'), '--to', 'hf')
+    assert 'hf has no place for 30: neck.blocks.0.gamma_1' in output
+    assert json.loads((tmp_path / 'hf' / 'config.json').read_text())['image_size'] == 32
+    torch.save({'weight': torch.zeros(2)}, tmp_path / 'other.pth')
+    cases = [
+        ((path, str(tmp_path / 'x.pth'), '--to', 'hf'), 'must be a folder for hf'),
+        ((path, str(tmp_path), '--to', 'timm'), 'is a folder: give the name of a file'),
+        (('none.pth', 'x.pth', '--to', 'timm'), "checkpoint 'none.pth' not found"),
+        ((str(tmp_path / 'other.pth'), str(tmp_path / 'y.pth'), '--to', 'timm'), 'holds no BEiT encoder'),
+    ]
+    for arguments, message in cases:
+        assert message in last_line(run(*tool, *arguments, ok=False))
+    assert not list(tmp_path.glob('y.pth*'))

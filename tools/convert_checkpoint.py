@@ -1,0 +1,32 @@
+"""Writes the weights of a BEiT model in the format of another library.
+
+    python tools/convert_checkpoint.py SRC DST --to {mmbeitv2,official,timm,mmpretrain,hf}
+
+SRC is a checkpoint of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers: which one
+is recognised. DST is a file, safetensors if its name ends so; for hf a folder, for ``from_pretrained``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmbeitv2.checkpoints import FORMATS, convert_checkpoint
+from mmbeitv2.errors import one_sentence_errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', help='checkpoint to read')
+    parser.add_argument('dst', help='file to write, or folder for hf')
+    parser.add_argument('--to', choices=FORMATS, required=True, help='format to write')
+    args = parser.parse_args()
+    with one_sentence_errors('convert_checkpoint.py'):
+        state, left_out = convert_checkpoint(args.src, args.dst, args.to)
+        sys.stdout.write(f'{args.dst}: {len(state)} weights\n')
+        if left_out:
+            sys.stdout.write(f'{args.to} has no place for {len(left_out)}: {", ".join(left_out)}\n')
+
+
+if __name__ == '__main__':
+    main()

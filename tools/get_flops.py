@@ -1,0 +1,85 @@
+"""Counts parameters and floating point operations of the model of a config, by fvcore.
+
+    python tools/get_flops.py configs/beitv2_vit-b_1600e.py --shape 224
+
+One forward of one image, whole (nothing masked): of a pretraining, backbone, patch aggregation, head and the
+tokenizer's encoder, each by itself; of a tokenizer, encoder and decoder; else the model. A multiplication with the
+addition that follows counts as one, as usual in tables of models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from mmengine.config import DictAction
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+
+from mmbeitv2.apis import read_config
+from mmbeitv2.errors import InputError, one_sentence_errors
+from mmbeitv2.models import VQKD, BEiTv2
+
+Parts = dict[str, tuple[nn.Module, tuple[Tensor, ...]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--shape', type=int, nargs='+', default=[224], help='side of the image, or its height and width (default: 224)'
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
+    args = parser.parse_args()
+    logging.getLogger('fvcore').setLevel(logging.ERROR)
+    with one_sentence_errors('get_flops.py'):
+        if len(args.shape) > 2 or min(args.shape) < 1:
+            raise InputError(f'--shape {" ".join(map(str, args.shape))} must be one or two sides in pixels')
+        cfg = read_config(args.config, args.cfg_options)
+        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        model = MODELS.build(without_weights(cfg.model)).eval()
+        images = torch.zeros(1, 3, args.shape[0], args.shape[-1])
+        sys.stdout.write(f'{"":12}{"parameters":>12}{"operations":>14}\n')
+        for name, (part, inputs) in parts(model, images).items():
+            counter = FlopCountAnalysis(part, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            parameters = sum(parameter.numel() for parameter in part.parameters())
+            sys.stdout.write(f'{name:12}{parameters / 1e6:>10.2f} M{counter.total() / 1e9:>12.2f} G\n')
+
+
+def without_weights(cfg: dict) -> dict:
+    """The config of a model with nothing to load: no checkpoints, and no teacher."""
+    if cfg.get('type') == 'mmbeitv2.VQKD':
+        cfg = {**cfg, 'teacher': None, 'target_dims': cfg.get('target_dims') or 512}
+    return {
+        key: without_weights(value) if isinstance(value, dict) else value
+        for key, value in cfg.items()
+        if key != 'init_cfg'
+    }
+
+
+@torch.no_grad()
+def parts(model: nn.Module, images: Tensor) -> Parts:
+    """The parts to count, and what each takes."""
+    if isinstance(model, VQKD):
+        return {'encoder': (model.encoder, (images,)), 'decoder': (model.decoder, (model.encode(images)[0],))}
+    if not isinstance(model, BEiTv2):
+        return {'model': (model, (images,))}
+    early, last = model.backbone(images) if model.neck is not None else (None, *model.backbone(images))
+    counted: Parts = {'backbone': (model.backbone, (images,))}
+    if model.neck is not None:
+        patch = model.backbone.patch_size
+        bias = model.backbone.position_bias((images.shape[2] // patch, images.shape[3] // patch))
+        counted['neck'] = (model.neck, (early, last, bias))
+    counted['head'] = (model.head, (last[:, 1:],))
+    views = images
+    if model.data_preprocessor.view_size is not None:
+        views = torch.zeros(1, 3, *[model.data_preprocessor.view_size] * 2)
+    counted['tokenizer'] = (model.tokenizer.module.encoder, (views,))
+    return counted
+
+
+if __name__ == '__main__':
+    main()
