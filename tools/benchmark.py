@@ -3,11 +3,13 @@
     python tools/benchmark.py tokenizer --json tokenizer.json
     python tools/benchmark.py quantizer --json quantizer.json
     python tools/benchmark.py pretrain --peer mmpretrain --json pretrain.json
+    python tools/benchmark.py segment --json segment.json
     python tools/benchmark.py data --peer mmpretrain --json data.json
 
 ``tokenizer``: VQ-KD at full size, against the same with the usual one-hot quantizer and attention written out.
 ``quantizer``: the quantizer of that step alone.
 ``pretrain``: BEiT v2, against mmpretrain's BEiT v2 of the same architecture, batch and precision.
+``segment``: UperNet at 512x512 on our backbone, against the same on mmseg's BEiT.
 ``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR.
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
 peer, and for the steps ``memory_ratio``, the same of the peak memory.
@@ -36,6 +38,8 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS, TRANSFORMS, DefaultScope, init_default_scope
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmbeitv2.datasets import find_images
@@ -143,6 +147,27 @@ def peer_samples(mask: Tensor) -> list:
     return [DataSample().set_mask(row.view(14, 14)) for row in mask]
 
 
+def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """A step of segmentation; the two differ in their backbone alone."""
+    cfg = load_config(ROOT / 'configs/segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py')
+    cfg.model.backbone.init_cfg = None
+    if not is_ours:
+        cfg.model.backbone = dict(
+            type='BEiT', img_size=(512, 512), out_indices=(3, 5, 7, 11), drop_path_rate=0.1, init_values=0.1
+        )
+    for part in (cfg.model.neck, cfg.model.decode_head, cfg.model.auxiliary_head):
+        part.norm_cfg.type = 'BN'  # one process
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    samples = []
+    for _ in range(args.batch_size):
+        labels = torch.randint(0, 150, (1, 512, 512))
+        sample = SegDataSample(metainfo=dict(img_shape=(512, 512)), gt_sem_seg=PixelData(data=labels))
+        samples.append(sample)
+    images = list(torch.randint(0, 256, (args.batch_size, 3, 512, 512), dtype=torch.uint8))
+    return make_step(model, {'inputs': images, 'data_samples': samples}, args, is_ours)
+
+
 def make_step(
     model: BaseModel, data: dict, args: argparse.Namespace, is_ours: bool, clip_grad: dict | None = None
 ) -> Callable[[], None]:
@@ -193,7 +218,12 @@ def peer_config() -> Path:
     return path
 
 
-STEPS = {'tokenizer': tokenizer_step, 'quantizer': quantizer_step, 'pretrain': pretrain_step}
+STEPS = {
+    'tokenizer': tokenizer_step,
+    'quantizer': quantizer_step,
+    'pretrain': pretrain_step,
+    'segment': segment_step,
+}
 
 
 def measure_step(args: argparse.Namespace) -> dict:
@@ -328,7 +358,9 @@ def main() -> None:
     parser.add_argument('--peer', choices=['mmpretrain'], help='for pretrain and data (the only one, so the default)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers to this file')
     parser.add_argument(
-        '--batch-size', type=int, help='(default: tokenizer and quantizer 8, or 64 on a GPU; pretrain 4, or 256)'
+        '--batch-size',
+        type=int,
+        help='images (default, CPU/GPU: tokenizer, quantizer 8/64; pretrain 4/256; segment 2/16)',
     )
     parser.add_argument('--repeats', type=int, default=7, help='steps, or rounds over 64 images (default: %(default)s)')
     parser.add_argument(
@@ -353,7 +385,7 @@ def main() -> None:
             raise InputError('--device cuda: there is no GPU; leave it out')
         is_gpu = args.device == 'cuda'
         args.amp = args.amp or ('bfloat16' if is_gpu else 'none')
-        sizes = {'tokenizer': (8, 64), 'quantizer': (8, 64), 'pretrain': (4, 256), 'data': (64, 64)}
+        sizes = {'tokenizer': (8, 64), 'quantizer': (8, 64), 'pretrain': (4, 256), 'segment': (2, 16), 'data': (64, 64)}
         args.batch_size = args.batch_size or sizes[args.what][is_gpu]
         result = {'what': args.what, **(measure_data(args) if args.what == 'data' else measure_step(args))}
         for key, value in result.items():

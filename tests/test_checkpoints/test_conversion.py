@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from mmpretrain.models.selfsup.beit import VQKD as PeerVQKD
 from mmpretrain.models.selfsup.beit import BEiTPretrainViT
+from mmseg.models.backbones import BEiT
 from mmseg.models.necks.featurepyramid import Feature2Pyramid
 from torch import Tensor, nn
 
@@ -80,6 +81,25 @@ def test_a_classifier_is_the_same_in_mmpretrain(tmp_path: Path, reads: str) -> N
     theirs = MODELS.build(dict(type='ImageClassifier', backbone=backbone, head=head)).eval()
     load_checkpoint(theirs, path)
     torch.testing.assert_close(logits(theirs, images), logits(ours, images))
+
+
+def test_an_encoder_gives_the_same_features_in_mmseg(tmp_path: Path) -> None:
+    """So mmseg's BEiT, against which segmentation is timed, is the same network."""
+    config = tiny_vit(rel_pos_bias='per_layer', final_norm='none', out_type='featmap', out_indices=(0, 1))
+    ours, images = randomise(MODELS.build(config)), torch.randn(2, 3, 32, 32)
+    torch.save({f'backbone.{key}': value for key, value in ours.state_dict().items()}, tmp_path / 'ours.pth')
+    state, _ = convert_checkpoint(str(tmp_path / 'ours.pth'), str(tmp_path / 'there.pth'), 'mmpretrain')
+    theirs = BEiT(
+        img_size=(32, 32), patch_size=8, embed_dims=32, num_layers=2, num_heads=2, out_indices=(0, 1), init_values=0.1
+    )
+    own = {key.removeprefix('backbone.'): value for key, value in state.items()}
+    missing, unexpected = theirs.load_state_dict(own, strict=False)
+    assert all(key.endswith('relative_position_index') for key in missing)
+    assert not unexpected
+    theirs.eval()
+    with torch.no_grad():
+        for one, other in zip(theirs(images), ours(images), strict=True):
+            torch.testing.assert_close(one, other)
 
 
 @READS
