@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -312,11 +313,11 @@ def measure_data(args: argparse.Namespace) -> dict:
         else:
             images, files = str(args.images), spread(args.images, 64)
         kilobytes = statistics.mean(Path(file).stat().st_size for file in files) / 1000
-        calls = {}
+        calls: dict[str, Callable[[], None]] = {}
         for name, pipeline in (('ours', ours), ('peer', peer)):
             init_default_scope('mmpretrain')
             transforms = [TRANSFORMS.build(step) for step in pipeline]
-            calls[name] = lambda transforms=transforms: run_pipeline(transforms, files)
+            calls[name] = partial(run_pipeline, transforms, files)
             calls[name]()
         seconds = alternate(calls, args.repeats)
     result: dict = {name: len(files) / statistics.median(values) for name, values in seconds.items()}
@@ -345,7 +346,7 @@ def write_jpegs(folder: Path, count: int) -> list[str]:
         image = np.zeros((375, 500, 3))
         for octave in range(8):
             noise = rng.normal(size=(3 << octave, 4 << octave, 3))
-            image += cv2.resize(noise, (500, 375), interpolation=cv2.INTER_CUBIC) / 1.4**octave
+            image += np.asarray(cv2.resize(noise, (500, 375), interpolation=cv2.INTER_CUBIC), float) / 1.4**octave
         pixels = (127.5 + 55 * image).clip(0, 255).astype(np.uint8)
         files.append(str(folder / f'{i}.jpg'))
         cv2.imwrite(files[-1], pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])

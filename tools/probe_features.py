@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,11 +37,12 @@ WEIGHT_DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
 class LabelledImages(Dataset):
     """Images of class folders at the model's size: pixels (3, H, W) uint8 BGR, and the label."""
 
-    def __init__(self, root: Path, classes: list[str], size: tuple[int, int], fit: str) -> None:
+    def __init__(self, root: Path, size: tuple[int, int], fit: Literal['crop', 'stretch']) -> None:
         self.root, self.size, self.fit = root, size, fit
         self.paths = find_images(root)
-        numbers = {name: i for i, name in enumerate(classes)}
-        self.labels = [numbers[Path(path).parts[0]] for path in self.paths]
+        names = [Path(path).parts[0] for path in self.paths]
+        self.classes = sorted(set(names))
+        self.labels = [self.classes.index(name) for name in names]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,14 +50,6 @@ class LabelledImages(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         pixels = fit_image(to_tensor(self.root / self.paths[index]), self.size, self.fit)
         return pixels.flip(0), self.labels[index]
-
-
-def class_names(bank: Path, query: Path) -> list[str]:
-    """Class folders of the bank, which must be those of the queries."""
-    names = [sorted({Path(path).parts[0] for path in find_images(root)}) for root in (bank, query)]
-    if names[0] != names[1] or len(names[0]) < 2:
-        raise InputError(f'{str(bank)!r} and {str(query)!r} must have the same class folders, two or more')
-    return names[0]
 
 
 @torch.no_grad()
@@ -125,14 +119,15 @@ def main() -> None:
         load_exactly(model, args.checkpoint)
         model = model.to(device).eval()
         (h, w), side = model.backbone.grid_size, model.backbone.patch_size
-        classes = class_names(args.bank, args.query)
-        bank, labels, queries, truth = (
-            tensor
-            for root in (args.bank, args.query)
-            for tensor in extract(
-                model, LabelledImages(root, classes, (h * side, w * side), args.fit), device, args.num_workers
-            )
+        bank_images, query_images = (
+            LabelledImages(root, (h * side, w * side), args.fit) for root in (args.bank, args.query)
         )
+        if bank_images.classes != query_images.classes or len(bank_images.classes) < 2:
+            raise InputError(
+                f'{str(args.bank)!r} and {str(args.query)!r} must have the same class folders, two or more'
+            )
+        bank, labels = extract(model, bank_images, device, args.num_workers)
+        queries, truth = extract(model, query_images, device, args.num_workers)
         predicted = knn_classify(bank, labels, queries, args.num_neighbors, temperature=0.07)
         result = {
             'knn_top1': 100 * float((predicted == truth).float().mean()),

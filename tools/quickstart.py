@@ -105,7 +105,13 @@ def count_classes(root: Path) -> int:
     files = sorted((root / 'annotations' / 'training').glob('*.png'))
     if not files:
         raise InputError(f'folder {str(root / "annotations" / "training")!r} holds no .png annotation: put some there')
-    return max(int(cv2.imread(str(path), cv2.IMREAD_UNCHANGED).max()) for path in files)
+    largest = 0
+    for path in files:
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if labels is None:
+            raise InputError(f'annotation {str(path)!r} cannot be read: mend or remove it')
+        largest = max(largest, int(labels.max()))
+    return largest
 
 
 class Quickstart:

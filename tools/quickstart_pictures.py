@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
+import mmcv
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
@@ -56,9 +56,9 @@ def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
     cfg = stage_config(work_dir, 'segment')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     infos = [dataset.get_data_info(i) for i in np.linspace(0, len(dataset) - 1, count).astype(int)]
-    images = [cv2.imread(info['img_path'])[..., ::-1] for info in infos]
+    images = [mmcv.imread(info['img_path'], channel_order='rgb') for info in infos]
     # 0 is unlabelled and the classes start from 1: as uint8, 0 - 1 is 255.
-    labels = {'truth': [cv2.imread(info['seg_map_path'], cv2.IMREAD_GRAYSCALE) - 1 for info in infos]}
+    labels = {'truth': [mmcv.imread(info['seg_map_path'], flag='grayscale') - 1 for info in infos]}
     for title, stage in (('pretrained', 'segment'), ('from scratch', 'segment_scratch')):
         stage_cfg = stage_config(work_dir, stage)
         stage_cfg.model.backbone.init_cfg = None

@@ -3,5 +3,5 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 echo '== lint';  ruff check . && ruff format --check .
-echo '== types'; mypy mmbeitv2
+echo '== types'; mypy mmbeitv2 tools
 echo '== tests'; python -m pytest -q "$@"
