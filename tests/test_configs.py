@@ -87,25 +87,89 @@ def test_pretraining_has_the_numbers_of_table_9(
     assert (mask.grid_size, mask.num_masked, mask.min_block) == (14, 75, 16)
 
 
-def test_finetuning_has_the_numbers_of_table_10() -> None:
-    cfg = load('classification/beitv2-1600e_vit-b_ft-100e_in1k.py')
-    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (5e-4, 0.05)
-    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.65
-    assert cfg.param_scheduler[1].eta_min_ratio * 5e-4 == pytest.approx(1e-6)
-    assert peak_and_end(cfg) == (20, 100)
-    assert cfg.train_dataloader.batch_size * 8 == 1024
-    assert [augment.alpha for augment in cfg.model.train_cfg.augments] == [0.8, 1.0]
-    assert cfg.model.backbone.drop_path_rate == 0.1
+FINETUNING = [
+    # name, checkpoint, lr, layer decay, drop path, warm-up, epochs, mixing
+    ('beitv2-300e_vit-b_ft-100e_in1k', 'beitv2_vit-b_300e', 5e-4, 0.65, 0.1, 20, 100, True),  # table 10
+    ('beitv2-1600e_vit-b_ft-100e_in1k', 'beitv2_vit-b_1600e', 5e-4, 0.65, 0.1, 20, 100, True),
+    ('beitv2-300e_vit-l_ft-50e_in1k', 'beitv2_vit-l_300e', 5e-4, 0.8, 0.2, 5, 50, True),
+    ('beitv2-1600e_vit-l_ft-50e_in1k', 'beitv2_vit-l_1600e', 5e-4, 0.8, 0.2, 5, 50, True),
+    ('beitv2-1600e_vit-b_ft-100e_in1k_release', 'beitv2_vit-b_1600e', 5e-4, 0.6, 0.2, 20, 100, True),  # the reference
+    ('beitv2-1600e_vit-l_ft-50e_in1k_release', 'beitv2_vit-l_1600e', 2e-4, 0.8, 0.2, 5, 50, True),
+    ('beitv2-1600e_vit-b_ft-90e_in21k', 'beitv2_vit-b_1600e', 6e-4, 0.75, 0.1, 20, 90, True),
+    ('beitv2-1600e_vit-l_ft-90e_in21k', 'beitv2_vit-l_1600e', 6e-4, 0.75, 0.2, 20, 90, True),
+    ('beitv2-1600e-in21k_vit-b_ft-30e_in1k', 'vit-b_ft-90e_in21k', 5e-5, 0.75, 0.1, 20, 30, False),
+    ('beitv2-1600e-in21k_vit-l_ft-20e_in1k', 'vit-l_ft-90e_in21k', 7e-5, 0.8, 0.25, 5, 20, False),
+]
 
 
-def test_segmentation_has_the_numbers_of_table_11() -> None:
-    cfg = load('segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py')
+@pytest.mark.parametrize(
+    ('name', 'checkpoint', 'lr', 'decay', 'drop_path', 'warmup', 'epochs', 'is_mixing'),
+    FINETUNING,
+    ids=str,
+)
+def test_finetuning_has_the_numbers_of_table_10_or_the_release(
+    name: str,
+    checkpoint: str,
+    lr: float,
+    decay: float,
+    drop_path: float,
+    warmup: int,
+    epochs: int,
+    is_mixing: bool,
+) -> None:
+    cfg = load(f'classification/{name}.py')
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (lr, 0.05)
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == decay
+    assert cfg.param_scheduler[1].eta_min_ratio * lr == pytest.approx(1e-6, rel=1e-3)
+    assert peak_and_end(cfg) == (warmup, epochs) == (warmup, cfg.train_cfg.max_epochs)
+    classes, gpus = (21841, 32) if name.endswith('in21k') else (1000, 8)
+    assert cfg.train_dataloader.batch_size * gpus == (4096 if gpus == 32 else 1024)
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == classes
+    augments = cfg.model.train_cfg.augments
+    assert [augment.alpha for augment in augments] == [0.8, 1.0] if is_mixing else augments is None
+    backbone = cfg.model.backbone
+    assert (backbone.drop_path_rate, backbone.layer_scale_init_value) == (drop_path, 0.1 if 'vit-b' in name else 1e-5)
+    assert checkpoint in backbone.init_cfg.checkpoint
+    assert cfg.model.head.loss.label_smooth_val == 0.1
+
+
+@pytest.mark.parametrize('arch', ['b_ft-100e', 'l_ft-50e'])
+@pytest.mark.parametrize('variant', ['a', 'r', 'sketch'])
+def test_robustness_is_scored_over_the_classes_that_there_are(arch: str, variant: str) -> None:
+    cfg = load(f'classification/beitv2-1600e_vit-{arch}_imagenet-{variant}.py')
+    assert cfg.test_dataloader.dataset.type == 'mmbeitv2.ImageNetVariant'
+    assert cfg.test_dataloader.dataset.data_root == f'data/imagenet-{variant}'
+    assert cfg.test_dataloader.dataset.pipeline == cfg.val_dataloader.dataset.pipeline
+    assert cfg.test_evaluator.type == 'mmbeitv2.SubsetAccuracy'
+
+
+@pytest.mark.parametrize(
+    ('name', 'lr', 'decay', 'drop_path'),
+    [
+        ('beitv2-300e_vit-b_{}', 8e-5, 0.8, 0.1),  # table 11
+        ('beitv2-1600e_vit-b_{}', 8e-5, 0.8, 0.1),
+        ('beitv2-300e_vit-l_{}', 8e-5, 0.8, 0.2),
+        ('beitv2-1600e_vit-l_{}', 8e-5, 0.8, 0.2),
+        ('beitv2-1600e_vit-b_{}_release', 5e-5, 0.75, 0.15),  # the reference
+        ('beitv2-1600e_vit-l_{}_release', 4e-5, 0.9, 0.2),
+        ('beitv2-1600e-in21k_vit-b_{}', 5e-5, 0.85, 0.15),
+        ('beitv2-1600e-in21k_vit-l_{}', 3e-5, 0.9, 0.2),
+    ],
+)
+def test_segmentation_has_the_numbers_of_table_11_or_the_release(
+    name: str, lr: float, decay: float, drop_path: float
+) -> None:
+    cfg = load(f'segmentation/{name.format("upernet_160k_ade20k-512x512")}.py')
     assert peak_and_end(cfg) == (1500, 160000) == (1500, cfg.train_cfg.max_iters)
     assert cfg.train_dataloader.batch_size * 8 == 16
-    assert cfg.model.backbone.out_indices == (3, 5, 7, 11)
+    is_base = 'vit-b' in name
+    assert cfg.model.backbone.out_indices == ((3, 5, 7, 11) if is_base else (7, 11, 15, 23))
     assert (cfg.model.test_cfg.mode, cfg.model.test_cfg.stride) == ('slide', (341, 341))
-    assert cfg.optim_wrapper.optimizer.lr in (5e-5, 8e-5, 1e-4)
-    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate in (0.75, 0.8, 0.85)
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.paramwise_cfg.layer_decay_rate) == (lr, decay)
+    assert cfg.model.backbone.drop_path_rate == drop_path
+    pretrained, arch = name.split('_')[:2]
+    checkpoint = cfg.model.backbone.init_cfg.checkpoint
+    assert (f'{arch}_ft-90e_in21k' if 'in21k' in pretrained else f'{arch}_{pretrained[7:]}/') in checkpoint
 
 
 @pytest.mark.parametrize(

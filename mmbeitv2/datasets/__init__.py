@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from .image_folder import ImageFolder, find_images
+from .image_folder import ImageFolder, ImageNetVariant, find_images
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
 from .transforms import BlockMaskGenerator, DrawColorJitter, LoadImage, PackMaskedImage, RandomMaskGenerator
 
@@ -8,6 +8,7 @@ __all__ = [
     'BlockMaskGenerator',
     'DrawColorJitter',
     'ImageFolder',
+    'ImageNetVariant',
     'LoadImage',
     'PackMaskedImage',
     'RandomMaskGenerator',

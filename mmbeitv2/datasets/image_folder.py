@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
+from timm.data import ImageNetInfo
 
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import DATASETS
@@ -121,3 +123,33 @@ class ImageFolder(CustomDataset):
             logger='current',
             level=logging.WARNING,
         )
+
+
+@DATASETS.register_module()
+class ImageNetVariant(ImageFolder):
+    """Images of some or all classes of ImageNet-1k, in folders named by synset: ImageNet-A, -R, -Sketch, -V2.
+
+    Labels are those of ImageNet-1k, 0 to 999 in the order of the synsets; ``metainfo['class_indices']`` lists the
+    classes that there are, over which :class:`mmbeitv2.SubsetAccuracy` scores (paper, section 3.2, robustness).
+
+    Args:
+        kwargs: see :class:`ImageFolder`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(with_label=True, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        data_list = super().load_data_list()
+        numbers = {synset: number for number, synset in enumerate(ImageNetInfo('imagenet-1k').label_names())}
+        folders = self._metainfo['classes']
+        unknown = [folder for folder in folders if folder not in numbers]
+        if unknown:
+            raise InputError(
+                f'folder {unknown[0]!r} in {str(self.img_prefix)!r} is no synset of ImageNet-1k ({len(unknown)} of '
+                f'{len(folders)} folders): name the folders as n01498041, and give the one that holds them'
+            )
+        self._metainfo['class_indices'] = [numbers[folder] for folder in folders]
+        for sample in data_list:
+            sample['gt_label'] = numbers[folders[sample['gt_label']]]
+        return data_list

@@ -1,5 +1,5 @@
 """Metrics."""
 
-from .metrics import CodebookMetric, MaskedTokenAccuracy, PeakSignalNoiseRatio, codebook_statistics
+from .metrics import CodebookMetric, MaskedTokenAccuracy, PeakSignalNoiseRatio, SubsetAccuracy, codebook_statistics
 
-__all__ = ['CodebookMetric', 'MaskedTokenAccuracy', 'PeakSignalNoiseRatio', 'codebook_statistics']
+__all__ = ['CodebookMetric', 'MaskedTokenAccuracy', 'PeakSignalNoiseRatio', 'SubsetAccuracy', 'codebook_statistics']

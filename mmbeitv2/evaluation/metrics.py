@@ -1,4 +1,4 @@
-"""Metrics of the tokenizer and of masked image modelling."""
+"""Metrics of the tokenizer, of masked image modelling, and of robustness."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmpretrain.evaluation import Accuracy
 from torch import Tensor
 
+from mmbeitv2.errors import InputError
 from mmbeitv2.registry import METRICS
 
 
@@ -102,3 +104,26 @@ class PeakSignalNoiseRatio(BaseMetric):
     def compute_metrics(self, results: list[float]) -> dict[str, float]:
         peak = 2.0  # from -1 to 1
         return {'psnr': sum(10 * math.log10(peak**2 / max(error, 1e-12)) for error in results) / len(results)}
+
+
+@METRICS.register_module()
+class SubsetAccuracy(Accuracy):
+    """mmpretrain's ``Accuracy`` among the classes that the test set has, for a classifier of more.
+
+    ImageNet-A and -R have 200 of the 1000 classes; scores of the others do not compete, as in the reference.
+
+    Args:
+        kwargs: see ``Accuracy``.
+    """
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Takes data samples with ``pred_score`` (classes,) and ``gt_label`` (1,)."""
+        indices = (self.dataset_meta or {}).get('class_indices')
+        if indices is None:
+            raise InputError('SubsetAccuracy needs to know the classes of the test set: use mmbeitv2.ImageNetVariant')
+        masked = []
+        for sample in data_samples:
+            scores = torch.full_like(sample['pred_score'], -torch.inf)
+            scores[indices] = sample['pred_score'][indices]
+            masked.append({**sample, 'pred_score': scores})
+        super().process(data_batch, masked)

@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
-from mmbeitv2.datasets import ImageFolder, SeededSampler
+from mmbeitv2.datasets import ImageFolder, ImageNetVariant, SeededSampler
 from tests.conftest import ROOT
 
 
@@ -104,3 +104,14 @@ def test_datasets_of_mmpretrain_take_the_pretraining_pipeline(image_folder: Path
     batches = list(loader)
     assert [batch['inputs'].shape for batch in batches] == [(8, 3, 224, 224)] * 2
     assert all((batch['mask'].sum(dim=1) == 75).all() for batch in batches)
+
+
+def test_variants_of_imagenet_have_its_labels(image_folder: Path) -> None:
+    (image_folder / 'cat').rename(image_folder / 'n02123045')  # tabby, class 281
+    (image_folder / 'dog').rename(image_folder / 'n01498041')  # stingray, class 6, the first of ImageNet-A
+    dataset = ImageNetVariant(data_root=str(image_folder), pipeline=[])
+    assert [dataset.get_data_info(i)['gt_label'] for i in range(16)] == [6] * 8 + [281] * 8
+    assert dataset.metainfo['class_indices'] == [6, 281]
+    (image_folder / 'n02123045').rename(image_folder / 'cat')
+    with pytest.raises(ValueError, match="folder 'cat' in .* is no synset of ImageNet-1k"):
+        ImageNetVariant(data_root=str(image_folder), pipeline=[])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbeitv2.evaluation import CodebookMetric, MaskedTokenAccuracy
+from mmbeitv2.evaluation import CodebookMetric, MaskedTokenAccuracy, SubsetAccuracy
 
 
 def test_usage_and_perplexity_of_known_codes() -> None:
@@ -26,3 +26,15 @@ def test_accuracy_counts_masked_patches_only() -> None:
     metric.process(None, [sample])
     result = metric.evaluate(1)
     assert result == pytest.approx({'mim/accuracy': 100 / 3, 'mim/majority': 200 / 3, 'mim/chance': 2.0})
+
+
+def test_only_classes_of_the_test_set_compete() -> None:
+    metric = SubsetAccuracy(topk=(1, 2))
+    scores = torch.tensor([0.5, 0.1, 0.3, 0.1])
+    samples = [dict(pred_score=scores, gt_label=torch.tensor([label])) for label in (2, 3)]
+    with pytest.raises(ValueError, match='needs to know the classes of the test set: use mmbeitv2.ImageNetVariant'):
+        metric.process(None, samples)
+    metric.dataset_meta = dict(class_indices=[2, 3])
+    metric.process(None, samples)
+    assert metric.evaluate(2) == {'accuracy/top1': 50, 'accuracy/top2': 100}
+    assert scores[0] == 0.5  # the model's own scores are left as they were

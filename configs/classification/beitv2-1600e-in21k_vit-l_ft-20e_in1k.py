@@ -1,0 +1,22 @@
+# Fine-tuning on ImageNet-1k after ImageNet-21k, ViT-L, without mixing images (numbers of the reference's README).
+_base_ = 'beitv2-1600e_vit-l_ft-50e_in1k.py'
+model = dict(
+    backbone=dict(
+        drop_path_rate=0.25, init_cfg=dict(checkpoint='work_dirs/beitv2-1600e_vit-l_ft-90e_in21k/epoch_90.pth')
+    ),
+    train_cfg=dict(augments=None),
+)
+optim_wrapper = dict(optimizer=dict(lr=7e-5), paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.0142857, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=0.0142857,
+        T_max=15,
+        by_epoch=True,
+        begin=5,
+        end=20,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(max_epochs=20)

@@ -1,0 +1,33 @@
+# Intermediate fine-tuning on ImageNet-21k, ViT-B (paper, section 3.2; numbers of the reference's README);
+# batch 4096 on 32 GPUs.
+_base_ = 'beitv2-1600e_vit-b_ft-100e_in1k.py'
+num_classes = 21841
+model = dict(head=dict(num_classes=num_classes))
+data_preprocessor = dict(num_classes=num_classes)
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='ImageNet21k',
+        data_root='data/imagenet21k',
+        split='train',
+        pipeline={{_base_.train_pipeline}},
+    )
+)
+# Not scored while it trains, as in the reference.
+val_dataloader, val_evaluator, val_cfg = None, None, None
+test_dataloader, test_evaluator, test_cfg = None, None, None
+optim_wrapper = dict(optimizer=dict(lr=6e-4), paramwise_cfg=dict(layer_decay_rate=0.75))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.00166667, by_epoch=True, begin=0, end=20, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=0.00166667,
+        T_max=70,
+        by_epoch=True,
+        begin=20,
+        end=90,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(max_epochs=90)
+default_hooks = dict(checkpoint=dict(save_best=None))
