@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
@@ -112,21 +114,21 @@ def read_checkpoint(path: str) -> Checkpoint:
     Raises:
         InputError: if the file is missing, cannot be read, or holds no weights.
     """
+    if Path(path).is_dir():  # as save_pretrained leaves it
+        path = str(Path(path) / 'model.safetensors')
     if not Path(path).is_file():
         raise InputError(f'checkpoint {path!r} not found: give an existing file')
-    if str(path).endswith('.safetensors'):
-        from safetensors.torch import load_file
-
-        content: object = load_file(path)
-    else:
-        try:
+    try:
+        if str(path).endswith('.safetensors'):
+            content: object = load_file(path)
+        else:
             with torch.serialization.safe_globals(_IGNORED):
                 content = torch.load(path, map_location='cpu', weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise InputError(
-                f'checkpoint {path!r} cannot be read ({str(error).splitlines()[0][:200]}): it is no weights file, '
-                'or is cut off'
-            ) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), 'it is empty')[:200]
+        raise InputError(
+            f'checkpoint {path!r} cannot be read ({reason}): it is no weights file, or is cut off'
+        ) from error
     for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import MODELS
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmbeitv2.checkpoints import read_checkpoint
@@ -155,6 +156,7 @@ def test_a_tokenizer_with_another_codebook_is_refused(tmp_path: Path) -> None:
     [
         (None, 'not found: give an existing file'),
         (b'no checkpoint', 'cannot be read'),
+        (b'', 'cannot be read .*cut off'),
         ({'a': 1}, 'holds no weights'),
         ({'conv.weight': torch.zeros(1)}, "holds no BEiT encoder .its first key is 'conv.weight'"),
     ],
@@ -169,11 +171,18 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, content: objec
         load(str(path))
 
 
-def test_a_cut_off_checkpoint_is_refused(tmp_path: Path) -> None:
-    path = Path(save(tmp_path, released_pretrained()))
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match='cannot be read'):
-        load(str(path))
+@pytest.mark.parametrize('name', ['weights.pth', 'weights.safetensors'])
+def test_a_cut_off_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix == '.pth':
+        torch.save(released_pretrained(), path)
+    else:
+        save_file(released_pretrained(), path)
+    whole = path.read_bytes()
+    for part in (whole[:-1000], whole[:10]):
+        path.write_bytes(part)
+        with pytest.raises(ValueError, match=f'{name}. cannot be read .*cut off'):
+            load(str(path))
 
 
 def test_nothing_is_executed_when_a_checkpoint_is_read(tmp_path: Path) -> None:
