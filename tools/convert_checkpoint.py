@@ -3,8 +3,8 @@
     python tools/convert_checkpoint.py SRC DST --to {mmbeitv2,official,timm,mmpretrain,hf}
 
 SRC is a checkpoint of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers (the
-folder of ``save_pretrained``): which one is recognised. DST is a file, safetensors if its name ends so; for hf a folder,
-for ``from_pretrained``.
+folder of ``save_pretrained``): which one is recognised. DST is a file, safetensors if its name ends so; for hf a
+folder, for ``from_pretrained``.
 """
 
 from __future__ import annotations
