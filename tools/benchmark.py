@@ -34,7 +34,7 @@ import mmpretrain
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -43,6 +43,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmbeitv2.apis.config import merge_options
 from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError, one_sentence_errors
@@ -305,7 +306,7 @@ def measure_data(args: argparse.Namespace) -> dict:
     """Images/s of both pipelines on one core."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    ours = load_config(args.config).train_dataloader.dataset.pipeline
+    ours = merge_options(load_config(args.config), args.cfg_options).train_dataloader.dataset.pipeline
     peer = Config.fromfile(str(peer_config())).train_dataloader.dataset.pipeline
     with tempfile.TemporaryDirectory() as folder:
         if args.images is None:
@@ -374,6 +375,7 @@ def main() -> None:
         default=ROOT / 'configs/beitv2_vit-b_1600e.py',
         help='whose pipeline data measures (default: the pretraining of ViT-B)',
     )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override its settings')
     parser.add_argument('--images', type=Path, metavar='DIR', help='images that data loads (default: made for it)')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
     args = parser.parse_args()

@@ -3,12 +3,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms import ColorJitter
 
 from mmbeitv2.datasets import BlockMaskGenerator, DrawColorJitter, LoadImage, PackMaskedImage, RandomMaskGenerator
+from mmbeitv2.errors import UnreadableImageError
 from mmbeitv2.models.preprocessor import jitter_colors
 
 
@@ -93,3 +95,30 @@ def test_random_masks_hide_exactly_the_set_number_without_blocks() -> None:
     assert np.abs(masks.mean(axis=0) - 75 / 196).max() < 0.12
     with pytest.raises(ValueError, match='num_masked=0'):
         RandomMaskGenerator(14, 0)
+
+
+@pytest.mark.parametrize(
+    ('min_side', 'suffix', 'shape'),
+    [
+        (None, '.jpg', (300, 480)),
+        (151, '.jpg', (300, 480)),
+        (150, '.jpg', (150, 240)),
+        (75, '.jpg', (75, 120)),
+        (1, '.jpg', (38, 60)),  # an eighth is the least
+        (75, '.png', (300, 480)),
+    ],
+)
+def test_large_jpegs_are_read_no_larger_than_wanted(
+    tmp_path: Path, min_side: int | None, suffix: str, shape: tuple
+) -> None:
+    path = str(tmp_path / f'image{suffix}')
+    ramp = np.linspace(0, 255, 480)[None, :, None] * np.ones((300, 1, 3))
+    cv2.imwrite(path, ramp.astype(np.uint8))
+    loader = LoadImage(min_side=min_side)
+    image = loader.transform(dict(img_path=path))['img']
+    assert image.shape == (*shape, 3)
+    assert np.abs(image.mean((0, 2)) - np.linspace(0, 255, shape[1])).max() < 4
+    assert loader.transform(dict(img_path=path))['ori_shape'] == shape
+    Path(path).write_bytes(b'')
+    with pytest.raises(UnreadableImageError, match='mend or remove it'):
+        loader.transform(dict(img_path=path))
