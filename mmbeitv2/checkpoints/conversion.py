@@ -50,8 +50,9 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
     state, left_out = from_ours(ours, to)
     write = AtomicBackend().put
     if to == 'hf':
+        config = json.dumps(hf_config(ours), indent=2) + '\n'
         write(save(state, metadata={'format': 'pt'}), path / 'model.safetensors')
-        write((json.dumps(hf_config(ours), indent=2) + '\n').encode(), path / 'config.json')
+        write(config.encode(), path / 'config.json')
     elif path.suffix == '.safetensors':
         write(save(state, metadata={'format': 'pt'}), path)
     else:

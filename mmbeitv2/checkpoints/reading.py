@@ -174,7 +174,13 @@ def require_fit(model: nn.Module, path: str) -> StateDict:
     Raises:
         InputError: naming the first key that is missing or has another shape.
     """
-    state, wanted = read_checkpoint(path).state, model.state_dict()
+    file = read_checkpoint(path)
+    if file.format not in ('mmbeitv2', None):
+        raise InputError(
+            f'checkpoint {path!r} is {file.source}: write it as one of this package first, by '
+            f'tools/convert_checkpoint.py {path} NEW.pth --to mmbeitv2'
+        )
+    state, wanted = file.state, model.state_dict()
     check_fits(state, wanted, path)
     missing = [key for key in wanted if key not in state]
     if missing:

@@ -17,7 +17,7 @@ from mmseg.models.backbones import BEiT
 from mmseg.models.necks.featurepyramid import Feature2Pyramid
 from torch import Tensor, nn
 
-from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
+from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint, require_fit
 from tests.conftest import ROOT, tiny_pretraining, tiny_tokenizer, tiny_vit
 from tests.test_tools.test_train import last_line, run
 
@@ -53,6 +53,16 @@ def save(model: nn.Module, tmp_path: Path) -> str:
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
         return model(images)
+
+
+def test_a_released_classifier_is_converted_before_it_is_scored(tmp_path: Path) -> None:
+    ours = classifier()
+    released, back = str(tmp_path / 'released.pth'), str(tmp_path / 'back.pth')
+    convert_checkpoint(save(ours, tmp_path), released, 'official')
+    with pytest.raises(ValueError, match='is a classifier of the BEiT v2 release or timm: .*--to mmbeitv2'):
+        require_fit(ours, released)
+    convert_checkpoint(released, back, 'mmbeitv2')
+    require_fit(ours, back)
 
 
 @READS
