@@ -10,7 +10,8 @@
 ``quantizer``: the quantizer of that step alone.
 ``pretrain``: BEiT v2, against mmpretrain's BEiT v2 of the same architecture, batch and precision.
 ``segment``: UperNet at 512x512 on our backbone, against the same on mmseg's BEiT.
-``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR.
+``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR;
+and the milliseconds of each transform.
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
 peer, and for the steps ``memory_ratio``, the same of the peak memory.
 """
@@ -315,15 +316,21 @@ def measure_data(args: argparse.Namespace) -> dict:
             images, files = str(args.images), spread(args.images, 64)
         kilobytes = statistics.mean(Path(file).stat().st_size for file in files) / 1000
         calls: dict[str, Callable[[], None]] = {}
+        shares: dict[str, dict[str, float]] = {}
         for name, pipeline in (('ours', ours), ('peer', peer)):
             init_default_scope('mmpretrain')
-            transforms = [TRANSFORMS.build(step) for step in pipeline]
-            calls[name] = partial(run_pipeline, transforms, files)
+            transforms = {step['type'].rpartition('.')[2]: TRANSFORMS.build(step) for step in pipeline}
+            shares[name] = dict.fromkeys(transforms, 0.0)
+            calls[name] = partial(run_pipeline, transforms, files, shares[name])
             calls[name]()
+            shares[name].update(dict.fromkeys(transforms, 0.0))  # the first round warms up
         seconds = alternate(calls, args.repeats)
     result: dict = {name: len(files) / statistics.median(values) for name, values in seconds.items()}
-    ratio = result['ours'] / result['peer']
-    return {'device': 'one CPU core', 'images': images, 'kilobytes_per_image': kilobytes, **result, 'ratio': ratio}
+    result['ratio'] = result['ours'] / result['peer']
+    for name, steps in shares.items():
+        milliseconds = {step: 1000 * total / args.repeats / len(files) for step, total in steps.items()}
+        result |= {f'{name}_ms_{step}': value for step, value in milliseconds.items()}
+    return {'device': 'one CPU core', 'images': images, 'kilobytes_per_image': kilobytes, **result}
 
 
 def spread(folder: Path, count: int) -> list[str]:
@@ -332,11 +339,14 @@ def spread(folder: Path, count: int) -> list[str]:
     return files[:: -(-len(files) // count)]
 
 
-def run_pipeline(transforms: list[Callable[[dict], dict]], files: list[str]) -> None:
+def run_pipeline(transforms: dict[str, Callable[[dict], dict]], files: list[str], seconds: dict[str, float]) -> None:
+    """Loads each file; adds to the seconds of each transform."""
     for index, file in enumerate(files):
         results = {'img_path': file, 'sample_idx': SampleIndex(index, seed=0, epoch=0)}
-        for transform in transforms:
+        for name, transform in transforms.items():
+            start = time.perf_counter()
             results = transform(results)
+            seconds[name] += time.perf_counter() - start
 
 
 def write_jpegs(folder: Path, count: int) -> list[str]:
@@ -392,7 +402,7 @@ def main() -> None:
         args.batch_size = args.batch_size or sizes[args.what][is_gpu]
         result = {'what': args.what, **(measure_data(args) if args.what == 'data' else measure_step(args))}
         for key, value in result.items():
-            sys.stdout.write(f'{key:22}{f"{value:.3f}" if isinstance(value, float) else value}\n')
+            sys.stdout.write(f'{key:24} {f"{value:.3f}" if isinstance(value, float) else value}\n')
         if args.json is not None:
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(result, indent=2) + '\n')
