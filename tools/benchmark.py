@@ -26,6 +26,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -319,11 +320,10 @@ def measure_data(args: argparse.Namespace) -> dict:
         shares: dict[str, dict[str, float]] = {}
         for name, pipeline in (('ours', ours), ('peer', peer)):
             init_default_scope('mmpretrain')
-            transforms = {step['type'].rpartition('.')[2]: TRANSFORMS.build(step) for step in pipeline}
-            shares[name] = dict.fromkeys(transforms, 0.0)
+            transforms = [(step['type'].rpartition('.')[2], TRANSFORMS.build(step)) for step in pipeline]
+            run_pipeline(transforms, files, defaultdict(float))  # warms up
+            shares[name] = defaultdict(float)
             calls[name] = partial(run_pipeline, transforms, files, shares[name])
-            calls[name]()
-            shares[name].update(dict.fromkeys(transforms, 0.0))  # the first round warms up
         seconds = alternate(calls, args.repeats)
     result: dict = {name: len(files) / statistics.median(values) for name, values in seconds.items()}
     result['ratio'] = result['ours'] / result['peer']
@@ -339,11 +339,13 @@ def spread(folder: Path, count: int) -> list[str]:
     return files[:: -(-len(files) // count)]
 
 
-def run_pipeline(transforms: dict[str, Callable[[dict], dict]], files: list[str], seconds: dict[str, float]) -> None:
-    """Loads each file; adds to the seconds of each transform."""
+def run_pipeline(
+    transforms: list[tuple[str, Callable[[dict], dict]]], files: list[str], seconds: dict[str, float]
+) -> None:
+    """Loads each file; adds to the seconds of the transforms, by their names."""
     for index, file in enumerate(files):
         results = {'img_path': file, 'sample_idx': SampleIndex(index, seed=0, epoch=0)}
-        for name, transform in transforms.items():
+        for name, transform in transforms:
             start = time.perf_counter()
             results = transform(results)
             seconds[name] += time.perf_counter() - start

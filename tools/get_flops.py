@@ -70,8 +70,7 @@ def parts(model: nn.Module, images: Tensor) -> Parts:
     early, last = model.backbone(images) if model.neck is not None else (None, *model.backbone(images))
     counted: Parts = {'backbone': (model.backbone, (images,))}
     if model.neck is not None:
-        patch = model.backbone.patch_size
-        bias = model.backbone.position_bias((images.shape[2] // patch, images.shape[3] // patch))
+        bias = model.backbone.position_bias(model.backbone.grid_of(images))
         counted['neck'] = (model.neck, (early, last, bias))
     counted['head'] = (model.head, (last[:, 1:],))
     views = images

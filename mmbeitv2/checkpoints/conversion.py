@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from pathlib import Path
 
-import torch
+from mmengine.runner.checkpoint import save_checkpoint
 from safetensors.torch import save
 
 from mmbeitv2.engine.resuming import AtomicBackend
@@ -57,9 +56,9 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
         write(save(state, metadata={'format': 'pt'}), path)
     else:
         wrapper = _WRAPPERS[to]
-        buffer = io.BytesIO()
-        torch.save({wrapper: state} if wrapper else state, buffer)
-        write(buffer.getvalue(), path)
+        save_checkpoint(
+            {wrapper: state} if wrapper else state, target, backend_args=dict(backend='mmbeitv2.AtomicBackend')
+        )
     return state, left_out
 
 

@@ -42,7 +42,11 @@ _OFFICIAL_SEGMENTATION: Pairs = [
     ('neck.upsample_2x.', 'backbone.fpn2.'),
     ('', ''),
 ]
-_TIMM: Pairs = [('head.fc.', 'head.'), ('backbone.', '')]
+_TIMM: Pairs = [
+    ('head.fc.', 'head.'),
+    # No mask token.
+    *((f'backbone.{part}', part) for part in ('cls_token', 'pos_embed', 'patch_embed', 'blocks', 'norm', 'fc_norm')),
+]
 _MMPRETRAIN: Pairs = [
     *_inside_blocks(
         [
@@ -122,12 +126,12 @@ def is_tokenizer(state: StateDict) -> bool:
 def to_ours(state: StateDict, source: Format) -> StateDict:
     """Weights under this package's names; what has none there is left out."""
     state = {key: value for key, value in state.items() if not key.endswith('relative_position_index')}
-    if source == 'mmbeitv2' or (is_tokenizer(state) and source != 'mmpretrain'):
-        return dict(state)
+    if source == 'mmbeitv2':
+        return state
     if source == 'hf' and not any(key.startswith('beit.') for key in state):  # a bare BeitModel
         state = {f'beit.{key}': value for key, value in state.items()}
     pairs = [(theirs, ours) for ours, theirs in _table(source, state)]
-    state = _renamed(state, pairs, left_out=[])
+    state, _ = _renamed(state, pairs)
     return _join_qkv(state) if source == 'hf' else state
 
 
@@ -152,30 +156,25 @@ def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
             'mmpretrain has no patch aggregation with a head of its own: choose official, or a model whose neck is '
             'shared'
         )
-    left_out = []
     if target == 'timm':
         state = _one_bias_per_layer(state)
-        if state.pop('backbone.mask_token', None) is not None:
-            left_out.append('backbone.mask_token')
     pairs = _table(target, state)
     if not is_pretraining and target in ('mmpretrain', 'hf'):  # the norm belongs to the encoder itself
         pairs = [pair for pair in pairs if pair[1] not in ('neck.norm.', 'layernorm.')]
-    renamed = _renamed(_split_qkv(state) if target == 'hf' else state, pairs, left_out)
-    return renamed, left_out
+    return _renamed(_split_qkv(state) if target == 'hf' else state, pairs)
 
 
 def _table(name: Format, state: StateDict) -> Pairs:
     if name == 'official':
-        return _OFFICIAL_SEGMENTATION if 'backbone.patch_embed.proj.weight' in state and any(
-            key.startswith(('decode_head.', 'backbone.fpn1.')) for key in state
-        ) else _OFFICIAL  # fmt: skip
+        is_segmentation = any(key.startswith(('decode_head.', 'backbone.fpn1.')) for key in state)
+        return _OFFICIAL_SEGMENTATION if is_segmentation else _OFFICIAL
     return {'timm': _TIMM, 'mmpretrain': _MMPRETRAIN, 'hf': _HF}[name]
 
 
-def _renamed(state: StateDict, pairs: Pairs, left_out: list[str]) -> StateDict:
-    """Weights under new names; adds those that no pair fits to ``left_out``."""
+def _renamed(state: StateDict, pairs: Pairs) -> tuple[StateDict, list[str]]:
+    """Weights under new names, and the old names of those that no pair fits."""
     patterns = [(re.compile(re.escape(start).replace(r'\{i\}', r'(\d+)')), new) for start, new in pairs]
-    renamed = {}
+    renamed, left_out = {}, []
     for key, value in state.items():
         for pattern, new in patterns:
             if match := pattern.match(key):
@@ -184,7 +183,7 @@ def _renamed(state: StateDict, pairs: Pairs, left_out: list[str]) -> StateDict:
                 break
         else:
             left_out.append(key)
-    return renamed
+    return renamed, left_out
 
 
 def _blocks_of(state: StateDict, prefix: str, suffix: str) -> list[str]:
@@ -212,7 +211,7 @@ def _one_bias_per_layer(state: StateDict) -> StateDict:
     """A shared relative position bias copied to each layer, as timm's models want it."""
     shared = f'backbone.{SHARED_TABLE}'
     if shared not in state:
-        return dict(state)
+        return state
     tables = {
         f'{start}.attn.{TABLE}': state[shared].clone() for start in _blocks_of(state, 'backbone.', '.attn.qkv.weight')
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ class Checkpoint:
     state: StateDict
     format: Format | None
 
-    @property
+    @cached_property
     def ours(self) -> StateDict:
         """The weights under this package's names."""
         if self.format is None:

@@ -119,7 +119,9 @@ def _gather(tree: dict) -> dict:
 
     def gather(value: Any) -> Any:
         whole = value.full_tensor() if isinstance(value, DTensor) else value
-        return whole.cpu() if isinstance(whole, Tensor) and is_main_process() else None if whole is not value else whole
+        if not is_main_process():
+            return None
+        return whole.cpu() if isinstance(whole, Tensor) else whole
 
     return tree_map(gather, tree)
 

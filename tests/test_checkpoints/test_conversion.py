@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,8 @@ def test_a_tokenizer_gives_the_same_codes_in_mmpretrain(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('make', [classifier, pretraining])
 @pytest.mark.parametrize('to', ['official', 'timm', 'mmpretrain', 'hf'])
-def test_what_was_written_comes_back(tmp_path: Path, make: object, to: str) -> None:
-    path = save(make(), tmp_path)  # type: ignore[operator]
+def test_what_was_written_comes_back(tmp_path: Path, make: Callable[[], nn.Module], to: str) -> None:
+    path = save(make(), tmp_path)
     there = str(tmp_path / 'there')
     _, left_out = convert_checkpoint(path, there, to)
     convert_checkpoint(there, str(tmp_path / 'back.pth'), 'mmbeitv2')

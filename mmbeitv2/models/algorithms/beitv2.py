@@ -117,15 +117,10 @@ class BEiTv2(BaseModel):
         The last block of each branch computes the masked tokens only, as nothing else of it is used (but CLS, which the
         aggregation needs): 6 % less work in all for ViT-B.
         """
-        bias = self.backbone.position_bias(_grid_of(images, self.backbone.patch_size))
+        bias = self.backbone.position_bias(self.backbone.grid_of(images))
         rows = masked_index + 1  # CLS comes first
         if self.neck is None:
             return self.backbone(images, mask, bias, rows)[-1], None
         early, last = self.backbone(images, mask, bias, F.pad(rows, (1, 0)))
         last, aggregated = self.neck(early, last, bias, rows)
         return last[:, 1:], aggregated
-
-
-def _grid_of(images: Tensor, patch_size: int) -> tuple[int, int]:
-    height, width = images.shape[-2:]
-    return -(-height // patch_size), -(-width // patch_size)

@@ -172,6 +172,11 @@ class BEiTv2ViT(BaseBackbone):
                 outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
         return tuple(outputs)
 
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Patches (h, w) that the forward makes of images (B, C, H, W)."""
+        height, width = images.shape[-2:]
+        return -(-height // self.patch_size), -(-width // self.patch_size)
+
     def position_bias(self, grid: tuple[int, int] | None = None) -> Tensor | None:
         """The relative position bias that all blocks share, (1, num_heads, 1+N, 1+N); None if there is none."""
         if self.rel_pos_bias is None or self.rel_pos_bias_type != 'shared':
