@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A ViT of two blocks on 4x4 patches of 8x8 pixels.
 TINY_ARCH = dict(embed_dims=32, depth=2, num_heads=2)
 NUM_CODES = 16
+TEACHER = dict(type='mmbeitv2.TimmTeacher', model='vit_tiny_patch16_224', pretrained=False, img_size=32)
 
 
 def tiny_vit(**changes: object) -> dict:
@@ -67,6 +70,129 @@ def image_folder(tmp_path: Path) -> Path:
         for i in range(8):
             cv2.imwrite(str(folder / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
     return tmp_path / 'images'
+
+
+# The tools as a person runs them, in processes of their own, on configs of tiny size.
+RUNTIME = """
+default_scope = {scope!r}
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=1))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
+                     constructor='mmbeitv2.LayerDecayOptimWrapperConstructor')
+train_cfg = dict(by_epoch=True, max_epochs=2)
+randomness = dict(seed=0)
+"""
+LOADER = """
+train_dataloader = dict(batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
+                        collate_fn=dict(type='default_collate'), drop_last=True,
+                        dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, with_label={label},
+                                     pipeline={pipeline}))
+"""
+CROP = [dict(type='mmbeitv2.LoadImage'), dict(type='mmpretrain.RandomResizedCrop', scale=32)]
+MASKED = [
+    *CROP,
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=4, num_masked=6, min_block=2),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+
+
+def write_config(tmp_path: Path, text: str) -> str:
+    path = tmp_path / 'tiny.py'
+    path.write_text(text)
+    return str(path)
+
+
+def pretraining_config(tmp_path: Path, root: Path, **changes: object) -> str:
+    text = RUNTIME.format(scope='mmpretrain') + LOADER.format(root=str(root), label=False, pipeline=MASKED)
+    return write_config(tmp_path, text + f'model = {tiny_pretraining(**changes)!r}\n')
+
+
+def classification_config(tmp_path: Path, root: Path, width: int = 32) -> str:
+    pipeline = [*CROP, dict(type='mmpretrain.PackInputs')]
+    model = dict(
+        type='ImageClassifier',
+        backbone=tiny_vit(
+            arch=dict(embed_dims=width, depth=2, num_heads=2), rel_pos_bias='per_layer', final_norm='fc_norm'
+        ),
+        head=dict(type='LinearClsHead', num_classes=2, in_channels=width, topk=(1,)),
+    )
+    text = RUNTIME.format(scope='mmpretrain') + LOADER.format(root=str(root), label=True, pipeline=pipeline)
+    text += f'model = {model!r}\ndata_preprocessor = dict(num_classes=2, mean=[128]*3, std=[64]*3)\n'
+    text += 'test_dataloader = dict(train_dataloader, drop_last=False)\ntest_cfg = dict()\n'
+    return write_config(tmp_path, text + "test_evaluator = dict(type='Accuracy', topk=(1,))\n")
+
+
+def run(*command: str, ok: bool = True, cwd: Path | None = None, gpus: str = '') -> str:
+    environment = os.environ | {
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        'CUDA_VISIBLE_DEVICES': gpus,
+    }
+    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=300)
+    assert (result.returncode == 0) == ok, result.stdout[-2000:] + result.stderr[-2000:]
+    return result.stdout + result.stderr
+
+
+def train(config: str, work_dir: Path, *options: str, ok: bool = True, gpus: str = '') -> str:
+    return run(sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), *options, ok=ok, gpus=gpus)
+
+
+def last_line(output: str) -> str:
+    return output.strip().splitlines()[-1]
+
+
+# Runs that can be repeated and resumed exactly.
+EXACT_RUNTIME = """
+default_scope = 'mmpretrain'
+default_hooks = dict(checkpoint=dict(type='mmbeitv2.AtomicCheckpointHook', interval=1, max_keep_ckpts=1),
+                     logger=dict(type='LoggerHook', interval=1))
+custom_hooks = [dict(type='mmbeitv2.SeedStepHook')]
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3), clip_grad=dict(max_norm=3.0),
+                     constructor='mmbeitv2.LayerDecayOptimWrapperConstructor')
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, begin=0, end=1, convert_to_iter_based=True),
+                   dict(type='CosineAnnealingLR', T_max=3, begin=1, end=4, convert_to_iter_based=True)]
+train_cfg = dict(by_epoch=True, max_epochs=4)
+randomness = dict(seed=5)
+"""
+EXACT_LOADER = """
+train_dataloader = dict(batch_size=4, num_workers=2, persistent_workers=True, collate_fn=dict(type='default_collate'),
+                        sampler=dict(type='mmbeitv2.SeededSampler', shuffle=True),
+                        dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, pipeline={pipeline}))
+"""
+EXACT_CROP = [
+    dict(type='mmbeitv2.SeedSample'),
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='RandomResizedCrop', scale=32),
+    dict(type='RandomFlip', prob=0.5),
+]
+EXACT_MASKED = [
+    *EXACT_CROP,
+    dict(type='mmbeitv2.DrawColorJitter'),
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=4, num_masked=6, min_block=2),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+
+
+def resumable_pretraining(root: Path) -> str:
+    backbone = tiny_vit(
+        out_indices=(0, 1), out_type='raw', final_norm='deferred', use_mask_token=True, drop_path_rate=0.3
+    )
+    model = tiny_pretraining(backbone=backbone)
+    # The tokenizer has random weights, by randomness.seed the same in every run.
+    return EXACT_RUNTIME + EXACT_LOADER.format(root=str(root), pipeline=EXACT_MASKED) + f'model = {model!r}\n'
+
+
+def resumable_tokenizer(root: Path) -> str:
+    quantizer = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=16, code_dim=8, dead_code_steps=2)
+    model = tiny_tokenizer(
+        quantizer=quantizer,
+        teacher=TEACHER | dict(pretrained=str(root.parent / 'teacher.pth')),
+        target_dims=None,
+        data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
+    )
+    return (
+        EXACT_RUNTIME
+        + EXACT_LOADER.format(root=str(root), pipeline=[*EXACT_CROP, dict(type='PackInputs')])
+        + f'model = {model!r}\n'
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from mmengine.runner.checkpoint import save_checkpoint
 from safetensors.torch import save
 
-from mmbeitv2.engine.resuming import AtomicBackend
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.models.positions import NUM_CLS_DISTANCES
 
 from .formats import SHARED_TABLE, TABLE, Format, StateDict, from_ours

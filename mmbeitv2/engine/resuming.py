@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 from collections import deque
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+import mmbeitv2.fileio  # noqa: F401  (registers mmbeitv2.AtomicBackend)
 from mmbeitv2.registry import HOOKS
 
 
@@ -34,26 +33,6 @@ class SeedStepHook(Hook):
         np.random.seed(numpy_seed)
         random.seed(python_seed)
         torch.manual_seed(torch_seed)
-
-
-class AtomicBackend(LocalBackend):
-    """mmengine's local files, written beside and renamed: a kill leaves the former file or the new one, both whole."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'{path.name}.tmp')
-        with partial.open('wb') as stream:
-            stream.write(obj)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-
-    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        self.put(obj.encode(encoding), filepath)
-
-
-register_backend('mmbeitv2.AtomicBackend', AtomicBackend, force=True)
 
 
 @HOOKS.register_module()

@@ -19,8 +19,7 @@ from mmseg.models.necks.featurepyramid import Feature2Pyramid
 from torch import Tensor, nn
 
 from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint, require_fit
-from tests.conftest import ROOT, tiny_pretraining, tiny_tokenizer, tiny_vit
-from tests.test_tools.test_train import last_line, run
+from tests.conftest import ROOT, last_line, run, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 READS = pytest.mark.parametrize('reads', ['avg_featmap', 'cls_token'])
 PEER_ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=128)

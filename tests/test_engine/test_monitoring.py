@@ -15,9 +15,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from mmbeitv2.engine.monitoring import knn_classify
-from tests.conftest import NUM_CODES, tiny_pretraining, tiny_tokenizer
-
-TEACHER = dict(type='mmbeitv2.TimmTeacher', model='vit_tiny_patch16_224', pretrained=False, img_size=32)
+from tests.conftest import NUM_CODES, TEACHER, tiny_pretraining, tiny_tokenizer
 
 
 class Images(Dataset):

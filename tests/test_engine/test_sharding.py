@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.test_engine.test_resuming import pretraining
-from tests.test_tools.test_train import run, train
+from tests.conftest import resumable_pretraining, run, train
 
 SHARDED = (
     "env_cfg = dict(dist_cfg=dict(backend='nccl'))\nrunner_type = 'FlexibleRunner'\n"
@@ -51,7 +50,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def test_sharded_and_whole_runs_are_the_same_and_resume_each_other(tmp_path: Path, image_folder: Path) -> None:
-    text = pretraining(image_folder) + STEEP + KEEP_ALL + KNN.format(root=str(image_folder))
+    text = resumable_pretraining(image_folder) + STEEP + KEEP_ALL + KNN.format(root=str(image_folder))
     whole, sharded = tmp_path / 'whole.py', tmp_path / 'sharded.py'
     whole.write_text(text)
     sharded.write_text(text + SHARDED)
@@ -70,6 +69,6 @@ def test_sharded_and_whole_runs_are_the_same_and_resume_each_other(tmp_path: Pat
 
 def test_one_process_has_nothing_to_share(tmp_path: Path, image_folder: Path) -> None:
     config = tmp_path / 'sharded.py'
-    config.write_text(pretraining(image_folder) + SHARDED)
+    config.write_text(resumable_pretraining(image_folder) + SHARDED)
     message = train(str(config), tmp_path / 'work', ok=False).strip().splitlines()[-1]
     assert message.startswith('train.py: error: FullyShardStrategy spreads a model over several processes')

@@ -14,8 +14,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmbeitv2.models import NormEMAVectorQuantizer
-from tests.conftest import ROOT, tiny_pretraining, tiny_vit
-from tests.test_tools.test_train import MASKED, last_line, run
+from tests.conftest import MASKED, ROOT, last_line, run, tiny_pretraining, tiny_vit
 
 
 @pytest.fixture(scope='module')

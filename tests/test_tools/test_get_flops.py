@@ -3,8 +3,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.conftest import tiny_pretraining
-from tests.test_tools.test_train import last_line, run
+from tests.conftest import last_line, run, tiny_pretraining
 
 
 def count(*arguments: str) -> dict[str, tuple[float, float]]:

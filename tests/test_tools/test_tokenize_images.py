@@ -16,8 +16,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmbeitv2.apis import VisualTokenizer, read_config
-from tests.conftest import ROOT, tiny_pretraining, tiny_tokenizer, tiny_vit
-from tests.test_tools.test_train import MASKED, last_line, run
+from tests.conftest import MASKED, ROOT, last_line, run, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 COMMAND = [sys.executable, 'tools/tokenize_images.py']
 

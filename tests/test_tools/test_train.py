@@ -11,68 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, tiny_pretraining, tiny_vit
-
-RUNTIME = """
-default_scope = {scope!r}
-default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=1))
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
-                     constructor='mmbeitv2.LayerDecayOptimWrapperConstructor')
-train_cfg = dict(by_epoch=True, max_epochs=2)
-randomness = dict(seed=0)
-"""
-LOADER = """
-train_dataloader = dict(batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
-                        collate_fn=dict(type='default_collate'), drop_last=True,
-                        dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, with_label={label},
-                                     pipeline={pipeline}))
-"""
-CROP = [dict(type='mmbeitv2.LoadImage'), dict(type='mmpretrain.RandomResizedCrop', scale=32)]
-MASKED = [
-    *CROP,
-    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=4, num_masked=6, min_block=2),
-    dict(type='mmbeitv2.PackMaskedImage'),
-]
-
-
-def write_config(tmp_path: Path, text: str) -> str:
-    path = tmp_path / 'tiny.py'
-    path.write_text(text)
-    return str(path)
-
-
-def pretraining_config(tmp_path: Path, root: Path, **changes: object) -> str:
-    text = RUNTIME.format(scope='mmpretrain') + LOADER.format(root=str(root), label=False, pipeline=MASKED)
-    return write_config(tmp_path, text + f'model = {tiny_pretraining(**changes)!r}\n')
-
-
-def classification_config(tmp_path: Path, root: Path, width: int = 32) -> str:
-    pipeline = [*CROP, dict(type='mmpretrain.PackInputs')]
-    model = dict(
-        type='ImageClassifier',
-        backbone=tiny_vit(
-            arch=dict(embed_dims=width, depth=2, num_heads=2), rel_pos_bias='per_layer', final_norm='fc_norm'
-        ),
-        head=dict(type='LinearClsHead', num_classes=2, in_channels=width, topk=(1,)),
-    )
-    text = RUNTIME.format(scope='mmpretrain') + LOADER.format(root=str(root), label=True, pipeline=pipeline)
-    text += f'model = {model!r}\ndata_preprocessor = dict(num_classes=2, mean=[128]*3, std=[64]*3)\n'
-    text += 'test_dataloader = dict(train_dataloader, drop_last=False)\ntest_cfg = dict()\n'
-    return write_config(tmp_path, text + "test_evaluator = dict(type='Accuracy', topk=(1,))\n")
-
-
-def run(*command: str, ok: bool = True, cwd: Path | None = None, gpus: str = '') -> str:
-    environment = os.environ | {
-        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-        'CUDA_VISIBLE_DEVICES': gpus,
-    }
-    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=300)
-    assert (result.returncode == 0) == ok, result.stdout[-2000:] + result.stderr[-2000:]
-    return result.stdout + result.stderr
-
-
-def train(config: str, work_dir: Path, *options: str, ok: bool = True, gpus: str = '') -> str:
-    return run(sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), *options, ok=ok, gpus=gpus)
+from tests.conftest import (
+    ROOT,
+    classification_config,
+    last_line,
+    pretraining_config,
+    run,
+    tiny_pretraining,
+    train,
+)
 
 
 def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> None:
@@ -122,10 +69,6 @@ def test_dist_train_and_dist_test_run_two_processes_on_cpu(tmp_path: Path, image
         str(tmp_path / 'm.json'),
     )
     assert 'accuracy/top1' in json.loads((tmp_path / 'm.json').read_text())
-
-
-def last_line(output: str) -> str:
-    return output.strip().splitlines()[-1]
 
 
 def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path: Path, image_folder: Path) -> None:
