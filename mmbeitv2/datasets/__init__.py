@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from .image_folder import ImageFolder, ImageNetVariant, find_images
+from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
-from .transforms import BlockMaskGenerator, DrawColorJitter, LoadImage, PackMaskedImage, RandomMaskGenerator
+from .transforms import DrawColorJitter, LoadImage, PackMaskedImage
 
 __all__ = [
     'BlockMaskGenerator',
