@@ -46,12 +46,14 @@ class MaskGenerator(BaseTransform):
 class BlockMaskGenerator(MaskGenerator):
     """Hides blocks of patches until exactly ``num_masked`` are hidden (BEiT, algorithm 1; paper, appendix E).
 
-    Adds ``mask``, (h·w,) bool.
+    As in the release, a mask is done when ten blocks in a row do not fit; single patches then fill it up, in a third of
+    the masks. Adds ``mask``, (h·w,) bool.
 
     Args:
         grid_size: patches (h, w) of the crop, or the side of a square grid.
         num_masked: patches to hide: 75 of 196 in the paper.
-        min_block: least patches in a block.
+        min_block: area of the smallest block in patches, while so many are still missing; the last blocks of a mask
+            may be smaller.
         min_aspect: least ratio of height and width of a block; the largest is its inverse.
     """
 
@@ -70,7 +72,7 @@ class BlockMaskGenerator(MaskGenerator):
         missing = self.num_masked
         while missing > 0 and (added := self._add_block(mask, missing)) > 0:
             missing -= added
-        if missing > 0:  # ten blocks in a row did not fit: fill up with single patches, as the reference does
+        if missing > 0:
             free = np.flatnonzero(~mask)
             mask.flat[random.sample(free.tolist(), missing)] = True
         return mask
@@ -78,7 +80,7 @@ class BlockMaskGenerator(MaskGenerator):
     def _add_block(self, mask: np.ndarray, missing: int) -> int:
         """Hides one block that adds at most ``missing`` patches; the number it added, 0 if none fitted."""
         for _ in range(10):
-            area = random.uniform(self.min_block, max(missing, self.min_block))
+            area = random.uniform(self.min_block, missing)  # takes its ends in either order
             aspect = math.exp(random.uniform(*self.log_aspect))
             h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if not (0 < h < self.height and 0 < w < self.width):
