@@ -36,7 +36,7 @@ import mmpretrain
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -45,7 +45,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmbeitv2.apis.config import merge_options
+from mmbeitv2.apis.config import add_cfg_options, merge_options
 from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError, one_sentence_errors
@@ -387,7 +387,7 @@ def main() -> None:
         default=ROOT / 'configs/beitv2_vit-b_1600e.py',
         help='whose pipeline data measures (default: the pretraining of ViT-B)',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override its settings')
+    add_cfg_options(parser)
     parser.add_argument('--images', type=Path, metavar='DIR', help='images that data loads (default: made for it)')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
     args = parser.parse_args()

@@ -15,11 +15,10 @@ import sys
 
 import torch
 from fvcore.nn import FlopCountAnalysis
-from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from mmbeitv2.apis import read_config
+from mmbeitv2.apis.config import add_cfg_options, read_config
 from mmbeitv2.errors import InputError, one_sentence_errors
 from mmbeitv2.models import VQKD, BEiTv2
 
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument(
         '--shape', type=int, nargs='+', default=[224], help='side of the image, or its height and width (default: 224)'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
+    add_cfg_options(parser)
     args = parser.parse_args()
     logging.getLogger('fvcore').setLevel(logging.ERROR)
     with one_sentence_errors('get_flops.py'):

@@ -17,13 +17,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mmbeitv2.apis import read_config
+from mmbeitv2.apis.config import add_cfg_options, read_config
 from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
 from mmbeitv2.checkpoints import load_exactly
 from mmbeitv2.datasets import find_images
@@ -106,7 +105,7 @@ def main() -> None:
     parser.add_argument('--fit', choices=['crop', 'stretch'], default='crop', help='how an image becomes a square')
     parser.add_argument('--num-workers', type=int, default=2, help='processes that read (default: %(default)s)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers to this file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
+    add_cfg_options(parser)
     args = parser.parse_args()
     with one_sentence_errors('probe_features.py'):
         cfg = read_config(args.config, args.cfg_options)

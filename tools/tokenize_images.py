@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.apis.config import add_cfg_options
 from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError, one_sentence_errors
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.npz', help='the file to write')
     parser.add_argument('--config', default=CONFIG, help='of the tokenizer (default: %(default)s)')
     parser.add_argument('--checkpoint', default=CHECKPOINT, help='its weights (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
+    add_cfg_options(parser)
     parser.add_argument(
         '--fit',
         choices=['crop', 'stretch'],

@@ -9,9 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from mmbeitv2.apis import read_config
+from mmbeitv2.apis.config import add_cfg_options, read_config
 from mmbeitv2.errors import one_sentence_errors
 from mmbeitv2.visualization.attention import attention_picture
 
@@ -25,7 +23,7 @@ def main() -> None:
     parser.add_argument('--patch', type=int, nargs=2, metavar=('ROW', 'COLUMN'), help='from 0 (default: the middle)')
     parser.add_argument('--layer', type=int, default=-1, help='block, from 0, or from the last (default: %(default)s)')
     parser.add_argument('--fit', choices=['crop', 'stretch'], default='crop', help='how the image becomes a square')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
+    add_cfg_options(parser)
     args = parser.parse_args()
     with one_sentence_errors('visualize_attention.py'):
         cfg = read_config(args.config, args.cfg_options)

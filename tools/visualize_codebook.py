@@ -11,9 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.apis.config import add_cfg_options
 from mmbeitv2.errors import one_sentence_errors
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument('--num-images', type=int, default=2000, help='taken at random (default: %(default)s)')
     parser.add_argument('--context', type=int, default=2, help='patches around each patch (default: %(default)s)')
     parser.add_argument('--fit', choices=['crop', 'stretch'], default='crop', help='how an image becomes a square')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
+    add_cfg_options(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: the GPU if there is one)')
     args = parser.parse_args()
     with one_sentence_errors('visualize_codebook.py'):

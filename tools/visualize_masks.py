@@ -13,9 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from mmbeitv2.apis import read_config
+from mmbeitv2.apis.config import add_cfg_options, read_config
 from mmbeitv2.errors import one_sentence_errors
 from mmbeitv2.visualization.masks import masks_picture
 
@@ -33,7 +31,7 @@ def main() -> None:
     parser.add_argument('--num-images', type=int, default=6, help='taken at random (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of images and masks (default: %(default)s)')
     parser.add_argument('--fit', choices=['crop', 'stretch'], default='crop', help='how an image becomes a square')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override: KEY=VALUE ...')
+    add_cfg_options(parser)
     args = parser.parse_args()
     with one_sentence_errors('visualize_masks.py'):
         cfg = read_config(args.config, args.cfg_options)

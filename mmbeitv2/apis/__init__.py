@@ -1,6 +1,19 @@
-"""What a person imports."""
+"""What a person imports. The names are loaded when they are asked for, so that ``--help`` need not wait for torch."""
 
-from .config import read_config
-from .visual_tokenizer import VisualTokenizer
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .config import read_config
+    from .visual_tokenizer import VisualTokenizer
 
 __all__ = ['VisualTokenizer', 'read_config']
+
+
+def __getattr__(name: str) -> object:
+    homes = {'VisualTokenizer': 'visual_tokenizer', 'read_config': 'config'}
+    if name not in homes:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'.{homes[name]}', __name__), name)

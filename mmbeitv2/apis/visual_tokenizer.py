@@ -33,7 +33,8 @@ class VisualTokenizer:
         device: where to run; None for the GPU if there is one.
         fit: how an image becomes a square: ``'crop'`` scales its shorter side to the model's size and cuts out the
             middle; ``'stretch'`` scales both sides.
-        cfg_options: settings that override the config's, as ``{'model.quantizer.num_codes': 1024}``.
+        cfg_options: settings that override the config's, as ``{'model.quantizer.num_codes': 1024}``, or as the
+            texts ``KEY=VALUE`` of ``--cfg-options``.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class VisualTokenizer:
         checkpoint: str | Path,
         device: str | torch.device | None = None,
         fit: Fit = 'crop',
-        cfg_options: dict | None = None,
+        cfg_options: Sequence[str] | dict | None = None,
     ) -> None:
         if fit not in get_args(Fit):
             raise InputError(f'fit={fit!r} is unknown: choose one of {", ".join(get_args(Fit))}')

@@ -82,7 +82,7 @@ def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path: Path, image_fold
     root = 'train_dataloader.dataset.data_root'
     cases = [
         (('nowhere.py',), "config 'nowhere.py' not found"),
-        ((str(tmp_path / 'syntax.py'),), 'syntax.py. does not parse'),
+        ((str(tmp_path / 'syntax.py'),), 'syntax.py. cannot be read: line 1: '),
         ((good, '--cfg-options', f'{root}=nowhere'), "image folder 'nowhere' not found"),
         ((good, '--cfg-options', f'{root}={image_folder / "empty"}'), 'holds no image'),
         ((good, '--cfg-options', f'{root}={broken}'), r"broken/\d.jpg' cannot be read"),
