@@ -1,0 +1,6 @@
+"""What a program says when something goes wrong: one sentence, an exit code, and nothing left behind."""
+
+from .kinds import InputError, UnreadableImageError, doing
+from .reporting import one_sentence_errors
+
+__all__ = ['InputError', 'UnreadableImageError', 'doing', 'one_sentence_errors']
