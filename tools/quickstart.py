@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,11 +21,33 @@ from typing import ClassVar
 
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError, one_sentence_errors
+from mmbeitv2.fileio.folders import (
+    claim_folder,
+    remove_folder,
+    require_claimable,
+    require_own_place,
+    require_removable,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs' / 'quickstart'
 # Images of the built-in set, for which the epochs in the configs are made.
 SAMPLE_IMAGES = 6000
+# Name in the marks of the work dir and of the stages' folders.
+TOOL = 'quickstart.sh'
+# What tools/train.py and tools/test.py leave in a work dir, and the stage of the pictures in its folder.
+_RUN = (
+    '*.py',
+    'epoch_*.pth',
+    'iter_*.pth',
+    'last_checkpoint',
+    'metrics.json',
+    '*.tmp',
+    *(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in ('*.log', 'vis_data/*.json', 'vis_data/config.py')),
+)
+_WRITTEN = (*_RUN, *(f'test/{pattern}' for pattern in _RUN))
+_PICTURES = ('index.html', *(f'{name}.png' for name in ('codebook', 'positions', 'usage', 'masks', 'segmentations')))
+_PICTURES += ('curves.png',)
 
 
 @dataclass
@@ -139,6 +160,8 @@ class Quickstart:
     }
     # Stages that several seeds have in common.
     SHARED = ('sample', 'teacher', 'tokenizer', 'pretrain')
+    # Stages whose tool replaces its folder itself, and only by a complete one.
+    OWN_TOOL = ('sample', 'teacher')
 
     def __init__(
         self,
@@ -148,17 +171,49 @@ class Quickstart:
         seed: int = 0,
         shared_dir: Path | None = None,
     ) -> None:
-        self.work_dir = work_dir.absolute()
-        self.shared_dir = (shared_dir or work_dir).absolute()
+        self.work_dir = work_dir.resolve()
+        self.shared_dir = (shared_dir or work_dir).resolve()
+        self.data, self.seg_data = data, seg_data
         self.user_data = None if data is None else read_data(data.absolute())
         self.user_seg = None if seg_data is None else (seg_data.absolute(), count_classes(seg_data))
         self.seed = seed
         self.seconds: dict[str, float] = {}
         self.keys: dict[str, str] = {}
 
+    def check_folders(self) -> None:
+        """Refuses folders that hold anything that the quickstart did not write, before anything is made or deleted.
+
+        Raises:
+            InputError: naming the folder and its first entries.
+        """
+        for folder in (self.shared_dir, self.work_dir):
+            require_own_place(folder, keep=[data for data in (self.data, self.seg_data) if data is not None])
+            require_claimable(folder, TOOL)
+        if self.user_data is not None:
+            images = (self.user_data.root / self.user_data.train).resolve()
+            if self.shared_dir.is_relative_to(images):
+                raise InputError(
+                    f'--work-dir {str(self.shared_dir)!r} lies inside the images {str(images)!r}, so its pictures '
+                    'would be taken for images: give another --work-dir'
+                )
+        for name in self.STAGES:
+            if name not in self.OWN_TOOL:
+                require_removable(self.folder(name), TOOL, self.written(name))
+
+    def forget(self) -> None:
+        """Makes every stage run again; its folder is replaced when its turn comes."""
+        for name in self.STAGES:
+            self.folder(name).with_name(f'{name}.done.json').unlink(missing_ok=True)
+
+    @staticmethod
+    def written(name: str) -> tuple[str, ...]:
+        """What a stage writes."""
+        return _PICTURES if name == 'pictures' else _WRITTEN
+
     def run(self) -> dict:
         """Runs what is not done yet; the summary, which is also written to ``summary.json``."""
-        self.work_dir.mkdir(parents=True, exist_ok=True)
+        claim_folder(self.shared_dir, TOOL)
+        claim_folder(self.work_dir, TOOL)
         for name in self.STAGES:
             if name != 'pictures' or self.shared_dir == self.work_dir:
                 self._run_stage(name)
@@ -211,9 +266,9 @@ class Quickstart:
                 say(f'{name:17} {record["seconds"]:5.0f} s  (done before)')
                 return
         done.unlink(missing_ok=True)
-        if name != 'sample':  # which replaces its folder itself, and only when it is complete
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if name not in self.OWN_TOOL:
+            remove_folder(folder, TOOL, self.written(name))
+            claim_folder(folder, TOOL)
         start = time.monotonic()
         for command in self._commands(name):
             call(name, command, folder.with_name(f'{name}.log'), start)
@@ -453,22 +508,31 @@ def main() -> None:
     with one_sentence_errors('quickstart.sh'):
         if args.seeds and len(set(args.seeds)) < 2:
             raise InputError('--seeds wants two different numbers or more: for one use --seed')
+        seeds = args.seeds or [args.seed]
+        runs = [
+            Quickstart(
+                args.work_dir / f'seed_{seed}' if args.seeds else args.work_dir,
+                args.data,
+                args.seg_data,
+                seed,
+                shared_dir=args.work_dir,
+            )
+            for seed in seeds
+        ]
+        for run in runs:
+            run.check_folders()
         if args.fresh:
-            shutil.rmtree(args.work_dir, ignore_errors=True)
-        if args.seeds:
-            summaries = []
-            for seed in args.seeds:
-                say(f'seed {seed}')
-                summaries.append(
-                    Quickstart(
-                        args.work_dir / f'seed_{seed}', args.data, args.seg_data, seed, shared_dir=args.work_dir
-                    ).run()
-                )
-            (args.work_dir / 'summary_seeds.json').write_text(json.dumps(summaries, indent=2) + '\n')
-            say('\n' + seeds_table(summaries))
-        else:
-            summary = Quickstart(args.work_dir, args.data, args.seg_data, args.seed).run()
-            say(f'\n{table(summary)}\n\npictures and summary.json are in {args.work_dir}')
+            for run in runs:
+                run.forget()
+        if not args.seeds:
+            say(f'\n{table(runs[0].run())}\n\npictures and summary.json are in {args.work_dir}')
+            return
+        summaries = []
+        for run in runs:
+            say(f'seed {run.seed}')
+            summaries.append(run.run())
+        (args.work_dir / 'summary_seeds.json').write_text(json.dumps(summaries, indent=2) + '\n')
+        say('\n' + seeds_table(summaries))
 
 
 if __name__ == '__main__':

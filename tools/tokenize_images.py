@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 import zipfile
@@ -27,11 +26,15 @@ from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.apis.config import add_cfg_options
 from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError, one_sentence_errors
+from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_removable
 
 CONFIG = 'configs/tokenizer/vqkd_vit-b_3x768x12-clip_100e.py'
 CHECKPOINT = 'checkpoints/vqkd_encoder_base_decoder_3x768x12_clip.pth'
 # Seconds between two writes of what is done: what a kill can cost.
 WRITE_EVERY = 30.0
+# Name in the mark of the folder of parts, and what is in it.
+TOOL = 'tokenize_images.py'
+PARTS = ('[0-9]*.npz', '[0-9]*.npz.tmp')
 
 
 class PreparedImages(Dataset):
@@ -66,6 +69,7 @@ class CodeFile:
 
     def read(self) -> dict[str, np.ndarray]:
         """Codes that are there already, by path."""
+        require_removable(self.parts, TOOL, PARTS)
         codes: dict[str, np.ndarray] = {}
         for file in [self.path, *sorted(self.parts.glob('*.npz'))]:
             if not file.is_file():
@@ -85,7 +89,7 @@ class CodeFile:
         return codes
 
     def write_part(self, paths: list[str], codes: list[np.ndarray]) -> None:
-        self.parts.mkdir(parents=True, exist_ok=True)
+        claim_folder(self.parts, TOOL)
         self._write(self.parts / f'{len(list(self.parts.glob("*.npz"))):06}.npz', paths, codes)
 
     def finish(self) -> int:
@@ -93,7 +97,7 @@ class CodeFile:
         codes = self.read()
         paths = sorted(codes)
         self._write(self.path, paths, [codes[path] for path in paths])
-        shutil.rmtree(self.parts, ignore_errors=True)
+        remove_folder(self.parts, TOOL, PARTS)
         return len(paths)
 
     def _write(self, path: Path, paths: list[str], codes: list[np.ndarray]) -> None:

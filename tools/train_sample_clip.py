@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -25,10 +24,14 @@ from open_clip.loss import ClipLoss
 
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError, one_sentence_errors
+from mmbeitv2.fileio.folders import replacing_folder
 
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 # Room for the margin that random crops need, in pixels.
 MARGIN = 6
+# Name in the mark of the folder that is written, and what is in it.
+TOOL = 'train_sample_clip.py'
+WRITTEN = ('open_clip_config.json', 'open_clip_pytorch_model.bin')
 
 
 def model_config(img_size: int, patch_size: int, width: int, layers: int) -> dict:
@@ -85,7 +88,8 @@ def augment(images: torch.Tensor, size: int, generator: torch.Generator) -> torc
     return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
-def train(args: argparse.Namespace) -> None:
+def train(args: argparse.Namespace, out: Path) -> None:
+    """Trains and writes the model into the folder ``out``."""
     pairs = read_pairs(args.folder)
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
@@ -128,21 +132,14 @@ def train(args: argparse.Namespace) -> None:
             f'{time.monotonic() - start:.0f} s\n'
         )
         sys.stdout.flush()
-    save(model, config, args.out)
+    write_model(model, config, out)
 
 
-def save(model: torch.nn.Module, config: dict, out: Path) -> None:
-    """Writes open_clip's folder of config and weights, whole or not at all."""
-    partial = out.with_name(out.name + '.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+def write_model(model: torch.nn.Module, config: dict, folder: Path) -> None:
+    """Writes open_clip's config and weights."""
     preprocess = {'mean': list(MEAN), 'std': list(STD), 'interpolation': 'bicubic', 'resize_mode': 'squash'}
-    (partial / 'open_clip_config.json').write_text(
-        json.dumps({'model_cfg': config, 'preprocess_cfg': preprocess}, indent=2)
-    )
-    torch.save(model.state_dict(), partial / 'open_clip_pytorch_model.bin')
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    (folder / WRITTEN[0]).write_text(json.dumps({'model_cfg': config, 'preprocess_cfg': preprocess}, indent=2))
+    torch.save(model.state_dict(), folder / WRITTEN[1])
 
 
 def main() -> None:
@@ -159,7 +156,10 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     with one_sentence_errors('train_sample_clip.py'):
-        train(args)
+        if args.folder.resolve().is_relative_to(args.out.resolve()):
+            raise InputError(f'{str(args.out)!r} holds the images {str(args.folder)!r}: give another folder to write')
+        with replacing_folder(args.out, TOOL, WRITTEN) as partial:
+            train(args, partial)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import colorsys
 import math
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from mmbeitv2.errors import InputError, one_sentence_errors
+from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2.fileio.folders import replacing_folder
 
 SIZE = 96
 # Shape -> its typical texture, as a zebra is mostly striped: a cue that helps, but does not decide.
@@ -52,6 +52,20 @@ GROUNDS = ('brick', 'grass', 'sand', 'water', 'wood')
 COLORS = {'red': 0.0, 'yellow': 0.15, 'blue': 0.6, 'pink': 0.88}
 
 _SUPERSAMPLE = 3
+
+# Name in the mark of a sample set, and what is in one.
+_TOOL = 'mmbeitv2.datasets.sample'
+_FILE = '[0-9]' * 5
+_WRITTEN = (
+    'imagenet/captions.tsv',
+    'imagenet/labelled.txt',
+    *(f'imagenet/{split}/{shape}/{_FILE}.jpg' for split in ('train', 'val') for shape in SHAPES),
+    *(
+        f'ade20k/{kind}/{split}/{_FILE}.{extension}'
+        for kind, extension in (('images', 'jpg'), ('annotations', 'png'))
+        for split in ('training', 'validation')
+    ),
+)
 
 
 @dataclass
@@ -301,37 +315,36 @@ def write_sample_set(
     """Draws the whole set into ``folder``, which appears only when it is complete.
 
     Args:
-        folder: where to; must not exist, or be an earlier sample set, which is replaced.
+        folder: where to; must not exist, be empty, or be an earlier sample set, which is replaced.
         seed: of the whole set.
         train: labelled images for training.
         val: for validation.
         training: segmented scenes for training.
         validation: for validation.
         processes: number of processes.
+
+    Raises:
+        InputError: if ``folder`` holds anything else.
     """
-    if folder.exists() and not (folder / 'imagenet' / 'captions.tsv').is_file():
-        raise InputError(f'folder {str(folder)!r} exists and is no sample set: give a new folder')
-    partial_folder = folder.with_name(folder.name + '.partial')
-    shutil.rmtree(partial_folder, ignore_errors=True)
     splits = [('train', train), ('val', val), ('training', training), ('validation', validation)]
-    for name in SHAPES:
-        for split in ('train', 'val'):
-            (partial_folder / 'imagenet' / split / name).mkdir(parents=True)
-    for split in ('training', 'validation'):
-        for kind in ('images', 'annotations'):
-            (partial_folder / 'ade20k' / kind / split).mkdir(parents=True)
-    captions = []
-    with ProcessPoolExecutor(processes) as pool:
-        for split, count in splits:
-            captions += list(pool.map(partial(_write_scene, partial_folder, seed, split), range(count), chunksize=64))
-    lines = [f'{path}\t{caption}\n' for path, caption in captions if path.startswith('train/')]
-    (partial_folder / 'imagenet' / 'captions.tsv').write_text(''.join(lines))
-    paths = [Path(path).relative_to('train') for path, _ in captions[: train // 5]]
-    (partial_folder / 'imagenet' / 'labelled.txt').write_text(
-        ''.join(f'{path} {SHAPES.index(path.parts[0])}\n' for path in paths)
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    partial_folder.rename(folder)
+    with replacing_folder(folder, _TOOL, _WRITTEN) as partial_folder:
+        for name in SHAPES:
+            for split in ('train', 'val'):
+                (partial_folder / 'imagenet' / split / name).mkdir(parents=True)
+        for split in ('training', 'validation'):
+            for kind in ('images', 'annotations'):
+                (partial_folder / 'ade20k' / kind / split).mkdir(parents=True)
+        captions = []
+        with ProcessPoolExecutor(processes) as pool:
+            for split, count in splits:
+                scenes = pool.map(partial(_write_scene, partial_folder, seed, split), range(count), chunksize=64)
+                captions += list(scenes)
+        lines = [f'{path}\t{caption}\n' for path, caption in captions if path.startswith('train/')]
+        (partial_folder / 'imagenet' / 'captions.tsv').write_text(''.join(lines))
+        paths = [Path(path).relative_to('train') for path, _ in captions[: train // 5]]
+        (partial_folder / 'imagenet' / 'labelled.txt').write_text(
+            ''.join(f'{path} {SHAPES.index(path.parts[0])}\n' for path in paths)
+        )
 
 
 def _write_scene(folder: Path, seed: int, split: str, number: int) -> tuple[str, str]:

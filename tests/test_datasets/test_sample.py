@@ -67,7 +67,21 @@ def test_labels_mark_the_object_and_the_caption_names_it() -> None:
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / 'thesis.txt').write_text('years of work')
-    with pytest.raises(ValueError, match='exists and is no sample set'):
-        write_sample_set(tmp_path, **COUNTS)
-    assert (tmp_path / 'thesis.txt').read_text() == 'years of work'
+    folder = tmp_path / 'set'
+    folder.mkdir()
+    (folder / 'thesis.txt').write_text('years of work')
+    with pytest.raises(ValueError, match=r"holds 'thesis.txt'"):
+        write_sample_set(folder, **COUNTS)
+    assert [path.name for path in folder.iterdir()] == ['thesis.txt']
+
+
+def test_an_earlier_set_is_replaced_unless_the_user_put_something_into_it(tmp_path: Path) -> None:
+    folder = tmp_path / 'set'
+    write_sample_set(folder, **COUNTS)
+    write_sample_set(folder, **COUNTS, seed=1)
+    before = digest(folder)
+    (folder / 'imagenet' / 'train' / 'star' / 'mine.jpg').write_bytes(b'of the user')
+    with pytest.raises(ValueError, match=r"holds 'imagenet/train/star/mine.jpg'"):
+        write_sample_set(folder, **COUNTS)
+    (folder / 'imagenet' / 'train' / 'star' / 'mine.jpg').unlink()
+    assert digest(folder) == before

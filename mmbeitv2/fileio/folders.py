@@ -1,0 +1,169 @@
+"""Folders that a tool fills, and may empty again: only those that it made itself and that hold nothing else.
+
+A tool marks each folder that it makes with a file, :data:`MARKER`, which holds the tool's name. It deletes a folder
+only if the folder carries its own mark and every entry in it has a name that the tool writes. Files are deleted one by
+one and folders only once they are empty, so nothing unchecked is ever deleted. Symbolic links are never followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import mmbeitv2
+from mmbeitv2.errors import InputError
+
+MARKER = '.mmbeitv2'
+
+
+def require_own_place(folder: Path, keep: Iterable[Path] = ()) -> None:
+    """Refuses a folder that cannot be for a tool's results alone.
+
+    Args:
+        folder: where results are to go.
+        keep: folders and files of the user that must not lie in it.
+
+    Raises:
+        InputError: if ``folder`` is, or holds, the current folder, the home folder, this package's repository, or
+            anything of ``keep``.
+    """
+    resolved = folder.resolve()
+    places = [
+        ('the current folder', Path.cwd()),
+        ('your home folder', Path.home()),
+        ('the folder of this package', Path(mmbeitv2.__file__).parents[1]),
+        *((repr(str(path)), path) for path in keep),
+    ]
+    for name, place in places:
+        if place.resolve().is_relative_to(resolved):
+            relation = 'is' if place.resolve() == resolved else 'holds'
+            raise InputError(
+                f'folder {str(folder)!r} ({resolved}) {relation} {name}, so it cannot be used for results: '
+                'give a folder of its own'
+            )
+
+
+def require_claimable(folder: Path, tool: str) -> None:
+    """Refuses a folder that holds something and does not carry the tool's mark.
+
+    Raises:
+        InputError: naming the first entries.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise InputError(f'{str(folder)!r} exists and is not a folder: give another name')
+    if _mark(folder) == tool:
+        return
+    entries = sorted(path.name for path in folder.iterdir())
+    if entries:
+        raise InputError(
+            f'folder {str(folder)!r} was not made by {tool} and holds {_first(entries)}: give a new or empty folder'
+        )
+
+
+def claim_folder(folder: Path, tool: str) -> None:
+    """Makes a folder, or takes one that is empty or the tool's own, and marks it.
+
+    Raises:
+        InputError: see :func:`require_claimable`.
+    """
+    require_claimable(folder, tool)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).write_text(f'{tool}\n')
+
+
+def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[Path]:
+    """Refuses to delete a folder that the tool did not make, or that holds something which the tool does not write.
+
+    Args:
+        folder: may be missing.
+        tool: name in the mark.
+        written: what the tool writes: patterns of paths relative to ``folder``, one ``fnmatch`` pattern for each part.
+
+    Returns:
+        Everything in the folder and the folder itself, in the order in which it can be deleted.
+
+    Raises:
+        InputError: naming the first entries that are in the way.
+    """
+    if not os.path.lexists(folder):
+        return []
+    if folder.is_symlink():
+        raise InputError(
+            f'{str(folder)!r} is a symbolic link, which {tool} does not delete: remove it, or give another'
+        )
+    require_claimable(folder, tool)
+    patterns = [pattern.split('/') for pattern in (*written, MARKER)]
+    found: list[Path] = []
+    foreign: list[str] = []
+    for root, folders, files in os.walk(folder, topdown=False):  # links to folders are listed, not followed
+        for path in (Path(root, name) for name in (*files, *folders)):
+            parts = path.relative_to(folder).parts
+            is_folder = path.is_dir() and not path.is_symlink()
+            if path.is_symlink() or not any(_is_written(parts, pattern, is_folder) for pattern in patterns):
+                foreign.append(str(path.relative_to(folder)))
+            found.append(path)
+    if foreign:
+        raise InputError(
+            f'folder {str(folder)!r} is to be replaced, but holds {_first(sorted(foreign))}, which {tool} did not '
+            'write: move it elsewhere, or give another folder'
+        )
+    return [*found, folder]
+
+
+def remove_folder(folder: Path, tool: str, written: Sequence[str]) -> None:
+    """Deletes a folder that the tool made, see :func:`require_removable`; one that is missing is left so.
+
+    Raises:
+        InputError: if it is not the tool's, or holds something else; nothing is deleted then.
+    """
+    for path in require_removable(folder, tool, written):
+        if path.is_dir():
+            path.rmdir()  # which fails if something has come in the meantime
+        else:
+            path.unlink()
+
+
+@contextmanager
+def replacing_folder(folder: Path, tool: str, written: Sequence[str]) -> Iterator[Path]:
+    """A folder to write into, ``folder`` + ``.partial``, which takes the place of ``folder`` when the block succeeds.
+
+    Args:
+        folder: must be missing, empty, or made by the tool, and then hold nothing else.
+        tool: name in the mark.
+        written: see :func:`require_removable`.
+
+    Raises:
+        InputError: before anything is made or deleted, if it must not be replaced.
+    """
+    partial = folder.with_name(f'{folder.name}.partial')
+    require_own_place(folder)
+    require_removable(folder, tool, written)
+    remove_folder(partial, tool, written)
+    claim_folder(partial, tool)
+    yield partial
+    remove_folder(folder, tool, written)
+    partial.rename(folder)
+
+
+def _mark(folder: Path) -> str | None:
+    """Name of the tool that made a folder."""
+    marker = folder / MARKER
+    return marker.read_text(errors='replace').strip() if marker.is_file() and not marker.is_symlink() else None
+
+
+def _is_written(parts: Sequence[str], pattern: Sequence[str], is_folder: bool) -> bool:
+    """Whether a path matches a pattern, or, for a folder, its beginning."""
+    if len(parts) >= len(pattern) if is_folder else len(parts) != len(pattern):
+        return False
+    return all(fnmatchcase(part, wanted) for part, wanted in zip(parts, pattern, strict=False))
+
+
+def _first(names: Sequence[str], count: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f' and {len(names) - count} more' if len(names) > count else ''
+    return ', '.join(repr(name) for name in names[:count]) + more

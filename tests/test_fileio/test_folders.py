@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import mmbeitv2
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, replacing_folder, require_own_place
+
+WRITTEN = ('weights.bin', 'logs/*.log')
+
+
+def make(folder: Path, tool: str = 'painter') -> Path:
+    """A folder as the tool leaves it."""
+    claim_folder(folder, tool)
+    (folder / 'weights.bin').write_text('1')
+    (folder / 'logs').mkdir()
+    (folder / 'logs' / 'a.log').write_text('2')
+    return folder
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_a_folder_of_the_tool_is_deleted_and_a_missing_one_is_no_error(tmp_path: Path) -> None:
+    remove_folder(make(tmp_path / 'mine'), 'painter', WRITTEN)
+    remove_folder(tmp_path / 'mine', 'painter', WRITTEN)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name', ['notes.txt', 'logs/notes.txt', 'logs/deeper/a.log', 'other/a.log', 'weights.bin.old'])
+def test_what_the_tool_does_not_write_is_never_deleted(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / 'mine')
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text('of the user')
+    before = content(folder)
+    with pytest.raises(InputError, match=f'holds .*{name}.*which painter did not write'):
+        remove_folder(folder, 'painter', WRITTEN)
+    assert content(folder) == before
+
+
+def test_an_empty_folder_of_the_user_is_in_the_way_too(tmp_path: Path) -> None:
+    folder = make(tmp_path / 'mine')
+    (folder / 'album').mkdir()
+    with pytest.raises(InputError, match="holds 'album'"):
+        remove_folder(folder, 'painter', WRITTEN)
+    assert (folder / 'weights.bin').is_file()
+
+
+@pytest.mark.parametrize('tool', [None, 'plumber'])
+def test_a_folder_without_the_mark_of_the_tool_is_neither_claimed_nor_deleted(tmp_path: Path, tool: str | None) -> None:
+    folder = make(tmp_path / 'other', tool or 'painter')
+    if tool is None:
+        (folder / MARKER).unlink()
+    before = content(folder)
+    for refused in (lambda: remove_folder(folder, 'painter', WRITTEN), lambda: claim_folder(folder, 'painter')):
+        with pytest.raises(InputError, match="was not made by painter and holds .*'logs'"):
+            refused()
+    assert content(folder) == before
+
+
+def test_links_are_never_followed(tmp_path: Path) -> None:
+    precious = make(tmp_path / 'precious')
+    folder = make(tmp_path / 'mine')
+    (tmp_path / 'link').symlink_to(precious)
+    with pytest.raises(InputError, match='symbolic link'):
+        remove_folder(tmp_path / 'link', 'painter', WRITTEN)
+    for name in ('logs/b.log', 'logs2'):  # a name that the tool writes, and another
+        (folder / name).symlink_to(precious)
+        with pytest.raises(InputError, match=f"holds '{name}'"):
+            remove_folder(folder, 'painter', WRITTEN)
+        (folder / name).unlink()
+    assert content(precious) == content(folder)
+
+
+def test_the_first_entries_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    for i in range(5):
+        (tmp_path / f'{i}.txt').touch()
+    with pytest.raises(InputError, match="holds '0.txt', '1.txt', '2.txt' and 2 more"):
+        claim_folder(tmp_path, 'painter')
+    assert not (tmp_path / MARKER).exists()
+
+
+@pytest.mark.parametrize('path', ['', '.', '/', '~', 'ROOT', 'ABOVE', 'LINK'])
+def test_folders_with_everything_in_them_are_refused(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = Path(mmbeitv2.__file__).parents[1]
+    (tmp_path / 'link').symlink_to(root)
+    places = {'~': Path.home(), 'ROOT': root, 'ABOVE': root.parent, 'LINK': tmp_path / 'link'}
+    with pytest.raises(InputError, match='give a folder of its own'):
+        require_own_place(places.get(path, Path(path)))
+
+
+def test_a_folder_that_holds_what_is_to_be_kept_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / 'work' / 'data'
+    data.mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(tmp_path / 'work')
+    for folder in (tmp_path / 'work', tmp_path / 'link', data):
+        with pytest.raises(InputError, match='give a folder of its own'):
+            require_own_place(folder, keep=[data])
+    require_own_place(data / 'inside', keep=[data])
+
+
+def test_a_replacement_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    folder = make(tmp_path / 'mine')
+    with pytest.raises(FileNotFoundError), replacing_folder(folder, 'painter', WRITTEN) as partial:
+        (partial / 'missing' / 'weights.bin').write_text('new')
+    assert (folder / 'weights.bin').read_text() == '1'
+    with replacing_folder(folder, 'painter', WRITTEN) as partial:
+        assert content(partial) == {MARKER: 'painter\n'}
+        (partial / 'weights.bin').write_text('new')
+    assert content(folder) == {MARKER: 'painter\n', 'weights.bin': 'new'}
+    assert [path.name for path in tmp_path.iterdir()] == ['mine']
+
+
+def test_a_folder_of_the_user_beside_it_is_not_taken_for_the_half_made_one(tmp_path: Path) -> None:
+    (tmp_path / 'mine.partial').mkdir()
+    (tmp_path / 'mine.partial' / 'weights.bin').write_text('of the user')
+    with pytest.raises(InputError, match=r'mine.partial. was not made by painter'):  # noqa: SIM117
+        with replacing_folder(tmp_path / 'mine', 'painter', WRITTEN):
+            pass
+    assert (tmp_path / 'mine.partial' / 'weights.bin').read_text() == 'of the user'
