@@ -1,6 +1,6 @@
 """The built-in sample set: drawn scenes of textured objects on textured grounds, with labels and captions.
 
-    python -m mmbeitv2.datasets.sample DIR
+    python -m mmbeitv2.demo.sample_set DIR
 
 Every scene is a function of (seed, split, number) alone, so the same command writes the same bytes. Written are
 
@@ -54,7 +54,7 @@ COLORS = {'red': 0.0, 'yellow': 0.15, 'blue': 0.6, 'pink': 0.88}
 _SUPERSAMPLE = 3
 
 # Name in the mark of a sample set, and what is in one.
-_TOOL = 'mmbeitv2.datasets.sample'
+_TOOL = 'mmbeitv2.demo.sample_set'
 _FILE = '[0-9]' * 5
 _WRITTEN = (
     'imagenet/captions.tsv',
@@ -367,7 +367,7 @@ def main() -> None:
     parser.add_argument('folder', type=Path, help='where to')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    with one_sentence_errors('sample'):
+    with one_sentence_errors('mmbeitv2.demo.sample_set'):
         write_sample_set(args.folder, args.seed)
 
 

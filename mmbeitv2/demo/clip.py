@@ -1,6 +1,6 @@
 """Trains a small CLIP on a folder of captioned images, with open_clip's own model and loss: the quickstart's teacher.
 
-    python tools/train_sample_clip.py DIR OUT
+    python -m mmbeitv2.demo.clip DIR OUT
 
 DIR holds images in class folders and, if there are captions, ``captions.tsv`` (``path<TAB>caption``) beside them;
 without it the caption of an image is the name of its folder. OUT becomes a folder that
@@ -30,7 +30,7 @@ MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 # Room for the margin that random crops need, in pixels.
 MARGIN = 6
 # Name in the mark of the folder that is written, and what is in it.
-TOOL = 'train_sample_clip.py'
+TOOL = 'mmbeitv2.demo.clip'
 WRITTEN = ('open_clip_config.json', 'open_clip_pytorch_model.bin')
 
 
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument('--lr', type=float, default=1e-3)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    with one_sentence_errors('train_sample_clip.py'):
+    with one_sentence_errors('mmbeitv2.demo.clip'):
         if args.folder.resolve().is_relative_to(args.out.resolve()):
             raise InputError(f'{str(args.out)!r} holds the images {str(args.folder)!r}: give another folder to write')
         with replacing_folder(args.out, TOOL, WRITTEN) as partial:

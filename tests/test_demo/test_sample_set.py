@@ -9,7 +9,7 @@ import pytest
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmbeitv2.datasets.sample import GROUNDS, SHAPES, draw_scene, write_sample_set
+from mmbeitv2.demo.sample_set import GROUNDS, SHAPES, draw_scene, write_sample_set
 
 COUNTS = dict(train=60, val=12, training=6, validation=3)
 

@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from mmbeitv2.demo.images import Data, read_data, scaled, write_labelled
+from mmbeitv2.demo.quickstart import TOOL
 from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder
 from tests.conftest import ROOT
 
@@ -22,25 +24,23 @@ def quickstart() -> ModuleType:
     return module
 
 
-def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(
-    quickstart: ModuleType, image_folder: Path
-) -> None:
-    plain = quickstart.read_data(image_folder)
+def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(image_folder: Path) -> None:
+    plain = read_data(image_folder)
     assert (plain.train, plain.classes, plain.num_images) == ('', [], 16)
     split = image_folder.parent / 'split'
     split.mkdir()
     for name in ('train', 'val'):
         (split / name).symlink_to(image_folder)
-    data = quickstart.read_data(split)
+    data = read_data(split)
     assert data.classes == ['cat', 'dog']
-    quickstart.write_labelled(data, split / 'labelled.txt', share=4)
+    write_labelled(data, split / 'labelled.txt', share=4)
     lines = (split / 'labelled.txt').read_text().splitlines()
     assert lines == ['cat/nested/0.jpg 0', 'cat/nested/4.jpg 0', 'dog/nested/0.jpg 1', 'dog/nested/4.jpg 1']
 
 
-def test_epochs_are_scaled_to_the_size_of_the_set(quickstart: ModuleType) -> None:
-    data = [quickstart.Data(Path(), '', '', [], count) for count in (6000, 3000, 60000)]
-    assert [quickstart.scaled(4, item) for item in data] == [4, 8, 1]
+def test_epochs_are_scaled_to_the_size_of_the_set() -> None:
+    data = [Data(Path(), '', '', [], count) for count in (6000, 3000, 60000)]
+    assert [scaled(4, item) for item in data] == [4, 8, 1]
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_files_of_the_user_in_the_work_dir_or_in_the_folder_of_a_stage_are_never
     notes.touch()
     command = ['--fresh', '--work-dir', str(work_dir)]
     assert "holds 'tokenizer'" in refused(quickstart, monkeypatch, capsys, *command)
-    claim_folder(tmp_path / 'new', quickstart.TOOL)
+    claim_folder(tmp_path / 'new', TOOL)
     notes.parent.rename(tmp_path / 'new' / 'tokenizer')
     work_dir.rmdir()
     (tmp_path / 'new').rename(work_dir)  # a work dir of the quickstart, the folder of the stage is the user's
     assert "holds 'notes.txt'" in refused(quickstart, monkeypatch, capsys, *command)
-    (work_dir / 'tokenizer' / MARKER).write_text(quickstart.TOOL)  # the folder is the quickstart's, the file is not
+    (work_dir / 'tokenizer' / MARKER).write_text(TOOL)  # the folder is the quickstart's, the file is not
     assert "holds 'notes.txt'" in refused(quickstart, monkeypatch, capsys, *command)
     assert notes.is_file()
 
@@ -125,7 +125,7 @@ def test_files_of_the_user_in_the_work_dir_or_in_the_folder_of_a_stage_are_never
 def test_a_stage_replaces_what_an_earlier_run_left_of_it(quickstart: ModuleType, tmp_path: Path) -> None:
     run = quickstart.Quickstart(tmp_path / 'work')
     folder = run.folder('pretrain')
-    claim_folder(folder, quickstart.TOOL)
+    claim_folder(folder, TOOL)
     for name in (
         'pretrain.py',
         'epoch_1.pth',
@@ -140,7 +140,7 @@ def test_a_stage_replaces_what_an_earlier_run_left_of_it(quickstart: ModuleType,
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    remove_folder(folder, quickstart.TOOL, run.written('pretrain'))
+    remove_folder(folder, TOOL, run.written('pretrain'))
     assert not folder.exists()
 
 

@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument('work_dir', type=Path, help='of the quickstart')
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures')
     args = parser.parse_args()
-    with one_sentence_errors('quickstart_pictures.py'):
+    with one_sentence_errors('mmbeitv2.demo.pictures'):
         args.out.mkdir(parents=True, exist_ok=True)
         for draw in (draw_tokens, draw_segments, draw_losses):
             draw(args.work_dir, args.out)
