@@ -25,6 +25,9 @@ _WRAPPERS: dict[Format, str | None] = {
 }
 
 
+_HF_FILES = ('model.safetensors', 'config.json')
+
+
 def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict, list[str]]:
     """Writes the weights of a file in another format.
 
@@ -38,13 +41,11 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
         The weights written, and the names (this package's) of those that the format has no place for.
 
     Raises:
-        InputError: if the file holds no BEiT model, the format has no place for it, or the target is of the wrong kind.
+        InputError: if the file holds no BEiT model, the format has no place for it, or the target is the source itself,
+            a folder with other files in it, or of the wrong kind.
     """
     path = Path(target)
-    if to == 'hf' and path.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
-        raise InputError(f'{target!r} must be a folder for hf: leave {path.suffix} out')
-    if to != 'hf' and path.is_dir():
-        raise InputError(f'{target!r} is a folder: give the name of a file')
+    _check_target(Path(source), path, to)
     ours = read_checkpoint(source).ours
     state, left_out = from_ours(ours, to)
     write = AtomicBackend().put
@@ -62,6 +63,27 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
     return state, left_out
 
 
+def _check_target(source: Path, target: Path, to: Format) -> None:
+    """Refuses to write over the source, over a folder with other files in it, and to a path of the wrong kind."""
+    if to == 'hf' and target.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
+        raise InputError(f'{str(target)!r} looks like a file, and hf is written as a folder: leave {target.suffix} out')
+    if to == 'hf' and target.exists() and not target.is_dir():
+        raise InputError(f'{str(target)!r} is a file, and hf is written as a folder: give another name')
+    if to != 'hf' and target.is_dir():
+        raise InputError(f'{str(target)!r} is a folder: give the name of a file')
+    if to == 'hf' and target.is_dir():
+        others = sorted(entry.name for entry in target.iterdir() if entry.name not in _HF_FILES)
+        if others:
+            raise InputError(
+                f'folder {str(target)!r} holds other files ({", ".join(others[:3])}{", ..." if others[3:] else ""}): '
+                'give a new folder'
+            )
+    sources = [source, *(source / name for name in _HF_FILES)]
+    targets = [target, *(target / name for name in _HF_FILES)]
+    if any(a.samefile(b) for a in sources for b in targets if a.exists() and b.exists()):
+        raise InputError(f'{str(target)!r} is the checkpoint that is read: give another name, so that it is kept')
+
+
 def hf_config(ours: StateDict) -> dict:
     """The ``config.json`` of Hugging Face's BEiT for the weights of a model of this package."""
     width, channels, patch_size, _ = ours['backbone.patch_embed.proj.weight'].shape
@@ -70,11 +92,15 @@ def hf_config(ours: StateDict) -> dict:
     table = ours.get(f'backbone.{SHARED_TABLE}', ours.get(f'backbone.blocks.0.attn.{TABLE}'))
     positions = ours.get('backbone.pos_embed')
     if table is not None:
-        side = (math.isqrt(len(table) - NUM_CLS_DISTANCES) + 1) // 2
+        side = (math.isqrt(max(len(table) - NUM_CLS_DISTANCES, 0)) + 1) // 2
     elif positions is not None:
         side = math.isqrt(positions.shape[1] - 1)
     else:
-        raise InputError('the model has no position parameters, so the size of its images is unknown: hf needs it')
+        raise InputError('the model has no position parameters, so the size of its images is unknown, which hf needs')
+    if table is not None and len(table) != (2 * side - 1) ** 2 + NUM_CLS_DISTANCES:
+        raise InputError(
+            f'the relative position table has {len(table)} rows, which belong to no square grid: hf needs one'
+        )
     config: dict = dict(
         model_type='beit',
         hidden_size=width,

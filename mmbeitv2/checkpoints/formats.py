@@ -104,13 +104,16 @@ _HF: Pairs = [
 
 
 def recognise(state: StateDict) -> Format | None:
-    """The format that names of weights speak of; None if they are no BEiT's. timm's names are the release's."""
+    """The format that names of weights speak of; None if they are no BEiT's. timm's names are the release's.
+
+    Other ViTs of the same libraries have much the same names; but their keys have a bias, which a BEiT's have not.
+    """
     if any(key.endswith('patch_embeddings.projection.weight') for key in state):
-        return 'hf'
+        return None if any(key.endswith('attention.key.bias') for key in state) else 'hf'
     if any(key.endswith('patch_embed.projection.weight') for key in state):
-        return 'mmpretrain'
+        return 'mmpretrain' if any(re.search(r'layers\.\d+\.attn\.q_bias$', key) for key in state) else None
     if 'patch_embed.proj.weight' in state and 'blocks.0.attn.qkv.weight' in state:
-        return 'official'
+        return None if 'blocks.0.attn.qkv.bias' in state else 'official'
     if 'backbone.patch_embed.proj.weight' in state:
         return 'official' if 'backbone.fpn1.0.weight' in state else 'mmbeitv2'
     if is_tokenizer(state):
@@ -164,6 +167,67 @@ def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
     return _renamed(_split_qkv(state) if target == 'hf' else state, pairs)
 
 
+def check_shapes(state: StateDict, path: str) -> None:
+    """Refuses weights, under this package's names, that do not make up a BEiT.
+
+    Raises:
+        InputError: naming the first one that is missing, of another shape than the others call for, or not of real
+            numbers.
+    """
+    prefixes = ('encoder.', 'decoder.') if is_tokenizer(state) else ('backbone.',)
+    for prefix in prefixes:
+        for key, shape in _encoder_shapes(state, prefix, path).items():
+            value = state.get(key)
+            if value is None:
+                raise InputError(f'checkpoint {path!r} is incomplete: it lacks {key}. Give the whole file')
+            matches = value.ndim == len(shape) and all(b in (None, a) for a, b in zip(value.shape, shape, strict=True))
+            if not matches or not value.is_floating_point() or not value.numel():
+                wanted = ', '.join('any' if size is None else str(size) for size in shape)
+                raise InputError(
+                    f'checkpoint {path!r} is damaged: {key} has shape {tuple(value.shape)} and type {value.dtype}, '
+                    f'where floating-point numbers of shape ({wanted}) belong. Give another copy of the file'
+                )
+
+
+def _encoder_shapes(state: StateDict, prefix: str, path: str) -> dict[str, tuple[int | None, ...]]:
+    """The shapes that the weights of an encoder must have, by its width and what it is made of; None for any size."""
+    embedding = state.get(f'{prefix}patch_embed.proj.weight')
+    if embedding is None or embedding.ndim != 4:
+        raise InputError(
+            f'checkpoint {path!r} is damaged: it has no {prefix}patch_embed.proj.weight of four dimensions'
+        )
+    width = len(embedding)
+    shapes: dict[str, tuple[int | None, ...]] = {f'{prefix}patch_embed.proj.weight': (width, None, None, None)}
+    optional = {
+        **{f'{prefix}{name}': (1, 1, width) for name in ('cls_token', 'mask_token')},
+        **{f'{prefix}{name}': (width,) for name in ('norm.weight', 'norm.bias', 'fc_norm.weight', 'fc_norm.bias')},
+        f'{prefix}pos_embed': (1, None, width),
+        f'{prefix}{SHARED_TABLE}': (None, None),
+        **{f'head.{name}.weight': (None, width) for name in ('lm_head', 'fc')},
+    }
+    shapes |= {key: shape for key, shape in optional.items() if key in state}
+    numbers = {key.removeprefix(f'{prefix}blocks.').partition('.')[0] for key in state if f'{prefix}blocks.' in key}
+    for i in range(len(numbers)):
+        block = f'{prefix}blocks.{i}.'
+        fc1 = state.get(f'{block}mlp.fc1.weight')
+        hidden = len(fc1) if fc1 is not None and fc1.ndim else None
+        shapes |= {
+            f'{block}attn.qkv.weight': (3 * width, width),
+            f'{block}attn.proj.weight': (width, width),
+            f'{block}mlp.fc1.weight': (hidden, width),
+            f'{block}mlp.fc2.weight': (width, hidden),
+            **{f'{block}{name}.{part}': (width,) for name in ('norm1', 'norm2') for part in ('weight', 'bias')},
+        }
+        optional = {
+            **{f'{block}{name}': (width,) for name in ('attn.q_bias', 'attn.v_bias', 'attn.proj.bias', 'mlp.fc2.bias')},
+            **{f'{block}{name}': (width,) for name in ('gamma_1', 'gamma_2')},
+            f'{block}mlp.fc1.bias': (hidden,),
+            f'{block}attn.{TABLE}': (None, None),
+        }
+        shapes |= {key: shape for key, shape in optional.items() if key in state}
+    return shapes
+
+
 def _table(name: Format, state: StateDict) -> Pairs:
     if name == 'official':
         is_segmentation = any(key.startswith(('decode_head.', 'backbone.fpn1.')) for key in state)
@@ -194,8 +258,11 @@ def _blocks_of(state: StateDict, prefix: str, suffix: str) -> list[str]:
 def _join_qkv(state: StateDict) -> StateDict:
     state = dict(state)
     for start in _blocks_of(state, 'backbone.', '.attn.q_weight'):
-        parts = [state.pop(f'{start}.attn.{part}_weight') for part in 'qkv']
-        state[f'{start}.attn.qkv.weight'] = torch.cat(parts)
+        keys = [f'{start}.attn.{part}_weight' for part in 'qkv']
+        if (
+            len({state[key].shape if key in state else None for key in keys}) == 1
+        ):  # what a cut file lacks is told later
+            state[f'{start}.attn.qkv.weight'] = torch.cat([state.pop(key) for key in keys])
     return state
 
 

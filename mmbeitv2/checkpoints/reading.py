@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.locating import locate
+from mmbeitv2.fileio.tensors import read_file
 
-from .formats import Format, StateDict, is_tokenizer, recognise, to_ours
+from .formats import Format, StateDict, check_shapes, is_tokenizer, recognise, to_ours
 
 _MAKERS = {
     'mmbeitv2': 'this package',
@@ -25,33 +21,6 @@ _MAKERS = {
 }
 _ENCODER_PARTS = ('cls_token', 'mask_token', 'pos_embed', 'patch_embed', 'rel_pos_bias', 'blocks', 'norm', 'fc_norm')
 _WRAPPERS = ('state_dict', 'model', 'module')
-
-
-class _Inert:
-    """Stands in for what mmengine writes beside the weights (the history of the log), of which nothing is wanted."""
-
-    def __new__(cls, *args: object) -> _Inert:
-        return super().__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-_IGNORED: list[Callable | tuple[Callable, str]] = [
-    (_Inert, name)
-    for name in (
-        'builtins.getattr',
-        'mmengine.logging.history_buffer.HistoryBuffer',
-        *(
-            f'numpy.{core}.multiarray.{function}'
-            for core in ('core', '_core')
-            for function in ('_reconstruct', 'scalar')
-        ),
-        'numpy.ndarray',
-        'numpy.dtype',
-        *(f'numpy.dtypes.{kind}DType' for kind in ('Float64', 'Float32', 'Int64', 'Int32', 'UInt32')),
-    )
-]
 
 
 @dataclass
@@ -70,13 +39,19 @@ class Checkpoint:
 
     @cached_property
     def ours(self) -> StateDict:
-        """The weights under this package's names."""
+        """The weights under this package's names.
+
+        Raises:
+            InputError: if they are not those of a BEiT, whole.
+        """
         if self.format is None:
             raise InputError(
                 f'checkpoint {self.path!r} holds no BEiT encoder (its first key is {next(iter(self.state))!r}): '
-                'give one of BEiT v2, ours or released'
+                'give a checkpoint of BEiT v2, of this package or released'
             )
-        return to_ours(self.state, self.format)
+        ours = to_ours(self.state, self.format)
+        check_shapes(ours, self.path)
+        return ours
 
     @property
     def is_tokenizer(self) -> bool:
@@ -110,83 +85,124 @@ class Checkpoint:
 def read_checkpoint(path: str) -> Checkpoint:
     """Reads a file of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers.
 
-    Only tensors and plain data are unpickled (``weights_only``).
+    Args:
+        path: what :func:`mmbeitv2.fileio.locate` takes.
 
     Raises:
-        InputError: if the file is missing, cannot be read, or holds no weights.
+        InputError: if the file is missing, holds no weights, or is refused by :func:`mmbeitv2.fileio.read_file`.
     """
-    if Path(path).is_dir():  # as save_pretrained leaves it
-        path = str(Path(path) / 'model.safetensors')
-    if not Path(path).is_file():
-        raise InputError(f'checkpoint {path!r} not found: give an existing file')
-    try:
-        if str(path).endswith('.safetensors'):
-            content: object = load_file(path)
-        else:
-            with torch.serialization.safe_globals(_IGNORED):
-                content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), 'it is empty')[:200]
-        raise InputError(
-            f'checkpoint {path!r} cannot be read ({reason}): it is no weights file, or is cut off'
-        ) from error
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    state = (
-        {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, Tensor)}
-        if isinstance(content, dict)
-        else {}
-    )
+    state = weights_of(read_file(locate(path)))
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights: give a file with a state dict')
     return Checkpoint(str(path), state, recognise(state))
 
 
+def weights_of(content: object) -> StateDict:
+    """The weights in the content of a file, whatever wraps them; none if there are none."""
+    while isinstance(content, dict):
+        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, dict):
+        return {}
+    return {
+        key.removeprefix('module.'): value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+
+
 def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
-    """Refuses a state dict with a weight of another shape than the model's.
+    """Refuses a state dict with a weight of another shape or kind of number than the model's.
 
     Raises:
-        InputError: naming the first such key and both shapes.
+        InputError: naming the first such key, what the file has and what the model has.
     """
     for key, value in state.items():
-        if key in wanted and value.shape != wanted[key].shape:
-            raise InputError(
-                f'checkpoint {path!r} does not fit: {key} has shape {tuple(value.shape)} in the file and '
-                f'{tuple(wanted[key].shape)} in the model: '
-                'use the config that the checkpoint was made with, or load the backbone alone by '
-                'init_cfg=dict(type="mmbeitv2.PretrainedBEiTv2")'
-            )
+        if key not in wanted:
+            continue
+        in_file, in_model = tuple(value.shape), tuple(wanted[key].shape)
+        if in_file != in_model:
+            difference = f'shape {in_file} in the file and {in_model} in the model'
+        elif value.is_floating_point() != wanted[key].is_floating_point():
+            difference = f'type {value.dtype} in the file and {wanted[key].dtype} in the model'
+        else:
+            continue
+        raise InputError(
+            f'checkpoint {path!r} does not fit: {key} has {difference}. Use the config that the checkpoint was made '
+            'with, or load the backbone alone by init_cfg=dict(type="mmbeitv2.PretrainedBEiTv2")'
+        )
+
+
+def check_exact(state: StateDict, wanted: StateDict, path: str) -> None:
+    """Refuses a state dict that is not of this very model.
+
+    Raises:
+        InputError: naming the first key that is missing, has no place in the model, or does not fit.
+    """
+    missing = [key for key in wanted if key not in state and not key.endswith('num_batches_tracked')]
+    unexpected = [key for key in state if key not in wanted]
+    if missing or unexpected:
+        check_maker(state, path)
+    check_fits(state, wanted, path)
+    if missing:
+        raise InputError(
+            f'checkpoint {path!r} does not fit: it lacks {missing[0]} ({len(missing)} of the {len(wanted)} weights of '
+            'the model). Use the config that the checkpoint was made with'
+        )
+    if unexpected:
+        raise InputError(
+            f'checkpoint {path!r} does not fit: the model has no {unexpected[0]} ({len(unexpected)} of the '
+            f'{len(state)} weights of the file). Use the config that the checkpoint was made with'
+        )
+
+
+def check_loadable(state: StateDict, wanted: StateDict, path: str) -> None:
+    """Refuses a state dict of which nothing, or something of another shape, would be loaded into the model.
+
+    Raises:
+        InputError: naming the first key that does not fit.
+    """
+    if not set(state) & set(wanted):
+        check_maker(state, path)
+        first = f'the first key in the file is {next(iter(state))}' if state else 'the file holds no weights'
+        raise InputError(
+            f'checkpoint {path!r} has none of the {len(wanted)} weights of the model ({first}, the first in the model '
+            f'{next(iter(wanted), "none")}): give the checkpoint of such a model'
+        )
+    check_fits(state, wanted, path)
+
+
+def check_maker(state: StateDict, path: str) -> None:
+    """Refuses a BEiT under the names of another library.
+
+    Raises:
+        InputError: with the command that renames its weights.
+    """
+    file = Checkpoint(path, state, recognise(state))
+    if file.format not in ('mmbeitv2', None):
+        raise InputError(
+            f'checkpoint {path!r} is {file.source}, whose weights have other names: convert it first by '
+            f'python tools/convert_checkpoint.py {path} NEW.pth --to mmbeitv2'
+        )
 
 
 def load_exactly(model: nn.Module, path: str) -> None:
     """Loads a checkpoint of this very model.
 
     Raises:
-        InputError: naming the first key that is missing or has another shape, which mmengine would only log.
+        InputError: naming the first key that is missing, has no place in the model, or does not fit.
     """
-    state = require_fit(model, path)
-    model.load_state_dict(state, strict=False)
+    model.load_state_dict(require_fit(model, path), strict=False)
 
 
 def require_fit(model: nn.Module, path: str) -> StateDict:
-    """Refuses a checkpoint whose weights do not fit the model; gives them if they do.
+    """The weights of a checkpoint of this very model.
 
     Raises:
-        InputError: naming the first key that is missing or has another shape.
+        InputError: naming the first key that is missing, has no place in the model, or does not fit.
     """
     file = read_checkpoint(path)
-    if file.format not in ('mmbeitv2', None):
-        raise InputError(
-            f'checkpoint {path!r} is {file.source}: write it as one of this package first, by '
-            f'tools/convert_checkpoint.py {path} NEW.pth --to mmbeitv2'
-        )
-    state, wanted = file.state, model.state_dict()
-    check_fits(state, wanted, path)
-    missing = [key for key in wanted if key not in state]
-    if missing:
-        raise InputError(
-            f'checkpoint {path!r} lacks {missing[0]} ({len(missing)} of {len(wanted)} weights): give the '
-            'checkpoint of this config'
-        )
-    return state
+    check_exact(file.state, model.state_dict(), path)
+    return file.state

@@ -1,4 +1,7 @@
-"""Reading and writing files and folders, whatever is in them."""
+"""Reading and writing files and folders, whatever is in them.
+
+Files of weights are read by :mod:`mmbeitv2.fileio.tensors`.
+"""
 
 from .atomic import AtomicBackend
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import mmbeitv2.fileio.locating  # noqa: F401  (from here on mmengine loads weights by our reader)
+
 from .algorithms import BEiTv2
 from .backbones import BEiTv2ViT
 from .heads import BEiTv2MIMHead

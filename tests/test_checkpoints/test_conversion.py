@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mmseg.models.necks.featurepyramid import Feature2Pyramid
 from torch import Tensor, nn
 
 from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint, require_fit
+from mmbeitv2.errors import InputError
 from tests.conftest import ROOT, last_line, run, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 READS = pytest.mark.parametrize('reads', ['avg_featmap', 'cls_token'])
@@ -59,7 +61,7 @@ def test_a_released_classifier_is_converted_before_it_is_scored(tmp_path: Path) 
     ours = classifier()
     released, back = str(tmp_path / 'released.pth'), str(tmp_path / 'back.pth')
     convert_checkpoint(save(ours, tmp_path), released, 'official')
-    with pytest.raises(ValueError, match='is a classifier of the BEiT v2 release or timm: .*--to mmbeitv2'):
+    with pytest.raises(ValueError, match='is a classifier of the BEiT v2 release or timm, .*--to mmbeitv2'):
         require_fit(ours, released)
     convert_checkpoint(released, back, 'mmbeitv2')
     require_fit(ours, back)
@@ -239,6 +241,42 @@ def test_other_libraries_files_initialise_our_models(tmp_path: Path, to: str) ->
     assert model.blocks[1].attn.relative_position_bias_table.shape == (15 * 15 + 3, 2)
 
 
+def test_a_source_is_never_its_own_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(save(pretraining(), tmp_path))
+    content = path.read_bytes()
+    (tmp_path / 'symlink.pth').symlink_to(path)
+    os.link(path, tmp_path / 'hardlink.pth')
+    monkeypatch.chdir(tmp_path)
+    for source, target in (
+        (str(path), str(path)),
+        (str(path), path.name),
+        (str(path), f'../{tmp_path.name}/{path.name}'),
+        ('symlink.pth', str(path)),
+        (str(path), 'symlink.pth'),
+        (str(path), 'hardlink.pth'),
+    ):
+        with pytest.raises(InputError, match='is the checkpoint that is read'):
+            convert_checkpoint(source, target, 'timm')
+    convert_checkpoint(str(path), 'hf', 'hf')
+    for source, target in (('hf', 'hf'), ('hf', 'hf/'), ('hf/model.safetensors', 'hf')):
+        with pytest.raises(InputError, match='is the checkpoint that is read'):
+            convert_checkpoint(source, target, 'hf')
+    with pytest.raises(InputError, match='is the checkpoint that is read'):
+        convert_checkpoint('hf', 'hf/model.safetensors', 'mmbeitv2')
+    assert path.read_bytes() == content
+
+
+def test_a_folder_with_other_files_is_not_written_to(tmp_path: Path) -> None:
+    path = save(pretraining(), tmp_path)
+    folder = tmp_path / 'mine'
+    folder.mkdir()
+    for name in 'dcba':
+        (folder / f'{name}.txt').touch()
+    with pytest.raises(InputError, match=r'mine. holds other files \(a.txt, b.txt, c.txt, ...\): give a new folder'):
+        convert_checkpoint(path, str(folder), 'hf')
+    assert len(list(folder.iterdir())) == 4
+
+
 def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path) -> None:
     path = save(pretraining(), tmp_path)
     tool = ('python', str(ROOT / 'tools/convert_checkpoint.py'))
@@ -247,7 +285,11 @@ def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path) -> N
     assert json.loads((tmp_path / 'hf' / 'config.json').read_text())['image_size'] == 32
     torch.save({'weight': torch.zeros(2)}, tmp_path / 'other.pth')
     cases = [
-        ((path, str(tmp_path / 'x.pth'), '--to', 'hf'), 'must be a folder for hf'),
+        (
+            (path, str(tmp_path / 'x.pth'), '--to', 'hf'),
+            'looks like a file, and hf is written as a folder: leave .pth out',
+        ),
+        ((path, path, '--to', 'mmbeitv2'), 'is the checkpoint that is read: give another name'),
         ((path, str(tmp_path), '--to', 'timm'), 'is a folder: give the name of a file'),
         (('none.pth', 'x.pth', '--to', 'timm'), "checkpoint 'none.pth' not found"),
         ((str(tmp_path / 'other.pth'), str(tmp_path / 'y.pth'), '--to', 'timm'), 'holds no BEiT encoder'),

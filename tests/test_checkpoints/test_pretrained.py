@@ -155,8 +155,8 @@ def test_a_tokenizer_with_another_codebook_is_refused(tmp_path: Path) -> None:
     ('content', 'message'),
     [
         (None, 'not found: give an existing file'),
-        (b'no checkpoint', 'cannot be read'),
-        (b'', 'cannot be read .*cut off'),
+        (b'no checkpoint', 'cannot be used'),
+        (b'', 'cannot be used: it is empty'),
         ({'a': 1}, 'holds no weights'),
         ({'conv.weight': torch.zeros(1)}, "holds no BEiT encoder .its first key is 'conv.weight'"),
     ],
@@ -181,7 +181,7 @@ def test_a_cut_off_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
     whole = path.read_bytes()
     for part in (whole[:-1000], whole[:10]):
         path.write_bytes(part)
-        with pytest.raises(ValueError, match=f'{name}. cannot be read .*cut off'):
+        with pytest.raises(ValueError, match=f'{name}. cannot be used: it is .*cut off'):
             load(str(path))
 
 
@@ -191,6 +191,6 @@ def test_nothing_is_executed_when_a_checkpoint_is_read(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / 'executed',))
 
     torch.save({'state_dict': {'a': torch.zeros(1)}, 'x': Malicious()}, tmp_path / 'bad.pth')
-    with pytest.raises(ValueError, match='cannot be read'):
+    with pytest.raises(ValueError, match='cannot be used'):
         read_checkpoint(str(tmp_path / 'bad.pth'))
     assert not (tmp_path / 'executed').exists()
