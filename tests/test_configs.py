@@ -214,7 +214,10 @@ def test_beit_v1_has_the_numbers_of_its_paper() -> None:
         assert cfg.model.tokenizer.type == 'mmbeitv2.DALLETokenizer'
         assert cfg.model.data_preprocessor.view_size == 112
         pipeline = cfg.train_dataloader.dataset.pipeline
-        assert next(step for step in pipeline if step.type == 'RandomResizedCrop').crop_ratio_range == (0.08, 1.0)
+        assert next(step for step in pipeline if step.type == 'mmbeitv2.RandomResizedCrop').crop_ratio_range == (
+            0.08,
+            1.0,
+        )
         assert peak_and_end(cfg) == (10, epochs)
 
 

@@ -11,7 +11,7 @@ model = dict(
     train_cfg=dict(_delete_=True),
 )
 data_preprocessor = dict(num_classes=12)
-resize = dict(type='Resize', scale=(56, 56), backend='cv2', interpolation='area')
+resize = dict(type='mmbeitv2.FitImage', scale=56, fit='stretch')
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),

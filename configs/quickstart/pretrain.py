@@ -21,7 +21,7 @@ mask_and_pack = [
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='cv2'),
+    dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
     *mask_and_pack,
@@ -29,7 +29,7 @@ train_pipeline = [
 val_pipeline = [
     dict(type='mmbeitv2.SeedSample', is_fixed=True),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'),
+    dict(type='mmbeitv2.FitImage', scale=48, fit='stretch'),
     *mask_and_pack,
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'

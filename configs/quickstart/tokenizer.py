@@ -9,13 +9,13 @@ model = dict(
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.08, 1.0), backend='cv2'),
+    dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.08, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 val_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='Resize', scale=(48, 48), backend='cv2', interpolation='area'),
+    dict(type='mmbeitv2.FitImage', scale=48, fit='stretch'),
     dict(type='PackInputs'),
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'

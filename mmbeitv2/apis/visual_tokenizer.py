@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
@@ -17,11 +17,12 @@ from torch import Tensor
 from mmbeitv2.apis.config import merge_options, read_config
 from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint
 from mmbeitv2.datasets import LoadImage
-from mmbeitv2.errors import InputError
+from mmbeitv2.datasets.decoding import check_size, to_rgb
+from mmbeitv2.datasets.resizing import Fit, fit_image
+from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.models import VQKD
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
-Fit = Literal['crop', 'stretch']
 
 
 class VisualTokenizer:
@@ -71,13 +72,13 @@ class VisualTokenizer:
         return self.model.quantize.embedding.weight
 
     @torch.inference_mode()
-    def __call__(self, images: ImageLike | Sequence[ImageLike], batch_size: int = 64) -> Tensor:
+    def __call__(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 64) -> Tensor:
         """Tokenizes images.
 
         Args:
-            images: one image, or several: paths; PIL images; arrays (H, W, 3) or (H, W), uint8 RGB; tensors
-                (3, H, W), uint8 or float in [0, 1], RGB. A tensor or array of four dimensions is a batch.
-            batch_size: images that go through the network at once.
+            images: one image, or any iterable of images: paths; PIL images; arrays (H, W, 3) or (H, W), uint8 RGB;
+                tensors (3, H, W), uint8 or float in [0, 1], RGB. A tensor or array of four dimensions is a batch.
+            batch_size: images that go through the network at once, at least 1.
 
         Returns:
             Codes (B, h, w) int64, on the CPU.
@@ -85,15 +86,14 @@ class VisualTokenizer:
         Raises:
             InputError: if an image cannot be read, or is neither of the above.
         """
-        is_single = isinstance(images, (str, Path, Image.Image)) or (
-            isinstance(images, (np.ndarray, Tensor)) and images.ndim < 4
-        )
-        batch: Sequence[ImageLike] = [images] if is_single else images  # type: ignore[assignment, list-item]
-        codes = [
-            self.tokenize(torch.stack([self.prepare(image) for image in batch[i : i + batch_size]]))
-            for i in range(0, len(batch), batch_size)
-        ]
-        return torch.cat(codes) if codes else torch.empty(0, *self.grid_size, dtype=torch.int64)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f'batch_size={batch_size!r} must be a whole number of at least 1')
+        is_batch = images.ndim == 4 if isinstance(images, (np.ndarray, Tensor)) else _is_collection(images)
+        remaining = iter(images if is_batch else [images])  # type: ignore[arg-type]
+        codes = [torch.empty(0, *self.grid_size, dtype=torch.int64)]
+        while batch := [self.prepare(image) for image in islice(remaining, batch_size)]:
+            codes.append(self.tokenize(torch.stack(batch)))
+        return torch.cat(codes)
 
     @torch.inference_mode()
     def tokenize(self, prepared: Tensor) -> Tensor:
@@ -101,9 +101,19 @@ class VisualTokenizer:
         images = prepared.to(self.device).float().div(127.5).sub(1)
         return self.model.tokenize(images).unflatten(1, self.grid_size).cpu()
 
-    def lookup(self, codes: Tensor | np.ndarray) -> Tensor:
-        """Code vectors (..., D) float32, on the CPU, of codes (...)."""
-        index = torch.as_tensor(np.asarray(codes), dtype=torch.int64)
+    def lookup(self, codes: Tensor | np.ndarray | Sequence[int]) -> Tensor:
+        """Code vectors (..., D) float32, on the CPU, of codes (...), whole numbers.
+
+        Raises:
+            InputError: if these are no codes of this tokenizer.
+        """
+        try:
+            array = np.asarray(codes)
+        except (ValueError, TypeError) as error:
+            raise InputError(f'these are no codes ({error}): give an array of whole numbers') from None
+        if array.size and array.dtype.kind not in 'iu':
+            raise InputError(f'codes of type {array.dtype} cannot be looked up: give whole numbers')
+        index = torch.from_numpy(array.astype(np.int64))
         if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < self.num_codes:
             raise InputError(
                 f'the codes lie between {int(index.min())} and {int(index.max())}, but the codebook has '
@@ -116,52 +126,51 @@ class VisualTokenizer:
         return fit_image(to_tensor(image), self.image_size, self.fit)
 
 
-def fit_image(pixels: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
-    """Brings an image (3, H, W) uint8 to ``size`` (height, width), see :class:`VisualTokenizer`."""
-    height, width = pixels.shape[-2:]
-    scale = max(size[0] / height, size[1] / width)
-    scaled = size if fit == 'stretch' else (round(height * scale), round(width * scale))
-    if scaled != (height, width):
-        pixels = F.interpolate(pixels[None].float(), size=scaled, mode='bicubic', align_corners=False, antialias=True)
-        pixels = pixels[0].round().clamp(0, 255).to(torch.uint8)
-    top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
-    return pixels[:, top : top + size[0], left : left + size[1]]
+def _is_collection(images: object) -> bool:
+    return isinstance(images, Iterable) and not isinstance(images, (str, bytes, dict, Image.Image))
 
 
 def to_tensor(image: ImageLike) -> Tensor:
-    """An image of any kind as (3, H, W) uint8 RGB.
+    """An image of any kind as (3, H, W) uint8 RGB; files and PIL images by the rules of ``datasets.decoding.to_rgb``.
 
     Raises:
         InputError: if it cannot be read, is cut off, or has another shape or type than an image.
     """
     if isinstance(image, (str, Path)):
-        loaded = LoadImage().transform({'img_path': str(image)})
-        assert loaded is not None
-        image = loaded['img'][..., ::-1]  # BGR -> RGB
+        array = LoadImage().transform({'img_path': str(image)})['img'][..., ::-1]  # BGR -> RGB
     elif isinstance(image, Image.Image):
-        image = np.array(image.convert('RGB'))
-    if isinstance(image, np.ndarray):
-        if image.ndim == 2:
-            image = np.repeat(image[..., None], 3, axis=2)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        try:
+            check_size(image)
+            array = to_rgb(image)
+        except (OSError, ValueError) as error:
+            raise UnreadableImageError(f'a PIL image of mode {image.mode!r} cannot be read: {error}') from error
+    elif isinstance(image, np.ndarray):
+        array = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
             raise InputError(
                 f'an array of shape {image.shape} and type {image.dtype} is no image: give (H, W, 3) uint8 RGB'
             )
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
+    else:
+        return _checked(image)
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+
+
+def _checked(image: Tensor) -> Tensor:
+    """A tensor (3, H, W), uint8 or float in [0, 1], as uint8."""
+    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
         shape = f' of shape {tuple(image.shape)}' if isinstance(image, Tensor) else ''
         raise InputError(
             f'a {type(image).__name__}{shape} is no image: give a path, a PIL image, an array (H, W, 3), or a tensor '
             '(3, H, W)'
         )
     if image.dtype == torch.uint8:
-        return image
+        return image.cpu()
     if not image.is_floating_point() or not 0 <= image.min() <= image.max() <= 1:
         raise InputError(
             f'a tensor of type {image.dtype} between {image.min():.3g} and {image.max():.3g} is no image: give uint8, '
             'or float in [0, 1]'
         )
-    return (image * 255).round().to(torch.uint8)
+    return (image * 255).round().to(torch.uint8).cpu()
 
 
 def build_tokenizer(cfg: Config, checkpoint: str) -> VQKD:

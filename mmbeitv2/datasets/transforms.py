@@ -1,64 +1,134 @@
-"""Transforms of the pretraining pipeline.
+"""Transforms of the data pipelines.
 
 Single numbers are drawn by ``random``: NumPy takes some ten times as long for each.
 """
 
 from __future__ import annotations
 
+import os
 import random
-from typing import Any
+import stat
+from collections.abc import Sequence
+from typing import get_args
 
-import cv2
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform, LoadImageFromFile
-from PIL import Image
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+from mmpretrain.datasets import transforms as mmpretrain_transforms
+from torch import Tensor
 
+from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image
+from mmbeitv2.datasets.resizing import Fit, fit_image, resize
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import TRANSFORMS
 
-_REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Reads an image file, names it if that fails, and can read large JPEGs at a fraction of their size.
+
+    Adds ``img``, (H, W, 3) uint8 BGR (see :func:`mmbeitv2.datasets.decoding.to_rgb` for the types of images), and
+    ``img_shape`` and ``ori_shape``, (H, W).
+
+    Args:
+        min_side: reads a JPEG at 1/2, 1/4 or 1/8 of its size, the least at which its shorter side still has this many
+            pixels; None reads it in full. For photographs of many megapixels, of which a crop needs few. No crop is
+            enlarged if ``min_side >= size / sqrt(share * aspect)``, where ``share`` is the least share of the area that
+            a crop has, and ``aspect`` the least ratio of its sides: 915 for the tokenizer (crops of 224 pixels, 0.08 of
+            the area, 3/4), 579 for pretraining (0.2 of the area).
+        max_pixels: a larger image counts as unreadable; its header tells, before memory is taken. At most the default,
+            Pillow's own limit.
+        backend_args: of the file backend, see ``mmengine.fileio.get``.
+
+    Raises:
+        UnreadableImageError: if the file is missing, empty, cut off, too large, or no image.
+    """
+
+    def __init__(
+        self, min_side: int | None = None, max_pixels: int = MAX_PIXELS, backend_args: dict | None = None
+    ) -> None:
+        if min_side is not None and min_side < 1:
+            raise InputError(f'min_side={min_side} must be at least 1 pixel, or None')
+        if not 1 <= max_pixels <= MAX_PIXELS:
+            raise InputError(f'max_pixels={max_pixels} must lie between 1 and {MAX_PIXELS}')
+        self.min_side = min_side
+        self.max_pixels = max_pixels
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        path = str(results['img_path'])
+        try:
+            if '://' not in path and not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would never end
+                raise InputError('it is not a regular file')
+            content = fileio.get(path, backend_args=self.backend_args)
+            results['img'] = decode_image(content, self.min_side, self.max_pixels)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, 'strerror', None) or str(error)
+            raise UnreadableImageError(f'image {path!r} cannot be read ({reason}): remove or replace it') from error
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
 
 
 @TRANSFORMS.register_module()
-class LoadImage(LoadImageFromFile):
-    """mmcv's ``LoadImageFromFile`` that names an image it cannot read, and can read large JPEGs at a fraction of size.
+class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
+    """mmpretrain's ``RandomResizedCrop`` with the resampling of the release, see :mod:`mmbeitv2.datasets.resizing`.
 
     Args:
-        min_side: reads a JPEG at 1/2, 1/4 or 1/8 of its size, the least at which its shorter side still has so many
-            pixels; None reads all in full. For photographs of many megapixels, of which a crop of 224 pixels needs few:
-            with crops of at least a share s of the area, 224 / sqrt(s) (800 for the tokenizer, 500 for pretraining) is
-            enough for every crop.
-        kwargs: see ``LoadImageFromFile``.
+        scale: height and width of the result, or the side of a square.
+        crop_ratio_range: range of the crop's share of the area.
+        aspect_ratio_range: range of the crop's width divided by its height.
+        max_attempts: draws of a crop that fits into the image, before the middle is taken.
     """
 
-    def __init__(self, min_side: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if min_side is not None and min_side < 1:
-            raise InputError(f'min_side={min_side} must be at least 1 pixel, or None')
-        self.min_side = min_side
-        self._full = self.color_type
+    def __init__(
+        self,
+        scale: int | Sequence[int],
+        crop_ratio_range: tuple[float, float] = (0.08, 1.0),
+        aspect_ratio_range: tuple[float, float] = (3 / 4, 4 / 3),
+        max_attempts: int = 10,
+    ) -> None:
+        super().__init__(scale, tuple(crop_ratio_range), tuple(aspect_ratio_range), max_attempts, 'bicubic')
 
-    def transform(self, results: dict) -> dict | None:
-        try:
-            if self.min_side is not None:
-                self.color_type = self._reduced(results['img_path'], self.min_side)
-            return super().transform(results)
-        except Exception as error:
-            reason = error if isinstance(error, OSError) else 'it is not an image, or is cut off'
-            message = f'image {results["img_path"]!r} cannot be read ({reason}): mend or remove it'
-            raise UnreadableImageError(message) from error
+    def transform(self, results: dict) -> dict:
+        top, left, height, width = self.rand_crop_params(results['img'])
+        crop = _to_tensor(results['img'][top : top + height, left : left + width])
+        return _set_image(results, resize(crop, tuple(self.scale)))
 
-    def _reduced(self, path: str, min_side: int) -> str | int:
-        """OpenCV's flag for the smallest size allowed."""
-        with Image.open(path) as header:  # reads no pixels
-            if header.format != 'JPEG':
-                return self._full
-            side = min(header.size)
-        for factor, flag in _REDUCED:
-            if side >= factor * min_side:
-                return flag
-        return self._full
+
+@TRANSFORMS.register_module()
+class FitImage(BaseTransform):
+    """Brings an image to a fixed size without chance, for evaluation: see :func:`fit_image`.
+
+    Args:
+        scale: height and width of the result, or the side of a square.
+        fit: ``'crop'`` scales the image until it just covers ``scale`` and cuts out the middle; ``'stretch'`` scales
+            both sides.
+    """
+
+    def __init__(self, scale: int | Sequence[int], fit: Fit = 'crop') -> None:
+        if fit not in get_args(Fit):
+            raise InputError(f'fit={fit!r} is unknown: choose one of {", ".join(get_args(Fit))}')
+        height, width = (scale, scale) if isinstance(scale, int) else scale
+        self.scale = (height, width)
+        self.fit: Fit = fit
+
+    def transform(self, results: dict) -> dict:
+        return _set_image(results, fit_image(_to_tensor(results['img']), self.scale, self.fit))
+
+
+def _to_tensor(img: np.ndarray) -> Tensor:
+    """(H, W, 3) -> (3, H, W)."""
+    if img.ndim != 3 or img.dtype != np.uint8:
+        raise InputError(f'an image of shape {img.shape} and type {img.dtype} cannot be resized: give (H, W, 3) uint8')
+    return torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)
+
+
+def _set_image(results: dict, pixels: Tensor) -> dict:
+    """Stores (3, H, W) as (H, W, 3)."""
+    results['img'] = pixels.permute(1, 2, 0).numpy()
+    results['img_shape'] = results['img'].shape[:2]
+    return results
 
 
 @TRANSFORMS.register_module()

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmpretrain.datasets.transforms import RandomResizedCrop as MMPretrainCrop
 from torchvision.transforms import ColorJitter
 
-from mmbeitv2.datasets import DrawColorJitter, LoadImage, PackMaskedImage
+from mmbeitv2.datasets import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 from mmbeitv2.errors import UnreadableImageError
 from mmbeitv2.models.preprocessor import jitter_colors
 
@@ -44,8 +47,21 @@ def test_an_unreadable_image_is_named(image_folder: Path, content: bytes | str) 
     path.write_bytes(
         (image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:150] if content == 'truncated' else content
     )
-    with pytest.raises(ValueError, match=r'broken.jpg.* cannot be read .*: mend or remove it'):
+    with pytest.raises(UnreadableImageError, match=r"broken.jpg' cannot be read \(.+\): remove or replace it"):
         LoadImage().transform(dict(img_path=str(path)))
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    (tmp_path / 'folder.jpg').mkdir()
+    for name, reason in (
+        ('none.jpg', 'No such file or directory'),
+        ('pipe.jpg', 'it is not a regular file'),
+        ('folder.jpg', 'it is not a regular file'),
+        ('nul\0.jpg', 'embedded null byte'),
+    ):
+        with pytest.raises(UnreadableImageError, match=reason):
+            LoadImage().transform(dict(img_path=str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(
@@ -65,11 +81,62 @@ def test_large_jpegs_are_read_no_larger_than_wanted(
     path = str(tmp_path / f'image{suffix}')
     ramp = np.linspace(0, 255, 480)[None, :, None] * np.ones((300, 1, 3))
     cv2.imwrite(path, ramp.astype(np.uint8))
-    loader = LoadImage(min_side=min_side)
-    image = loader.transform(dict(img_path=path))['img']
-    assert image.shape == (*shape, 3)
-    assert np.abs(image.mean((0, 2)) - np.linspace(0, 255, shape[1])).max() < 4
-    assert loader.transform(dict(img_path=path))['ori_shape'] == shape
-    Path(path).write_bytes(b'')
-    with pytest.raises(UnreadableImageError, match='mend or remove it'):
-        loader.transform(dict(img_path=path))
+    loaded = LoadImage(min_side=min_side).transform(dict(img_path=path))
+    assert loaded['img'].shape == (*shape, 3)
+    assert np.abs(loaded['img'].mean((0, 2)) - np.linspace(0, 255, shape[1])).max() < 4
+    assert loaded['ori_shape'] == loaded['img_shape'] == shape
+
+
+@pytest.mark.parametrize(('min_side', 'share'), [(915, 0.08), (579, 0.2)])
+def test_no_crop_of_an_image_of_min_side_is_enlarged(min_side: int, share: float) -> None:
+    transform = RandomResizedCrop(224, crop_ratio_range=(share, share))
+    assert str(min_side) in (LoadImage.__doc__ or '')
+    assert min_side == math.ceil(224 / math.sqrt(share * 3 / 4))
+    smallest = 224
+    for aspect in np.geomspace(3 / 4, 4 / 3, 41):
+        transform.aspect_ratio_range = (aspect, aspect)
+        for height, width in ((1, 1), (1, 1.3), (1.3, 1), (1, 4), (4, 1), (1, 12), (12, 1)):
+            image = np.empty((round(min_side * height), round(min_side * width)), np.uint8)
+            _, _, *crop = transform.rand_crop_params(image)
+            assert min(crop) >= 224
+            smallest = min(crop) if height == width else smallest
+    assert smallest == 224  # and a smaller min_side would not do
+
+
+def test_random_crops_are_mmpretrains_resized_as_by_pil() -> None:
+    noise = np.random.randint(0, 256, (40, 50, 3), dtype=np.uint8)
+    image = np.asarray(cv2.resize(noise, (500, 400), interpolation=cv2.INTER_CUBIC))
+    settings = dict(scale=(96, 64), crop_ratio_range=(0.2, 1.0))
+    ours, reference = (
+        RandomResizedCrop(**settings),
+        MMPretrainCrop(**settings, backend='pillow', interpolation='bicubic'),
+    )
+    for seed in range(8):
+        np.random.seed(seed)
+        cropped = ours.transform(dict(img=image))
+        np.random.seed(seed)
+        expected = reference.transform(dict(img=image))['img']
+        assert cropped['img'].shape == (*cropped['img_shape'], 3) == (96, 64, 3)
+        assert np.abs(cropped['img'].astype(int) - expected).mean() < 0.2
+
+
+def test_images_that_another_transform_has_flipped_are_taken(image_folder: Path) -> None:
+    image = np.random.randint(0, 256, (40, 50, 3), dtype=np.uint8)
+    for transform in (FitImage(32), FitImage((24, 32), fit='stretch')):
+        flipped = transform.transform(dict(img=image[:, ::-1]))['img']
+        assert np.array_equal(flipped, transform.transform(dict(img=image[:, ::-1].copy()))['img'])
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(min_side=0), 'min_side=0 must be at least 1 pixel'),
+        (dict(max_pixels=0), 'max_pixels=0 must lie between 1 and'),
+        (dict(max_pixels=10**9), 'max_pixels=1000000000 must lie between 1 and'),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LoadImage(**settings)
+    with pytest.raises(ValueError, match="fit='fill' is unknown: choose one of crop, stretch"):
+        FitImage(32, fit='fill')

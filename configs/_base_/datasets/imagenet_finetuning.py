@@ -5,7 +5,7 @@ data_preprocessor = dict(num_classes=1000, mean=[123.675, 116.28, 103.53], std=[
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
+    dict(type='mmbeitv2.RandomResizedCrop', scale=224),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
         type='RandAugment',
@@ -29,7 +29,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='mmbeitv2.FitImage', scale=256),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]

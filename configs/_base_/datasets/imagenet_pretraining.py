@@ -3,7 +3,7 @@
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), backend='cv2', interpolation='bicubic'),
+    dict(type='mmbeitv2.RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
     dict(type='mmbeitv2.BlockMaskGenerator', grid_size=14, num_masked=75, min_block=16),

@@ -2,14 +2,13 @@
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.08, 1.0), backend='cv2', interpolation='bicubic'),
+    dict(type='mmbeitv2.RandomResizedCrop', scale=224, crop_ratio_range=(0.08, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 val_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='ResizeEdge', scale=224, edge='short', backend='cv2', interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='mmbeitv2.FitImage', scale=224),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

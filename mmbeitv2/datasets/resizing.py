@@ -1,0 +1,54 @@
+"""The one way in which every stage resizes images: bicubic with antialiasing, as PIL does it and so the release.
+
+torch's kernel for uint8 gives PIL's pixels in a quarter of PIL's time; OpenCV's bicubic has no antialiasing
+(docs/benchmarks.md, section Resampling).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Fit = Literal['crop', 'stretch']
+# An image that is longer than this, in units of the wanted side, loses its ends before it is resized.
+_MAX_ASPECT = 4
+
+
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes an image (3, H, W) uint8 to ``size`` (height, width)."""
+    if pixels.shape[-2:] == size:
+        return pixels
+    return F.interpolate(pixels[None], size=size, mode='bicubic', antialias=True)[0]
+
+
+def fit_image(pixels: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
+    """Brings an image (3, H, W) uint8 to ``size`` (height, width).
+
+    Args:
+        pixels: the image.
+        size: height and width wanted.
+        fit: ``'crop'`` scales the image until it just covers ``size`` and cuts out the middle; ``'stretch'`` scales
+            both sides.
+    """
+    if fit == 'stretch':
+        return resize(pixels, size)
+    height, width = pixels.shape[-2:]
+    scale = max(size[0] / height, size[1] / width)
+    # A strip of 1x20000 pixels would first become 224x4,480,000.
+    pixels = _middle(pixels, [math.ceil(_MAX_ASPECT * side / scale) for side in size])
+    height, width = pixels.shape[-2:]
+    if size[0] * width >= size[1] * height:  # rounded as by torchvision
+        scaled = (size[0], size[0] * width // height)
+    else:
+        scaled = (size[1] * height // width, size[1])
+    return _middle(resize(pixels, scaled), size)
+
+
+def _middle(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """Cuts out the middle (height, width), or less where the image is smaller."""
+    top, left = (max(round((have - want) / 2), 0) for have, want in zip(pixels.shape[-2:], size, strict=True))
+    return pixels[:, top : top + size[0], left : left + size[1]]
