@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 
 from packaging.version import Version
 
 from .version import __version__
 
-__all__ = ['__version__']
+__all__ = ['CONFIGS', 'FILES', '__version__', 'require_openmmlab']
+
+_package = Path(__file__).resolve().parent
+# The folder of configs, tools and model-index.yml: inside an installed package, in a clone around it.
+FILES = str(_package / '.mim' if (_package / '.mim').is_dir() else _package.parent)
+# For a config elsewhere: _base_ = __import__('mmbeitv2').CONFIGS + '/beitv2_vit-b_1600e.py'
+CONFIGS = str(Path(FILES, 'configs'))
 
 # import name -> (distributions that provide it, lowest tested version, first untested version)
 _OPENMMLAB = {
@@ -18,25 +25,35 @@ _OPENMMLAB = {
     'mmpretrain': (('onedl-mmpretrain', 'mmpretrain'), '1.2.0', '1.4.0'),
     'mmseg': (('onedl-mmsegmentation', 'mmsegmentation'), '1.2.0', '1.5.0'),
 }
-_REMEDY = 'install it with: pip install -r requirements/mminstall.txt -c requirements/constraints.txt'
+_FORKS = 'onedl-mmengine onedl-mmcv onedl-mmpretrain onedl-mmsegmentation'
+_REMEDY = f'install it with: pip install {_FORKS}'
 
 
-def _check_openmmlab() -> None:
-    """Raises an ImportError of one sentence when an OpenMMLab package is missing or was never tested."""
-    for module, (distributions, lowest, limit) in _OPENMMLAB.items():
-        if find_spec(module) is None:
-            raise ImportError(f'mmbeitv2 needs {module}, which is not installed; {_REMEDY}')
-        for distribution in distributions:
-            try:
-                found = metadata.version(distribution)
-            except metadata.PackageNotFoundError:
-                continue
-            if not Version(lowest) <= Version(found) < Version(limit):
-                raise ImportError(
-                    f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed; '
-                    f'{_REMEDY}'
-                )
-            break
+def require_openmmlab(module: str) -> None:
+    """Checks that an OpenMMLab package is installed, in a version that this package was tested with.
+
+    Raises:
+        ImportError: one sentence with the command that installs it.
+    """
+    distributions, lowest, limit = _OPENMMLAB[module]
+    if find_spec(module) is None:
+        raise ImportError(f'mmbeitv2 needs {module}, which is not installed; {_REMEDY}')
+    for distribution in distributions:
+        try:
+            found = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+        if not Version(lowest) <= Version(found) < Version(limit):
+            raise ImportError(
+                f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed; {_REMEDY}'
+            )
+        break
 
 
-_check_openmmlab()
+for _module in ('mmengine', 'mmcv', 'mmpretrain'):  # mmseg is asked for where a config wants it
+    require_openmmlab(_module)
+
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+
+# mmengine's table of the packages whose configs can be inherited: `_base_ = 'mmbeitv2::classification/...'`.
+MODULE2PACKAGE.setdefault('mmbeitv2', 'mmbeitv2')

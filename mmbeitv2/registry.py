@@ -6,30 +6,51 @@ children, so ``type='mmbeitv2.BEiTv2ViT'`` works from any ``default_scope`` with
 
 from __future__ import annotations
 
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
-from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
-from mmengine.registry import Registry
+from mmengine import registry as root
+from mmengine.registry import DefaultScope, Registry
 
 SCOPE = 'mmbeitv2'
 
 
-def _child(parent: Registry, location: str) -> Registry:
-    return Registry(parent.name, parent=parent, scope=SCOPE, locations=[location])
+class _Registry(Registry):
+    """Finds types without a scope in the config's default scope, too.
+
+    In a config that was inherited by ``_base_ = 'mmbeitv2::...'``, mmengine marks every setting with this package's
+    scope and looks up all types there; but those of our configs without a scope are mmpretrain's or mmseg's.
+    """
+
+    def get(self, key: str) -> type | None:
+        default_scope = _default_scope_of_the_config()
+        if default_scope is not None and '.' not in key:
+            self.import_from_location()
+            if key not in self.module_dict:
+                return super().get(f'{default_scope}.{key}')
+        return super().get(key)
 
 
-MODELS = _child(MMENGINE_MODELS, 'mmbeitv2.models')
-TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmbeitv2.datasets')
-DATASETS = _child(MMENGINE_DATASETS, 'mmbeitv2.datasets')
-DATA_SAMPLERS = _child(MMENGINE_DATA_SAMPLERS, 'mmbeitv2.datasets')
-HOOKS = _child(MMENGINE_HOOKS, 'mmbeitv2.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmbeitv2.engine')
-STRATEGIES = _child(MMENGINE_STRATEGIES, 'mmbeitv2.engine')
-METRICS = _child(MMENGINE_METRICS, 'mmbeitv2.evaluation')
-WEIGHT_INITIALIZERS = _child(MMENGINE_WEIGHT_INITIALIZERS, 'mmbeitv2.checkpoints')
+def _default_scope_of_the_config() -> str | None:
+    """The scope that was in force before mmengine changed to this package's; None if it has not changed."""
+    scopes = [instance.scope_name for instance in DefaultScope._instance_dict.values()]
+    if not scopes or scopes[-1] != SCOPE:
+        return None
+    return next((scope for scope in reversed(scopes) if scope != SCOPE), None)
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return _Registry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
+
+
+MODELS = _child(root.MODELS, 'mmbeitv2.models')
+TRANSFORMS = _child(root.TRANSFORMS, 'mmbeitv2.datasets')
+DATASETS = _child(root.DATASETS, 'mmbeitv2.datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mmbeitv2.datasets')
+FUNCTIONS = _child(root.FUNCTIONS, 'mmbeitv2.datasets')
+HOOKS = _child(root.HOOKS, 'mmbeitv2.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmbeitv2.engine')
+STRATEGIES = _child(root.STRATEGIES, 'mmbeitv2.engine')
+METRICS = _child(root.METRICS, 'mmbeitv2.evaluation')
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'mmbeitv2.checkpoints')
+# Empty ones of the other kinds, so that their types are found from this scope as well.
+for _parent in vars(root).values():
+    if isinstance(_parent, Registry) and SCOPE not in _parent.children:
+        _child(_parent)

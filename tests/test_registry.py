@@ -33,14 +33,14 @@ def test_types_resolve_from_other_scopes_without_custom_imports(scope: str) -> N
 def test_import_without_openmmlab_says_what_to_install() -> None:
     script = (
         'import importlib.util as u; find = u.find_spec\n'
-        "u.find_spec = lambda name, *a: None if name == 'mmseg' else find(name, *a)\n"
+        "u.find_spec = lambda name, *a: None if name == 'mmcv' else find(name, *a)\n"
         'import mmbeitv2'
     )
     result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert result.returncode != 0
     last = result.stderr.strip().splitlines()[-1]
-    assert 'mmseg' in last
-    assert 'pip install -r requirements/mminstall.txt' in last
+    assert 'needs mmcv' in last
+    assert 'pip install onedl-mmengine' in last
 
 
 def test_import_with_an_untested_version_says_what_to_install() -> None:

@@ -39,7 +39,7 @@ test_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='mmbeitv2.stack_samples'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
 )
 test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=256)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from .collating import stack_samples
 from .image_folder import ImageFolder, ImageNetVariant, find_images
 from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
@@ -19,4 +20,5 @@ __all__ = [
     'SeededInfiniteSampler',
     'SeededSampler',
     'find_images',
+    'stack_samples',
 ]

@@ -18,7 +18,7 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='mmbeitv2.SeededSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='mmbeitv2.stack_samples'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
@@ -27,7 +27,7 @@ val_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='mmbeitv2.stack_samples'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='val', pipeline=val_pipeline),
 )
 val_evaluator = dict(type='mmbeitv2.CodebookMetric', num_codes=8192)

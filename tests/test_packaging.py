@@ -1,0 +1,204 @@
+"""What a person has who installed the wheel and has no clone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# A project of its own: configs that inherit from this package and from the other libraries, at tiny size.
+TINY = "dict(_delete_=True, type='mmbeitv2.BEiTv2ViT', arch=ARCH, img_size=32, patch_size=8".replace(
+    'ARCH', 'dict(embed_dims=32, depth=4, num_heads=2)'
+)
+RELEASED = "init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='released.pth')"
+PROJECT = {
+    'finetune.py': f"""
+_base_ = 'mmbeitv2::classification/beitv2-1600e_vit-b_ft-100e_in1k.py'
+data_preprocessor = dict(num_classes=2)
+model = dict(
+    backbone={TINY}, out_type='avg_featmap', final_norm='fc_norm', rel_pos_bias='per_layer',
+                  layer_scale_init_value=0, {RELEASED}),
+    head=dict(num_classes=2, in_channels=32),
+    train_cfg=dict(augments=None),
+)
+pipeline = [dict(type='mmbeitv2.SeedSample'), dict(type='mmbeitv2.LoadImage'), dict(type='PackInputs')]
+train_dataloader = dict(
+    batch_size=4, num_workers=0, persistent_workers=False,
+    dataset=dict(_delete_=True, type='CustomDataset', data_root='images', pipeline=pipeline),
+)
+val_dataloader = val_evaluator = val_cfg = test_dataloader = test_evaluator = test_cfg = None
+default_hooks = dict(checkpoint=dict(save_best=None))
+train_cfg = dict(max_epochs=1)
+""",
+    'root.py': "_base_ = 'mmbeitv2::_base_/../beitv2_vit-b_1600e.py'\nmodel = dict(head=dict(num_codes=4096))",
+    'by_path.py': (
+        "_base_ = __import__('mmbeitv2').CONFIGS + '/beitv2_vit-b_1600e.py'\nmodel = dict(head=dict(num_codes=4096))"
+    ),
+    'of_mmpretrain.py': f"""
+_base_ = 'mmpretrain::vision_transformer/vit-base-p16_64xb64_in1k.py'
+model = dict(
+    backbone={TINY}, out_type='avg_featmap', final_norm='fc_norm', rel_pos_bias='per_layer',
+                  layer_scale_init_value=0, {RELEASED}),
+    head=dict(_delete_=True, type='LinearClsHead', num_classes=2, in_channels=32),
+    train_cfg=None,
+)
+""",
+    'of_mmseg.py': f"""
+# Not 'mmseg::vit/...': of the forks, mmengine looks for a distribution called mmsegmentation, which they lack.
+_base_ = __import__('mmseg').__path__[0] + '/.mim/configs/vit/vit_vit-b16_mln_upernet_8xb2-80k_ade20k-512x512.py'
+norm_cfg = dict(type='BN')
+model = dict(
+    pretrained=None,
+    data_preprocessor=dict(size=(32, 32)),
+    backbone={TINY}, out_indices=(0, 1, 2, 3), out_type='featmap', final_norm='none',
+                  rel_pos_bias='per_layer', layer_scale_init_value=0, {RELEASED}),
+    neck=dict(in_channels=[32, 32, 32, 32], out_channels=32),
+    decode_head=dict(in_channels=[32, 32, 32, 32], channels=16, num_classes=2, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=32, channels=16, num_classes=2, norm_cfg=norm_cfg),
+)
+""",
+}
+USE = """
+import os, runpy, subprocess, sys
+from mmengine.config import Config
+
+assert Config.fromfile('by_path.py').model.head.num_codes == 4096  # by a process that has not imported this package
+
+import mmbeitv2
+assert mmbeitv2.__file__.startswith(os.environ['PYTHONPATH']), mmbeitv2.__file__
+import torch
+from mmengine.hub import get_config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.structures import PixelData
+from mmpretrain.structures import DataSample
+from mmseg.structures import SegDataSample
+
+for name in ('root.py', 'by_path.py'):
+    cfg = Config.fromfile(name)
+    assert (cfg.model.type, cfg.model.head.num_codes) == ('mmbeitv2.BEiTv2', 4096)
+name = 'classification/beitv2-1600e_vit-b_ft-100e_in1k_release.py'
+cfg = get_config(f'mmbeitv2::{name}', pretrained=True)
+assert cfg.filename == os.path.join(mmbeitv2.CONFIGS, name)
+assert cfg.model_path.endswith('beitv2_base_patch16_224_pt1k_ft1k.pth')
+
+torch.manual_seed(0)
+tiny = dict(arch=dict(embed_dims=32, depth=4, num_heads=2), img_size=32, patch_size=8, layer_scale_init_value=0)
+released = MODELS.build(dict(type='mmbeitv2.BEiTv2ViT', **tiny, use_mask_token=True)).state_dict()
+torch.save({'model': released}, 'released.pth')
+
+images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+for name, samples in (
+    ('of_mmpretrain.py', [DataSample().set_gt_label(i) for i in range(2)]),
+    ('of_mmseg.py', [SegDataSample(gt_sem_seg=PixelData(data=torch.full((1, 32, 32), i))) for i in range(2)]),
+):
+    cfg = Config.fromfile(name)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        weight = model.backbone.patch_embed.proj.weight
+        assert torch.equal(weight, released['patch_embed.proj.weight'])
+        optim_wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        losses = model.train().train_step(dict(inputs=list(images), data_samples=samples), optim_wrapper)
+        assert torch.isfinite(losses['loss']), name
+        assert not torch.equal(weight, released['patch_embed.proj.weight'])
+
+# As `mim train mmbeitv2 finetune.py` runs it.
+sys.argv = ['train.py', 'finetune.py', '--work-dir', 'run']
+runpy.run_path(os.path.join(mmbeitv2.FILES, 'tools', 'train.py'), run_name='__main__')
+assert os.path.isfile('run/epoch_1.pth')
+"""
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, 'PYTHONPATH': '', **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the package as `pip install mmbeitv2-*.whl` leaves it; the wheel is built from the sdist."""
+    base = tmp_path_factory.mktemp('wheel')
+    source = base / 'source'
+    for name in ('mmbeitv2', 'configs', 'tools', 'requirements'):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, source)
+    pip = (sys.executable, '-m', 'pip', '--disable-pip-version-check')
+    build = 'import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])'
+    run(sys.executable, '-c', build, str(base), cwd=source)
+    (sdist,) = base.glob('*.tar.gz')
+    run(*pip, 'wheel', '--no-deps', '--no-build-isolation', '-w', str(base), str(sdist), cwd=base)
+    (wheel,) = base.glob('*.whl')
+    target = ('--target', str(base / 'site'))
+    run(*pip, 'install', '--no-deps', '--no-index', '--no-compile', *target, str(wheel), cwd=base)
+    return base / 'site'
+
+
+def test_the_wheel_holds_every_config_and_metafile_and_the_tools_that_need_no_clone(installed: Path) -> None:
+    mim = installed / 'mmbeitv2' / '.mim'
+    for suffix in ('*.py', '*.yml'):
+        expected = {path.relative_to(ROOT) for path in (ROOT / 'configs').rglob(suffix)}
+        assert {path.relative_to(mim) for path in (mim / 'configs').rglob(suffix)} == expected
+    assert (mim / 'model-index.yml').read_text() == (ROOT / 'model-index.yml').read_text()
+    tools = {path.name for path in (ROOT / 'tools').iterdir() if path.suffix in ('.py', '.sh')}
+    assert {path.name for path in (mim / 'tools').iterdir()} == tools - {'env.sh', 'quickstart.sh', 'run_tests.sh'}
+    (metadata,) = installed.glob('mmbeitv2-*.dist-info')
+    assert {path.name for path in (metadata / 'licenses').iterdir()} == {'LICENSE', 'NOTICE'}
+
+
+def test_a_project_elsewhere_inherits_swaps_the_backbone_and_trains(installed: Path, tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    for name, text in PROJECT.items():
+        (tmp_path / name).write_text(text)
+    for label in 'ab':
+        (tmp_path / 'images' / label).mkdir(parents=True)
+        for i in range(2):
+            cv2.imwrite(str(tmp_path / 'images' / label / f'{i}.png'), np.full((32, 32, 3), i * 100, np.uint8))
+    run(sys.executable, '-c', USE, cwd=tmp_path, PYTHONPATH=str(installed))
+
+
+def test_without_mmseg_the_package_imports_and_only_a_config_of_segmentation_asks_for_it(tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] == 'mmseg':
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Hidden())
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == 'mmseg' else real(name, package)
+
+import mmbeitv2.models, mmbeitv2.checkpoints, mmbeitv2.datasets, mmbeitv2.engine, mmbeitv2.evaluation
+from mmbeitv2.apis import read_config
+from mmbeitv2.errors import InputError
+configs = mmbeitv2.CONFIGS
+read_config(configs + '/classification/beitv2-1600e_vit-b_ft-100e_in1k.py')
+try:
+    read_config(configs + '/segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py')
+except InputError as error:
+    print(error)
+"""
+    said = run(sys.executable, '-c', script, cwd=tmp_path).splitlines()[-1]
+    assert 'mmbeitv2 needs mmseg, which is not installed' in said
+    assert 'pip install onedl-mmengine' in said
