@@ -5,4 +5,4 @@ _base_ = [
     '_base_/schedules/beitv2_300e.py',
     '_base_/default_runtime.py',
 ]
-model = dict(backbone=dict(drop_path_rate=0.0), neck=dict(drop_path_rate=0.0))
+model = dict(backbone=dict(drop_path_rate=0.0))

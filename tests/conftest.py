@@ -44,9 +44,9 @@ def tiny_pretraining(**changes: object) -> dict:
     return (
         dict(
             type='mmbeitv2.BEiTv2',
-            backbone=tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='deferred', use_mask_token=True),
-            neck=dict(type='mmbeitv2.CLSAggregationNeck', embed_dims=32, num_heads=2, start_layer=1, backbone_depth=2),
-            head=dict(type='mmbeitv2.BEiTv2MIMHead', embed_dims=32, num_codes=NUM_CODES),
+            backbone=tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True),
+            neck=dict(type='mmbeitv2.CLSAggregationNeck'),
+            head=dict(type='mmbeitv2.BEiTv2MIMHead'),
             tokenizer=tiny_tokenizer(),
         )
         | changes
@@ -172,9 +172,7 @@ EXACT_MASKED = [
 
 
 def resumable_pretraining(root: Path) -> str:
-    backbone = tiny_vit(
-        out_indices=(0, 1), out_type='raw', final_norm='deferred', use_mask_token=True, drop_path_rate=0.3
-    )
+    backbone = tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True, drop_path_rate=0.3)
     model = tiny_pretraining(backbone=backbone)
     # The tokenizer has random weights, by randomness.seed the same in every run.
     return EXACT_RUNTIME + EXACT_LOADER.format(root=str(root), pipeline=EXACT_MASKED) + f'model = {model!r}\n'

@@ -78,9 +78,8 @@ def test_pretraining_has_the_numbers_of_table_9(
     assert cfg.param_scheduler[1].eta_min == 1e-5
     assert peak_and_end(cfg) == (10, epochs) == (10, cfg.train_cfg.max_epochs)
     assert cfg.train_dataloader.batch_size * 8 == 2048
-    assert cfg.model.backbone.drop_path_rate == cfg.model.neck.drop_path_rate == drop_path
-    assert cfg.model.backbone.layer_scale_init_value == cfg.model.neck.layer_scale_init_value == scale
-    assert (cfg.model.neck.start_layer, cfg.model.neck.depth) == (layer, 2)
+    assert (cfg.model.backbone.drop_path_rate, cfg.model.backbone.layer_scale_init_value) == (drop_path, scale)
+    assert cfg.model.neck == dict(type='mmbeitv2.CLSAggregationNeck', depth=2)  # the rest is the backbone's
     assert cfg.model.backbone.out_indices == (layer - 1, layers[1] - 1)
     assert ARCH[cfg.model.backbone.arch] == layers
     mask = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'mmbeitv2.BlockMaskGenerator')
@@ -224,8 +223,8 @@ def test_beit_v1_has_the_numbers_of_its_paper() -> None:
 @pytest.mark.parametrize(
     ('name', 'key', 'value'),
     [
-        ('layer6', 'neck.start_layer', 6),
-        ('layer11', 'neck.start_layer', 11),
+        ('layer6', 'backbone.out_indices', (5, 11)),
+        ('layer11', 'backbone.out_indices', (10, 11)),
         ('head-depth1', 'neck.depth', 1),
         ('head-depth3', 'neck.depth', 3),
         ('unshared', 'head.is_shared', False),

@@ -50,7 +50,7 @@ from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError, one_sentence_errors
 from mmbeitv2.models import NormEMAVectorQuantizer
-from mmbeitv2.models.backbones.beitv2_vit import Attention
+from mmbeitv2.models.layers import Attention
 from mmbeitv2.models.tokenizers.quantizer import l2norm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,8 +85,8 @@ class OneHotQuantizer(NormEMAVectorQuantizer):
 class WrittenOutAttention(Attention):
     """Attention by its formula on every device."""
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        assert rows is None  # which only pretraining gives
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        assert context is None  # which only pretraining gives
         q, k, v = self.project(x)
         return self.proj((self.probabilities(q, k, rel_pos_bias) @ v).transpose(1, 2).flatten(2))
 

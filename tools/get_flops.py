@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 
 import torch
@@ -66,12 +67,13 @@ def parts(model: nn.Module, images: Tensor) -> Parts:
         return {'encoder': (model.encoder, (images,)), 'decoder': (model.decoder, (model.encode(images)[0],))}
     if not isinstance(model, BEiTv2):
         return {'model': (model, (images,))}
-    early, last = model.backbone(images) if model.neck is not None else (None, *model.backbone(images))
+    num_patches = math.prod(-(-side // model.backbone.patch_size) for side in images.shape[-2:])
+    nothing, everything = torch.zeros(1, num_patches, dtype=torch.bool), torch.arange(num_patches)[None]
+    features = model.backbone.forward_masked(images, nothing, everything)
     counted: Parts = {'backbone': (model.backbone, (images,))}
     if model.neck is not None:
-        bias = model.backbone.position_bias(model.backbone.grid_of(images))
-        counted['neck'] = (model.neck, (early, last, bias))
-    counted['head'] = (model.head, (last[:, 1:],))
+        counted['neck'] = (model.neck, (features.cls_token, features.early, features.rel_pos_bias))
+    counted['head'] = (model.head, (features.masked,))
     views = images
     if model.data_preprocessor.view_size is not None:
         views = torch.zeros(1, 3, *[model.data_preprocessor.view_size] * 2)

@@ -4,8 +4,6 @@ model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, out_indices=(2, 3)
     ),
-    neck=dict(embed_dims=128, num_heads=4, start_layer=3, backbone_depth=4),
-    head=dict(embed_dims=128, num_codes=256),
     tokenizer=dict(
         encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
         quantizer=dict(num_codes=256, code_dim=16),

@@ -16,7 +16,7 @@ from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
 from mmbeitv2.checkpoints import PretrainedBEiTv2
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2ViT
-from mmbeitv2.models.backbones.beitv2_vit import Attention, Block
+from mmbeitv2.models.layers import Attention, Block
 from mmbeitv2.visualization.pictures import new_figure
 
 

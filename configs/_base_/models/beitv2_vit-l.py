@@ -1,7 +1,3 @@
 # Paper, section 2.3 and table 9; names and sizes as beitv2_large_patch16_224 of the release.
 _base_ = 'beitv2_vit-b.py'
-model = dict(
-    backbone=dict(arch='large', out_indices=(20, 23), layer_scale_init_value=1e-5),
-    neck=dict(embed_dims=1024, num_heads=16, start_layer=21, backbone_depth=24, layer_scale_init_value=1e-5),
-    head=dict(embed_dims=1024),
-)
+model = dict(backbone=dict(arch='large', out_indices=(20, 23), layer_scale_init_value=1e-5))

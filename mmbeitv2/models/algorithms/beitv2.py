@@ -8,6 +8,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.models.backbones import BEiTv2ViT
 from mmbeitv2.models.frozen import Frozen
 from mmbeitv2.models.preprocessor import MaskedBatch
 from mmbeitv2.registry import MODELS
@@ -18,12 +19,12 @@ class BEiTv2(BaseModel):
     """Pretrains a backbone to predict a frozen tokenizer's codes of the patches that it cannot see.
 
     Args:
-        backbone: config of a backbone with ``out_type='raw'`` and ``final_norm='deferred'``, whose outputs are the
-            layers l and L (with a neck) or L alone.
+        backbone: config of a backbone with ``out_type='raw'``, ``final_norm='norm'`` and ``use_mask_token=True``, whose
+            ``out_indices`` are the layers l and L (with a neck) or L alone.
         tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. It is frozen for real: see
             :class:`Frozen`.
-        head: config of the head.
-        neck: config of the patch aggregation; None for none.
+        head: config of the head; ``embed_dims`` and ``num_codes`` are taken from the backbone and the tokenizer.
+        neck: config of the patch aggregation, None for none; what it shares with the backbone is taken from it.
         data_preprocessor: config of the preprocessor.
         init_cfg: see mmengine.
     """
@@ -40,32 +41,46 @@ class BEiTv2(BaseModel):
         super().__init__(
             data_preprocessor=data_preprocessor or dict(type='mmbeitv2.BEiTv2DataPreprocessor'), init_cfg=init_cfg
         )
+        _refuse_former_settings(backbone)
         self.backbone = MODELS.build(backbone)
-        self.neck = None if neck is None else MODELS.build(neck)
-        self.head = MODELS.build(head)
+        self.neck = None if neck is None else MODELS.build(_with_settings_of_backbone(neck, self.backbone))
         frozen = MODELS.build(tokenizer)
         frozen.init_weights()
         self.tokenizer = Frozen(frozen)
+        self.head = MODELS.build({'embed_dims': self.backbone.embed_dims, 'num_codes': frozen.num_codes, **head})
         self._check_parts(frozen.num_codes)
 
     def _check_parts(self, num_codes: int) -> None:
-        if self.backbone.out_type != 'raw' or self.backbone.final_norm != 'deferred':
-            raise InputError("pretraining needs a backbone with out_type='raw' and final_norm='deferred'")
-        wanted = 1 if self.neck is None else 2
-        if len(self.backbone.out_indices) != wanted or self.backbone.out_indices[-1] != self.backbone.depth - 1:
+        backbone = self.backbone
+        if backbone.out_type != 'raw' or backbone.final_norm != 'norm' or backbone.mask_token is None:
             raise InputError(
-                f'out_indices={self.backbone.out_indices} must be {wanted} block(s), of which the last is the last '
-                'of the backbone'
+                "pretraining needs a backbone with out_type='raw', final_norm='norm' and use_mask_token=True"
             )
-        if self.neck is not None and self.neck.start_layer != self.backbone.out_indices[0] + 1:
+        wanted = 1 if self.neck is None else 2
+        if len(backbone.out_indices) != wanted or backbone.out_indices[-1] != backbone.depth - 1:
             raise InputError(
-                f'the neck starts from layer {self.neck.start_layer}, but the backbone gives out layer '
-                f'{self.backbone.out_indices[0] + 1}'
+                f'out_indices={backbone.out_indices} must be {wanted} block(s), of which the last is the last of the '
+                'backbone'
+            )
+        if self.head.embed_dims != backbone.embed_dims:
+            raise InputError(
+                f'model.head.embed_dims={self.head.embed_dims}, but the backbone has {backbone.embed_dims}: leave it '
+                'out of the config'
             )
         if self.head.num_codes != num_codes:
             raise InputError(
                 f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set '
                 f'model.head.num_codes={num_codes}'
+            )
+        if self.neck is None and not self.head.is_shared:
+            raise InputError(
+                'model.head.is_shared=False makes a second linear layer for the patch aggregation, but model.neck is '
+                'None: set model.head.is_shared=True'
+            )
+        if self.neck is not None and self.neck.is_shared != self.head.is_shared:
+            raise InputError(
+                f'model.neck.is_shared={self.neck.is_shared}, but model.head.is_shared={self.head.is_shared}: set both '
+                'alike, as the two branches share norm and linear layer, or neither'
             )
 
     def forward(
@@ -86,41 +101,57 @@ class BEiTv2(BaseModel):
         if codes.shape != inputs['mask'].shape:
             raise InputError(
                 f'the tokenizer makes {codes.shape[1]} codes per image, the mask has {inputs["mask"].shape[1]} '
-                'patches: '
-                "make the preprocessor's view_size, the tokenizer's patch size and the mask's grid agree"
+                "patches: make the preprocessor's view_size, the tokenizer's patch size and the mask's grid agree"
             )
         if mode == 'loss':
-            index = inputs['masked_index']
-            features, aggregated = self._encode(inputs['images'], inputs['mask'], index)
-            features = self.backbone.norm(features).flatten(0, 1)
-            if aggregated is not None and self.neck is not None:
-                norm = self.backbone.norm if self.neck.is_shared else self.neck.norm
-                aggregated = norm(aggregated).flatten(0, 1)
-            return self.head.loss(features, aggregated, codes.gather(1, index).flatten())
+            return self._loss(inputs, codes)
         if mode == 'predict':
-            outputs = self.backbone(inputs['images'], inputs['mask'])
-            (logits,) = self.head(self.backbone.norm(outputs[-1][:, 1:]))
+            (logits,) = self.head(self.backbone(inputs['images'], inputs['mask'])[-1][:, 1:])
             return [
                 DataSample(codes=code, predicted_codes=predicted, mask=mask)
                 for code, predicted, mask in zip(codes, logits.argmax(dim=-1), inputs['mask'], strict=True)
             ]
         raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
 
+    def _loss(self, inputs: MaskedBatch, codes: Tensor) -> dict[str, Tensor]:
+        """Losses and accuracies of both branches on the masked patches."""
+        index = inputs['masked_index']
+        features = self.backbone.forward_masked(inputs['images'], inputs['mask'], index)
+        masked, aggregated = features.masked.flatten(0, 1), None  # (B·M, C)
+        if self.neck is not None:
+            aggregated = self.neck(features.cls_token, features.early, features.rel_pos_bias, index)
+            if self.neck.is_shared:
+                aggregated = self.backbone.norm(aggregated)
+            aggregated = aggregated.flatten(0, 1)
+        return self.head.loss(masked, aggregated, codes.gather(1, index).flatten())
+
     def cls_features(self, crops: Tensor) -> Tensor:
         """CLS tokens after the final norm, of unit length, (B, C), of whole crops (B, 3, H, W) uint8, as loaded."""
         images = self.data_preprocessor.normalise(self.data_preprocessor.to_unit(crops))
-        return F.normalize(self.backbone.norm(self.backbone(images)[-1][:, 0]), dim=-1)
+        return F.normalize(self.backbone(images)[-1][:, 0], dim=-1)
 
-    def _encode(self, images: Tensor, mask: Tensor, masked_index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Masked tokens (B, M, C) of both branches, before the final norm; the position bias is computed once.
 
-        The last block of each branch computes the masked tokens only, as nothing else of it is used (but CLS, which the
-        aggregation needs): 6 % less work in all for ViT-B.
-        """
-        bias = self.backbone.position_bias(self.backbone.grid_of(images))
-        rows = masked_index + 1  # CLS comes first
-        if self.neck is None:
-            return self.backbone(images, mask, bias, rows)[-1], None
-        early, last = self.backbone(images, mask, bias, F.pad(rows, (1, 0)))
-        last, aggregated = self.neck(early, last, bias, rows)
-        return last[:, 1:], aggregated
+def _with_settings_of_backbone(neck: dict, backbone: BEiTv2ViT) -> dict:
+    """The neck's config with what it has in common with the backbone; drop path and layer scale may differ."""
+    sizes = {
+        'embed_dims': backbone.embed_dims,
+        'num_heads': backbone.num_heads,
+        'start_layer': backbone.out_indices[0] + 1,
+        'backbone_depth': backbone.depth,
+    }
+    for key, value in sizes.items():
+        if neck.get(key, value) != value:
+            raise InputError(
+                f'model.neck.{key}={neck[key]}, but the backbone has {value}: leave it out of the config'
+                + (', and set model.backbone.out_indices' if key == 'start_layer' else '')
+            )
+    blocks = {key: getattr(backbone, key) for key in ('mlp_ratio', 'layer_scale_init_value', 'drop_path_rate')}
+    return {**sizes, **blocks, **neck}
+
+
+def _refuse_former_settings(backbone: dict) -> None:
+    if backbone.get('final_norm') == 'deferred' or 'init_cutoff' in backbone:
+        raise InputError(
+            "the config is of an earlier version: in model.backbone, write final_norm='norm' instead of 'deferred' and "
+            "init_rule='pretraining' instead of init_cutoff; leave init_cutoff out of model.neck and model.head"
+        )

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from .beitv2_vit import ARCH, BEiTv2ViT, Block
+from .beitv2_vit import ARCH, BEiTv2ViT, MaskedFeatures
 
-__all__ = ['ARCH', 'BEiTv2ViT', 'Block']
+__all__ = ['ARCH', 'BEiTv2ViT', 'MaskedFeatures']

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmbeitv2.models.backbones.beitv2_vit import trunc_normal
+from mmbeitv2.models.layers import init_layers
 from mmbeitv2.registry import MODELS
 
 
@@ -16,25 +16,21 @@ class BEiTv2MIMHead(BaseModule):
     """One linear layer over the codes; with patch aggregation it serves both branches in one product.
 
     Args:
-        embed_dims: width C of the tokens.
-        num_codes: size of the tokenizer's codebook.
+        embed_dims: width C of the tokens; :class:`BEiTv2` takes it from the backbone.
+        num_codes: size of the tokenizer's codebook; :class:`BEiTv2` takes it from the tokenizer.
         is_shared: false for a second layer of its own for the aggregated branch (paper, table 5).
-        init_std: standard deviation of the truncated normal initialisation.
-        init_cutoff: where that normal is cut.
     """
 
     def __init__(
         self,
-        embed_dims: int = 768,
-        num_codes: int = 8192,
+        embed_dims: int,
+        num_codes: int,
         is_shared: bool = True,
-        init_std: float = 0.02,
-        init_cutoff: float = 0.02,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.num_codes = num_codes
-        self.init_std, self.init_cutoff = init_std, init_cutoff
+        self.embed_dims, self.num_codes = embed_dims, num_codes
+        self.is_shared = is_shared
         self.lm_head = nn.Linear(embed_dims, num_codes)
         self.cls_pt_lm_head = None if is_shared else nn.Linear(embed_dims, num_codes)
 
@@ -64,10 +60,7 @@ class BEiTv2MIMHead(BaseModule):
         return losses
 
     def init_weights(self) -> None:
-        """Truncated normal weights, zero biases."""
+        """Truncated normal weights and zero biases, as in the backbone."""
         if not self.is_init:
-            for layer in (self.lm_head, self.cls_pt_lm_head):
-                if layer is not None:
-                    trunc_normal(layer.weight, self.init_std, self.init_cutoff)
-                    nn.init.zeros_(layer.bias)
+            init_layers(self, 'pretraining')
         super().init_weights()

@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmbeitv2.models.backbones.beitv2_vit import Block, drop_path_rates, init_vit_layers, rescale_blocks
+from mmbeitv2.models.layers import Block, drop_path_rates, rescale_blocks, select_queries
 from mmbeitv2.registry import MODELS
 
 
@@ -14,42 +14,38 @@ from mmbeitv2.registry import MODELS
 class CLSAggregationNeck(BaseModule):
     """A shallow decoder that sees the image only through the last CLS token and the patches of an earlier layer.
 
+    :class:`BEiTv2` takes all settings but ``depth`` and ``is_shared`` from the backbone.
+
     Args:
         embed_dims: width C of the tokens.
         num_heads: attention heads.
-        depth: number of blocks.
         start_layer: the layer l (counted from 1) whose patches come in. The blocks go on counting from it, in drop path
             and in the rescaling of the initial weights.
         backbone_depth: layers L of the backbone.
+        depth: number of blocks.
         is_shared: use the backbone's final norm and the head's one linear layer; if false, the neck has a norm of
             its own (``norm``), and the head a second layer (paper, table 5).
         mlp_ratio: hidden over embedding width in the MLP.
         layer_scale_init_value: initial layer scale; 0 builds none.
-        drop_path_rate: as of the backbone.
-        init_std: see :class:`BEiTv2ViT`.
-        init_cutoff: see :class:`BEiTv2ViT`.
+        drop_path_rate: of the backbone's last block.
     """
 
     def __init__(
         self,
-        embed_dims: int = 768,
-        num_heads: int = 12,
+        embed_dims: int,
+        num_heads: int,
+        start_layer: int,
+        backbone_depth: int,
         depth: int = 2,
-        start_layer: int = 9,
-        backbone_depth: int = 12,
         is_shared: bool = True,
         mlp_ratio: float = 4.0,
         layer_scale_init_value: float = 0.1,
         drop_path_rate: float = 0.0,
-        init_std: float = 0.02,
-        init_cutoff: float = 0.02,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.embed_dims = embed_dims
         self.start_layer = start_layer
         self.is_shared = is_shared
-        self.init_std, self.init_cutoff = init_std, init_cutoff
         rates = drop_path_rates(drop_path_rate, max(backbone_depth, start_layer + depth))
         self.blocks = nn.ModuleList(
             Block(
@@ -64,29 +60,35 @@ class CLSAggregationNeck(BaseModule):
         self.norm = None if is_shared else nn.LayerNorm(embed_dims, eps=1e-6)
 
     def forward(
-        self, early: Tensor, last: Tensor, rel_pos_bias: Tensor | None = None, rows: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, cls_token: Tensor, early: Tensor, rel_pos_bias: Tensor | None = None, masked_index: Tensor | None = None
+    ) -> Tensor:
         """Aggregates.
 
         Args:
-            early: tokens (B, 1+N, C) after layer l.
-            last: tokens after layer L, before the final norm, of which the first must be CLS.
+            cls_token: (B, 1, C) after layer L, before the final norm.
+            early: patches (B, N, C) after layer l.
             rel_pos_bias: the backbone's shared bias (1, num_heads, 1+N, 1+N).
-            rows: (B, M) int64, the tokens (0 is CLS) that are wanted; all if None.
+            masked_index: (B, M) int64, the patches that are wanted, counted from 0; all if None.
 
         Returns:
-            ``last`` and the aggregated tokens, (B, 1+N, C) or (B, M, C), before the final norm.
+            The aggregated patches, (B, M, C) or (B, N, C): normalised if the neck has a norm of its own, so that a
+            shared one is left to the caller.
         """
-        x = torch.cat((last[:, :1], early[:, 1:]), dim=1)
-        *blocks, last_block = self.blocks
+        x = torch.cat((cls_token, early), dim=1)  # (B, 1+N, C)
+        *blocks, last = self.blocks
         for block in blocks:
             x = block(x, rel_pos_bias)
-        x = last_block(x, rel_pos_bias, rows)
-        return last, x
+        if masked_index is None:
+            x = last(x, rel_pos_bias)[:, 1:]
+        else:
+            x = last(*select_queries(x, rel_pos_bias, masked_index + 1))
+        return x if self.norm is None else self.norm(x)
 
     def init_weights(self) -> None:
-        """As the backbone, with layers counted from ``start_layer`` on."""
+        """Rescales torch's default weights, with layers counted on from ``start_layer``.
+
+        The release makes these blocks after it has initialised everything else, so torch's default stays.
+        """
         if not self.is_init:
-            init_vit_layers(self, self.init_std, self.init_cutoff)
             rescale_blocks(self.blocks, first=self.start_layer + 1)
         super().init_weights()

@@ -8,8 +8,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.backbones.beitv2_vit import init_vit_layers
 from mmbeitv2.models.frozen import Frozen
+from mmbeitv2.models.layers import init_layers
 from mmbeitv2.models.tokenizers.vqkd import check_decoder
 from mmbeitv2.registry import MODELS
 
@@ -77,5 +77,5 @@ class PixelDecoder(BaseModel):
     def init_weights(self) -> None:
         """Truncated normal output layer; the decoder by its own; then ``init_cfg`` if there is one."""
         if not self.is_init:
-            init_vit_layers(self.to_pixels, std=0.02, cutoff=2.0)
+            init_layers(self.to_pixels)
         super().init_weights()

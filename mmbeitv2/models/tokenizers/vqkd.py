@@ -9,7 +9,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.backbones.beitv2_vit import BEiTv2ViT, init_vit_layers
+from mmbeitv2.models.backbones import BEiTv2ViT
+from mmbeitv2.models.layers import init_layers
 from mmbeitv2.registry import MODELS
 
 
@@ -140,7 +141,7 @@ class VQKD(BaseModel):
         """Truncated normal task layers; encoder and decoder by their own; then ``init_cfg`` if there is one."""
         if not self.is_init:
             for layers in (self.encode_task_layer, self.decode_task_layer):
-                init_vit_layers(layers, std=0.02, cutoff=2.0)
+                init_layers(layers)
         super().init_weights()
 
 

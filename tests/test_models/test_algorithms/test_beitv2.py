@@ -21,6 +21,8 @@ OPTIM = dict(
     constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
 )
 
+BACKBONE, NECK, HEAD = (tiny_pretraining()[part] for part in ('backbone', 'neck', 'head'))
+
 
 def build(**changes: object) -> BEiTv2:
     model = MODELS.build(tiny_pretraining(**changes))
@@ -39,16 +41,14 @@ def make_batch(model: BEiTv2, **kwargs: int) -> MaskedBatch:
 
 @pytest.mark.parametrize('is_shared', [True, False])
 def test_losses_equal_the_formula_with_boolean_masks(is_shared: bool) -> None:
-    defaults = tiny_pretraining()
-    model = build(
-        neck=defaults['neck'] | dict(is_shared=is_shared), head=defaults['head'] | dict(is_shared=is_shared)
-    ).eval()
+    model = build(neck=NECK | dict(is_shared=is_shared), head=HEAD | dict(is_shared=is_shared)).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     batch = make_batch(model)
     losses = model(batch, mode='loss')
     codes = model.tokenizer.module.tokenize(batch['views'])[batch['mask']]
     bias = model.backbone.rel_pos_bias((4, 4))
+    model.backbone.final_norm = 'none'
     early, last = model.backbone(batch['images'], batch['mask'])
     aggregated = torch.cat((last[:, :1], early[:, 1:]), dim=1)
     for block in model.neck.blocks:
@@ -62,7 +62,7 @@ def test_losses_equal_the_formula_with_boolean_masks(is_shared: bool) -> None:
 
 
 def test_without_neck_only_the_main_branch_remains() -> None:
-    backbone = tiny_vit(out_type='raw', final_norm='deferred', use_mask_token=True)
+    backbone = tiny_vit(out_type='raw', final_norm='norm', use_mask_token=True)
     model = build(neck=None, backbone=backbone)
     losses = model(make_batch(model), mode='loss')
     assert set(losses) == {'loss_mim', 'acc_mim'}
@@ -130,23 +130,55 @@ def test_predictions_hold_codes_guesses_and_mask_of_each_image() -> None:
     model = build().eval()
     batch = make_batch(model)
     samples = model(batch, mode='predict')
-    logits = model.head.lm_head(model.backbone.norm(model.backbone(batch['images'], batch['mask'])[1]))[:, 1:]
+    logits = model.head.lm_head(model.backbone(batch['images'], batch['mask'])[1])[:, 1:]
     for i, sample in enumerate(samples):
         assert torch.equal(sample.predicted_codes, logits[i].argmax(-1))
         assert torch.equal(sample.mask, batch['mask'][i])
         assert sample.codes.shape == (16,)
 
 
+def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
+    arch = dict(embed_dims=48, depth=4, num_heads=3)
+    backbone = BACKBONE | dict(
+        arch=arch, out_indices=(1, 3), mlp_ratio=3.0, layer_scale_init_value=1e-5, drop_path_rate=0.3
+    )
+    model = build(backbone=backbone)
+    assert model.neck.start_layer == 2
+    for block in model.neck.blocks:
+        assert [tuple(parameter.shape) for parameter in block.parameters()] == [
+            tuple(parameter.shape) for parameter in model.backbone.blocks[0].parameters()
+        ]
+        assert block.attn.num_heads == 3
+        assert (block.gamma_1 == 1e-5).all()
+    # Blocks 2 and 3, counted from 0, of four whose rates grow linearly to 0.3.
+    assert [block.drop_path.drop_prob for block in model.neck.blocks] == pytest.approx([0.2, 0.3])
+    assert model.head.lm_head.weight.shape == (16, 48)
+    own = build(backbone=backbone, neck=NECK | dict(drop_path_rate=0.0, layer_scale_init_value=0.5))
+    assert (own.neck.blocks[1].gamma_2 == 0.5).all()
+    assert isinstance(own.neck.blocks[1].drop_path, torch.nn.Identity)
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(head=dict(type='mmbeitv2.BEiTv2MIMHead', embed_dims=32, num_codes=99)), 'set model.head.num_codes=16'),
+        (dict(head=HEAD | dict(num_codes=99)), 'set model.head.num_codes=16'),
+        (dict(head=HEAD | dict(embed_dims=48)), 'embed_dims=48, but the backbone has 32: leave it out'),
         (dict(backbone=tiny_vit(out_indices=(0, 1))), "out_type='raw'"),
-        (dict(backbone=tiny_vit(out_type='raw', final_norm='deferred')), 'must be 2 block'),
+        (dict(backbone=BACKBONE | dict(out_indices=1)), 'must be 2 block'),
+        (dict(backbone=BACKBONE | dict(use_mask_token=False)), 'use_mask_token=True'),
+        (dict(neck=NECK | dict(num_heads=4)), 'num_heads=4, but the backbone has 2: leave it out'),
+        (dict(neck=NECK | dict(start_layer=2)), 'start_layer=2, but the backbone has 1: .*set model.backbone.out_ind'),
         (
-            dict(neck=dict(type='mmbeitv2.CLSAggregationNeck', embed_dims=32, num_heads=2, start_layer=2)),
-            'starts from layer 2, but the backbone gives out layer 1',
+            dict(neck=NECK | dict(is_shared=False)),
+            'neck.is_shared=False, but model.head.is_shared=True: set both',
         ),
+        (
+            dict(head=HEAD | dict(is_shared=False)),
+            'neck.is_shared=True, but model.head.is_shared=False: set both',
+        ),
+        (dict(neck=None, backbone=BACKBONE | dict(out_indices=1), head=HEAD | dict(is_shared=False)), 'neck is None'),
+        (dict(backbone=BACKBONE | dict(final_norm='deferred')), "write final_norm='norm' instead of 'deferred'"),
+        (dict(backbone=BACKBONE | dict(init_cutoff=0.02)), "init_rule='pretraining' instead of init_cutoff"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
@@ -188,9 +220,7 @@ def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) 
 
 
 def with_drop_path() -> BEiTv2:
-    backbone = tiny_vit(
-        out_indices=(0, 1), out_type='raw', final_norm='deferred', use_mask_token=True, drop_path_rate=0.3
-    )
+    backbone = tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True, drop_path_rate=0.3)
     return build(backbone=backbone).train()
 
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from mmengine.registry import MODELS
 from timm.models.beit import Beit
 
 from mmbeitv2.models import BEiTv2ViT
-from mmbeitv2.models.backbones.beitv2_vit import Attention
+from mmbeitv2.models.layers import Attention
 from tests.conftest import tiny_vit
 
 
@@ -48,15 +46,14 @@ def test_output_forms_are_views_of_the_same_tokens() -> None:
     torch.testing.assert_close(forms['avg_featmap'], last[:, 1:].mean(1))
 
 
-def test_final_norm_is_applied_after_the_mean_only_for_fc_norm_and_never_when_deferred() -> None:
+def test_the_final_norm_comes_after_the_mean_only_for_fc_norm() -> None:
     images = torch.randn(2, 3, 32, 32)
     plain = build(out_type='raw', final_norm='none').eval()
     plain.init_weights()
     tokens = plain(images)[0]
-    deferred = build(out_type='raw', final_norm='deferred').eval()
-    deferred.load_state_dict(plain.state_dict(), strict=False)
-    torch.testing.assert_close(deferred(images)[0], tokens)
-    assert deferred.norm is not None
+    normed = build(out_type='raw', final_norm='norm').eval()
+    normed.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(normed(images)[0], torch.nn.functional.layer_norm(tokens, (32,), eps=1e-6))
     pooled = build(out_type='avg_featmap', final_norm='fc_norm').eval()
     pooled.load_state_dict(plain.state_dict(), strict=False)
     torch.testing.assert_close(
@@ -111,20 +108,6 @@ def test_checkpointing_gives_the_same_gradients() -> None:
         torch.testing.assert_close(plain, checkpointed)
 
 
-def test_initial_weights_of_full_size_blocks_are_rescaled_by_depth() -> None:
-    model = MODELS.build(dict(type='mmbeitv2.BEiTv2ViT', arch='base', init_cutoff=0.02))
-    model.init_weights()
-    # A normal of deviation s, cut at ±s, has the deviation 0.5396·s.
-    std = 0.02 * math.sqrt(1 - 2 * math.exp(-0.5) / math.sqrt(2 * math.pi) / math.erf(1 / math.sqrt(2)))
-    for i, block in enumerate(model.blocks, start=1):
-        assert block.attn.qkv.weight.std().item() == pytest.approx(std, rel=0.02)
-        assert block.attn.qkv.weight.abs().max() <= 0.02
-        assert block.attn.proj.weight.std().item() == pytest.approx(std / math.sqrt(2 * i), rel=0.02)
-        assert block.mlp.fc2.weight.std().item() == pytest.approx(std / math.sqrt(2 * i), rel=0.02)
-        assert (block.gamma_1 == 0.1).all()
-    assert (model.rel_pos_bias.relative_position_bias_table == 0).all()
-
-
 def test_a_second_init_weights_changes_nothing() -> None:
     model = build()
     model.init_weights()
@@ -163,6 +146,7 @@ def test_layer_depths() -> None:
         (dict(arch=dict(depth=2)), 'arch lacks embed_dims, num_heads'),
         (dict(out_type='map'), "out_type='map' is unknown"),
         (dict(final_norm='batch'), "final_norm='batch' is unknown"),
+        (dict(init_rule='zero'), "init_rule='zero' is unknown: choose one of default, pretraining"),
         (dict(img_size=30), 'img_size=30 is not a multiple of patch_size=8'),
         (dict(out_indices=(0, 2)), 'has 2, but the backbone has 2 blocks'),
         (dict(out_indices=(1, 0)), 'rising order'),
@@ -195,25 +179,25 @@ def test_the_gpu_gives_what_the_cpu_gives() -> None:
 
 @pytest.mark.parametrize('rel_pos_bias', ['none', 'shared', 'per_layer'])
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_rows_of_the_last_block_are_those_of_all_tokens_with_their_gradients(rel_pos_bias: str, with_cp: bool) -> None:
-    vit = MODELS.build(
-        tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='deferred', rel_pos_bias=rel_pos_bias, with_cp=with_cp)
-    )
+def test_masked_features_are_those_of_all_tokens_with_their_gradients(rel_pos_bias: str, with_cp: bool) -> None:
+    settings = dict(out_indices=(0, 1), out_type='raw', use_mask_token=True, rel_pos_bias=rel_pos_bias)
+    vit, plain = build(**settings, with_cp=with_cp), build(**settings, final_norm='none')
     for parameter in vit.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    images = torch.randn(2, 3, 32, 32)
-    rows = torch.tensor([[0, 3, 16], [0, 5, 2]])
-    outputs, gradients = [], []
-    for wanted in (None, rows):
-        first, last = vit(images, rows=wanted)
-        if wanted is None:
-            last = torch.stack([image[row] for image, row in zip(last, rows, strict=True)])
+    plain.load_state_dict({key: value for key, value in vit.state_dict().items() if not key.startswith('norm.')})
+    images, index = torch.randn(2, 3, 32, 32), torch.tensor([[2, 3, 15], [0, 1, 4]])
+    mask = torch.zeros(2, 16, dtype=torch.bool).scatter(1, index, True)
+    early, last = vit(images, mask)
+    expected = [torch.stack([image[1:][row] for image, row in zip(last, index, strict=True)]), early[:, 1:]]
+    outputs, gradients = [expected], []
+    masked, cls_token, early, bias = vit.forward_masked(images, mask, index)
+    outputs.append([masked, early])
+    for features in outputs:
         vit.zero_grad()
-        last.square().sum().backward()
-        outputs += [first, last]
+        sum(part.square().sum() for part in features).backward()
         gradients.append({name: parameter.grad for name, parameter in vit.named_parameters()})
-    torch.testing.assert_close(outputs[2:], outputs[:2])
+    torch.testing.assert_close(outputs[1], outputs[0])
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-4, rtol=1e-4, msg=name)
-    with pytest.raises(ValueError, match="out_type is 'featmap': set out_type='raw'"):
-        MODELS.build(tiny_vit(out_type='featmap'))(images, rows=rows)
+    torch.testing.assert_close(cls_token, plain(images, mask)[1][:, :1])
+    assert (bias is None) == (rel_pos_bias != 'shared')

@@ -22,7 +22,7 @@ def test_pixels_are_mapped_as_dall_e_wants_them() -> None:
 
 
 def test_beit_v1_pretrains_on_its_codes_without_aggregation() -> None:
-    backbone = tiny_vit(out_indices=(1,), out_type='raw', final_norm='deferred', use_mask_token=True, img_size=32)
+    backbone = tiny_vit(out_indices=(1,), out_type='raw', final_norm='norm', use_mask_token=True, img_size=32)
     head = dict(type='mmbeitv2.BEiTv2MIMHead', embed_dims=32, num_codes=8192)
     preprocessor = dict(type='mmbeitv2.BEiTv2DataPreprocessor', view_size=32)
     model = MODELS.build(

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from .initialisation import InitRule, init_layers, rescale_blocks, trunc_normal
+from .position_bias import RelativePositionBias
+from .transformer import Attention, Block, PatchEmbed, drop_path_rates, select_queries
+
+__all__ = [
+    'Attention',
+    'Block',
+    'InitRule',
+    'PatchEmbed',
+    'RelativePositionBias',
+    'drop_path_rates',
+    'init_layers',
+    'rescale_blocks',
+    'select_queries',
+    'trunc_normal',
+]
