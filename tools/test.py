@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import argparse
 
-import mmengine
-
-from mmbeitv2.apis.launch import build_runner, load_config, make_parser
-from mmbeitv2.checkpoints import require_fit
-from mmbeitv2.engine import unwrapped
-from mmbeitv2.errors import InputError, one_sentence_errors
+from mmbeitv2.apis.options import make_parser
+from mmbeitv2.errors import one_sentence_errors
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', metavar='FILE.json', help='write the metrics to this file')
-    args = parser.parse_args()
+    parser.add_argument(
+        '--out',
+        metavar='PATH',
+        help='write the metrics to FILE.json, the predictions to FILE.pkl, or label maps of a segmentation to a folder',
+    )
+    parser.add_argument(
+        '--out-item', choices=['metrics', 'pred'], help='what --out writes (default: by the end of its name)'
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument('--show-dir', metavar='DIR', help='write pictures of the predictions to this folder')
+    parser.add_argument('--show', action='store_true', help='show the predictions in windows')
+    parser.add_argument('--interval', type=int, default=1, help='images from one picture to the next (default: 1)')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays (default: 2)')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     with one_sentence_errors('test.py'):
-        if args.out is not None and not args.out.endswith('.json'):
-            raise InputError(f'--out {args.out!r} must end in .json')
-        cfg = load_config(args)
-        if cfg.get('test_evaluator') is None:
-            raise InputError(
-                f'config {args.config!r} has no test_evaluator, so nothing can be scored: give a config with one'
-            )
-        cfg.pop('runner_type', None)  # sharding is for training
-        runner = build_runner(cfg)
-        require_fit(unwrapped(runner), args.checkpoint)
-        runner.load_checkpoint(args.checkpoint)
-        metrics = runner.test()
-        if args.out is not None and runner.rank == 0:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            mmengine.dump(metrics, args.out)
+        from mmbeitv2.apis.testing import test  # imports torch, which --help does without
+
+        test(args)
 
 
 if __name__ == '__main__':

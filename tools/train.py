@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from mmengine.config import Config
+import argparse
 
-from mmbeitv2.apis.launch import build_runner, load_config, make_parser
-from mmbeitv2.checkpoints import require_fit
-from mmbeitv2.engine import unwrapped
-from mmbeitv2.errors import InputError, one_sentence_errors
+from mmbeitv2.apis.options import make_parser
+from mmbeitv2.errors import one_sentence_errors
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument(
         '--resume',
@@ -27,32 +24,25 @@ def main() -> None:
         choices=['auto', 'bfloat16', 'float16'],
         help='automatic mixed precision; without a value bfloat16 where the GPU has it, else float16',
     )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the real batch size over the base_batch_size of auto_scale_lr',
+    )
+    parser.add_argument(
+        '--no-persistent-workers', action='store_true', help='start the data-loading processes anew in each epoch'
+    )
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     with one_sentence_errors('train.py'):
-        cfg = load_config(args)
-        if args.amp:
-            enable_amp(cfg, args.amp)
-        if args.resume is not None:
-            cfg.resume = True
-            cfg.load_from = None if args.resume == 'auto' else args.resume
-        runner = build_runner(cfg)
-        if cfg.get('load_from'):
-            require_fit(unwrapped(runner), cfg.load_from)
-        if args.compile:
-            unwrapped(runner).compile()
-        runner.train()
+        from mmbeitv2.apis.training import train  # imports torch, which --help does without
 
-
-def enable_amp(cfg: Config, dtype: str) -> None:
-    """Mixed precision; of the two, only float16 needs its loss scaled."""
-    if not torch.cuda.is_available():
-        raise InputError('--amp needs a GPU: leave it out on CPU')
-    if dtype == 'auto':
-        dtype = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.dtype = dtype
-    cfg.optim_wrapper.loss_scale = 'dynamic' if dtype == 'float16' else dict(enabled=False)
+        train(args)
 
 
 if __name__ == '__main__':

@@ -1,9 +1,11 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: from the command line to a runner."""
+"""What training and testing share: from the command line to a runner."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,28 +15,30 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
-from mmbeitv2.apis.config import add_cfg_options, read_config
-from mmbeitv2.errors import InputError
+from mmbeitv2.apis.config import read_config
+from mmbeitv2.apis.runner import QuietRunner
+from mmbeitv2.errors import InputError, doing, silent_imports
 
-
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """The options that training and testing have in common, as in OpenMMLab."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
-    add_cfg_options(parser)
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started'
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# What each launcher calls torch's RANK, WORLD_SIZE and LOCAL_RANK.
+_RANK_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+_STARTERS = {
+    'pytorch': 'tools/dist_train.sh CONFIG GPUS',
+    'slurm': 'tools/slurm_train.sh PARTITION JOB_NAME CONFIG',
+    'mpi': 'mpirun',
+}
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Reads the config file, applies the command line, and prepares for a machine without a GPU.
 
     Raises:
-        InputError: if the file is missing or does not parse, or an option names no place in it.
+        InputError: if the file is missing or does not parse, an option names no place in it, or the processes were not
+            started by the launcher that ``args`` names.
     """
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -43,6 +47,10 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    _adapt_loaders(cfg, not args.no_pin_memory, not getattr(args, 'no_persistent_workers', False))
+    with silent_imports():  # what the registries would import anyhow
+        for package in {'mmbeitv2', cfg.get('default_scope')} & {'mmbeitv2', 'mmseg'}:
+            importlib.import_module(f'{package}.datasets')
     if cfg.launcher != 'none':
         _prepare_distributed(cfg)
     return cfg
@@ -51,15 +59,35 @@ def load_config(args: argparse.Namespace) -> Config:
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that the config names, and its model."""
     if 'runner_type' not in cfg:
-        return Runner.from_cfg(cfg)
-    runner = RUNNERS.build(cfg)
-    if isinstance(runner.model, dict):  # a FlexibleRunner would build it when it starts
-        runner.model = MODELS.build(runner.model)
+        return QuietRunner.from_cfg(cfg)
+    with doing(f'building the model of {cfg.filename!r}'):
+        runner = RUNNERS.build(cfg)
+        if isinstance(runner.model, dict):  # a FlexibleRunner would build it when it starts
+            runner.model = MODELS.build(runner.model)
     return runner
+
+
+def _adapt_loaders(cfg: Config, pin_memory: bool, persistent_workers: bool) -> None:
+    """Turns off what torch refuses, or warns of in every epoch: pinning without a GPU, keeping no workers alive."""
+    for name in _LOADERS:
+        loader = cfg.get(name)
+        if not isinstance(loader, dict):
+            continue
+        if not (pin_memory and torch.cuda.is_available()):
+            loader['pin_memory'] = False
+        if not persistent_workers or loader.get('num_workers') == 0:
+            loader['persistent_workers'] = False
 
 
 def _prepare_distributed(cfg: Config) -> None:
     """DDP with gradients as views of its buckets; without a GPU by gloo, which mmengine does not set up by itself."""
+    names = _RANK_VARIABLES[cfg.launcher]
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise InputError(
+            f'--launcher {cfg.launcher} needs the environment variable {missing[0]}, which its launcher sets: '
+            f'start the processes by {_STARTERS[cfg.launcher]}, or leave --launcher out'
+        )
     wrapper = cfg.setdefault(
         'model_wrapper_cfg',
         ConfigDict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True),
@@ -69,20 +97,27 @@ def _prepare_distributed(cfg: Config) -> None:
     if wrapper.type != 'MMDistributedDataParallel':
         raise InputError(f'{wrapper.type} needs GPUs: on CPU leave model_wrapper_cfg out')
     wrapper.device_ids = None
-    _replace_sync_bn(cfg.model)
-    if not dist.is_initialized():
-        dist.init_process_group(
-            'gloo', timeout=timedelta(seconds=cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800))
-        )
+    if dist.is_initialized():
+        return
+    for own, name in zip(_RANK_VARIABLES['pytorch'], names, strict=True):
+        os.environ[own] = os.environ[name]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _first_host(cfg.launcher)
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
+    with doing('waiting for the other processes'):
+        dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
 
 
-def _replace_sync_bn(node: object) -> None:
-    """SyncBN has no CPU implementation: BN takes its place."""
-    if isinstance(node, dict):
-        if node.get('type') == 'SyncBN':
-            node['type'] = 'BN'
-        for child in node.values():
-            _replace_sync_bn(child)
-    elif isinstance(node, (list, tuple)):
-        for child in node:
-            _replace_sync_bn(child)
+def _first_host(launcher: str) -> str:
+    """The machine that rank 0 runs on, as mmengine finds it under Slurm."""
+    nodes = os.environ.get('SLURM_NODELIST')
+    if launcher != 'slurm' or nodes is None:
+        raise InputError(f'--launcher {launcher} needs the environment variable MASTER_ADDR: the host of rank 0')
+    try:
+        shown = subprocess.run(['scontrol', 'show', 'hostname', nodes], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(
+            f'scontrol does not tell the first host of {nodes!r} ({error}): set MASTER_ADDR to it'
+        ) from error
+    return shown.stdout.split()[0]

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+from mmbeitv2.errors import silent_imports
+
+with silent_imports():  # they print, whether or not they are asked for
+    import mmpretrain.datasets  # noqa: F401
+
 from .collating import stack_samples
 from .image_folder import ImageFolder, ImageNetVariant, find_images
 from .masking import BlockMaskGenerator, RandomMaskGenerator

@@ -1,7 +1,7 @@
 """Optimizer constructors, hooks and strategies."""
 
 from .layer_decay import LayerDecayOptimWrapperConstructor
-from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, ThroughputHook, unwrapped
+from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
 from .resuming import AtomicCheckpointHook, SeedStepHook
 from .sharding import FullyShardStrategy
 
@@ -12,6 +12,7 @@ __all__ = [
     'KNNHook',
     'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossHook',
+    'RunSummaryHook',
     'SeedStepHook',
     'ThroughputHook',
     'unwrapped',

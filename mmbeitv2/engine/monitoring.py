@@ -23,6 +23,38 @@ def unwrapped(runner: Runner) -> nn.Module:
     return getattr(runner.model, 'module', runner.model)
 
 
+class RunSummaryHook(Hook):
+    """Tells at the start what will run: config, folder, model, data, steps, device.
+
+    Args:
+        config: path as the user typed it.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, config: str) -> None:
+        self.config = config
+
+    def before_train(self, runner: Runner) -> None:
+        loader, model = runner.train_dataloader, unwrapped(runner)
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+        trained = sum(size for size, is_trained in sizes if is_trained)
+        total = sum(size for size, _ in sizes)
+        classes = len((getattr(loader.dataset, 'metainfo', None) or {}).get('classes') or ())
+        batch = (loader.batch_size or 1) * get_world_size()
+        steps, epochs = runner.max_iters, runner.max_epochs
+        for line in (
+            f'Config: {self.config}',
+            f'Work dir: {runner.work_dir}',
+            f'Model: {type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
+            f'Data: {len(loader.dataset)} images' + (f' of {classes} classes' if classes else ''),
+            f'Run: {steps} steps of {batch} images'
+            + (f' ({epochs} epochs)' if getattr(runner.train_loop, '_max_epochs', 1) > 1 else ''),
+            f'Device: {next(model.parameters()).device}, processes: {get_world_size()}',
+        ):
+            runner.logger.info(line)
+
+
 class LogWindowHook(Hook):
     """Base of hooks that sum something up between two lines of the log."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -15,16 +15,19 @@ class UnreadableImageError(InputError):
 
 
 @contextmanager
-def doing(action: str) -> Iterator[None]:
+def doing(action: str | Callable[[], str]) -> Iterator[None]:
     """Tells the error report what the program was doing, such as ``saving epoch 7 to 'work_dirs/a'``.
 
     Of nested blocks the innermost counts. It changes nothing else: the same exception goes on.
+
+    Args:
+        action: words that follow "while"; or a function that finds them when the error comes up.
     """
     try:
         yield
     except Exception as error:
         if action_of(error) is None:
-            error.mmbeitv2_action = action  # type: ignore[attr-defined]
+            error.mmbeitv2_action = action() if callable(action) else action  # type: ignore[attr-defined]
         raise
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .noise import harmless_warnings_ignored
 from .sentences import one_line, report_of
 from .signals import EndedBySignalError, end_with_parent, signals_as_exceptions, words_for
 
@@ -38,7 +39,7 @@ def one_sentence_errors(program: str) -> Iterator[None]:
     """
     former, logging.raiseExceptions = logging.raiseExceptions, False  # a full disk must not fill the screen
     try:
-        with signals_as_exceptions():
+        with signals_as_exceptions(), harmless_warnings_ignored():
             if LAUNCHER_VARIABLE in os.environ:
                 end_with_parent(int(os.environ[LAUNCHER_VARIABLE]))
             yield

@@ -1,0 +1,55 @@
+"""What ``tools/train.py`` does after its options have been read."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from mmengine.config import Config
+
+from mmbeitv2.apis.launch import build_runner, load_config
+from mmbeitv2.checkpoints import require_fit
+from mmbeitv2.engine import RunSummaryHook, unwrapped
+from mmbeitv2.errors import InputError
+
+
+def train(args: argparse.Namespace) -> None:
+    """Trains the model of a config; see ``tools/train.py --help`` for ``args``."""
+    cfg = load_config(args)
+    if args.amp:
+        _enable_amp(cfg, args.amp)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.auto_scale_lr:
+        _enable_auto_scale_lr(cfg, args.config)
+    runner = build_runner(cfg)
+    if cfg.get('load_from'):
+        require_fit(unwrapped(runner), cfg.load_from)
+    if args.compile:
+        unwrapped(runner).compile()
+    runner.register_hook(RunSummaryHook(args.config))
+    runner.train()
+
+
+def _enable_amp(cfg: Config, dtype: str) -> None:
+    """Mixed precision; of the two, only float16 needs its loss scaled."""
+    if not torch.cuda.is_available():
+        raise InputError('--amp needs a GPU: leave it out on CPU')
+    if dtype == 'auto':
+        dtype = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.dtype = dtype
+    cfg.optim_wrapper.loss_scale = 'dynamic' if dtype == 'float16' else dict(enabled=False)
+
+
+def _enable_auto_scale_lr(cfg: Config, path: str) -> None:
+    """The learning rate grows with the batch; the schedule's lower end, ``eta_min``, stays as it is."""
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise InputError(
+            f'config {path!r} does not say for which batch size its learning rate is meant: '
+            'add auto_scale_lr=dict(base_batch_size=...), or leave --auto-scale-lr out'
+        )
+    cfg.auto_scale_lr.enable = True
