@@ -52,8 +52,3 @@ def require_openmmlab(module: str) -> None:
 
 for _module in ('mmengine', 'mmcv', 'mmpretrain'):  # mmseg is asked for where a config wants it
     require_openmmlab(_module)
-
-from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
-
-# mmengine's table of the packages whose configs can be inherited: `_base_ = 'mmbeitv2::classification/...'`.
-MODULE2PACKAGE.setdefault('mmbeitv2', 'mmbeitv2')

@@ -7,9 +7,12 @@ children, so ``type='mmbeitv2.BEiTv2ViT'`` works from any ``default_scope`` with
 from __future__ import annotations
 
 from mmengine import registry as root
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DefaultScope, Registry
 
 SCOPE = 'mmbeitv2'
+# mmengine's table of the packages whose configs can be inherited: `_base_ = 'mmbeitv2::classification/...'`.
+MODULE2PACKAGE.setdefault(SCOPE, SCOPE)
 
 
 class _Registry(Registry):

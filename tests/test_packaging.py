@@ -72,6 +72,7 @@ assert Config.fromfile('by_path.py').model.head.num_codes == 4096  # by a proces
 
 import mmbeitv2
 assert mmbeitv2.__file__.startswith(os.environ['PYTHONPATH']), mmbeitv2.__file__
+import mmbeitv2.registry
 import torch
 from mmengine.hub import get_config
 from mmengine.optim import OptimWrapper

@@ -65,6 +65,8 @@ def read_config(path: str, cfg_options: Sequence[str] | dict | None = None) -> C
     """
     from mmengine.config import Config
 
+    import mmbeitv2.registry  # noqa: F401  (mmengine then knows `_base_ = 'mmbeitv2::...'`)
+
     if not Path(path).exists():
         raise InputError(f'config {path!r} not found: give an existing file')
     if Path(path).is_dir():
