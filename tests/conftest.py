@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import subprocess
@@ -133,6 +134,14 @@ def run(*command: str, ok: bool = True, cwd: Path | None = None, gpus: str = '')
 
 def train(config: str, work_dir: Path, *options: str, ok: bool = True, gpus: str = '') -> str:
     return run(sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), *options, ok=ok, gpus=gpus)
+
+
+def run_tool(name: str, *arguments: str) -> None:
+    """A tool in this process, where no second ``import torch`` is waited for; ends as ``main`` does."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(list(arguments))
 
 
 def last_line(output: str) -> str:

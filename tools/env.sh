@@ -1,16 +1,16 @@
-# Sourced by quickstart.sh and run_tests.sh: puts a Python with this package on PATH.
-# An activated environment in which the package imports is used as it is; else .venv, or the folder that VENV names,
-# is made and filled. An environment takes 4.7 GB.
+# Sourced by quickstart.sh and run_tests.sh: puts a Python with this package on PATH, and leaves the current folder.
+# An activated environment in which the package imports is used as it is. Otherwise .venv in the repository, or the
+# folder in VENV (relative to the current one), is made and filled. An environment takes 4.7 GB.
 
 die() { echo "error: $*" >&2; exit 1; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$root"
 
-is_ready() { "$1" - 2>/dev/null <<'PY'
+is_ready() { "$1" - "$root" 2>/dev/null <<'PY'
 import pathlib, sys
+sys.path = [folder for folder in sys.path if folder]  # not the current folder: the tools do not have it either
 import mmbeitv2, mmpretrain, mmseg, open_clip, fvcore, pytest  # noqa: F401
-sys.exit(pathlib.Path(mmbeitv2.__file__).resolve().parents[1] != pathlib.Path.cwd().resolve())
+sys.exit(pathlib.Path(mmbeitv2.__file__).resolve().parents[1] != pathlib.Path(sys.argv[1]).resolve())
 PY
 }
 
@@ -31,14 +31,14 @@ make_environment() {
   mkdir -p "$(dirname "$venv")" "$(dirname "$log")"
   free=$(df -Pk "$(dirname "$venv")" | awk 'NR == 2 { print int($4 / 1048576) }')
   [ "$free" -ge 6 ] || die "only $free GB are free for $venv, but 6 are needed: free some, or name a folder on another disk by VENV=DIR"
-  echo "installing into $venv ($("$python" --version), log in work_dirs/install.log) ..."
-  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" >"$log" 2>&1 || die "$python cannot make an environment in $venv (see work_dirs/install.log): install its venv module"
-  install_packages "$venv/bin/python" >>"$log" 2>&1 || {
+  echo "installing into $venv ($("$python" --version), log: $log) ..."
+  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" >"$log" 2>&1 || die "$python cannot make an environment in $venv (see $log): install its venv module"
+  (cd "$root" && install_packages "$venv/bin/python") >>"$log" 2>&1 || {
     tail -n 3 "$log" >&2
     "$venv/bin/python" -m pip index versions packaging >/dev/null 2>&1 \
       || die "the packages could not be downloaded: check the network, then run the same command again"
     grep -qi 'no space left' "$log" && die "the disk is full: free 6 GB, or name a folder on another disk by VENV=DIR"
-    die "the installation failed: see work_dirs/install.log"
+    die "the installation failed: see $log"
   }
 }
 
@@ -53,7 +53,7 @@ install_packages() {
 
 if ! is_ready python; then
   venv=${VENV:-$root/.venv}
-  case $venv in /*) ;; *) venv=$root/$venv ;; esac
+  case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
   if ! { [ -x "$venv/bin/python" ] && is_ready "$venv/bin/python"; }; then
     started=$SECONDS
     make_environment "$venv"

@@ -8,15 +8,12 @@ What is done is kept: run again, it goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from mmbeitv2.demo.console import say, seeds_table, table
-from mmbeitv2.demo.quickstart import Quickstart
-from mmbeitv2.errors import InputError, one_sentence_errors
+# Nothing else is imported here: --help must work before the installation.
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='quickstart.sh', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +32,7 @@ def main() -> None:
         default=Path('work_dirs/quickstart'),
         help='folder for all results (default: %(default)s)',
     )
-    parser.add_argument('--fresh', action='store_true', help='start over')
+    parser.add_argument('--fresh', action='store_true', help='run every stage again, whatever is done')
     parser.add_argument('--seed', type=int, default=0, help='of all stages (default: %(default)s)')
     parser.add_argument(
         '--seeds',
@@ -44,35 +41,17 @@ def main() -> None:
         metavar='SEED',
         help='one pretraining, then fine-tuning, segmentation and their controls with each seed: mean and deviation',
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    from mmbeitv2.errors import one_sentence_errors
+
     with one_sentence_errors('quickstart.sh'):
-        if args.seeds and len(set(args.seeds)) < 2:
-            raise InputError('--seeds wants two different numbers or more: for one use --seed')
-        seeds = args.seeds or [args.seed]
-        runs = [
-            Quickstart(
-                args.work_dir / f'seed_{seed}' if args.seeds else args.work_dir,
-                args.data,
-                args.seg_data,
-                seed,
-                shared_dir=args.work_dir,
-            )
-            for seed in seeds
-        ]
-        for run in runs:
-            run.check_folders()
-        if args.fresh:
-            for run in runs:
-                run.forget()
-        if not args.seeds:
-            say(f'\n{table(runs[0].run())}\n\npictures and summary.json are in {args.work_dir}')
-            return
-        summaries = []
-        for run in runs:
-            say(f'seed {run.seed}')
-            summaries.append(run.run())
-        (args.work_dir / 'summary_seeds.json').write_text(json.dumps(summaries, indent=2) + '\n')
-        say('\n' + seeds_table(summaries))
+        from mmbeitv2.demo.quickstart import run_quickstart
+
+        run_quickstart(args, Path(__file__).resolve().parents[1])
 
 
 if __name__ == '__main__':

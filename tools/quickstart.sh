@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# From a fresh machine to a segmentation result at small scale; see tools/quickstart.py --help for the options.
+# From a fresh machine to a segmentation result at small scale; tools/quickstart.py has the options.
 set -euo pipefail
-case " $* " in *' -h '*|*' --help '*) sed -n '2,/^"""$/p' "$(dirname "${BASH_SOURCE[0]}")/quickstart.py" | sed '/^"""$/d'; exit 0 ;; esac
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for argument in "$@"; do
+  case $argument in
+    -h | --help)
+      for python in ${PYTHON:-python3 python}; do
+        ! command -v "$python" >/dev/null || exec "$python" "$tools/quickstart.py" --help
+      done ;;
+  esac
+done
 
-source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
-exec python tools/quickstart.py "$@"
+source "$tools/env.sh"
+exec python "$tools/quickstart.py" "$@"

@@ -16,13 +16,13 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import open_clip
 import torch
 from open_clip.loss import ClipLoss
 
-from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
+from mmbeitv2.apis.visual_tokenizer import to_tensor
+from mmbeitv2.datasets import find_images
+from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.errors import InputError, one_sentence_errors
 from mmbeitv2.fileio.folders import replacing_folder
 
@@ -51,32 +51,30 @@ def model_config(img_size: int, patch_size: int, width: int, layers: int) -> dic
 
 
 def read_pairs(folder: Path) -> list[tuple[Path, str]]:
-    """Image files with their captions."""
-    if not folder.is_dir():
-        raise InputError(f'image folder {str(folder)!r} not found: give an existing one')
+    """Image files with their captions.
+
+    Raises:
+        InputError: if there are no images, or one has neither a caption nor a class folder.
+    """
     table = folder.parent / 'captions.tsv'
     if table.is_file():
         rows = [line.split('\t', 1) for line in table.read_text().splitlines()]
         pairs = [(folder.parent / path, caption) for path, caption in rows]
     else:
-        files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_EXTENSIONS)
-        pairs = [(path, path.relative_to(folder).parts[0].replace('_', ' ')) for path in files]
-    if not pairs:
-        raise InputError(f'image folder {str(folder)!r} holds no image: give a folder with images in class folders')
+        parts = [Path(file).parts for file in find_images(folder)]
+        flat = [names[0] for names in parts if len(names) == 1]
+        if flat:
+            raise InputError(
+                f'image {str(folder / flat[0])!r} is in no class folder, and there is no {str(table)!r}: put each '
+                'image into a folder with the name of what it shows'
+            )
+        pairs = [(folder.joinpath(*names), names[0].replace('_', ' ')) for names in parts]
     return pairs
 
 
 def load_images(paths: list[Path], side: int) -> torch.Tensor:
     """All images at once, uint8 RGB (n, 3, side, side)."""
-    images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
-    for i, path in enumerate(paths):
-        image = cv2.imread(str(path))
-        if image is None:
-            raise InputError(
-                f'image {str(path)!r} cannot be read (it is not an image, or is cut off): mend or remove it'
-            )
-        images[i] = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1]
-    return torch.from_numpy(images).permute(0, 3, 1, 2)
+    return torch.stack([fit_image(to_tensor(path), (side, side), 'stretch') for path in paths])
 
 
 def augment(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:

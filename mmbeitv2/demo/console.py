@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -9,12 +12,23 @@ import time
 from pathlib import Path
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.errors.reporting import LAUNCHER_VARIABLE
 
-ROOT = Path(__file__).resolve().parents[2]
+# Seconds that a stage has to end in when it is told to.
+_GRACE = 8.0
 
 
-def call(name: str, command: list[str], log: Path, start: float) -> None:
-    """Runs a command, its output into a log file, and shows how far it is.
+def call(stage: str, command: list[str], folder: Path, log: Path, start: float) -> None:
+    """Runs a Python command, its output into a log file, and shows how far it is.
+
+    However this is left, the command and all processes that it started have ended.
+
+    Args:
+        stage: its name, for the screen.
+        command: arguments of Python.
+        folder: to run in.
+        log: file to which the output is added.
+        start: ``time.monotonic()`` at the start of the stage.
 
     Raises:
         InputError: with the command's own last sentence if it fails.
@@ -22,23 +36,40 @@ def call(name: str, command: list[str], log: Path, start: float) -> None:
     is_terminal = sys.stdout.isatty()
     shown = start
     with log.open('a') as stream:
-        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env=os.environ | {LAUNCHER_VARIABLE: str(os.getpid())},  # it ends with this process, however that ends
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
             while process.poll() is None:
                 time.sleep(0.5)
                 if time.monotonic() - shown >= (1 if is_terminal else 20):
                     shown = time.monotonic()
-                    line = f'{name:17} {shown - start:5.0f} s  {progress(log)}'
+                    line = f'{stage:17} {shown - start:5.0f} s  {progress(log)}'
                     say(f'\r{line[:110]:110}' if is_terminal else line, end='' if is_terminal else '\n')
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            _end(process)
     if is_terminal:
         say('\r' + ' ' * 110 + '\r', end='')
     if process.returncode:
-        lines = [line for line in log.read_text(errors='replace').splitlines() if line.strip()]
-        raise InputError(f'stage {name} failed: {lines[-1].strip() if lines else "no output"} (see {log})')
+        lines = [line.strip() for line in log.read_text(errors='replace').splitlines() if line.strip()]
+        reason = lines[-1].rpartition(': error: ')[2] if lines else 'it wrote nothing'
+        raise InputError(f'stage {stage} failed: {reason} (log: {str(log)!r})')
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ends a process that leads a session, and the others of it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_GRACE)
+    with contextlib.suppress(ProcessLookupError):  # none is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def progress(log: Path) -> str:

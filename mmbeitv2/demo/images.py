@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
+from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError
 
 # Images of the sample set, for which the epochs in the configs are made.
 SAMPLE_IMAGES = 6000
+# Label that mmseg leaves out of loss and score.
+_IGNORED = 255
 
 
 @dataclass
 class Data:
-    """Where images come from, and what is known of them.
+    """A folder of images.
 
     Attributes:
         root: folder with ``train`` and ``val``.
@@ -30,52 +34,69 @@ class Data:
     classes: list[str]
     num_images: int
 
+    @property
+    def folders(self) -> set[Path]:
+        """The folders of the images."""
+        return {self.root / self.train, self.root / self.val}
+
+
+@dataclass
+class SegmentedData:
+    """Segmented images in ADE20K's layout.
+
+    Attributes:
+        root: folder with ``images`` and ``annotations``, each with ``training`` and ``validation``.
+        num_classes: the largest label; 0 is unlabelled.
+    """
+
+    root: Path
+    num_classes: int
+
+    @property
+    def folders(self) -> set[Path]:
+        """The folders of the images and annotations."""
+        return {self.root / 'images', self.root / 'annotations'}
+
 
 def read_data(root: Path) -> Data:
     """Looks at a folder: ``train`` and ``val`` with class folders, or any folder of images.
 
     Raises:
-        InputError: if there is no image.
+        InputError: if there is no image, or the class folders of ``train`` and ``val`` differ.
     """
     if not root.is_dir():
         raise InputError(f'image folder {str(root)!r} not found: give an existing one by --data DIR')
-    has_splits = (root / 'train').is_dir() and (root / 'val').is_dir()
-    train = root / 'train' if has_splits else root
-    num_images = sum(path.suffix.lower() in IMAGE_EXTENSIONS for path in train.rglob('*'))
-    if num_images == 0:
+    if not ((root / 'train').is_dir() and (root / 'val').is_dir()):
+        return Data(root, '', '', [], len(find_images(root)))
+    names = {}
+    for split in ('train', 'val'):
+        files = find_images(root / split)
+        names[split] = sorted({Path(file).parts[0] for file in files if len(Path(file).parts) > 1})
+        if split == 'train':
+            num_images = len(files)
+    differing = sorted(set(names['train']) ^ set(names['val']))
+    if differing:
         raise InputError(
-            f'image folder {str(train)!r} holds no image ({", ".join(IMAGE_EXTENSIONS)}): give another folder by '
-            '--data DIR'
+            f'{str(root)!r} has the class folder {differing[0]!r} in only one of train and val: both need images of '
+            'the same classes'
         )
-    classes = sorted(path.name for path in train.iterdir() if path.is_dir()) if has_splits else []
-    if has_splits and classes != sorted(path.name for path in (root / 'val').iterdir() if path.is_dir()):
-        raise InputError(f'{str(root)!r} has other class folders in train than in val: make them the same')
-    return Data(
-        root,
-        'train' if has_splits else '',
-        'val' if has_splits else '',
-        classes if len(classes) > 1 else [],
-        num_images,
-    )
+    return Data(root, 'train', 'val', names['train'] if len(names['train']) > 1 else [], num_images)
 
 
 def write_labelled(data: Data, out: Path, share: int = 5) -> None:
     """Lists every ``share``-th training image of each class with its label: what fine-tuning may see."""
     lines = []
     for label, name in enumerate(data.classes):
-        files = sorted(
-            path for path in (data.root / data.train / name).rglob('*') if path.suffix.lower() in IMAGE_EXTENSIONS
-        )
-        lines += [f'{path.relative_to(data.root / data.train)} {label}\n' for path in files[::share]]
-    out.parent.mkdir(parents=True, exist_ok=True)
+        files = find_images(data.root / data.train / name)
+        lines += [f'{name}/{file} {label}\n' for file in files[::share]]
     out.write_text(''.join(lines))
 
 
-def count_classes(root: Path) -> int:
-    """Number of classes of a folder in ADE20K's layout, 0 being unlabelled.
+def read_segmented(root: Path) -> SegmentedData:
+    """Looks at a folder in ADE20K's layout, 0 being unlabelled.
 
     Raises:
-        InputError: if a part of the layout is missing.
+        InputError: if a part of the layout is missing, or an annotation is not an image of labels.
     """
     import cv2
 
@@ -83,18 +104,39 @@ def count_classes(root: Path) -> int:
         for split in ('training', 'validation'):
             if not (root / kind / split).is_dir():
                 raise InputError(
-                    f'folder {str(root / kind / split)!r} not found: --seg-data wants the layout of ADE20K'
+                    f'folder {str(root / kind / split)!r} not found: --seg-data needs a folder with '
+                    'images/{training,validation} and annotations/{training,validation}, as ADE20K has them'
                 )
-    files = sorted((root / 'annotations' / 'training').glob('*.png'))
+    folder = root / 'annotations' / 'training'
+    files = sorted(folder.glob('*.png'))
     if not files:
-        raise InputError(f'folder {str(root / "annotations" / "training")!r} holds no .png annotation: put some there')
+        raise InputError(f'folder {str(folder)!r} holds no annotation: it needs a .png for each training image')
     largest = 0
     for path in files:
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if labels is None:
-            raise InputError(f'annotation {str(path)!r} cannot be read: mend or remove it')
-        largest = max(largest, int(labels.max()))
-    return largest
+            raise InputError(f'cannot read annotation {str(path)!r}: it is no PNG image, or is truncated')
+        if labels.ndim != 2 or labels.dtype.itemsize != 1:
+            raise InputError(
+                f'annotation {str(path)!r} is not an image of labels: it needs one channel of 8 bits, 0 for unlabelled '
+                'and 1, 2, ... for the classes'
+            )
+        largest = max(largest, int(labels[labels != _IGNORED].max(initial=0)))
+    if largest == 0:
+        raise InputError(f'the annotations in {str(folder)!r} have no label: 0 is unlabelled, classes count from 1')
+    return SegmentedData(root, largest)
+
+
+def fingerprint(folders: Iterable[Path]) -> str:
+    """Changes whenever an image is added to the folders, removed, renamed or written again."""
+    digest = hashlib.sha256()
+    for folder in sorted(folders):
+        for file in find_images(folder):
+            status = (folder / file).stat()
+            digest.update(
+                f'{folder}\0{file}\0{status.st_size}\0{status.st_mtime_ns}\n'.encode(errors='surrogateescape')
+            )
+    return digest.hexdigest()
 
 
 def scaled(epochs: int, data: Data) -> int:

@@ -34,7 +34,8 @@ def stage_config(work_dir: Path, stage: str) -> Config:
 
 
 def last_checkpoint(work_dir: Path, stage: str) -> str:
-    return (work_dir / stage / 'last_checkpoint').read_text().strip()
+    folder = work_dir / stage
+    return str(folder / Path((folder / 'last_checkpoint').read_text().strip()).name)
 
 
 def draw_tokens(work_dir: Path, out: Path) -> None:

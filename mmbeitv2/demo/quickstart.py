@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from mmbeitv2.demo.console import call, say
-from mmbeitv2.demo.images import Data, count_classes, read_data, scaled, write_labelled
+from mmengine.config import Config
+
+import mmbeitv2
+from mmbeitv2.apis.config import merge_options, read_config
+from mmbeitv2.demo.console import call, say, seeds_table, table
+from mmbeitv2.demo.images import Data, fingerprint, read_data, read_segmented, scaled, write_labelled
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.folders import (
     claim_folder,
@@ -20,8 +25,6 @@ from mmbeitv2.fileio.folders import (
     require_removable,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / 'configs' / 'quickstart'
 # Name in the marks of the work dir and of the stages' folders.
 TOOL = 'quickstart.sh'
 # What tools/train.py and tools/test.py leave in a work dir, and the stage of the pictures in its folder.
@@ -42,12 +45,18 @@ _PICTURES += ('curves.png',)
 class Quickstart:
     """The stages, their order, and what each of them is told.
 
+    Nothing is made or deleted before :meth:`run`.
+
     Args:
+        root: folder with ``configs`` and ``tools``.
         work_dir: for everything that is made.
         data: the user's images; None for the sample set.
         seg_data: the user's segmented images in ADE20K's layout; None for the sample set.
         seed: of all stages.
         shared_dir: folder of the stages up to pretraining, if several seeds share them.
+
+    Raises:
+        InputError: if there are no images, or the work dir holds anything that the quickstart did not write.
     """
 
     # Stage -> the stages whose results it uses, in the order in which they run.
@@ -66,43 +75,52 @@ class Quickstart:
     SHARED = ('sample', 'teacher', 'tokenizer', 'pretrain')
     # Stages whose tool replaces its folder itself, and only by a complete one.
     OWN_TOOL = ('sample', 'teacher')
+    # Stage -> what it must have left; of the others a checkpoint and metrics.json.
+    RESULTS: ClassVar[dict[str, tuple[str, ...]]] = {
+        'sample': ('imagenet/captions.tsv', 'imagenet/labelled.txt'),
+        'teacher': ('open_clip_config.json', 'open_clip_pytorch_model.bin'),
+        'pictures': _PICTURES,
+    }
 
     def __init__(
         self,
+        root: Path,
         work_dir: Path,
         data: Path | None = None,
         seg_data: Path | None = None,
         seed: int = 0,
         shared_dir: Path | None = None,
     ) -> None:
+        self.root = root
         self.work_dir = work_dir.resolve()
         self.shared_dir = (shared_dir or work_dir).resolve()
-        self.data, self.seg_data = data, seg_data
-        self.user_data = None if data is None else read_data(data.absolute())
-        self.user_seg = None if seg_data is None else (seg_data.absolute(), count_classes(seg_data))
+        given = [folder for folder in (data, seg_data) if folder is not None]
+        for folder in (self.shared_dir, self.work_dir):
+            require_own_place(folder, keep=given)
+            require_claimable(folder, TOOL)
+        for name in self.STAGES:
+            if name not in self.OWN_TOOL:
+                require_removable(self.folder(name), TOOL, self.written(name))
+        self.user_data = None if data is None else read_data(data.resolve())
+        self.user_seg = None if seg_data is None else read_segmented(seg_data.resolve())
+        self.inputs = []
+        for given_data in (self.user_data, self.user_seg):
+            if given_data is not None:
+                self._require_outside(given_data.folders)
+                self.inputs.append(fingerprint(given_data.folders))
+        self.inputs.append(_code())
         self.seed = seed
         self.seconds: dict[str, float] = {}
         self.keys: dict[str, str] = {}
 
-    def check_folders(self) -> None:
-        """Refuses folders that hold anything that the quickstart did not write, before anything is made or deleted.
-
-        Raises:
-            InputError: naming the folder and its first entries.
-        """
-        for folder in (self.shared_dir, self.work_dir):
-            require_own_place(folder, keep=[data for data in (self.data, self.seg_data) if data is not None])
-            require_claimable(folder, TOOL)
-        if self.user_data is not None:
-            images = (self.user_data.root / self.user_data.train).resolve()
-            if self.shared_dir.is_relative_to(images):
+    def _require_outside(self, folders: Iterable[Path]) -> None:
+        """Refuses a work dir among the images."""
+        for folder in folders:
+            if self.work_dir.is_relative_to(folder):
                 raise InputError(
-                    f'--work-dir {str(self.shared_dir)!r} lies inside the images {str(images)!r}, so its pictures '
-                    'would be taken for images: give another --work-dir'
+                    f'--work-dir {str(self.work_dir)!r} lies inside the images {str(folder)!r}, so its pictures would '
+                    'be taken for images: give another --work-dir'
                 )
-        for name in self.STAGES:
-            if name not in self.OWN_TOOL:
-                require_removable(self.folder(name), TOOL, self.written(name))
 
     def forget(self) -> None:
         """Makes every stage run again; its folder is replaced when its turn comes."""
@@ -142,8 +160,8 @@ class Quickstart:
         return read_data(self.folder('sample') / 'imagenet')
 
     def checkpoint(self, name: str) -> Path:
-        """Last checkpoint of a training stage."""
-        return Path((self.folder(name) / 'last_checkpoint').read_text().strip())
+        """Last checkpoint of a training stage; its folder may have been moved since."""
+        return self.folder(name) / Path((self.folder(name) / 'last_checkpoint').read_text().strip()).name
 
     def metrics(self, name: str) -> dict[str, float]:
         """What tools/test.py found."""
@@ -151,122 +169,105 @@ class Quickstart:
 
     def _run_stage(self, name: str) -> None:
         folder = self.folder(name)
-        seed = 0 if name in self.SHARED else self.seed
-        settings = [
-            name,
-            seed,
-            str(self.user_data),
-            str(self.user_seg),
-            [self.keys[need] for need in self.STAGES[name]],
-        ]
-        if (CONFIGS / f'{name}.py').is_file():
-            settings.append((CONFIGS / f'{name}.py').read_text())
-        self.keys[name] = key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        config = self._config(name)
+        settings = [name, self._seed(name), self.inputs, [self.keys[need] for need in self.STAGES[name]], config]
+        self.keys[name] = key = hashlib.sha256(json.dumps(settings).encode(errors='surrogateescape')).hexdigest()
         done = folder.with_name(f'{name}.done.json')
-        if done.is_file() and folder.is_dir():
-            record = json.loads(done.read_text())
-            if record['key'] == key:
-                self.seconds[name] = record['seconds']
-                say(f'{name:17} {record["seconds"]:5.0f} s  (done before)')
-                return
+        seconds = self._seconds_before(name, done, key)
+        if seconds is not None:
+            self.seconds[name] = seconds
+            say(f'{name:17} {seconds:5.0f} s  (done before)')
+            return
         done.unlink(missing_ok=True)
         if name not in self.OWN_TOOL:
             remove_folder(folder, TOOL, self.written(name))
             claim_folder(folder, TOOL)
+        if config is not None:
+            (folder / f'{name}.py').write_text(config)
         start = time.monotonic()
         for command in self._commands(name):
-            call(name, command, folder.with_name(f'{name}.log'), start)
+            call(name, command, self.root, folder.with_name(f'{name}.log'), start)
         self.seconds[name] = time.monotonic() - start
         done.write_text(json.dumps({'key': key, 'seconds': round(self.seconds[name], 1)}))
         say(f'{name:17} {self.seconds[name]:5.0f} s')
 
+    def _seconds_before(self, name: str, done: Path, key: str) -> float | None:
+        """Seconds that a stage took if it was done with the same inputs and its results are there, else None."""
+        try:
+            record = json.loads(done.read_text())
+            results = [self.folder(name) / result for result in self.RESULTS.get(name, ('metrics.json',))]
+            if name not in self.RESULTS:
+                results.append(self.checkpoint(name))
+        except (OSError, ValueError):
+            return None
+        return record['seconds'] if record['key'] == key and all(file.is_file() for file in results) else None
+
+    def _seed(self, name: str) -> int:
+        return 0 if name in self.SHARED else self.seed
+
     def _commands(self, name: str) -> Iterator[list[str]]:
         """The commands of a stage, each made when the one before it has ended."""
+        folder = str(self.folder(name))
         if name == 'sample':
-            yield ['-m', 'mmbeitv2.demo.sample_set', str(self.folder('sample'))]
+            yield ['-m', 'mmbeitv2.demo.sample_set', folder]
         elif name == 'teacher':
             data = self.labelled
-            yield [
-                '-m',
-                'mmbeitv2.demo.clip',
-                str(data.root / data.train),
-                str(self.folder('teacher')),
-                '--epochs',
-                str(scaled(5, data)),
-            ]
+            epochs = str(scaled(5, data))
+            yield ['-m', 'mmbeitv2.demo.clip', str(data.root / data.train), folder, '--epochs', epochs]
         elif name == 'pictures':
-            yield ['-m', 'mmbeitv2.demo.pictures', str(self.work_dir), '--out', str(self.folder('pictures'))]
+            yield ['-m', 'mmbeitv2.demo.pictures', str(self.work_dir), '--out', folder]
         else:
-            config, options = str(CONFIGS / f'{name}.py'), ['--cfg-options', *self._options(name)]
-            yield ['tools/train.py', config, '--work-dir', str(self.folder(name)), *options]
-            yield [
-                'tools/test.py',
-                config,
-                str(self.checkpoint(name)),
-                '--work-dir',
-                str(self.folder(name) / 'test'),
-                '--out',
-                str(self.folder(name) / 'metrics.json'),
-                *options,
-            ]
+            train, test = (str(self.root / 'tools' / tool) for tool in ('train.py', 'test.py'))
+            config, metrics = f'{folder}/{name}.py', f'{folder}/metrics.json'
+            yield [train, config, '--work-dir', folder]
+            yield [test, config, str(self.checkpoint(name)), '--work-dir', f'{folder}/test', '--out', metrics]
 
-    def _options(self, name: str) -> list[str]:
+    def _config(self, name: str) -> str | None:
+        """The whole config of a training stage; None for the other stages."""
+        path = self.root / 'configs' / 'quickstart' / f'{name}.py'
+        if not path.is_file():
+            return None
+        cfg = read_config(str(path))
+        settings = merge_options(cfg, self._options(name, cfg)).to_dict()
+        return ''.join(f'{key} = {value!r}\n' for key, value in settings.items())
+
+    def _options(self, name: str, cfg: Config) -> dict[str, object]:
         """What a stage changes in its config."""
-        options: dict[str, object] = {'randomness.seed': 0 if name in self.SHARED else self.seed}
+        options: dict[str, object] = {'randomness.seed': self._seed(name)}
         if name.startswith('segment'):
-            root = self.folder('sample') / 'ade20k'
-            if self.user_seg is not None:
-                root, num_classes = self.user_seg
-                names = [f'class{i}' for i in range(1, num_classes + 1)]
-                palette = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in range(1, num_classes + 1)]
-                options |= {f'model.{head}.num_classes': num_classes for head in ('decode_head', 'auxiliary_head')}
-                for loader in ('train_dataloader', 'test_dataloader'):
-                    options |= {
-                        f'{loader}.dataset.metainfo.classes': names,
-                        f'{loader}.dataset.metainfo.palette': palette,
-                    }
-            options |= {f'{loader}.dataset.data_root': root for loader in ('train_dataloader', 'test_dataloader')}
+            options |= self._segmented_options()
         else:
             data = self.labelled if name.startswith('finetune') else self.images
-            options |= {
-                'train_dataloader.dataset.data_root': data.root,
-                'train_dataloader.dataset.data_prefix': data.train,
-            }
-            options |= {'test_dataloader.dataset.data_root': data.root, 'test_dataloader.dataset.data_prefix': data.val}
-            options |= self._schedule(name, data)
+            for loader, prefix in (('train_dataloader', data.train), ('test_dataloader', data.val)):
+                options[f'{loader}.dataset.data_root'] = str(data.root)
+                options[f'{loader}.dataset.data_prefix'] = prefix
+            options |= schedule(cfg, data)
             if name.startswith('finetune'):
                 write_labelled(data, self.work_dir / 'labelled.txt')
-                options['train_dataloader.dataset.ann_file'] = self.work_dir / 'labelled.txt'
-                options |= {
-                    'model.head.num_classes': len(data.classes),
-                    'data_preprocessor.num_classes': len(data.classes),
-                }
+                options['train_dataloader.dataset.ann_file'] = str(self.work_dir / 'labelled.txt')
+                options['model.head.num_classes'] = options['data_preprocessor.num_classes'] = len(data.classes)
         if name == 'tokenizer':
             options['model.teacher.model'] = f'local-dir:{self.folder("teacher")}'
         if name == 'pretrain':
-            options['model.tokenizer.init_cfg.checkpoint'] = self.checkpoint('tokenizer')
+            options['model.tokenizer.init_cfg.checkpoint'] = str(self.checkpoint('tokenizer'))
         if name in ('finetune', 'segment'):
-            options['model.backbone.init_cfg.checkpoint'] = self.checkpoint('pretrain')
-        return [f'{key}={json.dumps(value) if isinstance(value, list) else value}' for key, value in options.items()]
+            options['model.backbone.init_cfg.checkpoint'] = str(self.checkpoint('pretrain'))
+        return options
 
-    @staticmethod
-    def _schedule(name: str, data: Data) -> dict[str, object]:
-        """Epochs for a set of another size than the sample set, so that a stage sees about as many images."""
-        from mmengine.config import Config
-
-        config = Config.fromfile(str(CONFIGS / f'{name}.py'))
-        warmup, epochs = config.param_scheduler[0]['end'], config.train_cfg['max_epochs']
-        total = scaled(epochs, data)
-        if total == epochs:
-            return {}
-        start = warmup * total / epochs
-        return {
-            'train_cfg.max_epochs': total,
-            'param_scheduler.0.end': start,
-            'param_scheduler.1.begin': start,
-            'param_scheduler.1.end': total,
-            'param_scheduler.1.T_max': total - start,
-        }
+    def _segmented_options(self) -> dict[str, object]:
+        """Where the segmented images are, and how many classes they have."""
+        loaders = [f'{loader}.dataset' for loader in ('train_dataloader', 'test_dataloader')]
+        if self.user_seg is None:
+            return {f'{loader}.data_root': str(self.folder('sample') / 'ade20k') for loader in loaders}
+        numbers = range(1, self.user_seg.num_classes + 1)
+        options: dict[str, object] = {}
+        for loader in loaders:
+            options[f'{loader}.data_root'] = str(self.user_seg.root)
+            options[f'{loader}.metainfo.classes'] = [f'class{i}' for i in numbers]
+            options[f'{loader}.metainfo.palette'] = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in numbers]
+        for head in ('decode_head', 'auxiliary_head'):
+            options[f'model.{head}.num_classes'] = self.user_seg.num_classes
+        return options
 
     def summary(self) -> dict:
         """The numbers of all stages."""
@@ -285,3 +286,60 @@ class Quickstart:
             'seed': self.seed,
             'seconds': {name: round(value, 1) for name, value in self.seconds.items()},
         }
+
+
+def schedule(cfg: Config, data: Data) -> dict[str, object]:
+    """Epochs for a set of another size than the sample set, so that a stage sees about as many images."""
+    warmup, epochs = cfg.param_scheduler[0]['end'], cfg.train_cfg['max_epochs']
+    total = scaled(epochs, data)
+    if total == epochs:
+        return {}
+    start = warmup * total / epochs
+    return {
+        'train_cfg.max_epochs': total,
+        'param_scheduler.0.end': start,
+        'param_scheduler.1.begin': start,
+        'param_scheduler.1.end': total,
+        'param_scheduler.1.T_max': total - start,
+    }
+
+
+def _code() -> str:
+    """Changes whenever this package does."""
+    digest = hashlib.sha256()
+    package = Path(mmbeitv2.__file__).parent
+    for path in sorted(package.rglob('*.py')):
+        digest.update(f'{path.relative_to(package)}\0'.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_quickstart(args: argparse.Namespace, root: Path) -> None:
+    """Runs the quickstart, once or for several seeds, and shows the results.
+
+    Args:
+        args: options of ``tools/quickstart.py``.
+        root: folder with ``configs`` and ``tools``.
+    """
+    seeds = args.seeds or [args.seed]
+    if min(seeds) < 0:
+        raise InputError(f'seed {min(seeds)} must not be negative')
+    if args.seeds and len(set(seeds)) < 2:
+        raise InputError('--seeds needs at least two different numbers: use --seed for one')
+    folders = [args.work_dir / f'seed_{seed}' if args.seeds else args.work_dir for seed in seeds]
+    runs = [
+        Quickstart(root, folder, args.data, args.seg_data, seed, shared_dir=args.work_dir)
+        for folder, seed in zip(folders, seeds, strict=True)
+    ]
+    if args.fresh:
+        for run in runs:
+            run.forget()
+    if not args.seeds:
+        summary = runs[0].run()
+        say(f'\n{table(summary)}\n\npictures and summary.json are in {runs[0].work_dir}')
+        return
+    summaries = []
+    for run in runs:
+        say(f'seed {run.seed}')
+        summaries.append(run.run())
+    (args.work_dir / 'summary_seeds.json').write_text(json.dumps(summaries, indent=2) + '\n')
+    say('\n' + seeds_table(summaries))
