@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
-from mmengine.dataset import default_collate
+from mmengine.dataset import ConcatDataset, RepeatDataset, default_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, init_default_scope
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from mmbeitv2.datasets import ImageFolder, ImageNetVariant, SeededSampler
-from tests.conftest import ROOT
+from mmbeitv2.datasets import ImageFolder, ImageNetVariant, SeededSampler, find_images
+from mmbeitv2.datasets.seeding import SampleIndex
+from mmbeitv2.errors import InputError
+from tests.conftest import EXACT_MASKED, ROOT
 
 
 def test_reads_nested_images_without_labels(image_folder: Path) -> None:
@@ -33,12 +40,110 @@ def test_reads_labels_from_the_first_folder_or_a_list(image_folder: Path, tmp_pa
         (dict(data_root='nowhere'), "image folder 'nowhere' not found: give an existing one"),
         (dict(data_prefix='empty'), 'holds no image'),
         (dict(ann_file='none.txt'), "none.txt' not found"),
+        (dict(ann_file='cat'), r"cat' cannot be read \(Is a directory\)"),
+        (dict(data_prefix='cat/nested', with_label=True), "cat/nested' has no class folders with images"),
+        (dict(with_label=True, classes=['a']), "images' has 3 class folders, but 1 classes are given"),
+        (dict(max_unreadable=1), r'max_unreadable=1 is a share of the images and must lie in \[0, 1\)'),
     ],
 )
 def test_a_folder_without_images_is_refused(image_folder: Path, arguments: dict, message: str) -> None:
     (image_folder / 'empty').mkdir()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         ImageFolder(**{'data_root': str(image_folder), 'pipeline': [], **arguments})
+
+
+def test_what_is_no_class_is_reported(image_folder: Path, tmp_path: Path) -> None:
+    logger = MMLogger.get_instance('no_class', log_file=str(tmp_path / 'log.txt'))
+    (image_folder / 'empty').mkdir()
+    (image_folder / '.hidden').mkdir()
+    shutil.copy(image_folder / 'cat/nested/0.jpg', image_folder / 'stray.jpg')
+    dataset = ImageFolder(data_root=str(image_folder), with_label=True, pipeline=[])
+    assert dataset.metainfo['classes'] == ('cat', 'dog', 'empty')
+    assert len(dataset) == 16
+    for handler in logger.handlers:
+        handler.flush()
+    log = (tmp_path / 'log.txt').read_text()
+    assert 'lie outside of the class folders and are left out: stray.jpg' in log
+    assert 'hold no image: empty' in log
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'cat/nested/0.jpg', "line 1 of image list '.*list.txt', 'cat/nested/0.jpg', has no label"),
+        (b'cat/nested/0.jpg 0\ncat/nested/1.jpg cat\n', "line 2 of .* ends with 'cat', which is no label"),
+        (b'cat/nested/0.jpg 2.0', "line 1 of .* ends with '2.0'"),
+        (b'cat/nested/0.jpg -1', "ends with '-1', which is no label: write a whole number, from 0 on"),
+        (b'cat/nested/0.jpg 2', 'line 1 of .* has the label 2, but there are 2 classes'),
+        (b'cat/nested/0.jpg 0\n\ncat/nested/1.jpg 0', 'line 2 of .* is empty: remove it'),
+        (b'cat/nested/0.jpg\t0', 'has no label: write the path, a space and the label'),
+        (b'cat/nested/0.jpg,0', 'has no label'),
+        (b'\x89PNG\r\n\x1a\n\0\0', r'cannot be read \(it is no text in UTF-8\)'),
+        (b'a\0.jpg 0', 'line 1 of .* holds a null byte'),
+        (b'', 'is empty: write one image path a line'),
+        (b'cat/nested/0.jpg 0\ncat/nested/9.jpg 1', r"image '.*cat/nested/9.jpg' in line 2 of .*list.txt' not found"),
+        (b'bird/0.jpg 0', r"image '.*bird/0.jpg' in line 1 of .* not found"),
+    ],
+)
+def test_a_wrong_line_of_a_list_is_named(image_folder: Path, tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / 'list.txt').write_bytes(content)
+    arguments = dict(data_root=str(image_folder), ann_file=str(tmp_path / 'list.txt'), pipeline=[])
+    with pytest.raises(InputError, match=message):
+        ImageFolder(**arguments, with_label=True, classes=['cat', 'dog'])
+
+
+def test_lists_may_hold_spaces_absolute_paths_and_windows_line_ends(image_folder: Path, tmp_path: Path) -> None:
+    (image_folder / 'cat/nested/0.jpg').rename(image_folder / 'a cat.jpg')
+    other = image_folder / 'dog/nested/0.jpg'
+    arguments = dict(data_root=str(image_folder), ann_file=str(tmp_path / 'list.txt'), pipeline=[])
+    (tmp_path / 'list.txt').write_bytes(f'a cat.jpg 1\r\n{other} 0\r\n'.encode())
+    dataset = ImageFolder(**arguments, with_label=True)
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert [(info['img_path'], info['gt_label']) for info in infos] == [
+        (str(image_folder / 'a cat.jpg'), 1),
+        (str(other), 0),
+    ]
+    (tmp_path / 'list.txt').write_bytes(f'a cat.jpg\n{other}'.encode())
+    dataset = ImageFolder(**arguments)
+    assert [dataset.get_data_info(i)['img_path'] for i in range(2)] == [str(image_folder / 'a cat.jpg'), str(other)]
+
+
+def test_every_reader_sees_the_same_files_in_the_same_order(image_folder: Path, tmp_path: Path) -> None:
+    (image_folder / 'dog').rename(tmp_path / 'elsewhere')
+    (image_folder / 'dog').symlink_to(tmp_path / 'elsewhere')
+    (image_folder / 'cat-like').mkdir()
+    shutil.copy(image_folder / 'cat/nested/0.jpg', image_folder / 'cat-like/UPPER.JPG')
+    (image_folder / 'cat/._0.jpg').write_bytes(b'hidden')
+    (image_folder / 'cat/notes.txt').write_bytes(b'')
+    found = find_images(image_folder)
+    assert len(found) == 17
+    assert 'dog/nested/7.jpg' in found
+    for with_label in (False, True):
+        dataset = ImageFolder(data_root=str(image_folder), with_label=with_label, pipeline=[])
+        assert [dataset.get_data_info(i)['img_path'] for i in range(17)] == [str(image_folder / path) for path in found]
+
+
+def test_endless_links_and_closed_folders_end_in_a_sentence(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image_folder / 'cat/back').symlink_to(image_folder)
+    with pytest.raises(InputError, match="cat/back' is a link to a folder that it lies in: remove the link"):
+        find_images(image_folder)
+    (image_folder / 'cat/back').unlink()
+    (image_folder / 'itself').symlink_to(image_folder / 'itself')
+    with pytest.raises(InputError, match='cannot be read .Too many levels of symbolic links'):
+        find_images(image_folder)
+    (image_folder / 'itself').unlink()
+    scandir = os.scandir
+
+    def closed(folder: str) -> object:
+        if folder.endswith('dog'):
+            raise PermissionError(errno.EACCES, 'Permission denied', folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, 'scandir', closed)  # the superuser may read everything
+    with pytest.raises(InputError, match=r"folder '.*dog' cannot be read \(Permission denied\)"):
+        ImageFolder(data_root=str(image_folder), pipeline=[])
 
 
 READ = [
@@ -82,6 +187,43 @@ def test_by_default_the_first_unreadable_image_stops(image_folder: Path) -> None
     spoil(image_folder, 1)
     with pytest.raises(ValueError, match=r"0.jpg' cannot be read"):
         ImageFolder(data_root=str(image_folder), pipeline=READ)[0]
+
+
+def test_the_replacement_of_an_unreadable_image_depends_on_seed_epoch_and_index_only(image_folder: Path) -> None:
+    spoil(image_folder, 3)
+    init_default_scope('mmpretrain')
+    dataset = ImageFolder(data_root=str(image_folder), pipeline=EXACT_MASKED, max_unreadable=0.2)
+
+    def read(wrapped: Dataset, num_workers: int) -> list[dict]:
+        sampler = SeededSampler(wrapped, shuffle=True, seed=3)
+        sampler.set_epoch(1)
+        return list(DataLoader(wrapped, 8, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
+
+    for wrapped in (RepeatDataset(dataset, times=2), ConcatDataset([dataset, dataset])):
+        expected = read(wrapped, 0)
+        assert sum(len(batch['inputs']) for batch in expected) == 32
+        for num_workers in (0, 1, 2):
+            np.random.seed(num_workers)
+            for batch, other in zip(expected, read(wrapped, num_workers), strict=True):
+                assert all(torch.equal(batch[key], other[key]) for key in batch)
+    draws = [dataset[SampleIndex(0, seed, epoch)]['inputs'] for seed in range(3) for epoch in range(3)]
+    assert len({draw.numpy().tobytes() for draw in draws}) == 9
+    assert not torch.equal(dataset[SampleIndex(0, 3, 1)]['inputs'], dataset[SampleIndex(1, 3, 1)]['inputs'])
+
+
+@pytest.mark.parametrize('name', ['pretraining', 'tokenizer'])
+@pytest.mark.parametrize('pipeline', ['train_pipeline', 'val_pipeline'])
+def test_every_shipped_pipeline_replaces_unreadable_images(image_folder: Path, name: str, pipeline: str) -> None:
+    spoil(image_folder, 1)
+    init_default_scope('mmpretrain')
+    steps = Config.fromfile(str(ROOT / f'configs/_base_/datasets/imagenet_{name}.py')).get(pipeline)
+    if steps is None:
+        return
+    dataset = ImageFolder(data_root=str(image_folder), pipeline=steps, max_unreadable=0.2)
+    first, again = (dataset[SampleIndex(0, seed=1, epoch=2)]['inputs'] for _ in range(2))
+    assert torch.equal(first, again)
+    if pipeline == 'val_pipeline':  # whose sampler does not know the epoch
+        assert torch.equal(dataset[0]['inputs'], dataset[0]['inputs'])
 
 
 @pytest.mark.parametrize('kind', ['ImageNet', 'ImageNet21k'])
