@@ -32,7 +32,7 @@ model = dict(
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmbeitv2.LoadSegLabels', num_classes=len(classes)),
     dict(type='RandomResize', scale=(2048, 56), ratio_range=(0.8, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(56, 56), cat_max_ratio=1.0),
     dict(type='RandomFlip', prob=0.5),
@@ -41,7 +41,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
     dict(type='Resize', scale=(2048, 56), keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmbeitv2.LoadSegLabels', num_classes=len(classes)),
     dict(type='PackSegInputs'),
 ]
 # mmseg's ADE20KDataset allows no other classes than its own; this one reads the same layout.

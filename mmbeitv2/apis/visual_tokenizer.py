@@ -108,7 +108,7 @@ class VisualTokenizer:
             InputError: if these are no codes of this tokenizer.
         """
         try:
-            array = np.asarray(codes)
+            array = np.asarray(codes.cpu() if isinstance(codes, Tensor) else codes)
         except (ValueError, TypeError) as error:
             raise InputError(f'these are no codes ({error}): give an array of whole numbers') from None
         if array.size and array.dtype.kind not in 'iu':
@@ -160,8 +160,8 @@ def _checked(image: Tensor) -> Tensor:
     if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
         shape = f' of shape {tuple(image.shape)}' if isinstance(image, Tensor) else ''
         raise InputError(
-            f'a {type(image).__name__}{shape} is no image: give a path, a PIL image, an array (H, W, 3), or a tensor '
-            '(3, H, W)'
+            f'an object of type {type(image).__name__}{shape} is no image: give a path, a PIL image, an array '
+            '(H, W, 3), or a tensor (3, H, W)'
         )
     if image.dtype == torch.uint8:
         return image.cpu()

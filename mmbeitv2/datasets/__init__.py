@@ -9,6 +9,7 @@ from .collating import stack_samples
 from .image_folder import ImageFolder, ImageNetVariant, find_images
 from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
+from .seg_labels import LoadSegLabels
 from .transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'ImageFolder',
     'ImageNetVariant',
     'LoadImage',
+    'LoadSegLabels',
     'PackMaskedImage',
     'RandomMaskGenerator',
     'RandomResizedCrop',

@@ -264,6 +264,7 @@ class Quickstart:
         for loader in loaders:
             options[f'{loader}.data_root'] = str(self.user_seg.root)
             options[f'{loader}.metainfo.classes'] = [f'class{i}' for i in numbers]
+            options[f'{loader}.pipeline.2.num_classes'] = self.user_seg.num_classes
             options[f'{loader}.metainfo.palette'] = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in numbers]
         for head in ('decode_head', 'auxiliary_head'):
             options[f'model.{head}.num_classes'] = self.user_seg.num_classes

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from PIL import Image
 
 from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.errors import InputError
 from tests.conftest import NUM_CODES, tiny_pretraining, tiny_tokenizer
 
 
@@ -66,18 +67,78 @@ def test_a_config_of_a_pretraining_means_its_tokenizer(checkpoint: str) -> None:
     assert VisualTokenizer(Config({'model': tiny_pretraining()}), checkpoint).num_codes == NUM_CODES
 
 
+def test_a_pil_image_equals_its_file(tokenizer: VisualTokenizer, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (48, 32, 3), dtype=np.uint8)
+    color, grey = Image.fromarray(array), Image.fromarray(array[..., 0])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    alpha = color.copy()
+    alpha.putalpha(grey)
+    palette = color.convert('P')
+    palette.info['transparency'] = 3
+    for name, image, options in (
+        ('turned.jpg', color, dict(exif=turned)),
+        ('turned.png', color, dict(exif=turned)),
+        ('sixteen.png', Image.fromarray(array[..., 0].astype(np.uint16) << 8), {}),
+        ('integers.tif', Image.fromarray(array[..., 0].astype(np.int32) << 8), {}),
+        ('palette.png', palette, {}),
+        ('grey_alpha.png', Image.merge('LA', (grey, grey)), {}),
+        ('alpha.png', alpha, {}),
+        ('cmyk.jpg', color.convert('CMYK'), {}),
+        ('cmyk.tif', color.convert('CMYK'), {}),
+        ('bits.png', color.convert('1'), {}),
+    ):
+        image.save(tmp_path / name, **options)
+        by_path = tokenizer.prepare(tmp_path / name)
+        assert torch.equal(tokenizer.prepare(Image.open(tmp_path / name)), by_path), name
+        if not name.endswith('.jpg') and not options:
+            assert torch.equal(tokenizer.prepare(image), by_path), name
+    upright = tokenizer.prepare(np.ascontiguousarray(np.rot90(array, -1)))
+    assert torch.equal(tokenizer.prepare(tmp_path / 'turned.png'), upright)
+
+
+def test_images_may_come_from_an_iterator(tokenizer: VisualTokenizer) -> None:
+    arrays = list(np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8))
+    expected = tokenizer(arrays)
+    assert expected.shape == (5, 4, 4)
+    assert torch.equal(tokenizer((array for array in arrays), batch_size=2), expected)
+    for none in ([], iter(()), np.empty((0, 32, 32, 3), np.uint8)):
+        assert tokenizer(none).shape == (0, 4, 4)
+
+
 @pytest.mark.parametrize(
     ('image', 'message'),
     [
         ('none.jpg', "image 'none.jpg' cannot be read"),
         (np.zeros((4, 4, 3)), 'type float64 is no image: give .H, W, 3. uint8'),
+        (np.zeros((0, 4, 3), np.uint8), r'an array of shape \(0, 4, 3\) and type uint8 is no image'),
         (torch.full((3, 8, 8), 2.0), 'between 2 and 2 is no image'),
+        (torch.full((3, 8, 8), torch.nan), 'between nan and nan is no image'),
         (torch.zeros(1, 8, 8), r'Tensor of shape \(1, 8, 8\) is no image'),
+        (torch.zeros(3, 0, 8), r'Tensor of shape \(3, 0, 8\) is no image'),
+        (Image.fromarray(np.ones((4, 4), np.float32)), "a PIL image of mode 'F' cannot be read: .* floating-point"),
+        (None, 'an object of type NoneType is no image: give a path, a PIL image'),
+        (3, 'an object of type int is no image'),
+        (b'JPEG', 'an object of type bytes is no image'),
     ],
 )
 def test_what_is_no_image_is_refused(tokenizer: VisualTokenizer, image: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        tokenizer([image])
+    for images in ([image], image):
+        with pytest.raises(InputError, match=message):
+            tokenizer(images)
+
+
+@pytest.mark.parametrize('batch_size', [0, -1, 1.5, None])
+def test_what_is_no_batch_size_is_refused(tokenizer: VisualTokenizer, batch_size: object) -> None:
+    with pytest.raises(InputError, match=f'batch_size={batch_size} must be a whole number of at least 1'):
+        tokenizer(np.zeros((32, 32, 3), np.uint8), batch_size=batch_size)
+
+
+@pytest.mark.parametrize('codes', [[0.5], ['a'], [[1], [1, 2]], torch.zeros(2), None, [True]])
+def test_what_is_no_code_is_refused(tokenizer: VisualTokenizer, codes: object) -> None:
+    with pytest.raises(InputError, match='whole numbers'):
+        tokenizer.lookup(codes)
+    assert tokenizer.lookup([]).shape == (0, 8)
 
 
 def test_wrong_checkpoints_are_refused(checkpoint: str, tmp_path: Path) -> None:

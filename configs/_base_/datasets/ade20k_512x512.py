@@ -3,7 +3,7 @@ crop_size = (512, 512)
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmbeitv2.LoadSegLabels', num_classes=150),
     dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
@@ -13,7 +13,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmbeitv2.LoadSegLabels', num_classes=150),
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(

@@ -1,0 +1,78 @@
+"""Labels of segmentation."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+from PIL import Image
+
+from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.registry import TRANSFORMS
+
+IGNORED = 255
+# Grey and palette, of whose pixels the indices are read, and black and white.
+_INDEX_MODES = ('L', 'P', '1')
+
+
+@TRANSFORMS.register_module()
+class LoadSegLabels(BaseTransform):
+    """mmseg's ``LoadAnnotations``, which checks the label image and names it.
+
+    Adds ``gt_seg_map``, (H, W) uint8; 0 becomes 255 (ignored) and the rest is counted from 0 where the dataset has
+    ``reduce_zero_label``. Comes after :class:`LoadImage`, with whose size it compares.
+
+    Args:
+        num_classes: labels of this number or more are refused, except 255; None takes any.
+        backend_args: of the file backend, see ``mmengine.fileio.get``.
+
+    Raises:
+        UnreadableImageError: if the file is missing, cut off, or no image.
+        InputError: if it has several channels, more than eight bits, another size than the image, or a label beyond the
+            classes.
+    """
+
+    def __init__(self, num_classes: int | None = None, backend_args: dict | None = None) -> None:
+        from mmseg.datasets.transforms import LoadAnnotations  # mmseg is needed for segmentation only
+
+        if num_classes is not None and not 1 <= num_classes <= IGNORED:
+            raise InputError(f'num_classes={num_classes} must lie between 1 and {IGNORED}, or be None')
+        self.num_classes = num_classes
+        self.backend_args = backend_args
+        self.load = LoadAnnotations(backend_args=backend_args)
+
+    def transform(self, results: dict) -> dict:
+        path = str(results['seg_map_path'])
+        try:
+            with Image.open(BytesIO(fileio.get(path, backend_args=self.backend_args))) as header:
+                mode, (width, height) = header.mode, header.size
+            if mode in _INDEX_MODES:
+                results = self.load.transform(results)
+        except Exception as error:  # decoders raise anything on damaged files
+            reason = getattr(error, 'strerror', None) or str(error).partition(' <_io')[0] or type(error).__name__
+            raise UnreadableImageError(
+                f'label image {path!r} cannot be read ({reason}): remove it and its image, or replace it'
+            ) from error
+        if mode not in _INDEX_MODES:
+            raise InputError(
+                f'label image {path!r} has pixels of Pillow mode {mode!r}: write the number of the class of each '
+                'pixel into one channel of 8 bits'
+            )
+        if (height, width) != (shape := tuple(results.get('ori_shape', (height, width)))):
+            raise InputError(
+                f'label image {path!r} has {width}x{height} pixels, but its image has {shape[1]}x{shape[0]}: give both '
+                'the same size'
+            )
+        self._check_labels(results['gt_seg_map'], path)
+        return results
+
+    def _check_labels(self, labels: np.ndarray, path: str) -> None:
+        if self.num_classes is not None:
+            beyond = labels[(labels >= self.num_classes) & (labels != IGNORED)]
+            if beyond.size:
+                raise InputError(
+                    f'label image {path!r} has the label {beyond.max()}, but there are {self.num_classes} classes, '
+                    'counted from 0 after reduce_zero_label: correct it, or num_classes'
+                )
