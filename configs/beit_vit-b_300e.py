@@ -14,6 +14,7 @@ model = dict(
         # mmpretrain's conversion of OpenAI's encoder: target_generator_ckpt/dalle_encoder.pth of its model zoo.
         init_cfg=dict(type='Pretrained', checkpoint='checkpoints/dalle_encoder.pth'),
     ),
+    tokenizer_precision='float32',  # as the release of BEiT runs it
     data_preprocessor=dict(view_size=112),
 )
 train_pipeline = _base_.train_pipeline

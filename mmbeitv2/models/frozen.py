@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+from mmbeitv2.errors import InputError
+
+Precision = Literal['float16', 'bfloat16', 'float32']
 
 
 def inference() -> AbstractContextManager:
@@ -19,20 +23,34 @@ class Frozen(nn.Module):
     """Holds a module out of sight of training.
 
     The held module follows ``.to()``, but appears in no ``parameters()``, so in no optimizer and no DDP bucket, in no
-    ``state_dict()``, and stays in eval mode whatever ``train()`` is called on.
+    ``state_dict()``, and stays in eval mode whatever ``train()`` is called on. It computes in a precision of its own,
+    whatever that of the training around it.
+
+    Args:
+        module: the module to hold.
+        precision: of the module's products on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``; on CPU it is
+            float32.
     """
 
     module: Any  # any nn.Module, whose own methods callers use
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, precision: Precision = 'float16') -> None:
         super().__init__()
+        if precision not in get_args(Precision):
+            raise InputError(f'precision={precision!r} is unknown: choose one of {", ".join(get_args(Precision))}')
+        self.precision = getattr(torch, precision)
         self.__dict__['module'] = module.requires_grad_(False).eval()  # past nn.Module's own registration
 
     def call(self, method: str, *args: Tensor) -> Tensor:
         """Runs a method of the held module in inference mode; the result is a normal tensor that autograd can save."""
-        with inference():
+        with inference(), self.autocast(args[0].device):
             result = getattr(self.module, method)(*args)
         return result.clone()
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Sets the precision of what runs inside, against any autocast around it."""
+        is_reduced = device.type == 'cuda' and self.precision != torch.float32
+        return torch.autocast(device.type, self.precision, enabled=is_reduced)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         super()._apply(fn, recurse)

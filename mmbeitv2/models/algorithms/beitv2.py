@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.models.backbones import BEiTv2ViT
-from mmbeitv2.models.frozen import Frozen
+from mmbeitv2.models.frozen import Frozen, Precision
 from mmbeitv2.models.preprocessor import MaskedBatch
 from mmbeitv2.registry import MODELS
 
@@ -25,6 +25,9 @@ class BEiTv2(BaseModel):
             :class:`Frozen`.
         head: config of the head; ``embed_dims`` and ``num_codes`` are taken from the backbone and the tokenizer.
         neck: config of the patch aggregation, None for none; what it shares with the backbone is taken from it.
+        tokenizer_precision: of the tokenizer's products on a GPU, see :class:`Frozen`; its projection to code vectors
+            and the search for the nearest code are always in float32. Bfloat16 changes several times as many codes as
+            float16 (docs/benchmarks.md).
         data_preprocessor: config of the preprocessor.
         init_cfg: see mmengine.
     """
@@ -35,6 +38,7 @@ class BEiTv2(BaseModel):
         tokenizer: dict,
         head: dict,
         neck: dict | None = None,
+        tokenizer_precision: Precision = 'float16',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -46,7 +50,7 @@ class BEiTv2(BaseModel):
         self.neck = None if neck is None else MODELS.build(_with_settings_of_backbone(neck, self.backbone))
         frozen = MODELS.build(tokenizer)
         frozen.init_weights()
-        self.tokenizer = Frozen(frozen)
+        self.tokenizer = Frozen(frozen, tokenizer_precision)
         self.head = MODELS.build({'embed_dims': self.backbone.embed_dims, 'num_codes': frozen.num_codes, **head})
         self._check_parts(frozen.num_codes)
 

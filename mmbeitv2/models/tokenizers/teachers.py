@@ -9,17 +9,14 @@ import pickle
 import zipfile
 from abc import abstractmethod
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.frozen import Frozen, inference
+from mmbeitv2.models.frozen import Frozen, Precision, inference
 from mmbeitv2.registry import MODELS
-
-Precision = Literal['float16', 'bfloat16', 'float32']
 
 _LOCAL_DIR = 'local-dir:'
 
@@ -32,7 +29,7 @@ class FrozenTeacher(Frozen):
         img_size: side in pixels of the square that the network is fed with.
         mean: per channel, for images in [0, 1].
         std: likewise.
-        precision: of the network's products on a GPU; on CPU it is float32.
+        precision: see :class:`Frozen`.
 
     Attributes:
         embed_dims: width Dt of the features.
@@ -50,11 +47,8 @@ class FrozenTeacher(Frozen):
         std: tuple[float, ...],
         precision: Precision = 'float16',
     ) -> None:
-        super().__init__(module)
-        if precision not in get_args(Precision):
-            raise InputError(f'precision={precision!r} is unknown: choose one of {", ".join(get_args(Precision))}')
+        super().__init__(module, precision)
         self.img_size = img_size
-        self.precision = getattr(torch, precision)
         self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -72,10 +66,7 @@ class FrozenTeacher(Frozen):
             images = F.interpolate(
                 images, size=(self.img_size, self.img_size), mode='bicubic', align_corners=False, antialias=True
             ).clamp(0, 1)
-        autocast = torch.autocast(
-            images.device.type, self.precision, enabled=images.is_cuda and self.precision != torch.float32
-        )
-        with inference(), autocast:
+        with inference(), self.autocast(images.device):
             features = self.patch_features((images - self.mean) / self.std)  # (B, Dt, ht, wt)
         features = features.clone().float()  # no inference tensor: autograd must save it
         if features.shape[-2:] != grid:
@@ -97,7 +88,7 @@ class OpenCLIPTeacher(FrozenTeacher):
             ``'ViT-B-16-quickgelu'``, and plain ``'ViT-B-16'`` with them is refused.
         pretrained: a tag of open_clip (``'openai'``), downloaded at first use, or a local file. None for a local
             directory, which has its weights.
-        precision: of the network's products on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``.
+        precision: of the network's products on a GPU, see :class:`Frozen`.
     """
 
     def __init__(
@@ -161,7 +152,7 @@ class TimmTeacher(FrozenTeacher):
         model: timm's name, as ``'vit_base_patch16_224.dino'``.
         pretrained: true for timm's weights, downloaded at first use, or a local file.
         img_size: side in pixels to feed the network with; None for its own.
-        precision: of the network's products on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``.
+        precision: of the network's products on a GPU, see :class:`Frozen`.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmbeitv2.models import BEiTv2
 from mmbeitv2.models.preprocessor import MaskedBatch
-from tests.conftest import tiny_pretraining, tiny_vit
+from tests.conftest import tiny_pretraining, tiny_tokenizer, tiny_vit
 
 OPTIM = dict(
     type='OptimWrapper',
@@ -84,6 +84,31 @@ def test_the_tokenizer_is_frozen_for_real() -> None:
     assert not any(module.training for module in tokenizer.modules())
     assert torch.equal(tokenizer.tokenize(view), codes)
     assert all(torch.equal(value, before[key]) for key, value in tokenizer.state_dict().items())
+
+
+def test_codes_do_not_depend_on_the_precision_of_the_training() -> None:
+    quantizer = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=4096, code_dim=8)
+    model = build(tokenizer=tiny_tokenizer(quantizer=quantizer))
+    for parameter in model.tokenizer.module.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    batch = make_batch(model, batch=64)
+    expected = model.tokenizer.module.tokenize(batch['views'])
+    with torch.autocast('cpu', torch.bfloat16):
+        assert not torch.equal(model.tokenizer.module.tokenize(batch['views']), expected)
+        assert torch.equal(torch.stack([sample.codes for sample in model(batch, mode='predict')]), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('precision', ['float16', 'bfloat16', 'float32'])
+def test_the_tokenizer_computes_in_its_own_precision(precision: str) -> None:
+    model = build(tokenizer_precision=precision).cuda()
+    found = []
+    layer = model.tokenizer.module.encoder.blocks[0].mlp.fc1
+    layer.register_forward_hook(lambda module, inputs, output: found.append(output.dtype))
+    with torch.autocast('cuda', torch.bfloat16):
+        model(model.data_preprocessor(make_data())['inputs'], mode='loss')
+    assert found == [getattr(torch, precision)]
 
 
 def test_every_parameter_gets_a_gradient() -> None:
@@ -161,6 +186,7 @@ def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
+        (dict(tokenizer_precision='int8'), "precision='int8' is unknown: choose one of float16"),
         (dict(head=HEAD | dict(num_codes=99)), 'set model.head.num_codes=16'),
         (dict(head=HEAD | dict(embed_dims=48)), 'embed_dims=48, but the backbone has 32: leave it out'),
         (dict(backbone=tiny_vit(out_indices=(0, 1))), "out_type='raw'"),
