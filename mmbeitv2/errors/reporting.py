@@ -7,17 +7,19 @@ import json
 import logging
 import os
 import select
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from .noise import harmless_warnings_ignored
 from .sentences import one_line, report_of
-from .signals import EndedBySignalError, end_with_parent, signals_as_exceptions, words_for
+from .signals import EndedBySignalError, end_with_parent, signals_as_exceptions
 
 # Set to 1, tracebacks go to the terminal.
 TRACEBACK_VARIABLE = 'MMBEITV2_TRACEBACK'
@@ -37,57 +39,72 @@ def one_sentence_errors(program: str) -> Iterator[None]:
     Args:
         program: its name, as the user typed it.
     """
+    # What a process starts itself has another parent, and nobody reads its reports.
+    launcher, reports = os.environ.pop(LAUNCHER_VARIABLE, None), os.environ.pop(REPORTS_VARIABLE, None)
+    last_word = _LastWord(program, None if reports is None else Path(reports))
     former, logging.raiseExceptions = logging.raiseExceptions, False  # a full disk must not fill the screen
     try:
-        with signals_as_exceptions(), harmless_warnings_ignored():
-            if LAUNCHER_VARIABLE in os.environ:
-                end_with_parent(int(os.environ[LAUNCHER_VARIABLE]))
+        with signals_as_exceptions(last_word.ended_by), harmless_warnings_ignored():
+            if launcher is not None:
+                end_with_parent(int(launcher))
             yield
             sys.stdout.flush()
     except (EndedBySignalError, KeyboardInterrupt) as error:
-        number = getattr(error, 'number', 2)
-        _end(program, f'{program}: {words_for(number)}', 128 + number, is_consequence=True)
+        number = getattr(error, 'number', signal.SIGINT)
+        last_word.ended_by(number)
+        raise SystemExit(128 + number) from None
     except BrokenPipeError as error:
         if _reader_has_gone():
             _silence_stdout()
-            raise SystemExit(141) from None  # 128 + SIGPIPE, as the shell has it
-        _end_by_error(program, error)
+            raise SystemExit(128 + signal.SIGPIPE) from None
+        last_word.failed_by(error)
+        raise SystemExit(1) from None
     except Exception as error:
-        _end_by_error(program, error)
+        last_word.failed_by(error)
+        raise SystemExit(1) from None
     finally:
         logging.raiseExceptions = former
 
 
-def _end_by_error(program: str, error: Exception) -> None:
-    report = report_of(error)
-    text = ''.join(traceback.format_exception(error))
-    sentence = report.sentence
-    if os.environ.get(TRACEBACK_VARIABLE, '0') not in ('', '0'):
-        _write(text)
-    elif report.needs_traceback:
-        sentence = f'{sentence}. {_where_traceback_is(text)}'
-    _end(program, f'{program}: error: {sentence}', 1, report.is_consequence)
+@dataclass(frozen=True)
+class _LastWord:
+    """Says why the program ends, at the end of its log file and then on the screen.
 
+    Args:
+        program: its name.
+        reports: folder in which the launcher of several processes looks for their last words; it shows one of them.
+    """
 
-def _end(program: str, line: str, code: int, is_consequence: bool) -> None:
-    """Says the last word: to the launcher if there is one, else on the screen."""
-    logging.shutdown()
-    if (log_file := _log_file()) is not None:
-        _append(log_file, f'{one_line(line)}\n')
-    reports = os.environ.get(REPORTS_VARIABLE)
-    _silence_stdout()
-    if reports is None or not _report_to_launcher(Path(reports), one_line(line), code, is_consequence):
-        _write(f'{one_line(line)}\n')
-    raise SystemExit(code) from None
+    program: str
+    reports: Path | None
 
+    def failed_by(self, error: Exception) -> None:
+        report = report_of(error)
+        text = ''.join(traceback.format_exception(error))
+        sentence = report.sentence
+        if os.environ.get(TRACEBACK_VARIABLE, '0') not in ('', '0'):
+            _write(text)
+        elif report.needs_traceback:
+            sentence = f'{sentence}. {_where_traceback_is(text)}'
+        self._say(f'{self.program}: error: {sentence}', 1, report.is_consequence)
 
-def _report_to_launcher(folder: Path, line: str, code: int, is_consequence: bool) -> bool:
-    report = dict(line=line, code=code, is_consequence=is_consequence, time=time.time())
-    try:
-        (folder / f'{os.environ.get("RANK", os.getpid())}.json').write_text(json.dumps(report))
-    except OSError:
-        return False
-    return True
+    def ended_by(self, number: int) -> None:
+        """For a signal."""
+        words = 'interrupted' if number == signal.SIGINT else f'ended by {signal.Signals(number).name}'
+        self._say(f'{self.program}: {words}', 128 + number, is_consequence=True)
+
+    def _say(self, line: str, code: int, is_consequence: bool) -> None:
+        line = one_line(line)
+        logging.shutdown()
+        if (log_file := _log_file()) is not None:
+            _append(log_file, f'{line}\n')
+        _silence_stdout()
+        if self.reports is not None:
+            report = dict(line=line, code=code, is_consequence=is_consequence, time=time.time())
+            with contextlib.suppress(OSError):
+                (self.reports / f'{os.getpid()}.json').write_text(json.dumps(report))
+                return
+        _write(f'{line}\n')
 
 
 def _where_traceback_is(text: str) -> str:

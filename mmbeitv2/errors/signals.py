@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -26,13 +26,8 @@ class EndedBySignalError(BaseException):
         self.number = number
 
 
-def words_for(number: int) -> str:
-    """What a program says when a signal ends it."""
-    return 'interrupted' if number == signal.SIGINT else f'ended by {signal.Signals(number).name}'
-
-
 @contextmanager
-def signals_as_exceptions() -> Iterator[None]:
+def signals_as_exceptions(last_word: Callable[[int], None]) -> Iterator[None]:
     """Within it, SIGINT, SIGTERM and SIGHUP raise :class:`EndedBySignalError`, once; the process ends within ``GRACE``.
 
     Processes that are forked meanwhile do not inherit this: they leave Ctrl-C, which the terminal sends to all, to
@@ -55,7 +50,7 @@ def signals_as_exceptions() -> Iterator[None]:
     os.set_blocking(writer, False)
     former_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     left = threading.Event()
-    watcher = threading.Thread(target=_force_end, args=(reader, left), daemon=True)
+    watcher = threading.Thread(target=_force_end, args=(reader, left, last_word), daemon=True)
     watcher.start()
     _active.append(writer)
     try:
@@ -72,11 +67,12 @@ def signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _force_end(reader: int, left: threading.Event) -> None:
+def _force_end(reader: int, left: threading.Event, last_word: Callable[[int], None]) -> None:
     """Waits for a signal, then for the block to be left; ends the process where that takes too long."""
     while not left.is_set():
         number = os.read(reader, 1)[0]
         if number in ENDING and not left.wait(GRACE):
+            last_word(number)
             os._exit(128 + number)
 
 
