@@ -62,6 +62,14 @@ def test_tokenizer_has_the_numbers_of_table_8() -> None:
     assert cfg.model.decoder.arch.depth == 3
     assert load('tokenizer/vqkd_vit-b_1x768x12-clip_100e.py').model.decoder.arch.depth == 1
     assert cfg.model.teacher.model == 'ViT-B-16-quickgelu'
+    release = load('tokenizer/vqkd_vit-b_3x768x12-clip_100e_release.py')
+    assert peak_and_end(release) == (10, 100)
+    assert release.train_cfg.val_interval == 1
+    fit, crop = release.val_dataloader.dataset.pipeline[1:3]
+    assert (fit.scale, crop.crop_size) == (256, 224)
+    assert release.val_dataloader == release.test_dataloader
+    for part in ('model', 'optim_wrapper', 'train_dataloader'):
+        assert release[part] == cfg[part]
 
 
 @pytest.mark.parametrize(('epochs', 'beta', 'drop_path'), [(1600, 0.999, 0.1), (300, 0.98, 0.0)])
@@ -151,8 +159,8 @@ def test_robustness_is_scored_over_the_classes_that_there_are(arch: str, variant
         ('beitv2-1600e_vit-l_{}', 8e-5, 0.8, 0.2),
         ('beitv2-1600e_vit-b_{}_release', 5e-5, 0.75, 0.15),  # the reference
         ('beitv2-1600e_vit-l_{}_release', 4e-5, 0.9, 0.2),
-        ('beitv2-1600e-in21k_vit-b_{}', 5e-5, 0.85, 0.15),
-        ('beitv2-1600e-in21k_vit-l_{}', 3e-5, 0.9, 0.2),
+        ('beitv2-1600e-in21k_vit-b_{}_release', 5e-5, 0.85, 0.15),
+        ('beitv2-1600e-in21k_vit-l_{}_release', 3e-5, 0.9, 0.2),
     ],
 )
 def test_segmentation_has_the_numbers_of_table_11_or_the_release(
@@ -166,6 +174,11 @@ def test_segmentation_has_the_numbers_of_table_11_or_the_release(
     assert (cfg.model.test_cfg.mode, cfg.model.test_cfg.stride) == ('slide', (341, 341))
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.paramwise_cfg.layer_decay_rate) == (lr, decay)
     assert cfg.model.backbone.drop_path_rate == drop_path
+    large_scale = 1e-6 if name.endswith('_release') else 1e-5
+    assert cfg.model.backbone.layer_scale_init_value == (0.1 if is_base else large_scale)
+    assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
+    assert cfg.param_scheduler[0].start_factor == 1e-6
+    assert (cfg.param_scheduler[1].power, cfg.param_scheduler[1].eta_min) == (1.0, 0.0)
     pretrained, arch = name.split('_')[:2]
     checkpoint = cfg.model.backbone.init_cfg.checkpoint
     assert (f'{arch}_ft-90e_in21k' if 'in21k' in pretrained else f'{arch}_{pretrained[7:]}/') in checkpoint
@@ -175,6 +188,7 @@ def test_segmentation_has_the_numbers_of_table_11_or_the_release(
     ('name', 'start', 'peak', 'end', 'warmup', 'epochs'),
     [
         ('tokenizer/vqkd_vit-b_3x768x12-clip_100e.py', 1e-6, 2e-4, 1e-5, 5, 100),
+        ('tokenizer/vqkd_vit-b_3x768x12-clip_100e_release.py', 1e-6, 2e-4, 1e-5, 10, 100),
         ('beitv2_vit-b_1600e.py', 1.5e-6, 1.5e-3, 1e-5, 10, 1600),
         ('beitv2_vit-l_300e.py', 1.5e-6, 1.5e-3, 1e-5, 10, 300),
         ('beit_vit-b_800e.py', 1.5e-6, 1.5e-3, 1e-5, 10, 800),

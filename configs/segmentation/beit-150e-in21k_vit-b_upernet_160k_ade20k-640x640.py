@@ -1,5 +1,5 @@
 # BEiT (Bao et al. 2021): UperNet on ADE20K at 640x640 after ImageNet-21k, ViT-B (reference, config).
-_base_ = 'beitv2-1600e-in21k_vit-b_upernet_160k_ade20k-512x512.py'
+_base_ = 'beitv2-1600e-in21k_vit-b_upernet_160k_ade20k-512x512_release.py'
 crop_size = (640, 640)
 model = dict(
     data_preprocessor=dict(size=crop_size),

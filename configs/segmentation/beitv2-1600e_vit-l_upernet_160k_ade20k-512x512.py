@@ -1,4 +1,4 @@
-# Paper, table 11, ViT-L: UperNet on ADE20K, 512x512, 160k iterations; of its learning rates and decays the middle ones.
+# Paper, table 11, ViT-L: UperNet on ADE20K, 512x512, 160k iterations; the middle of the searched rates and decays.
 _base_ = 'beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
 model = dict(
     backbone=dict(
