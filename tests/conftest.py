@@ -144,6 +144,16 @@ def run_tool(name: str, *arguments: str) -> None:
     module.main(list(arguments))
 
 
+def refused(capsys: pytest.CaptureFixture, name: str, *arguments: str, code: int = 1) -> str:
+    """The sentence with which a tool, in this process, refuses its arguments: the last line on the screen."""
+    with pytest.raises(SystemExit) as end:
+        run_tool(name, *arguments)
+    assert end.value.code == code
+    sentence = last_line(capsys.readouterr().err)
+    assert ': error: ' in sentence
+    return sentence
+
+
 def last_line(output: str) -> str:
     return output.strip().splitlines()[-1]
 

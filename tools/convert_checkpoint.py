@@ -12,17 +12,24 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmbeitv2.checkpoints import FORMATS, convert_checkpoint
 from mmbeitv2.errors import one_sentence_errors
 
+FORMATS = ('mmbeitv2', 'official', 'timm', 'mmpretrain', 'hf')
 
-def main() -> None:
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('src', help='checkpoint to read')
     parser.add_argument('dst', help='file to write, or folder for hf')
     parser.add_argument('--to', choices=FORMATS, required=True, help='format to write')
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     with one_sentence_errors('convert_checkpoint.py'):
+        from mmbeitv2.checkpoints import convert_checkpoint
+
         state, left_out = convert_checkpoint(args.src, args.dst, args.to)
         sys.stdout.write(f'{args.dst}: {len(state)} weights\n')
         if left_out:

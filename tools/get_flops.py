@@ -10,75 +10,32 @@ addition that follows counts as one, as usual in tables of models.
 from __future__ import annotations
 
 import argparse
-import logging
-import math
-import sys
 
-import torch
-from fvcore.nn import FlopCountAnalysis
-from mmengine.registry import MODELS, init_default_scope
-from torch import Tensor, nn
-
-from mmbeitv2.apis.config import add_cfg_options, read_config
-from mmbeitv2.errors import InputError, one_sentence_errors
-from mmbeitv2.models import VQKD, BEiTv2
-
-Parts = dict[str, tuple[nn.Module, tuple[Tensor, ...]]]
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import positive
+from mmbeitv2.errors import one_sentence_errors
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--shape', type=int, nargs='+', default=[224], help='side of the image, or its height and width (default: 224)'
+        '--shape',
+        type=positive,
+        nargs='+',
+        default=[224],
+        help='side of the image, or its height and width (default: 224)',
     )
     add_cfg_options(parser)
-    args = parser.parse_args()
-    logging.getLogger('fvcore').setLevel(logging.ERROR)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     with one_sentence_errors('get_flops.py'):
-        if len(args.shape) > 2 or min(args.shape) < 1:
-            raise InputError(f'--shape {" ".join(map(str, args.shape))} must be one or two sides in pixels')
-        cfg = read_config(args.config, args.cfg_options)
-        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-        model = MODELS.build(without_weights(cfg.model)).eval()
-        images = torch.zeros(1, 3, args.shape[0], args.shape[-1])
-        sys.stdout.write(f'{"":12}{"parameters":>12}{"operations":>14}\n')
-        for name, (part, inputs) in parts(model, images).items():
-            counter = FlopCountAnalysis(part, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-            parameters = sum(parameter.numel() for parameter in part.parameters())
-            sys.stdout.write(f'{name:12}{parameters / 1e6:>10.2f} M{counter.total() / 1e9:>12.2f} G\n')
+        from mmbeitv2.evaluation.complexity import show_complexity
 
-
-def without_weights(cfg: dict) -> dict:
-    """The config of a model with nothing to load: no checkpoints, and no teacher."""
-    if cfg.get('type') == 'mmbeitv2.VQKD':
-        cfg = {**cfg, 'teacher': None, 'target_dims': cfg.get('target_dims') or 512}
-    return {
-        key: without_weights(value) if isinstance(value, dict) else value
-        for key, value in cfg.items()
-        if key != 'init_cfg'
-    }
-
-
-@torch.no_grad()
-def parts(model: nn.Module, images: Tensor) -> Parts:
-    """The parts to count, and what each takes."""
-    if isinstance(model, VQKD):
-        return {'encoder': (model.encoder, (images,)), 'decoder': (model.decoder, (model.encode(images)[0],))}
-    if not isinstance(model, BEiTv2):
-        return {'model': (model, (images,))}
-    num_patches = math.prod(-(-side // model.backbone.patch_size) for side in images.shape[-2:])
-    nothing, everything = torch.zeros(1, num_patches, dtype=torch.bool), torch.arange(num_patches)[None]
-    features = model.backbone.forward_masked(images, nothing, everything)
-    counted: Parts = {'backbone': (model.backbone, (images,))}
-    if model.neck is not None:
-        counted['neck'] = (model.neck, (features.cls_token, features.early, features.rel_pos_bias))
-    counted['head'] = (model.head, (features.masked,))
-    views = images
-    if model.data_preprocessor.view_size is not None:
-        views = torch.zeros(1, 3, *[model.data_preprocessor.view_size] * 2)
-    counted['tokenizer'] = (model.tokenizer.module.encoder, (views,))
-    return counted
+        show_complexity(args)
 
 
 if __name__ == '__main__':

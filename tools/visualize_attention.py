@@ -9,28 +9,38 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2.apis.config import add_cfg_options, read_config
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import add_fit, natural
 from mmbeitv2.errors import one_sentence_errors
-from mmbeitv2.visualization.attention import attention_picture
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of a pretraining, classification or segmentation')
+    parser.add_argument('config', help='config of a pretraining, classification or segmentation')
     parser.add_argument('checkpoint', help='weights, ours or released')
     parser.add_argument('image', type=Path, help='image file')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
-    parser.add_argument('--patch', type=int, nargs=2, metavar=('ROW', 'COLUMN'), help='from 0 (default: the middle)')
-    parser.add_argument('--layer', type=int, default=-1, help='block, from 0, or from the last (default: %(default)s)')
-    parser.add_argument('--fit', choices=['crop', 'stretch'], default='crop', help='how the image becomes a square')
+    parser.add_argument(
+        '--patch', type=natural, nargs=2, metavar=('ROW', 'COLUMN'), help='counted from 0 (default: the middle)'
+    )
+    parser.add_argument('--layer', type=int, default=-1, help='block, counted from 0; -1 is the last (default: -1)')
+    add_fit(parser)
     add_cfg_options(parser)
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     with one_sentence_errors('visualize_attention.py'):
+        from mmbeitv2.apis import read_config
+        from mmbeitv2.visualization.attention import attention_picture
+        from mmbeitv2.visualization.pictures import require_picture, write_picture
+
+        require_picture(args.out, [args.image])
         cfg = read_config(args.config, args.cfg_options)
         patch = None if args.patch is None else (args.patch[0], args.patch[1])
         figure = attention_picture(cfg, args.checkpoint, args.image, patch, args.layer, args.fit)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(args.out, dpi=150)
+        write_picture(figure, args.out, dpi=150)
         sys.stdout.write(f'{args.out}\n')
 
 

@@ -10,20 +10,26 @@ import sys
 from pathlib import Path
 
 from mmbeitv2.errors import one_sentence_errors
-from mmbeitv2.visualization.curves import read_curve
-from mmbeitv2.visualization.pictures import draw_curves
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('work_dirs', type=Path, nargs='+', metavar='WORK_DIR', help='of a run')
+    parser.add_argument('work_dirs', type=Path, nargs='+', metavar='WORK_DIR', help='work dir of a run')
     parser.add_argument('--keys', nargs='+', required=True, metavar='KEY', help='numbers of the log')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     with one_sentence_errors('visualize_curves.py'):
-        panels = {key: {folder.name: read_curve(folder, key) for folder in args.work_dirs} for key in args.keys}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        draw_curves(panels).savefig(args.out, dpi=120)
+        from mmbeitv2.visualization.curves import distinct_names, read_curve
+        from mmbeitv2.visualization.pictures import draw_curves, require_picture, write_picture
+
+        require_picture(args.out, [])
+        names = distinct_names(args.work_dirs)
+        panels = {key: {name: read_curve(folder, key) for name, folder in names.items()} for key in args.keys}
+        write_picture(draw_curves(panels), args.out, dpi=120)
         sys.stdout.write(f'{args.out}\n')
 
 

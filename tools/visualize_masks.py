@@ -13,35 +13,46 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2.apis.config import add_cfg_options, read_config
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import add_fit, natural, positive
 from mmbeitv2.errors import one_sentence_errors
-from mmbeitv2.visualization.masks import masks_picture
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of the pretraining')
+    parser.add_argument('config', help='config of the pretraining')
     parser.add_argument('checkpoint', help='weights of the pretraining')
     parser.add_argument('images', type=Path, metavar='DIR', help='folder of images, of any depth')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
     parser.add_argument('--tokenizer', metavar='CHECKPOINT', help="weights of the tokenizer (default: the config's)")
     parser.add_argument(
-        '--pixel-decoder', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='for the pictures from codes'
+        '--pixel-decoder', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='draws pictures from codes too'
     )
-    parser.add_argument('--num-images', type=int, default=6, help='taken at random (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of images and masks (default: %(default)s)')
-    parser.add_argument('--fit', choices=['crop', 'stretch'], default='crop', help='how an image becomes a square')
+    parser.add_argument(
+        '--num-images', type=positive, default=6, help='images to draw, chosen at random (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--seed', type=natural, default=0, help='seed of the choice and of the masks (default: %(default)s)'
+    )
+    add_fit(parser)
     add_cfg_options(parser)
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     with one_sentence_errors('visualize_masks.py'):
+        from mmbeitv2.apis import read_config
+        from mmbeitv2.visualization.masks import masks_picture
+        from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
+
+        require_picture(args.out, [args.images])
+        images = choose_images(args.images, args.num_images, args.seed)
         cfg = read_config(args.config, args.cfg_options)
         decoder = None if args.pixel_decoder is None else (read_config(args.pixel_decoder[0]), args.pixel_decoder[1])
-        figure = masks_picture(
-            cfg, args.checkpoint, args.images, args.tokenizer, decoder, args.num_images, args.seed, args.fit
-        )
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(args.out, dpi=120)
-        sys.stdout.write(f'{args.out}\n')
+        figure = masks_picture(cfg, args.checkpoint, images, args.tokenizer, decoder, args.seed, args.fit)
+        write_picture(figure, args.out, dpi=120)
+        sys.stdout.write(f'{args.out}: {len(images)} images\n')
 
 
 if __name__ == '__main__':

@@ -1,14 +1,19 @@
-"""The options that training and testing have in common, as in OpenMMLab; nothing heavy is imported for ``--help``."""
+"""What the tools' command lines have in common; nothing heavy is imported for ``--help``."""
 
 from __future__ import annotations
 
 import argparse
+import re
 
 from mmbeitv2.apis.config import add_cfg_options
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options of both; the description is that of the tool."""
+    """A parser with the options that training and testing share, as in OpenMMLab.
+
+    Args:
+        description: what the tool does.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
@@ -19,3 +24,51 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
+
+
+def positive(text: str) -> int:
+    """Type of an option: a whole number of at least 1."""
+    return _at_least(1, text)
+
+
+def natural(text: str) -> int:
+    """Type of an option: a whole number of at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(smallest: int, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = smallest - 1
+    if number < smallest:
+        raise argparse.ArgumentTypeError(f'{text!r} must be a whole number of at least {smallest}')
+    return number
+
+
+def add_fit(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--fit``, see :func:`mmbeitv2.datasets.resizing.fit_image`."""
+    parser.add_argument(
+        '--fit',
+        choices=['crop', 'stretch'],
+        default='crop',
+        help="how an image gets the model's size: scale it and cut out the middle, or scale both sides (default: crop)",
+    )
+
+
+def add_num_workers(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--num-workers``."""
+    parser.add_argument(
+        '--num-workers', type=natural, default=2, help='processes that read images (default: %(default)s)'
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--device``."""
+    parser.add_argument('--device', type=_device, help='cpu, cuda, cuda:1, ... (default: the GPU if there is one)')
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r'(cpu|cuda|mps|npu|xpu)(:\d+)?', text):
+        raise argparse.ArgumentTypeError(f'{text!r} is no device: give cpu, cuda or cuda:NUMBER')
+    return text

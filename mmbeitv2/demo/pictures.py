@@ -16,7 +16,7 @@ from mmbeitv2.errors import one_sentence_errors
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 from mmbeitv2.visualization.curves import read_curve
 from mmbeitv2.visualization.masks import masks_picture
-from mmbeitv2.visualization.pictures import draw_curves, draw_segmentations
+from mmbeitv2.visualization.pictures import choose_images, draw_curves, draw_segmentations, write_picture
 
 CURVES = {
     'tokenizer': {'reconstruction loss': 'loss_reconstruction', 'commitment loss': 'loss_commitment'},
@@ -46,10 +46,9 @@ def draw_tokens(work_dir: Path, out: Path) -> None:
     tokenizer = VisualTokenizer(
         stage_config(work_dir, 'tokenizer'), last_checkpoint(work_dir, 'tokenizer'), fit='stretch'
     )
-    save_codebook_pictures(tokenizer, root, out, 'quickstart', num_images=512)
-    masks_picture(pretrain, last_checkpoint(work_dir, 'pretrain'), root, fit='stretch').savefig(
-        out / 'masks.png', dpi=120
-    )
+    save_codebook_pictures(tokenizer, choose_images(root, 512), out, 'quickstart')
+    masks = masks_picture(pretrain, last_checkpoint(work_dir, 'pretrain'), choose_images(root, 6), fit='stretch')
+    write_picture(masks, out / 'masks.png', dpi=120)
 
 
 def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
@@ -65,9 +64,8 @@ def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
         stage_cfg.model.backbone.init_cfg = None
         model = init_model(stage_cfg, last_checkpoint(work_dir, stage), device='cpu')
         labels[title] = [inference_model(model, info['img_path']).pred_sem_seg.data[0].numpy() for info in infos]
-    draw_segmentations(images, labels, np.array(cfg.test_dataloader.dataset.metainfo.palette, dtype=np.uint8)).savefig(
-        out / 'segmentations.png', dpi=120
-    )
+    figure = draw_segmentations(images, labels, np.array(cfg.test_dataloader.dataset.metainfo.palette, dtype=np.uint8))
+    write_picture(figure, out / 'segmentations.png', dpi=120)
 
 
 def draw_losses(work_dir: Path, out: Path) -> None:
@@ -79,7 +77,7 @@ def draw_losses(work_dir: Path, out: Path) -> None:
                 'pretrained': panels[stage].pop('loss'),
                 'from scratch': read_curve(work_dir / f'{stage}_scratch', 'loss'),
             }
-    draw_curves(panels).savefig(out / 'curves.png', dpi=120)
+    write_picture(draw_curves(panels), out / 'curves.png', dpi=120)
 
 
 def main() -> None:

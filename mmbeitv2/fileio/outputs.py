@@ -29,6 +29,17 @@ def require_writable(path: str | Path, option: str = '--out') -> None:
         raise InputError(f'{option} {str(path)!r} cannot be overwritten: change its permissions, or give another path')
 
 
+def require_json(path: str | Path) -> None:
+    """Checks that numbers can be written to ``path``, the value of ``--json``, and leaves nothing behind.
+
+    Raises:
+        InputError: if it does not end in .json, so that no other file is overwritten by mistake, or cannot be written.
+    """
+    if Path(path).suffix != '.json':
+        raise InputError(f'--json {str(path)!r} must end in .json')
+    require_writable(path, '--json')
+
+
 def require_writable_folder(path: str | Path, option: str) -> None:
     """Checks that files can be written into the folder ``path``, and leaves nothing behind.
 

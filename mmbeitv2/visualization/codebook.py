@@ -7,60 +7,80 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from mmbeitv2.apis import VisualTokenizer
-from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.visualization.codebook_page import codebook_page
-from mmbeitv2.visualization.pictures import draw_codebook, draw_positions, draw_usage, spread_codes
+from mmbeitv2.visualization.pictures import draw_codebook, draw_positions, draw_usage, spread_codes, write_picture
+
+# Codes that codebook.png and positions.png show at most; index.html shows all.
+MAX_DRAWN = 64
+
+
+def require_drawable(wanted: Sequence[int] | None, most_used: int | None) -> None:
+    """Refuses to draw so many codes that matplotlib would take minutes.
+
+    Raises:
+        InputError: naming the limit.
+    """
+    count = max(len(wanted or []), most_used or 0)
+    if count > MAX_DRAWN:
+        raise InputError(
+            f'{count} codes are too many for one picture: choose {MAX_DRAWN} or fewer; index.html shows every code'
+        )
 
 
 def save_codebook_pictures(
     tokenizer: VisualTokenizer,
-    root: Path,
+    paths: Sequence[Path],
     out: Path,
     title: str,
     wanted: Sequence[int] | None = None,
     most_used: int | None = None,
-    num_images: int = 2000,
     context: int = 2,
-) -> tuple[int, int]:
+) -> int:
     """Writes codebook.png, usage.png, positions.png and index.html.
 
     Args:
         tokenizer: the tokenizer.
-        root: folder of images, of any depth.
-        out: folder to write.
+        paths: image files.
+        out: folder to write into.
         title: headline of the page.
         wanted: codes to draw.
         most_used: draw so many of the most used codes; neither: some from the most to the least used one.
-        num_images: taken at random.
         context: patches of surroundings on each side of a patch.
 
     Returns:
-        Numbers of images, and of codes that occur in them.
+        Number of codes that occur in the images.
+
+    Raises:
+        InputError: if no patch has a wanted code, or too many codes are to be drawn.
+    """
+    require_drawable(wanted, most_used)
+    prepared = torch.stack([tokenizer.prepare(path) for path in tqdm(paths, unit='image', desc='reading')])
+    batches = tqdm(prepared.split(64), unit='batch', desc='tokenizing')
+    codes = torch.cat([tokenizer.tokenize(batch) for batch in batches]).numpy()
+    images = prepared.permute(0, 2, 3, 1).numpy()
+    chosen = choose_codes(codes, wanted, most_used)
+    write_picture(draw_codebook(images, codes, chosen, context=context), out / 'codebook.png', dpi=150)
+    write_picture(draw_positions(codes, chosen), out / 'positions.png', dpi=120)
+    write_picture(draw_usage(codes, tokenizer.num_codes), out / 'usage.png', dpi=120)
+    page = codebook_page(images, codes, tokenizer.num_codes, title, context=context)
+    AtomicBackend().put_text(page, out / 'index.html')
+    return len(np.unique(codes))
+
+
+def choose_codes(codes: np.ndarray, wanted: Sequence[int] | None, most_used: int | None) -> np.ndarray:
+    """The codes to draw: those asked for, the most used ones, or some from the most to the least used.
 
     Raises:
         InputError: if no patch has a wanted code.
     """
-    paths = np.random.default_rng(0).permutation(find_images(root))[:num_images]
-    prepared = torch.stack([tokenizer.prepare(root / path) for path in paths])
-    codes = torch.cat([tokenizer.tokenize(batch) for batch in prepared.split(64)]).numpy()
-    images = prepared.permute(0, 2, 3, 1).numpy()
-    chosen = choose_codes(codes, wanted, most_used)
-    out.mkdir(parents=True, exist_ok=True)
-    draw_codebook(images, codes, chosen, context=context).savefig(out / 'codebook.png', dpi=150)
-    draw_positions(codes, chosen).savefig(out / 'positions.png', dpi=120)
-    draw_usage(codes, tokenizer.num_codes).savefig(out / 'usage.png', dpi=120)
-    page = codebook_page(images, codes, tokenizer.num_codes, title, context=context)
-    (out / 'index.html').write_text(page, encoding='utf-8')
-    return len(images), len(np.unique(codes))
-
-
-def choose_codes(codes: np.ndarray, wanted: Sequence[int] | None, most_used: int | None) -> np.ndarray:
-    """The codes to draw: those asked for, the most used ones, or some from the most to the least used."""
+    used, counts = np.unique(codes, return_counts=True)
     if wanted is not None:
-        missing = sorted(set(wanted) - set(np.unique(codes).tolist()))
+        missing = sorted(set(wanted) - set(used.tolist()))
         if missing:
             raise InputError(
                 f'no patch of these images has the code(s) {", ".join(map(str, missing))}: choose others, or give '
@@ -68,5 +88,5 @@ def choose_codes(codes: np.ndarray, wanted: Sequence[int] | None, most_used: int
             )
         return np.array(wanted)
     if most_used is not None:
-        return np.bincount(codes.ravel()).argsort(kind='stable')[::-1][:most_used]
+        return used[counts.argsort(kind='stable')[::-1]][:most_used]
     return spread_codes(codes, 16)

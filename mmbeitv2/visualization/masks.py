@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
 from mmbeitv2.checkpoints import load_exactly
-from mmbeitv2.datasets import BlockMaskGenerator, find_images
+from mmbeitv2.datasets import BlockMaskGenerator
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2, PixelDecoder
 from mmbeitv2.visualization.pictures import code_colors, draw_masks
@@ -24,32 +25,29 @@ from mmbeitv2.visualization.pictures import code_colors, draw_masks
 def masks_picture(
     cfg: Config,
     checkpoint: str,
-    root: Path,
+    paths: Sequence[Path],
     tokenizer: str | None = None,
     pixel_decoder: tuple[Config, str] | None = None,
-    num_images: int = 6,
     seed: int = 0,
     fit: Fit = 'crop',
 ) -> Figure:
-    """Image, mask, true codes and predicted codes of some images of a folder.
+    """Image, mask, true codes and predicted codes of some images.
 
     Args:
         cfg: of the pretraining.
         checkpoint: its weights.
-        root: folder of images, of any depth.
+        paths: image files.
         tokenizer: weights of the tokenizer; None for those that the config names.
         pixel_decoder: config and weights of a pixel decoder, for two more columns: the picture that it makes of the
             true codes, and of the true codes with the predicted ones at the masked patches.
-        num_images: taken at random.
-        seed: of images and masks.
-        fit: how an image becomes a square, see :class:`VisualTokenizer`.
+        seed: of the masks.
+        fit: how an image gets the model's size, see :class:`VisualTokenizer`.
     """
     model = build_model(cfg, checkpoint, tokenizer)
     generator = build_mask_generator(cfg)
     random.seed(seed)
-    paths = np.random.default_rng(seed).permutation(find_images(root))[:num_images]
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
-    images = torch.stack([fit_image(to_tensor(root / path), (h * side, w * side), fit) for path in paths])
+    images = torch.stack([fit_image(to_tensor(path), (h * side, w * side), fit) for path in paths])
     mask = torch.from_numpy(np.stack([generator.draw().ravel() for _ in paths]))
     batch = model.data_preprocessor({'inputs': images.flip(1), 'mask': mask})['inputs']  # RGB -> BGR, as loaded
     results = model(batch, mode='predict')

@@ -1,19 +1,64 @@
-"""Pictures of what was learned. Every function takes plain arrays and returns a matplotlib figure."""
+"""Pictures of what was learned: plain arrays become matplotlib figures, and figures files."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mmbeitv2.datasets import find_images
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.fileio.outputs import require_writable
+
 
 def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)  # no display needed
     return figure
+
+
+def require_picture(path: Path, sources: Sequence[Path]) -> None:
+    """Refuses a file for a picture that cannot be written, or is or would be taken for one of the images it is made of.
+
+    Args:
+        path: of the picture.
+        sources: files and folders of images.
+
+    Raises:
+        InputError: naming ``path`` and what is wrong with it.
+    """
+    require_writable(path)
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise InputError(f'--out {str(path)!r} must end in one of .{", .".join(sorted(formats))}')
+    for source in sources:
+        if path.resolve().is_relative_to(source.resolve()):
+            raise InputError(
+                f'--out {str(path)!r} {"is" if source.is_file() else "lies among"} the images {str(source)!r}: give '
+                'another path'
+            )
+
+
+def write_picture(figure: Figure, path: Path, dpi: int) -> None:
+    """Writes a figure, whole or not at all, in the format that the path's suffix names."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, format=path.suffix[1:].lower())
+    AtomicBackend().put(buffer.getvalue(), path)
+
+
+def choose_images(folder: Path, count: int, seed: int = 0) -> list[Path]:
+    """Some images of a folder, of any depth, at random; all of them, in random order, if there are no more.
+
+    Raises:
+        InputError: if there is no such folder, or no image in it.
+    """
+    return [folder / path for path in np.random.default_rng(seed).permutation(find_images(folder))[:count]]
 
 
 def code_colors(codebook: np.ndarray) -> np.ndarray:
@@ -81,16 +126,20 @@ def draw_codebook(
     """
     side = images.shape[1] // codes.shape[1]
     chosen = spread_codes(codes, 16) if chosen is None else chosen
-    figure = new_figure(num_columns * 0.7 + 1, len(chosen) * 0.7)
-    for row, code in zip(figure.subplots(len(chosen), num_columns, squeeze=False), chosen, strict=True):
+    figure = new_figure(num_columns * 0.7 + 1, len(chosen) * 0.9)
+    span = (2 * context + 1) * side
+    step = span + max(1, span // 10)  # with a gap
+    for axis, code in zip(figure.subplots(len(chosen), squeeze=False)[:, 0], chosen, strict=True):
+        # One axis a row: matplotlib takes seconds for hundreds of them.
+        strip = np.full((span, num_columns * step, 3), 255, dtype=np.uint8)
         windows = cut_windows(images, places_of(codes, code, num_columns), side, context)
-        for axis, window in zip(row, windows, strict=False):
-            axis.imshow(window)
-            corner = (context * side - 0.5, context * side - 0.5)
+        for i, window in enumerate(windows):
+            strip[:, i * step : i * step + span] = window
+            corner = (i * step + context * side - 0.5, context * side - 0.5)
             axis.add_patch(Rectangle(corner, side, side, fill=False, edgecolor='red', linewidth=1.5))
-        for axis in row:
-            axis.set_axis_off()
-        row[0].set_title(f'code {code}, {int((codes == code).sum())} patches', fontsize=6, loc='left')
+        axis.imshow(strip)
+        axis.set_axis_off()
+        axis.set_title(f'code {code}, {int((codes == code).sum())} patches', fontsize=6, loc='left')
     return figure
 
 

@@ -20,7 +20,7 @@ from mmbeitv2.demo.images import Data, fingerprint, read_data, read_segmented, s
 from mmbeitv2.demo.quickstart import TOOL, Quickstart
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder
-from tests.conftest import ROOT, run_tool
+from tests.conftest import ROOT, refused, run_tool
 
 
 def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(image_folder: Path) -> None:
@@ -207,14 +207,6 @@ def test_seeds_share_one_pretraining(tmp_path: Path, stages: FakeStages, capsys:
     assert 'top1_pretrained' in capsys.readouterr().out
 
 
-def refused(capsys: pytest.CaptureFixture, *argv: str) -> str:
-    """The sentence with which the quickstart ends before its first stage."""
-    with pytest.raises(SystemExit) as end:
-        run_tool('quickstart', *argv)
-    assert end.value.code == 1
-    return capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -230,7 +222,7 @@ def test_bad_input_gets_one_sentence(
 ) -> None:
     (tmp_path / 'empty').mkdir()
     arguments = [option.format(empty=tmp_path / 'empty') for option in options]
-    assert message in refused(capsys, '--work-dir', str(tmp_path / 'work'), *arguments)
+    assert message in refused(capsys, 'quickstart', '--work-dir', str(tmp_path / 'work'), *arguments)
     assert not (tmp_path / 'work').exists()
 
 
@@ -259,7 +251,7 @@ def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_l
     }
     before = everything_in(tmp_path)
     options = ['--fresh', '--work-dir', str(places.get(work_dir, work_dir)), '--data', str(image_folder)]
-    message = refused(capsys, *options)
+    message = refused(capsys, 'quickstart', *options)
     assert re.search('give a folder of its own|lies inside the images', message)
     assert everything_in(tmp_path) == before
 
@@ -272,14 +264,14 @@ def test_files_of_the_user_in_the_work_dir_or_in_the_folder_of_a_stage_are_never
     notes.parent.mkdir(parents=True)
     notes.touch()
     command = ['--fresh', '--work-dir', str(work_dir)]
-    assert "holds 'tokenizer'" in refused(capsys, *command)
+    assert "holds 'tokenizer'" in refused(capsys, 'quickstart', *command)
     claim_folder(tmp_path / 'new', TOOL)
     notes.parent.rename(tmp_path / 'new' / 'tokenizer')
     work_dir.rmdir()
     (tmp_path / 'new').rename(work_dir)  # a work dir of the quickstart, the folder of the stage is the user's
-    assert "holds 'notes.txt'" in refused(capsys, *command)
+    assert "holds 'notes.txt'" in refused(capsys, 'quickstart', *command)
     (work_dir / 'tokenizer' / MARKER).write_text(TOOL)  # the folder is the quickstart's, the file is not
-    assert "holds 'notes.txt'" in refused(capsys, *command)
+    assert "holds 'notes.txt'" in refused(capsys, 'quickstart', *command)
     assert notes.is_file()
 
 

@@ -1,34 +1,24 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
-import sys
+import re
 from pathlib import Path
-from types import ModuleType
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmbeitv2.benchmarks import pipelines, steps
+from mmbeitv2.benchmarks.peers import OneHotQuantizer, WrittenOutAttention, write_attention_out
 from mmbeitv2.models import NormEMAVectorQuantizer
-from tests.conftest import MASKED, ROOT, last_line, run, tiny_pretraining, tiny_vit
+from tests.conftest import refused, run_tool, tiny_vit
 
 
-@pytest.fixture(scope='module')
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('benchmark', ROOT / 'tools' / 'benchmark.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_peer_quantizer_does_the_same_step(benchmark: ModuleType) -> None:
+def test_the_peer_quantizer_does_the_same_step() -> None:
     ours = NormEMAVectorQuantizer(num_codes=12, code_dim=4, kmeans_init=False)
     peer = copy.deepcopy(ours)
-    peer.__class__ = benchmark.OneHotQuantizer
+    peer.__class__ = OneHotQuantizer
     for _ in range(3):
         z = torch.randn(3, 4, 2, 5)
         for a, b in zip(ours(z), peer(z), strict=True):
@@ -37,40 +27,48 @@ def test_the_peer_quantizer_does_the_same_step(benchmark: ModuleType) -> None:
         torch.testing.assert_close(ours.cluster_size, peer.cluster_size)
 
 
-def test_the_peer_attention_does_the_same(benchmark: ModuleType) -> None:
+def test_the_peer_attention_does_the_same() -> None:
     vit = MODELS.build(tiny_vit()).eval()
     images = torch.randn(2, 3, 32, 32)
     (expected,) = vit(images)
-    benchmark.write_attention_out(vit)
-    assert isinstance(vit.blocks[0].attn, benchmark.WrittenOutAttention)
+    write_attention_out(vit)
+    assert isinstance(vit.blocks[0].attn, WrittenOutAttention)
     torch.testing.assert_close(vit(images)[0], expected)
 
 
-def test_both_pipelines_are_measured(tmp_path: Path) -> None:
-    out = tmp_path / 'data.json'
-    command = [sys.executable, 'tools/benchmark.py', 'data', '--peer', 'mmpretrain', '--repeats', '1']
-    run(*command, '--json', str(out))
+def seconds(calls: dict, repeats: int) -> dict[str, list[float]]:
+    """Takes the place of the clock: ours takes 2 s, the peer 3, and one round of each is far off."""
+    for call in calls.values():
+        call()
+    return {name: [{'ours': 2.0, 'peer': 3.0}[name]] * repeats + [100.0] for name in calls}
+
+
+def test_both_pipelines_are_measured(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(pipelines, 'alternate', seconds)
+    out = tmp_path / 'new' / 'data.json'
+    run_tool('benchmark', 'data', '--peer', 'mmpretrain', '--images', str(image_folder), '--json', str(out))
     result = json.loads(out.read_text())
-    assert result['ratio'] == pytest.approx(result['ours'] / result['peer'])
-    assert result['ours'] > 0
-    assert 'must be at least 1' in last_line(run(*command[:3], '--repeats', '0', ok=False))
+    assert (result['ours'], result['peer'], result['ratio']) == (16 / 2, pytest.approx(16 / 3), 1.5)
+    assert re.search(r'ratio +1\.500', capsys.readouterr().out)
+    assert result['ours_ms_LoadImage'] > 0
+    assert result['peer_ms_LoadImageFromFile'] > 0
 
 
-def test_features_of_a_pretrained_backbone_are_probed(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for split in ('bank', 'query'):
-        for name, value in (('dark', 50), ('bright', 190)):
-            folder = tmp_path / split / name
-            folder.mkdir(parents=True)
-            for i in range(10):
-                cv2.imwrite(str(folder / f'{i}.png'), np.uint8(value + rng.integers(-40, 40, (36, 36, 3))))
-    config = tmp_path / 'pretrain.py'
-    config.write_text(f'model = {tiny_pretraining()!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n')
-    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
-    command = [sys.executable, 'tools/probe_features.py', str(config), str(tmp_path / 'model.pth')]
-    command += ['--bank', str(tmp_path / 'bank'), '--num-workers', '0']
-    run(*command, '--query', str(tmp_path / 'query'), '--json', str(tmp_path / 'probe.json'))
-    assert json.loads((tmp_path / 'probe.json').read_text()) == {'knn_top1': 100, 'linear_top1': 100}
-    (tmp_path / 'query' / 'dark').rename(tmp_path / 'query' / 'other')
-    message = run(*command, '--query', str(tmp_path / 'query'), ok=False)
-    assert 'must have the same class folders' in last_line(message)
+def test_a_step_of_both_quantizers_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(steps, 'alternate', seconds)
+    monkeypatch.setattr(steps, 'peak_of_process', lambda args, is_ours: 1 << 30 if is_ours else 3 << 30)
+    run_tool('benchmark', 'quantizer', '--batch-size', '1', '--device', 'cpu')
+    output = capsys.readouterr().out
+    for key, value in (('ours', 0.5), ('peer', 1 / 3), ('ratio', 1.5), ('memory_ratio', 1 / 3)):
+        assert float(re.search(rf'^{key} +(\S+)$', output, re.M)[1]) == pytest.approx(value, abs=1e-3)
+
+
+def test_bad_input_to_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / 'file').touch()
+    for path, message in (('file/x.json', 'is no folder'), ('photo.jpg', 'must end in .json')):
+        assert message in refused(capsys, 'benchmark', 'data', '--json', str(tmp_path / path))
+    assert "nowhere' not found" in refused(capsys, 'benchmark', 'data', '--images', 'nowhere')
+    for option in ('--repeats=0', '--batch-size=0', '--batch-size=-3', '--batch-size=many'):
+        assert 'must be a whole number of at least 1' in refused(capsys, 'benchmark', 'data', option, code=2)

@@ -1,12 +1,9 @@
-"""tools/tokenize_images.py, tools/visualize_codebook.py and tools/visualize_masks.py as a person runs them."""
+"""tools/tokenize_images.py, tools/visualize_codebook.py and tools/visualize_masks.py."""
 
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,114 +12,244 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmbeitv2.apis import VisualTokenizer, read_config
-from tests.conftest import MASKED, ROOT, last_line, run, tiny_pretraining, tiny_tokenizer, tiny_vit
-
-COMMAND = [sys.executable, 'tools/tokenize_images.py']
+from mmbeitv2.apis import VisualTokenizer, read_config, tokenizing
+from tests.conftest import MASKED, refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> tuple[str, str]:
     """Config and checkpoint of a tokenizer."""
-    (tmp_path / 'tokenizer.py').write_text(f'model = {tiny_tokenizer()!r}\n')
-    torch.save({'state_dict': MODELS.build(tiny_tokenizer()).state_dict()}, tmp_path / 'tokenizer.pth')
-    return str(tmp_path / 'tokenizer.py'), str(tmp_path / 'tokenizer.pth')
+    return write_tokenizer(tmp_path / 'tokenizer')
+
+
+def write_tokenizer(name: Path) -> tuple[str, str]:
+    config, checkpoint = name.with_suffix('.py'), name.with_suffix('.pth')
+    config.write_text(f'model = {tiny_tokenizer()!r}\n')
+    torch.save({'state_dict': MODELS.build(tiny_tokenizer()).state_dict()}, checkpoint)
+    return str(config), str(checkpoint)
 
 
 def options(trained: tuple[str, str], out: Path) -> list[str]:
-    return ['--config', trained[0], '--checkpoint', trained[1], '--out', str(out), '--num-workers', '1']
+    return ['--config', trained[0], '--checkpoint', trained[1], '--out', str(out), '--num-workers', '0']
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as content:
+        return dict(zip(content['paths'].tolist(), content['codes'], strict=True))
+
+
+def expected(trained: tuple[str, str], folder: Path) -> dict[str, np.ndarray]:
+    """The codes by the tokenizer itself."""
+    paths = sorted(str(path.relative_to(folder)) for path in folder.rglob('*.jpg'))
+    codes = VisualTokenizer(read_config(trained[0]), trained[1])([folder / path for path in paths])
+    return dict(zip(paths, codes.numpy(), strict=True))
+
+
+def assert_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert list(found) == list(wanted)
+    assert all(np.array_equal(found[path], wanted[path]) for path in wanted)
+
+
+def repaint(folder: Path, seed: int = 1) -> None:
+    """Other images of the same names."""
+    rng = np.random.default_rng(seed)
+    for path in folder.rglob('*.jpg'):
+        cv2.imwrite(str(path), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
 
 
 def test_every_readable_image_is_tokenized_and_the_others_are_listed(
-    tmp_path: Path, image_folder: Path, trained: tuple[str, str]
+    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
 ) -> None:
+    wanted = expected(trained, image_folder)
+    assert len(wanted) == 16
     (image_folder / 'cut.jpg').write_bytes((image_folder / 'cat/nested/0.jpg').read_bytes()[:500])
     (image_folder / 'notes.txt').write_text('no image')
-    output = run(*COMMAND, str(image_folder), *options(trained, tmp_path / 'codes.npz'))
+    run_tool('tokenize_images', str(image_folder), *options(trained, tmp_path / 'codes.npz'), '--num-workers', '1')
+    output = capsys.readouterr().out
     assert '16 images, 4x4 codes each' in output
-    assert re.search(r"1 images were left out:\nimage '.*/cut.jpg' cannot be read", output)
+    assert re.search(r"1 images were left out:\n.*cut.jpg'", output)
+    assert_same(read(tmp_path / 'codes.npz'), wanted)
     with np.load(tmp_path / 'codes.npz') as content:
-        paths, codes = content['paths'].tolist(), content['codes']
         assert content['num_codes'] == 16
-    assert paths == sorted(f'{name}/nested/{i}.jpg' for name in ('cat', 'dog') for i in range(8))
-    tokenizer = VisualTokenizer(read_config(trained[0]), trained[1])
-    expected = tokenizer([image_folder / path for path in paths])
-    assert np.array_equal(codes, expected.numpy())
     assert not (tmp_path / 'codes.npz.parts').exists()
 
-    image = np.zeros((40, 40, 3), dtype=np.uint8)
-    cv2.imwrite(str(image_folder / 'added.png'), image)
-    output = run(*COMMAND, str(image_folder), *options(trained, tmp_path / 'codes.npz'))
-    with np.load(tmp_path / 'codes.npz') as content:
-        assert content['paths'].tolist() == ['added.png', *paths]
-        assert np.array_equal(content['codes'][1:], codes)
-    message = run(*COMMAND, str(image_folder), *options(trained, tmp_path / 'codes.npz'), '--fit', 'stretch', ok=False)
-    assert 'remove it, or give another --out' in last_line(message)
 
-
-def test_killed_it_goes_on_where_it_stopped(tmp_path: Path, image_folder: Path, trained: tuple[str, str]) -> None:
-    script = (
-        'import sys; sys.path[:0] = [".", "tools"]; import tokenize_images; tokenize_images.WRITE_EVERY = 0.0; '
-        'import time; tokenize = tokenize_images.VisualTokenizer.tokenize; '
-        'tokenize_images.VisualTokenizer.tokenize = lambda *args: (time.sleep(0.4), tokenize(*args))[1]; '
-        'tokenize_images.main()'
+def test_run_again_it_tokenizes_only_what_is_new_or_has_changed(
+    tmp_path: Path,
+    image_folder: Path,
+    trained: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    command = [str(image_folder), *options(trained, tmp_path / 'codes.npz')]
+    run_tool('tokenize_images', *command)
+    read_images: list[str] = []
+    prepare = VisualTokenizer.prepare
+    monkeypatch.setattr(
+        VisualTokenizer, 'prepare', lambda self, path: (read_images.append(path.name), prepare(self, path))[1]
     )
-    arguments = [str(image_folder), *options(trained, tmp_path / 'codes.npz'), '--batch-size', '2']
-    process = subprocess.Popen([sys.executable, '-c', script, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
-    parts = tmp_path / 'codes.npz.parts'
-    deadline = time.monotonic() + 120
-    while len(list(parts.glob('*.npz'))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    cv2.imwrite(str(image_folder / 'new.jpg'), np.zeros((40, 40, 3), dtype=np.uint8))
+    cv2.imwrite(str(image_folder / 'cat/nested/3.jpg'), np.zeros((40, 40, 3), dtype=np.uint8))
+    (image_folder / 'dog/nested/5.jpg').unlink()
+    run_tool('tokenize_images', *command)
+    assert sorted(read_images) == ['3.jpg', 'new.jpg']
+    assert '2 of 16 codes are dropped: their images have changed or are gone' in capsys.readouterr().out
+    assert_same(read(tmp_path / 'codes.npz'), expected(trained, image_folder))
+
+
+def test_codes_of_another_folder_are_never_mixed_in(
+    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / 'codes.npz'
+    run_tool('tokenize_images', str(image_folder), *options(trained, out))
+    before = out.read_bytes()
+    other = tmp_path / 'other'
+    shutil.copytree(image_folder, other)
+    repaint(other)
+    message = refused(capsys, 'tokenize_images', str(other), *options(trained, out))
+    assert f"holds the codes of another folder, '{image_folder}'" in message
+    assert out.read_bytes() == before
+    image_folder.rename(tmp_path / 'moved')  # the same images elsewhere
+    run_tool('tokenize_images', str(tmp_path / 'moved'), *options(trained, out))
+    assert_same(read(out), expected(trained, tmp_path / 'moved'))
+
+
+def test_codes_of_another_tokenizer_or_setting_are_never_mixed_in(
+    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / 'codes.npz'
+    run_tool('tokenize_images', str(image_folder), *options(trained, out))
+    before = out.read_bytes()
+    (tmp_path / 'same').mkdir()
+    same_name = write_tokenizer(tmp_path / 'same' / 'tokenizer')  # and same size, but other weights
+    changes = [
+        ([*options(same_name, out)], 'its weights differ'),
+        ([*options(trained, out), '--fit', 'stretch'], 'another --fit'),
+        ([*options(trained, out), '--cfg-options', 'model.encoder.arch.num_heads=4'], 'its encoder differs'),
+    ]
+    for arguments, message in changes:
+        assert message in refused(capsys, 'tokenize_images', str(image_folder), *arguments)
+    renamed = tmp_path / 'renamed.pth'
+    shutil.copy(trained[1], renamed)  # the same tokenizer under another name
+    run_tool('tokenize_images', str(image_folder), *options((trained[0], str(renamed)), out))
+    assert out.read_bytes() == before
+
+
+def test_ended_in_the_middle_it_goes_on_where_it_stopped(
+    tmp_path: Path,
+    image_folder: Path,
+    trained: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    tokenize, calls = VisualTokenizer.tokenize, []
+
+    def fail_at_the_third(self: VisualTokenizer, prepared: torch.Tensor) -> torch.Tensor:
+        calls.append(len(prepared))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return tokenize(self, prepared)
+
+    monkeypatch.setattr(tokenizing, 'WRITE_EVERY', -1.0)
+    monkeypatch.setattr(VisualTokenizer, 'tokenize', fail_at_the_third)
+    command = [str(image_folder), *options(trained, tmp_path / 'codes.npz'), '--batch-size', '3']
+    with pytest.raises(SystemExit):
+        run_tool('tokenize_images', *command)
     assert not (tmp_path / 'codes.npz').exists()
-    done = [path for file in parts.glob('*.npz') for path in np.load(file)['paths'].tolist()]
-    assert 4 <= len(done) < 16
-    output = run(*COMMAND, *arguments)
-    assert f'{len(done)}/16' in output  # the bar starts from what is done
-    whole = tmp_path / 'whole.npz'
-    run(*COMMAND, str(image_folder), *options(trained, whole))
-    with np.load(whole) as expected, np.load(tmp_path / 'codes.npz') as content:
-        assert np.array_equal(content['codes'], expected['codes'])
-        assert content['paths'].tolist() == expected['paths'].tolist()
+    (tmp_path / 'codes.npz.parts' / '000002.npz.tmp').write_bytes(b'half')  # as a kill leaves it
+    capsys.readouterr()
+    run_tool('tokenize_images', *command)
+    assert sum(calls[3:]) == 16 - 2 * 3
+    assert '6/16' in capsys.readouterr().err  # the bar starts from what is done
+    assert_same(read(tmp_path / 'codes.npz'), expected(trained, image_folder))
+    assert not (tmp_path / 'codes.npz.parts').exists()
 
 
-def test_bad_input_to_tokenize_images(tmp_path: Path, trained: tuple[str, str]) -> None:
+def test_a_folder_of_the_user_with_the_name_of_the_parts_is_left_alone(
+    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    parts = tmp_path / 'codes.npz.parts'
+    parts.mkdir()
+    (parts / 'spare.txt').touch()
+    command = [str(image_folder), *options(trained, tmp_path / 'codes.npz')]
+    assert "holds 'spare.txt'" in refused(capsys, 'tokenize_images', *command)
+    assert [path.name for path in parts.iterdir()] == ['spare.txt']
+
+
+def test_bad_input_to_tokenize_images(
+    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken' / '0.jpg').write_bytes(b'no image')
+    (tmp_path / 'broken.npz').write_bytes(b'no codes')
     out = tmp_path / 'out.npz'
+    images = str(image_folder)
     cases = [
-        ([str(tmp_path / 'nowhere'), *options(trained, out)], 'nowhere. not found'),
+        ([str(tmp_path / 'nowhere'), *options(trained, out)], "nowhere' not found"),
         ([str(tmp_path / 'empty'), *options(trained, out)], 'holds no image'),
         ([str(tmp_path / 'broken'), *options(trained, out)], 'none of the 1 images'),
-        ([str(tmp_path / 'broken'), *options(trained, tmp_path / 'out.txt')], 'must end in .npz'),
-        ([str(tmp_path / 'broken'), *options((trained[0], 'none.pth'), out)], "checkpoint 'none.pth' not found"),
+        ([images, *options(trained, tmp_path / 'out.txt')], 'must end in .npz'),
+        ([images, *options(trained, Path(trained[0]) / 'out.npz')], 'give another path'),
+        ([images, *options(trained, tmp_path / 'broken.npz')], "broken.npz' is not a file of codes"),
+        ([images, *options((trained[0], 'none.pth'), out)], 'none.pth'),
     ]
     for arguments, message in cases:
-        output = run(*COMMAND, *arguments, ok=False)
-        assert last_line(output).startswith('tokenize_images.py: error: ')
-        assert message.replace('. ', "' ") in last_line(output) or message in last_line(output)
-        assert 'Traceback' not in output
+        assert message in refused(capsys, 'tokenize_images', *arguments)
+    for arguments in (['--batch-size', '0'], ['--num-workers', '-1'], ['--device', 'gpu']):
+        message = refused(capsys, 'tokenize_images', images, *options(trained, out), *arguments, code=2)
+        assert f'argument {arguments[0]}' in message
     assert not out.exists()
 
 
-def test_codebook_is_drawn(tmp_path: Path, image_folder: Path, trained: tuple[str, str]) -> None:
-    command = [sys.executable, 'tools/visualize_codebook.py', *trained, str(image_folder), '--out', str(tmp_path / 'o')]
-    run(*command, '--most-used', '3', '--num-images', '9')
-    page = (tmp_path / 'o' / 'index.html').read_text()
-    assert '"numImages": 9' in page
+def test_codebook_is_drawn(
+    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / 'o'
+    command = ['visualize_codebook', *trained, str(image_folder), '--out', str(out)]
+    for _ in range(2):  # the second time it writes over its own files
+        run_tool(*command, '--most-used', '30', '--num-images', '9')
+    assert '9 images' in capsys.readouterr().out
+    assert '"numImages": 9' in (out / 'index.html').read_text()
     for name in ('codebook', 'usage', 'positions'):
-        assert cv2.imread(str(tmp_path / 'o' / f'{name}.png')).std() > 1
-    assert 'has the code(s) 99' in last_line(run(*command, '--codes', '99', ok=False))
+        assert cv2.imread(str(out / f'{name}.png')).std() > 1
+    assert 'has the code(s) 99' in refused(capsys, *command, '--codes', '99')
+    run_tool(*command, '--num-images', '99')
+    assert '16 images' in capsys.readouterr().out
 
 
-def test_masks_are_drawn_with_pictures_from_codes(tmp_path: Path, image_folder: Path, trained: tuple[str, str]) -> None:
+def test_bad_input_to_visualize_codebook(
+    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    command = ['visualize_codebook', *trained, str(image_folder), '--out']
+    mine = tmp_path / 'mine'
+    mine.mkdir()
+    (mine / 'index.html').write_text('of the user')
+    for out, message in (
+        (mine, "holds 'index.html'"),
+        (image_folder, 'folder of its own'),
+        (Path(trained[0]), 'no folder'),
+    ):
+        assert message in refused(capsys, *command, str(out))
+    assert (mine / 'index.html').read_text() == 'of the user'
+    assert 'too many for one picture' in refused(capsys, *command, str(tmp_path / 'o'), '--most-used', '3000')
+    for option in ('--num-images=0', '--num-images=-40', '--context=-1', '--most-used=0', '--codes=-1'):
+        assert f'argument {option.split("=")[0]}' in refused(capsys, *command, str(tmp_path / 'o'), option, code=2)
+    assert not (tmp_path / 'o').exists()
+
+
+@pytest.fixture
+def masks_command(tmp_path: Path, image_folder: Path, trained: tuple[str, str]) -> list[str]:
     pretraining = tiny_pretraining()
-    (tmp_path / 'pretrain.py').write_text(
-        f'model = {pretraining!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n'
-    )
-    torch.save(MODELS.build(pretraining).state_dict(), tmp_path / 'pretrain.pth')
+    config, checkpoint = tmp_path / 'pretrain.py', tmp_path / 'pretrain.pth'
+    config.write_text(f'model = {pretraining!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n')
+    torch.save(MODELS.build(pretraining).state_dict(), checkpoint)
+    return ['visualize_masks', str(config), str(checkpoint), str(image_folder), '--tokenizer', trained[1]]
+
+
+def test_masks_are_drawn_with_pictures_from_codes(
+    tmp_path: Path, masks_command: list[str], capsys: pytest.CaptureFixture
+) -> None:
     decoder = dict(
         type='mmbeitv2.PixelDecoder',
         tokenizer=tiny_tokenizer(),
@@ -130,17 +257,26 @@ def test_masks_are_drawn_with_pictures_from_codes(tmp_path: Path, image_folder: 
     )
     (tmp_path / 'decoder.py').write_text(f'model = {decoder!r}\n')
     torch.save(MODELS.build(decoder).state_dict(), tmp_path / 'decoder.pth')
-    command = [
-        sys.executable,
-        'tools/visualize_masks.py',
-        str(tmp_path / 'pretrain.py'),
-        str(tmp_path / 'pretrain.pth'),
-    ]
-    command += [str(image_folder), '--tokenizer', trained[1], '--num-images', '2']
-    run(*command, '--out', str(tmp_path / 'masks.png'))
+    command = [*masks_command, '--num-images', '2']
+    run_tool(*command, '--out', str(tmp_path / 'masks.png'))
     pixels = ['--pixel-decoder', str(tmp_path / 'decoder.py'), str(tmp_path / 'decoder.pth')]
-    run(*command, *pixels, '--out', str(tmp_path / 'pixels.png'))
+    run_tool(*command, *pixels, '--out', str(tmp_path / 'pixels.png'))
     four, six = (cv2.imread(str(tmp_path / f'{name}.png')).shape[1] for name in ('masks', 'pixels'))
     assert six == pytest.approx(1.5 * four, abs=2)
-    message = run(*command, '--out', str(tmp_path / 'm.png'), '--cfg-options', 'model.type=mmbeitv2.VQKD', ok=False)
-    assert 'give that of a pretraining' in last_line(message)
+    assert '2 images' in capsys.readouterr().out
+
+
+def test_bad_input_to_visualize_masks(
+    tmp_path: Path, image_folder: Path, masks_command: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    out = str(tmp_path / 'm.png')
+    wrong = ['--cfg-options', 'model.type=mmbeitv2.VQKD']
+    assert 'give that of a pretraining' in refused(capsys, *masks_command, '--out', out, *wrong)
+    assert 'must end in one of' in refused(capsys, *masks_command, '--out', str(tmp_path / 'm.doc'))
+    assert 'is a folder' in refused(capsys, *masks_command, '--out', str(tmp_path))
+    image = image_folder / 'cat/nested/0.jpg'
+    before = image.read_bytes()
+    assert 'lies among the images' in refused(capsys, *masks_command, '--out', str(image))
+    assert image.read_bytes() == before
+    for option in ('--num-images=0', '--seed=-1'):
+        assert 'must be a whole number' in refused(capsys, *masks_command, '--out', out, option, code=2)

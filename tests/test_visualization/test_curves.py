@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbeitv2.visualization.curves import read_curve
+from mmbeitv2.visualization.curves import distinct_names, read_curve
 
 
 def write_log(work_dir: Path, name: str, rows: list[dict]) -> None:
@@ -25,3 +25,28 @@ def test_a_resumed_run_is_one_curve(tmp_path: Path) -> None:
         read_curve(tmp_path, 'lss')
     with pytest.raises(ValueError, match='no log in'):
         read_curve(tmp_path / 'none', 'loss')
+
+
+def test_half_a_last_line_is_left_out_and_a_damaged_line_is_named(tmp_path: Path) -> None:
+    write_log(tmp_path, '20261121_100000', [dict(step=i, loss=1.0) for i in range(1, 4)])
+    file = tmp_path / '20261121_100000/vis_data/scalars.json'
+    whole = file.read_text()
+    for half in ('\n{"step": 4, "lo', '\n', '\n12', '\n{}'):
+        file.write_text(whole + half)
+        assert read_curve(tmp_path, 'loss')[0] == [1, 2, 3]
+    file.write_text('{"step": 1, "lo\n' + whole)
+    with pytest.raises(ValueError, match='line 1 of .*scalars.json'):
+        read_curve(tmp_path, 'loss')
+
+
+def test_what_is_no_number_is_not_drawn(tmp_path: Path) -> None:
+    write_log(tmp_path, '20261121_100000', [dict(step=1, mode='train')])
+    with pytest.raises(ValueError, match="'mode' .* is not a number"):
+        read_curve(tmp_path, 'mode')
+
+
+def test_names_of_runs_are_as_short_as_they_can_be(tmp_path: Path) -> None:
+    runs = [tmp_path / path for path in ('a/seed_0/pretrain', 'b/seed_0/pretrain', 'b/seed_1/pretrain')]
+    assert list(distinct_names(runs)) == ['a/seed_0/pretrain', 'b/seed_0/pretrain', 'b/seed_1/pretrain']
+    assert list(distinct_names(runs[1:])) == ['seed_0/pretrain', 'seed_1/pretrain']
+    assert list(distinct_names([runs[0], runs[0]])) == ['pretrain']

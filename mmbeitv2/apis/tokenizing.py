@@ -1,0 +1,154 @@
+"""The codes of all images of a folder, in a file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from mmbeitv2.apis import VisualTokenizer, read_config
+from mmbeitv2.apis.code_file import CodeFile, ImageCodes
+from mmbeitv2.datasets import find_images
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.outputs import require_writable
+
+# Seconds between two writes of what is done: what a kill can cost.
+WRITE_EVERY = 30.0
+
+
+class PreparedImages(Dataset):
+    """Image files at the tokenizer's size: (path, size, mtime, digest, pixels (3, H, W) uint8 or an error)."""
+
+    def __init__(self, root: Path, paths: list[str], tokenizer: VisualTokenizer) -> None:
+        self.root, self.paths, self.prepare = root, paths, tokenizer.prepare
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[str, int, int, int, torch.Tensor | str]:
+        path = self.paths[index]
+        try:
+            status = os.stat(self.root / path)
+            identity = (status.st_size, status.st_mtime_ns, digest_of(self.root / path))
+            return path, *identity, self.prepare(self.root / path)
+        except (InputError, OSError) as error:
+            return path, 0, 0, 0, str(error)
+
+
+def digest_of(path: Path) -> int:
+    """64 bits by which the content of a file is known again."""
+    return int.from_bytes(hashlib.blake2b(path.read_bytes(), digest_size=8).digest(), 'big')
+
+
+def still_valid(root: Path, path: str, known: ImageCodes, is_same_folder: bool) -> bool:
+    """Whether the codes from before are those of the image that now has this path."""
+    status = os.stat(root / path)
+    if is_same_folder and (status.st_size, status.st_mtime_ns) == (known.size, known.mtime):
+        return True
+    return status.st_size == known.size and digest_of(root / path) == known.digest
+
+
+def valid_codes(root: Path, paths: list[str], out: CodeFile) -> dict[str, ImageCodes]:
+    """The codes from before of images that are the same as then.
+
+    Raises:
+        InputError: if the file holds the codes of another folder.
+    """
+    known, roots = out.read()
+    others = sorted(roots - {out.root})
+    present = set(paths)
+    valid = {path: row for path, row in known.items() if path in present and still_valid(root, path, row, not others)}
+    stale = len(known) - len(valid)
+    if others and stale:
+        raise InputError(
+            f'{str(out.path)!r} holds the codes of another folder, {others[0]!r}: give another --out for {str(root)!r}'
+        )
+    if stale:
+        sys.stdout.write(f'{stale} of {len(known)} codes are dropped: their images have changed or are gone\n')
+    return valid
+
+
+def tokenize_folder(
+    root: Path, tokenizer: VisualTokenizer, out: CodeFile, batch_size: int, num_workers: int
+) -> tuple[int, list[str]]:
+    """Tokenizes the images that are new or have changed.
+
+    Returns:
+        Number of images in the file, and a sentence for each image that cannot be read.
+
+    Raises:
+        InputError: if no image can be read, or the file holds codes of something else.
+    """
+    paths = find_images(root)
+    done = valid_codes(root, paths, out)
+    remaining = [path for path in paths if path not in done]
+    loader = DataLoader(
+        PreparedImages(root, remaining, tokenizer), batch_size=batch_size, num_workers=num_workers, collate_fn=list
+    )
+    unreadable: list[str] = []
+    new: dict[str, ImageCodes] = {}
+    written = time.monotonic()
+    with tqdm(total=len(paths), initial=len(done), unit='image', smoothing=0.05) as progress:
+        for batch in loader:
+            unreadable += [pixels for *_, pixels in batch if isinstance(pixels, str)]
+            readable = [row for row in batch if not isinstance(row[-1], str)]
+            if readable:
+                codes = tokenizer.tokenize(torch.stack([row[-1] for row in readable])).numpy()
+                new |= {path: ImageCodes(code, *known) for code, (path, *known, _) in zip(codes, readable, strict=True)}
+            progress.update(len(batch))
+            if new and time.monotonic() - written > WRITE_EVERY:
+                out.write_part(new)
+                done |= new
+                new = {}
+                written = time.monotonic()
+    done |= new
+    if not done:
+        raise InputError(f'none of the {len(paths)} images of {str(root)!r} can be read ({unreadable[0]})')
+    out.finish(done)
+    return len(done), unreadable
+
+
+def identity(cfg: Config, tokenizer: VisualTokenizer) -> dict[str, str]:
+    """What the codes of an image depend on."""
+    model = tokenizer.model
+    parts = {'encoder': model.encoder, 'task': model.encode_task_layer, 'codebook': model.quantize.embedding}
+    digest = hashlib.sha256()
+    for name, part in parts.items():
+        for key, value in sorted(part.state_dict().items()):
+            digest.update(f'{name}.{key}'.encode() + value.float().cpu().numpy().tobytes())
+    settings = cfg.model if cfg.model.type == 'mmbeitv2.VQKD' else cfg.model.tokenizer
+    encoder = json.dumps(settings.encoder, sort_keys=True, default=str)
+    return {
+        'weights': digest.hexdigest(),
+        'encoder': hashlib.sha256(encoder.encode()).hexdigest(),
+        'image_size': 'x'.join(map(str, tokenizer.image_size)),
+        'fit': tokenizer.fit,
+    }
+
+
+def tokenize_images(args: argparse.Namespace) -> None:
+    """Writes or completes a file of codes; see ``tools/tokenize_images.py --help`` for ``args``.
+
+    Raises:
+        InputError: if the file cannot be written or holds codes of something else, or there is no image.
+    """
+    if args.out.suffix != '.npz':
+        raise InputError(f'--out {str(args.out)!r} must end in .npz')
+    require_writable(args.out)
+    find_images(args.images)  # or says that there are none, before the model is built
+    cfg = read_config(args.config, args.cfg_options)
+    tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
+    out = CodeFile(args.out, identity(cfg, tokenizer), args.images, tokenizer.num_codes)
+    count, unreadable = tokenize_folder(args.images, tokenizer, out, args.batch_size, args.num_workers)
+    sys.stdout.write(f'{count} images, {tokenizer.grid_size[0]}x{tokenizer.grid_size[1]} codes each: {args.out}\n')
+    if unreadable:
+        sys.stdout.write('\n'.join([f'{len(unreadable)} images were left out:', *unreadable]) + '\n')

@@ -1,0 +1,202 @@
+"""Time and memory of a training step."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmbeitv2 import CONFIGS
+from mmbeitv2.benchmarks.peers import OneHotQuantizer, load_config, peer_config, peer_samples, write_attention_out
+from mmbeitv2.benchmarks.timing import alternate
+from mmbeitv2.models import NormEMAVectorQuantizer
+
+# Floating point operations per image of a pretraining step with ViT-B, in units of 1e9: backbone forward and backward
+# 105, neck 18, head 6, tokenizer forward 35 (docs/benchmarks.md).
+PRETRAIN_GFLOP = 163
+
+
+def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """A step of VQ-KD; the teacher is CLIP's ViT-B/16 with random weights."""
+    cfg = load_config(Path(CONFIGS) / 'tokenizer/vqkd_vit-b_3x768x12-clip_100e.py')
+    cfg.model.teacher = dict(
+        type='mmbeitv2.TimmTeacher', model='vit_base_patch16_clip_quickgelu_224', pretrained=False, img_size=224
+    )
+    cfg.model.quantizer.kmeans_init = False  # which would want as many patches as codes in the first batch
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    if not is_ours:
+        model.quantize.__class__ = OneHotQuantizer
+        write_attention_out(model)
+    return make_step(model, {'inputs': random_images(args.batch_size)}, args, is_ours)
+
+
+def quantizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """Forward and backward of the quantizer alone: 8192 codes of width 32, 196 patches per image."""
+    quantizer = NormEMAVectorQuantizer(kmeans_init=False).to(args.device).train()
+    if not is_ours:
+        quantizer.__class__ = OneHotQuantizer
+    z = torch.randn(args.batch_size, 32, 14, 14, device=args.device, requires_grad=True)
+
+    def step() -> None:
+        z.grad = None
+        quantized, loss, _ = quantizer(z)
+        (quantized.mean() + loss).backward()
+        if args.device == 'cuda':
+            torch.cuda.synchronize()
+
+    return step
+
+
+def pretrain_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """A step of pretraining; the tokenizer has random weights."""
+    images = random_images(args.batch_size)
+    mask = torch.zeros(args.batch_size, 196, dtype=torch.bool)
+    for row in mask:
+        row[torch.randperm(196)[:75]] = True
+    if is_ours:
+        cfg = load_config(Path(CONFIGS) / 'beitv2_vit-b_1600e.py')
+        cfg.model.tokenizer.init_cfg = None
+        data: dict = {'inputs': images, 'mask': mask, 'jitter': torch.tensor([[0, 1.1], [1, 0.9], [2, 1.2]])}
+        data['jitter'] = data['jitter'].expand(args.batch_size, -1, -1)
+    else:
+        cfg = load_config(peer_config())
+        cfg.model.target_generator.init_cfg = None
+        cfg.model.target_generator.quantize_kmeans_init = False
+        cfg.model.data_preprocessor = cfg.data_preprocessor
+        data = {'inputs': [images, images], 'data_samples': peer_samples(mask)}
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return make_step(model, data, args, is_ours, clip_grad=dict(max_norm=3.0))
+
+
+def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """A step of segmentation; the two differ in their backbone alone."""
+    cfg = load_config(Path(CONFIGS) / 'segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py')
+    cfg.model.backbone.init_cfg = None
+    if not is_ours:
+        cfg.model.backbone = dict(
+            type='BEiT', img_size=(512, 512), out_indices=(3, 5, 7, 11), drop_path_rate=0.1, init_values=0.1
+        )
+    for part in (cfg.model.neck, cfg.model.decode_head, cfg.model.auxiliary_head):
+        part.norm_cfg.type = 'BN'  # one process
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    samples = []
+    for _ in range(args.batch_size):
+        labels = torch.randint(0, 150, (1, 512, 512))
+        sample = SegDataSample(metainfo=dict(img_shape=(512, 512)), gt_sem_seg=PixelData(data=labels))
+        samples.append(sample)
+    images = list(torch.randint(0, 256, (args.batch_size, 3, 512, 512), dtype=torch.uint8))
+    return make_step(model, {'inputs': images, 'data_samples': samples}, args, is_ours)
+
+
+def make_step(
+    model: BaseModel, data: dict, args: argparse.Namespace, is_ours: bool, clip_grad: dict | None = None
+) -> Callable[[], None]:
+    """One call is one step: preprocessing, forward, backward, clipping, AdamW (ours fused, as in our configs)."""
+    model = model.to(args.device).train()
+    if is_ours and args.compile:
+        model.compile()
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-5, fused=is_ours or None
+    )
+    wrapper: OptimWrapper
+    if args.amp == 'none':
+        wrapper = OptimWrapper(optimizer, clip_grad=clip_grad)
+    else:
+        wrapper = AmpOptimWrapper(optimizer=optimizer, clip_grad=clip_grad, dtype=args.amp)
+
+    def step() -> None:
+        model.train_step(data, wrapper)
+        if args.device == 'cuda':
+            torch.cuda.synchronize()
+
+    return step
+
+
+def random_images(count: int) -> Tensor:
+    """(count, 3, 224, 224) uint8."""
+    return torch.randint(0, 256, (count, 3, 224, 224), dtype=torch.uint8)
+
+
+STEPS = {
+    'tokenizer': tokenizer_step,
+    'quantizer': quantizer_step,
+    'pretrain': pretrain_step,
+    'segment': segment_step,
+}
+
+
+def measure_step(args: argparse.Namespace) -> dict:
+    """Time and memory of a step of both."""
+    result: dict = {
+        'device': torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads',
+        'batch_size': args.batch_size,
+        'amp': args.amp,
+        'compiled': args.compile,
+    }
+    memory = {}
+    if args.device == 'cpu':
+        memory = {name: peak_of_process(args, name == 'ours') for name in ('ours', 'peer')}
+    steps = {}
+    for name in ('ours', 'peer'):
+        if args.device == 'cuda':
+            before = torch.cuda.memory_allocated()
+        steps[name] = STEPS[args.what](name == 'ours', args)
+        for _ in range(3 if args.device == 'cuda' else 1):
+            steps[name]()
+        if args.device == 'cuda':
+            torch.cuda.reset_peak_memory_stats()
+            steps[name]()
+            memory[name] = torch.cuda.max_memory_allocated() - before
+    seconds = alternate(steps, args.repeats)
+    result |= {name: args.batch_size / statistics.median(values) for name, values in seconds.items()}
+    result['ratio'] = result['ours'] / result['peer']
+    result |= {f'{name}_memory_gib': value / 2**30 for name, value in memory.items()}
+    result['memory_ratio'] = memory['ours'] / memory['peer']
+    if args.what == 'pretrain':
+        rate = matmul_rate(args)
+        result['matmul_tflops'] = rate / 1e12
+        result['share_of_matmul_rate'] = result['ours'] * PRETRAIN_GFLOP * 1e9 / rate
+    return result
+
+
+def peak_of_process(args: argparse.Namespace, is_ours: bool) -> int:
+    """Largest resident memory in bytes of a process that takes two steps."""
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(1) as pool:
+        return pool.apply(_peak_of_this_process, (args, is_ours))
+
+
+def _peak_of_this_process(args: argparse.Namespace, is_ours: bool) -> int:
+    step = STEPS[args.what](is_ours, args)
+    step()
+    step()
+    return 1024 * int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])  # type: ignore[index]
+
+
+def matmul_rate(args: argparse.Namespace) -> float:
+    """Floating point operations per second of a large product in the precision of the step."""
+    side = 8192 if args.device == 'cuda' else 2048
+    dtype = torch.float32 if args.amp == 'none' else getattr(torch, args.amp)
+    a, b = (torch.randn(side, side, device=args.device, dtype=dtype) for _ in range(2))
+
+    def multiply() -> None:
+        a @ b
+        if args.device == 'cuda':
+            torch.cuda.synchronize()
+
+    multiply()
+    return 2 * side**3 / statistics.median(alternate({'matmul': multiply}, 10)['matmul'])

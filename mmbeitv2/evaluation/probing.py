@@ -1,0 +1,140 @@
+"""k nearest neighbours and a linear probe of frozen features."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from mmbeitv2.apis.config import read_config
+from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
+from mmbeitv2.checkpoints import load_exactly
+from mmbeitv2.datasets import find_images
+from mmbeitv2.engine.monitoring import knn_classify
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.fileio.outputs import require_json
+from mmbeitv2.models import BEiTv2
+
+WEIGHT_DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
+
+
+class LabelledImages(Dataset):
+    """Images of class folders at the model's size: pixels (3, H, W) uint8 BGR, and the label.
+
+    Args:
+        root: holds a folder for each class, in which the images lie at any depth.
+        size: height and width of the model's input.
+        fit: see :func:`mmbeitv2.datasets.resizing.fit_image`.
+
+    Raises:
+        InputError: if an image lies outside the class folders.
+    """
+
+    def __init__(self, root: Path, size: tuple[int, int], fit: Literal['crop', 'stretch']) -> None:
+        self.root, self.size, self.fit = root, size, fit
+        self.paths = find_images(root)
+        flat = [path for path in self.paths if len(Path(path).parts) == 1]
+        if flat:
+            raise InputError(
+                f'image {str(root / flat[0])!r} is in no class folder: give a folder that holds one folder of images '
+                'for each class, and no other images'
+            )
+        names = [Path(path).parts[0] for path in self.paths]
+        self.classes = sorted(set(names))
+        self.labels = [self.classes.index(name) for name in names]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        pixels = fit_image(to_tensor(self.root / self.paths[index]), self.size, self.fit)
+        return pixels.flip(0), self.labels[index]
+
+
+@torch.no_grad()
+def extract(model: BEiTv2, images: LabelledImages, device: str, num_workers: int) -> tuple[Tensor, Tensor]:
+    """Unit CLS tokens (n, C) and labels (n,)."""
+    features, labels = [], []
+    for pixels, label in tqdm(DataLoader(images, batch_size=128, num_workers=num_workers), unit='batch'):
+        features.append(model.cls_features(pixels.to(device)).float())
+        labels.append(label.to(device))
+    return torch.cat(features), torch.cat(labels)
+
+
+def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor) -> float:
+    """Top-1 in percent of the queries; the weight decay is chosen on a fifth of the bank."""
+    mean, std = bank.mean(0), bank.std(0) + 1e-6
+    bank, queries = (bank - mean) / std, (queries - mean) / std
+    held_out = torch.arange(len(bank), device=bank.device) % 5 == 0
+    scores = [
+        _top1(_fit(bank[~held_out], labels[~held_out], decay), bank[held_out], labels[held_out])
+        for decay in WEIGHT_DECAYS
+    ]
+    best = WEIGHT_DECAYS[scores.index(max(scores))]
+    return _top1(_fit(bank, labels, best), queries, truth)
+
+
+def _fit(features: Tensor, labels: Tensor, weight_decay: float) -> torch.nn.Linear:
+    layer = torch.nn.Linear(features.shape[1], int(labels.max()) + 1, device=features.device)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn='strong_wolfe')
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(layer(features), labels) + weight_decay * layer.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return layer
+
+
+@torch.no_grad()
+def _top1(layer: torch.nn.Linear, features: Tensor, labels: Tensor) -> float:
+    return 100 * float((layer(features).argmax(dim=1) == labels).float().mean())
+
+
+def probe_features(args: argparse.Namespace) -> None:
+    """Scores a backbone; see ``tools/probe_features.py --help`` for ``args``.
+
+    Raises:
+        InputError: if the config is not of a pretraining, or the two folders have not the same classes.
+    """
+    if args.json is not None:
+        require_json(args.json)
+    cfg = read_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    if cfg.model.type != 'mmbeitv2.BEiTv2':
+        raise InputError(f'config {args.config!r} is of a {cfg.model.type}: give that of a pretraining')
+    cfg.model.tokenizer.init_cfg = None  # not asked here
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model = MODELS.build(cfg.model)
+    (h, w), side = model.backbone.grid_size, model.backbone.patch_size
+    bank_images, query_images = (
+        LabelledImages(root, (h * side, w * side), args.fit) for root in (args.bank, args.query)
+    )
+    if bank_images.classes != query_images.classes or len(bank_images.classes) < 2:
+        raise InputError(f'{str(args.bank)!r} and {str(args.query)!r} must have the same class folders, two or more')
+    load_exactly(model, args.checkpoint)
+    model = model.to(device).eval()
+    bank, labels = extract(model, bank_images, device, args.num_workers)
+    queries, truth = extract(model, query_images, device, args.num_workers)
+    predicted = knn_classify(bank, labels, queries, args.num_neighbors, temperature=0.07)
+    result = {
+        'knn_top1': 100 * float((predicted == truth).float().mean()),
+        'linear_top1': linear_probe(bank, labels, queries, truth),
+    }
+    sys.stdout.write('\n'.join(f'{key} {value:.2f}' for key, value in result.items()) + '\n')
+    if args.json is not None:
+        AtomicBackend().put_text(json.dumps(result) + '\n', args.json)
