@@ -7,11 +7,13 @@ from collections import defaultdict
 from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _NO_DECAY_TOKENS = ('cls_token', 'pos_embed')
+_MULTIPLIERS = ('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -24,32 +26,45 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     In a config: ``optim_wrapper=dict(constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.65))``; without the rate, or with 1, it only splits by weight decay
-    (pretraining).
+    (pretraining). ``paramwise_cfg`` may also have the keys of mmengine's ``DefaultOptimWrapperConstructor`` (but for
+    deformable convolutions): ``custom_keys``, ``bias_lr_mult``, ``bias_decay_mult``, ``norm_decay_mult``,
+    ``dwconv_decay_mult``, ``flat_decay_mult``. Their learning rates multiply that of the layer. Their weight decays
+    replace the rule above, each where it applies; a custom key without ``decay_mult`` leaves the rule as it is. A
+    parameter that appears in two places is listed once, so ``bypass_duplicate`` has no effect.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         # Without any paramwise_cfg, mmengine would not ask add_params at all.
         super().__init__(optim_wrapper_cfg, paramwise_cfg or {'layer_decay_rate': 1.0})
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
-        unknown = set(self.paramwise_cfg) - {'layer_decay_rate'}
+    def _validate_cfg(self) -> None:
+        cfg = self.paramwise_cfg
+        known = ('layer_decay_rate', 'custom_keys', 'bypass_duplicate', *_MULTIPLIERS)
+        unknown = sorted(set(cfg) - set(known))
         if unknown:
-            raise InputError(
-                f'paramwise_cfg has {", ".join(sorted(unknown))}, but this constructor knows only layer_decay_rate'
-            )
-        rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
+            raise InputError(f'paramwise_cfg has {unknown[0]}, which is not known here: choose from {", ".join(known)}')
+        rate = cfg.get('layer_decay_rate', 1.0)
         if not 0 < rate <= 1:
             raise InputError(f'layer_decay_rate={rate} must lie in (0, 1]')
         if self.base_lr is None:
             raise InputError('layer-wise decay needs a learning rate: set optim_wrapper.optimizer.lr')
+        multipliers = {name: cfg[name] for name in _MULTIPLIERS if name in cfg}
+        for key, custom in cfg.get('custom_keys', {}).items():
+            if set(custom) - {'lr_mult', 'decay_mult'}:
+                raise InputError(f'custom_keys.{key}={dict(custom)} may have lr_mult and decay_mult, and nothing else')
+            multipliers |= {f'custom_keys.{key}.{name}': value for name, value in custom.items()}
+        for name, value in multipliers.items():
+            if not isinstance(value, (int, float)) or value < 0:
+                raise InputError(f'paramwise_cfg.{name}={value!r} must be a number, at least 0')
+
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
+        rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
         groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = defaultdict(list)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                scale = 1.0 if rate == 1 else rate ** self._height(module, name)
-                decay = (
-                    0.0 if parameter.ndim <= 1 or name.rpartition('.')[2] in _NO_DECAY_TOKENS else self.base_wd or 0.0
-                )
-                groups[scale, decay].append((name, parameter))
+                lr, decay = self._multipliers(module.get_submodule(name.rpartition('.')[0]), name, parameter)
+                scale = lr if rate == 1 else lr * rate ** self._height(module, name)
+                groups[scale, decay * (self.base_wd or 0.0)].append((name, parameter))
         logger = MMLogger.get_current_instance()
         for (scale, decay), members in sorted(groups.items(), key=lambda item: item[0]):
             params.append(
@@ -57,6 +72,31 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
             names = ', '.join(name for name, _ in members)
             logger.debug(f'parameter group: lr {self.base_lr * scale:.3g}, weight decay {decay:.3g}: {names}')
+
+    def _multipliers(self, owner: nn.Module, name: str, parameter: nn.Parameter) -> tuple[float, float]:
+        """Of the learning rate, layer-wise decay apart, and of the weight decay; the order of the rules is mmengine's.
+
+        Args:
+            owner: the module that has the parameter.
+            name: in the whole model.
+            parameter: the parameter.
+        """
+        cfg, leaf = self.paramwise_cfg, name.rpartition('.')[2]
+        decay = 0.0 if parameter.ndim <= 1 or leaf in _NO_DECAY_TOKENS else 1.0
+        custom_keys = cfg.get('custom_keys', {})
+        for key in sorted(sorted(custom_keys), key=len, reverse=True):
+            if key in f'.{name}':
+                return custom_keys[key].get('lr_mult', 1.0), custom_keys[key].get('decay_mult', decay)
+        is_norm = isinstance(owner, (_NormBase, nn.GroupNorm, nn.LayerNorm))
+        is_bias = leaf == 'bias'
+        lr = cfg.get('bias_lr_mult', 1.0) if is_bias and not is_norm else 1.0
+        rules = {
+            'norm_decay_mult': is_norm,
+            'bias_decay_mult': is_bias,
+            'dwconv_decay_mult': isinstance(owner, nn.Conv2d) and owner.in_channels == owner.groups,
+            'flat_decay_mult': parameter.ndim == 1,
+        }
+        return lr, next((cfg[rule] for rule, applies in rules.items() if applies and rule in cfg), decay)
 
     @staticmethod
     def _height(module: nn.Module, name: str) -> int:
@@ -67,7 +107,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         get_layer_depth = getattr(backbone, 'get_layer_depth', None)
         if get_layer_depth is None:
             raise InputError(
-                f'layer-wise decay needs a backbone with get_layer_depth, which {type(backbone).__name__} has not'
+                f'layer-wise decay needs a backbone with get_layer_depth: {type(backbone).__name__} does not have it'
             )
         depth, num_depths = get_layer_depth(name, prefix='backbone.')
         return num_depths - 1 - depth

@@ -8,15 +8,19 @@ from torch import nn
 
 from tests.conftest import ROOT, tiny_pretraining, tiny_vit
 
+OURS = 'mmbeitv2.LayerDecayOptimWrapperConstructor'
 
-def groups_by_name(model: nn.Module, lr: float, decay: float, **paramwise: object) -> dict[str, tuple[float, float]]:
+
+def groups_by_name(
+    model: nn.Module, lr: float, decay: float, constructor: str = OURS, **paramwise: object
+) -> dict[str, tuple[float, float]]:
     """Learning rate and weight decay of every parameter."""
     optim = build_optim_wrapper(
         model,
         dict(
             type='OptimWrapper',
             optimizer=dict(type='AdamW', lr=lr, weight_decay=decay),
-            constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
+            constructor=constructor,
             paramwise_cfg=paramwise,
         ),
     )
@@ -65,6 +69,61 @@ def test_full_size_rates_fall_by_the_decay_per_block(config: str) -> None:
     assert groups['backbone.blocks.0.attn.qkv.weight'][1] == 0.05
 
 
+class WithEveryKind(nn.Module):
+    """A backbone of ours without tokens of its own, and layers of every kind that mmengine's keys name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(tiny_vit())
+        del self.backbone.cls_token  # the one parameter here that mmengine has no rule for
+        self.neck = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4), nn.GroupNorm(2, 4))
+        self.head = nn.Linear(4, 4)
+
+
+@pytest.mark.parametrize(
+    'paramwise',
+    [
+        {},
+        dict(norm_decay_mult=1.0),
+        dict(norm_decay_mult=0.5, bias_decay_mult=2.0, bias_lr_mult=3.0, dwconv_decay_mult=0.25, flat_decay_mult=0.1),
+        dict(bias_lr_mult=2.0, bypass_duplicate=True),
+        dict(
+            custom_keys={
+                'backbone': dict(lr_mult=0.1, decay_mult=0.9),
+                'backbone.blocks.1': dict(lr_mult=0.2, decay_mult=0.0),
+                'norm1': dict(decay_mult=3.0),
+                'head.weight': dict(lr_mult=10, decay_mult=1),
+            },
+            norm_decay_mult=0.3,
+        ),
+    ],
+    ids=lambda paramwise: ','.join(paramwise) or 'none',
+)
+def test_the_keys_of_mmengine_do_what_they_do_there(paramwise: dict) -> None:
+    model = WithEveryKind()
+    ours = groups_by_name(model, 1e-3, 0.05, layer_decay_rate=1.0, **paramwise)
+    # Our rule without keys: no decay on vectors.
+    theirs = groups_by_name(
+        model, 1e-3, 0.05, 'DefaultOptimWrapperConstructor', **(dict(flat_decay_mult=0) | paramwise)
+    )
+    assert set(ours) == set(theirs) == {name for name, _ in model.named_parameters()}
+    for name, expected in theirs.items():
+        assert ours[name] == pytest.approx(expected), name
+
+
+def test_the_keys_of_mmengine_multiply_the_rate_of_the_layer() -> None:
+    model = WithEveryKind()
+    plain = groups_by_name(model, 1e-3, 0.05, layer_decay_rate=0.5)
+    changed = groups_by_name(
+        model, 1e-3, 0.05, layer_decay_rate=0.5, custom_keys={'blocks.0': dict(lr_mult=3.0)}, bias_lr_mult=2.0
+    )
+    for name, (lr, decay) in plain.items():
+        factor = 3.0 if 'blocks.0' in name else 2.0 if name.endswith('.bias') and 'norm' not in name else 1.0
+        factor = 1.0 if name in ('neck.1.bias', 'neck.2.bias') else factor
+        assert changed[name] == pytest.approx((factor * lr, decay)), name  # without decay_mult, decay stays
+    assert plain['backbone.blocks.0.attn.qkv.weight'][0] == pytest.approx(1e-3 * 0.5**2)
+
+
 def test_frozen_parameters_are_left_out() -> None:
     model = nn.Module()
     model.backbone = MODELS.build(tiny_vit(frozen_stages=2))
@@ -77,7 +136,13 @@ def test_wrong_settings_are_refused() -> None:
     model.backbone = nn.Linear(2, 2)
     with pytest.raises(ValueError, match='layer_decay_rate=1.5 must lie'):
         groups_by_name(model, 1.0, 0.1, layer_decay_rate=1.5)
-    with pytest.raises(ValueError, match='paramwise_cfg has norm_decay_mult'):
-        groups_by_name(model, 1.0, 0.1, norm_decay_mult=0.0)
-    with pytest.raises(ValueError, match='get_layer_depth, which Linear has not'):
+    for paramwise, message in [
+        (dict(dcn_offset_lr_mult=0.1), 'paramwise_cfg has dcn_offset_lr_mult, which is not known here'),
+        (dict(custom_keys=dict(norm=dict(lr_mul=2.0))), 'may have lr_mult and decay_mult, and nothing else'),
+        (dict(custom_keys=dict(norm=dict(lr_mult=-1.0))), 'custom_keys.norm.lr_mult=-1.0 must be a number'),
+        (dict(norm_decay_mult='none'), "norm_decay_mult='none' must be a number"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            groups_by_name(model, 1.0, 0.1, **paramwise)
+    with pytest.raises(ValueError, match='get_layer_depth: Linear does not have it'):
         groups_by_name(model, 1.0, 0.1, layer_decay_rate=0.5)
