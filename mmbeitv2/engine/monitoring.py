@@ -8,7 +8,7 @@ import time
 import torch
 from mmengine.dist import all_gather, all_reduce, get_world_size
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -41,18 +41,24 @@ class RunSummaryHook(Hook):
         trained = sum(size for size, is_trained in sizes if is_trained)
         total = sum(size for size, _ in sizes)
         classes = len((getattr(loader.dataset, 'metainfo', None) or {}).get('classes') or ())
+        images = f'{len(loader.dataset)} images' + (f' of {classes} classes' if classes else '')
         batch = (loader.batch_size or 1) * get_world_size()
-        steps, epochs = runner.max_iters, runner.max_epochs
+        epochs = (
+            f' ({_count(runner.max_epochs, "epoch")})' if isinstance(runner.train_loop, EpochBasedTrainLoop) else ''
+        )
         for line in (
             f'Config: {self.config}',
             f'Work dir: {runner.work_dir}',
             f'Model: {type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
-            f'Data: {len(loader.dataset)} images' + (f' of {classes} classes' if classes else ''),
-            f'Run: {steps} steps of {batch} images'
-            + (f' ({epochs} epochs)' if getattr(runner.train_loop, '_max_epochs', 1) > 1 else ''),
-            f'Device: {next(model.parameters()).device}, processes: {get_world_size()}',
+            f'Data: {images}',
+            f'Run: {_count(runner.max_iters, "step")} of {batch} images{epochs}',
+            f'Device: {next(model.parameters()).device}, {_count(get_world_size(), "process", "processes")}',
         ):
             runner.logger.info(line)
+
+
+def _count(number: int, word: str, plural: str | None = None) -> str:
+    return f'{number} {word}' if number == 1 else f'{number} {plural or word + "s"}'
 
 
 class LogWindowHook(Hook):

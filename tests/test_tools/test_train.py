@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -20,6 +24,19 @@ from tests.conftest import (
     tiny_pretraining,
     train,
 )
+
+
+def load_tool(name: str) -> ModuleType:
+    """A script of ``tools/``, to call its ``main`` in this process."""
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+train_tool = load_tool('train')
 
 
 def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> None:
@@ -71,7 +88,9 @@ def test_dist_train_and_dist_test_run_two_processes_on_cpu(tmp_path: Path, image
     assert 'accuracy/top1' in json.loads((tmp_path / 'm.json').read_text())
 
 
-def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path: Path, image_folder: Path) -> None:
+def test_bad_input_gets_one_sentence_and_no_traceback(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
     good = pretraining_config(tmp_path, image_folder)
     (image_folder / 'empty').mkdir()
     (tmp_path / 'syntax.py').write_text('model = dict(\n')
@@ -94,17 +113,23 @@ def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path: Path, image_fold
         ((good, '--amp'), '--amp needs a GPU'),
     ]
     for arguments, message in cases:
-        output = train(arguments[0], tmp_path / 'work', *arguments[1:], ok=False)
-        assert re.match(f'train.py: error: .*{message}', last_line(output)), output[-1500:]
-        assert 'Traceback' not in output, arguments
+        with pytest.raises(SystemExit) as ended:
+            train_tool.main([arguments[0], '--work-dir', str(tmp_path / 'work'), *arguments[1:]])
+        assert ended.value.code == 1
+        shown = capsys.readouterr().err
+        assert re.fullmatch(f'train.py: error: .*{message}.*\n', shown), shown
 
 
-def test_a_missing_tokenizer_checkpoint_is_named(tmp_path: Path, image_folder: Path) -> None:
+def test_a_missing_tokenizer_checkpoint_is_named(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
     tokenizer = tiny_pretraining()['tokenizer'] | dict(
         init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='none.pth')
     )
     config = pretraining_config(tmp_path, image_folder, tokenizer=tokenizer)
-    assert "checkpoint 'none.pth' not found" in last_line(train(config, tmp_path / 'work', ok=False))
+    with pytest.raises(SystemExit):
+        train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    assert "checkpoint 'none.pth' not found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -112,6 +137,127 @@ def test_a_missing_tokenizer_checkpoint_is_named(tmp_path: Path, image_folder: P
 )
 def test_dist_train_explains_itself(arguments: tuple, message: str) -> None:
     assert message in run('bash', 'tools/dist_train.sh', *arguments, ok=False)
+
+
+def test_of_two_processes_the_first_sentence_stands_last_and_alone(tmp_path: Path, image_folder: Path) -> None:
+    config = classification_config(tmp_path, image_folder)
+    command = ('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work'))
+    (image_folder / 'cat' / 'nested' / '3.jpg').write_bytes(b'\xff\xd8\xff')  # read by one of the two
+    output = run(*command, ok=False)
+    assert re.match(r"train.py: error: .*3.jpg'", last_line(output))
+    assert output.count('train.py: error') == 1
+    assert 'Traceback' not in output
+    with socket.socket() as listener:
+        listener.bind(('', 0))
+        listener.listen()
+        os.environ['PORT'] = str(listener.getsockname()[1])
+        try:
+            output = run(*command, ok=False)
+        finally:
+            port = os.environ.pop('PORT')
+    assert output.startswith(f'train.py: error: port {port} cannot be used (Address already in use): set the env')
+    assert output.count('\n') == 1
+
+
+def stopped(script: str, *arguments: str, by: int) -> tuple[str, int]:
+    """What a training that a signal stops after its second checkpoint still writes, and its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, script, *arguments, '--cfg-options', 'train_cfg.max_epochs=10000'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {'CUDA_VISIBLE_DEVICES': ''},
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if 'Saving checkpoint at 2 ' in line:
+                break
+        process.send_signal(by)
+        return process.stdout.read(), process.wait(timeout=60)  # read: until no process has it open
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_no_process_outlives_the_launcher(tmp_path: Path, image_folder: Path, number: int, code: int) -> None:
+    config = classification_config(tmp_path, image_folder)
+    arguments = ('train.py', '2', config, '--work-dir', str(tmp_path / 'work'))
+    output, ended_with = stopped('tools/launch.py', *arguments, by=number)
+    assert ended_with == code
+    assert 'Traceback' not in output
+    if number == signal.SIGTERM:
+        assert last_line(output) == 'train.py: ended by SIGTERM'
+    assert not list((tmp_path / 'work').glob('*.tmp'))
+
+
+def test_ctrl_c_ends_training_with_one_line(tmp_path: Path, image_folder: Path) -> None:
+    config = pretraining_config(tmp_path, image_folder)
+    with_workers = Path(config).read_text().replace('num_workers=0', 'num_workers=2')
+    Path(config).write_text(with_workers)
+    output, ended_with = stopped('tools/train.py', config, '--work-dir', str(tmp_path / 'work'), by=signal.SIGINT)
+    assert ended_with == 130
+    assert last_line(output) == 'train.py: interrupted'
+    assert 'Traceback' not in output
+    assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_a_launcher_that_did_not_start_the_process_is_named(
+    tmp_path: Path, image_folder: Path, launcher: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('RANK', raising=False)
+    config = classification_config(tmp_path, image_folder)
+    with pytest.raises(SystemExit):
+        train_tool.main([config, '--work-dir', str(tmp_path / 'work'), '--launcher', launcher])
+    assert re.match(
+        rf'train.py: error: --launcher {launcher} needs the environment variable \w+', capsys.readouterr().err
+    )
+
+
+def test_help_is_answered_before_torch_is_imported() -> None:
+    for tool in ('train', 'test', 'launch'):
+        code = f'import sys; sys.path.insert(0, "tools"); import {tool}; sys.exit("torch" in sys.modules)'
+        run(sys.executable, '-c', code)
+
+
+def test_the_screen_shows_what_runs_and_the_log_file_has_the_rest(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = classification_config(tmp_path, image_folder)
+    train_tool.main([config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', 'train_cfg.max_epochs=1'])
+    shown = capsys.readouterr()
+    lines = [line.partition(' - INFO - ')[2] for line in shown.out.splitlines()]
+    assert shown.err == ''
+    assert lines[0] == f'Config: {config}'
+    assert lines[1] == f'Work dir: {tmp_path / "work"}'
+    assert lines[3:6] == [
+        'Data: 16 images of 2 classes',
+        'Run: 4 steps of 4 images (1 epoch)',
+        'Device: cpu, 1 process',
+    ]
+    assert len(lines) == 6 + 4 + 1  # steps, checkpoint
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    text = log.read_text()
+    for heading in ('System environment', 'Hooks will be executed', 'default_hooks = dict', *lines):
+        assert heading in text
+
+
+def test_slurm_trains_on_cpu(tmp_path: Path, image_folder: Path) -> None:
+    config = classification_config(tmp_path, image_folder)
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\n[ "$3" = "node[1-2]" ] && echo localhost && echo node2\n')
+    scontrol.chmod(0o755)
+    with socket.socket() as free:
+        free.bind(('', 0))
+        port = free.getsockname()[1]
+    slurm = {'SLURM_NTASKS': '1', 'SLURM_PROCID': '0', 'SLURM_LOCALID': '0', 'SLURM_NODELIST': 'node[1-2]'}
+    environment = os.environ | slurm | {'MASTER_PORT': str(port), 'CUDA_VISIBLE_DEVICES': ''}
+    environment['PATH'] = f'{tmp_path}:{environment["PATH"]}'
+    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(tmp_path / 'work'), '--launcher', 'slurm']
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+    assert (tmp_path / 'work' / 'epoch_2.pth').is_file()
 
 
 def test_slurm_gets_one_process_per_gpu(tmp_path: Path) -> None:
