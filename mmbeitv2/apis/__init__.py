@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import read_config
+    from .loading import load_model
     from .visual_tokenizer import VisualTokenizer
 
-__all__ = ['VisualTokenizer', 'read_config']
+__all__ = ['VisualTokenizer', 'load_model', 'read_config']
 
 
 def __getattr__(name: str) -> object:
-    homes = {'VisualTokenizer': 'visual_tokenizer', 'read_config': 'config'}
+    homes = {'VisualTokenizer': 'visual_tokenizer', 'load_model': 'loading', 'read_config': 'config'}
     if name not in homes:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(import_module(f'.{homes[name]}', __name__), name)

@@ -10,12 +10,10 @@ from typing import get_args
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 from torch import Tensor
 
-from mmbeitv2.apis.config import merge_options, read_config
-from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint
+from mmbeitv2.apis.loading import load_model
 from mmbeitv2.datasets import LoadImage
 from mmbeitv2.datasets.decoding import check_size, to_rgb
 from mmbeitv2.datasets.resizing import Fit, fit_image
@@ -50,9 +48,9 @@ class VisualTokenizer:
             raise InputError(f'fit={fit!r} is unknown: choose one of {", ".join(get_args(Fit))}')
         self.fit = fit
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        cfg = config if isinstance(config, Config) else read_config(str(config))
-        cfg = merge_options(cfg, cfg_options)
-        self.model = build_tokenizer(cfg, str(checkpoint)).to(self.device)
+        self.model: VQKD = load_model(
+            config, checkpoint, 'tokenizer', cfg_options=cfg_options, device=self.device
+        ).requires_grad_(False)
         height, width = self.model.grid_size
         self.image_size = (height * self.model.encoder.patch_size, width * self.model.encoder.patch_size)
 
@@ -171,24 +169,3 @@ def _checked(image: Tensor) -> Tensor:
             'or float in [0, 1]'
         )
     return (image * 255).round().to(torch.uint8).cpu()
-
-
-def build_tokenizer(cfg: Config, checkpoint: str) -> VQKD:
-    """The tokenizer of a config, with the weights of a checkpoint, without its teacher, in eval mode.
-
-    Raises:
-        InputError: if the config has no tokenizer, or the checkpoint is no tokenizer or does not fit.
-    """
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    model = cfg.get('model') or {}
-    settings = model if model.get('type') == 'mmbeitv2.VQKD' else model.get('tokenizer')
-    if settings is None or settings.get('type') != 'mmbeitv2.VQKD':
-        raise InputError(
-            f'config {cfg.filename!r} describes no VQKD tokenizer: give one of configs/tokenizer, or of a pretraining'
-        )
-    file = read_checkpoint(checkpoint)
-    last_layer = file.state.get('decode_task_layer.2.weight')
-    target_dims = 1 if last_layer is None else len(last_layer)
-    tokenizer = MODELS.build({**settings, 'teacher': None, 'target_dims': target_dims, 'init_cfg': None})
-    tokenizer.load_state_dict(PretrainedBEiTv2(checkpoint).state_for(tokenizer, file), strict=False)
-    return tokenizer.eval().requires_grad_(False)

@@ -9,10 +9,9 @@ import sys
 
 import torch
 from fvcore.nn import FlopCountAnalysis
-from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from mmbeitv2.apis.config import read_config
+from mmbeitv2.apis.loading import load_model
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import VQKD, BEiTv2
 
@@ -28,9 +27,7 @@ def show_complexity(args: argparse.Namespace) -> None:
     if len(args.shape) > 2:
         raise InputError(f'--shape {" ".join(map(str, args.shape))} must be one or two sides in pixels')
     logging.getLogger('fvcore').setLevel(logging.ERROR)
-    cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    model = MODELS.build(without_weights(cfg.model)).eval()
+    model = load_model(args.config, None, cfg_options=args.cfg_options)
     images = torch.zeros(1, 3, args.shape[0], args.shape[-1])
     lines = [f'{"":12}{"parameters":>12}{"operations":>14}\n']
     for name, (part, inputs) in parts(model, images).items():
@@ -38,17 +35,6 @@ def show_complexity(args: argparse.Namespace) -> None:
         parameters = sum(parameter.numel() for parameter in part.parameters())
         lines.append(f'{name:12}{parameters / 1e6:>10.2f} M{counter.total() / 1e9:>12.2f} G\n')
     sys.stdout.write(''.join(lines))
-
-
-def without_weights(cfg: dict) -> dict:
-    """The config of a model with nothing to load: no checkpoints, and no teacher."""
-    if cfg.get('type') == 'mmbeitv2.VQKD':
-        cfg = {**cfg, 'teacher': None, 'target_dims': cfg.get('target_dims') or 512}
-    return {
-        key: without_weights(value) if isinstance(value, dict) else value
-        for key, value in cfg.items()
-        if key != 'init_cfg'
-    }
 
 
 @torch.no_grad()

@@ -10,14 +10,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from mmbeitv2.apis.config import read_config
+from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
-from mmbeitv2.checkpoints import load_exactly
 from mmbeitv2.datasets import find_images
 from mmbeitv2.engine.monitoring import knn_classify
 from mmbeitv2.errors import InputError
@@ -114,20 +113,15 @@ def probe_features(args: argparse.Namespace) -> None:
     if args.json is not None:
         require_json(args.json)
     cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    if cfg.model.type != 'mmbeitv2.BEiTv2':
-        raise InputError(f'config {args.config!r} is of a {cfg.model.type}: give that of a pretraining')
-    cfg.model.tokenizer.init_cfg = None  # not asked here
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = MODELS.build(cfg.model)
+    options = {'model.tokenizer.init_cfg': None}  # not asked here
+    model: BEiTv2 = load_model(cfg, args.checkpoint, of='mmbeitv2.BEiTv2', cfg_options=options, device=device)
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
     bank_images, query_images = (
         LabelledImages(root, (h * side, w * side), args.fit) for root in (args.bank, args.query)
     )
     if bank_images.classes != query_images.classes or len(bank_images.classes) < 2:
         raise InputError(f'{str(args.bank)!r} and {str(args.query)!r} must have the same class folders, two or more')
-    load_exactly(model, args.checkpoint)
-    model = model.to(device).eval()
     bank, labels = extract(model, bank_images, device, args.num_workers)
     queries, truth = extract(model, query_images, device, args.num_workers)
     predicted = knn_classify(bank, labels, queries, args.num_neighbors, temperature=0.07)

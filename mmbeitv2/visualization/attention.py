@@ -9,11 +9,10 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 
+from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
-from mmbeitv2.checkpoints import PretrainedBEiTv2
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2ViT
 from mmbeitv2.models.layers import Attention, Block
@@ -38,7 +37,7 @@ def attention_picture(
         layer: block, counted from 0; negative ones count from the last.
         fit: how the image becomes a square, see :class:`VisualTokenizer`.
     """
-    backbone = build_backbone(cfg, checkpoint)
+    backbone: BEiTv2ViT = load_model(cfg, checkpoint, 'backbone')
     (h, w), side = backbone.grid_size, backbone.patch_size
     row, column = patch or (h // 2, w // 2)
     if not (0 <= row < h and 0 <= column < w):
@@ -78,17 +77,6 @@ def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> 
     finally:
         handle.remove()
     return found[0]
-
-
-def build_backbone(cfg: Config, checkpoint: str) -> BEiTv2ViT:
-    """The backbone of a config, with the weights of a checkpoint, in eval mode."""
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    settings = (cfg.get('model') or {}).get('backbone') or {}
-    if settings.get('type') != 'mmbeitv2.BEiTv2ViT':
-        raise InputError(f'config {cfg.filename!r} has no mmbeitv2.BEiTv2ViT as backbone: give another')
-    backbone = MODELS.build({**settings, 'init_cfg': None})
-    backbone.load_state_dict(PretrainedBEiTv2(checkpoint).state_for(backbone), strict=False)
-    return backbone.eval()
 
 
 def _normalisation(cfg: Config) -> tuple[Tensor, Tensor]:

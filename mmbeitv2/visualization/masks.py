@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
+from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
-from mmbeitv2.checkpoints import load_exactly
 from mmbeitv2.datasets import BlockMaskGenerator
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2, PixelDecoder
@@ -43,7 +43,9 @@ def masks_picture(
         seed: of the masks.
         fit: how an image gets the model's size, see :class:`VisualTokenizer`.
     """
-    model = build_model(cfg, checkpoint, tokenizer)
+    source = None if tokenizer is None else dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer, _delete_=True)
+    options = {} if source is None else {'model.tokenizer.init_cfg': source}
+    model: BEiTv2 = load_model(cfg, checkpoint, of='mmbeitv2.BEiTv2', cfg_options=options)
     generator = build_mask_generator(cfg)
     random.seed(seed)
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
@@ -56,7 +58,8 @@ def masks_picture(
     masks = mask.unflatten(1, (h, w))
     rebuilt = {}
     if pixel_decoder is not None:
-        decoder = build_pixel_decoder(*pixel_decoder, cfg.model.tokenizer)
+        options = {'model.tokenizer': dict(cfg.model.tokenizer, _delete_=True)}  # the one that made the codes
+        decoder: PixelDecoder = load_model(*pixel_decoder, of='mmbeitv2.PixelDecoder', cfg_options=options)
         rebuilt['from codes'] = to_pictures(decoder.decode(codes))
         rebuilt['from predicted codes'] = to_pictures(decoder.decode(torch.where(masks, predicted, codes)))
     return draw_masks(
@@ -69,34 +72,12 @@ def masks_picture(
     )
 
 
-def build_model(cfg: Config, checkpoint: str, tokenizer: str | None) -> BEiTv2:
-    """The pretrained model in eval mode, with its tokenizer's weights."""
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    if cfg.model.type != 'mmbeitv2.BEiTv2':
-        raise InputError(f'config {cfg.filename!r} is of a {cfg.model.type}: give that of a pretraining')
-    if tokenizer is not None:
-        cfg.model.tokenizer.init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer)
-    model = MODELS.build(cfg.model)
-    load_exactly(model, checkpoint)
-    return model.eval()
-
-
 def build_mask_generator(cfg: Config) -> BlockMaskGenerator:
     """The masks of the config's training pipeline."""
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'mmbeitv2.BlockMaskGenerator':
             return TRANSFORMS.build(step)
     raise InputError(f'config {cfg.filename!r} has no mmbeitv2.BlockMaskGenerator in its training pipeline')
-
-
-def build_pixel_decoder(cfg: Config, checkpoint: str, tokenizer_cfg: dict) -> PixelDecoder:
-    """The pixel decoder, on the tokenizer of the pretraining."""
-    if cfg.model.type != 'mmbeitv2.PixelDecoder':
-        raise InputError(f'config {cfg.filename!r} is of a {cfg.model.type}: give that of a pixel decoder')
-    cfg.model.tokenizer = tokenizer_cfg
-    decoder = MODELS.build(cfg.model)
-    load_exactly(decoder, checkpoint)
-    return decoder.eval()
 
 
 def to_pictures(images: Tensor) -> np.ndarray:

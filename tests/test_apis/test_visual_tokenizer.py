@@ -149,5 +149,5 @@ def test_wrong_checkpoints_are_refused(checkpoint: str, tmp_path: Path) -> None:
     torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'pretrained.pth')
     with pytest.raises(ValueError, match='not a VQ-KD tokenizer'):
         VisualTokenizer(Config({'model': tiny_tokenizer()}), tmp_path / 'pretrained.pth')
-    with pytest.raises(ValueError, match='describes no VQKD'):
+    with pytest.raises(ValueError, match='has no tokenizer of type mmbeitv2.VQKD'):
         VisualTokenizer(Config({'model': dict(type='ImageClassifier')}), checkpoint)

@@ -43,5 +43,5 @@ def test_the_picture_has_all_heads_of_cls_and_patch(tmp_path: Path, image_folder
     assert figure.axes[4].get_title() == 'patch 1, 3'
     with pytest.raises(ValueError, match='patch 4 0 lies outside the grid of 4x4'):
         attention_picture(cfg, str(tmp_path / 'model.pth'), image, patch=(4, 0))
-    with pytest.raises(ValueError, match='no mmbeitv2.BEiTv2ViT as backbone'):
+    with pytest.raises(ValueError, match='has no backbone of type mmbeitv2.BEiTv2ViT'):
         attention_picture(Config({'model': dict(type='VQKD')}), 'none.pth', image)
