@@ -18,6 +18,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='go on from a checkpoint; without a value from the last one in the work dir',
     )
     parser.add_argument(
+        '--allow-changes',
+        nargs='+',
+        default=[],
+        metavar='KEY',
+        help='with --resume: settings that may differ from those of the run, as model.drop_path_rate, dataset or seed',
+    )
+    parser.add_argument(
         '--amp',
         nargs='?',
         const='auto',

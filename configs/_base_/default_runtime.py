@@ -7,6 +7,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 custom_hooks = [
+    dict(type='mmbeitv2.ResumeGuardHook'),
     dict(type='mmbeitv2.SeedStepHook'),
     dict(type='mmbeitv2.NonFiniteLossHook'),
     dict(type='mmbeitv2.ThroughputHook'),

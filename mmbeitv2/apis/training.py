@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 
 from mmbeitv2.apis.launch import build_runner, load_config
-from mmbeitv2.checkpoints import require_fit
-from mmbeitv2.engine import RunSummaryHook, unwrapped
+from mmbeitv2.engine import RunSummaryHook, guard_resume, prepare_resume, unwrapped
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.locking import hold_folder
 
 
 def train(args: argparse.Namespace) -> None:
@@ -25,9 +25,13 @@ def train(args: argparse.Namespace) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.auto_scale_lr:
         _enable_auto_scale_lr(cfg, args.config)
+    note = prepare_resume(cfg)
     runner = build_runner(cfg)
-    if cfg.get('load_from'):
-        require_fit(unwrapped(runner), cfg.load_from)
+    if runner.rank == 0:
+        hold_folder(runner.work_dir)
+    if note:
+        runner.logger.info(note)
+    guard_resume(runner, args.allow_changes)
     if args.compile:
         unwrapped(runner).compile()
     runner.register_hook(RunSummaryHook(args.config))

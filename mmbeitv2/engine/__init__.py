@@ -2,7 +2,8 @@
 
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
-from .resuming import AtomicCheckpointHook, SeedStepHook
+from .resume_guard import ResumeGuardHook, guard_resume
+from .resuming import AtomicCheckpointHook, SeedStepHook, prepare_resume
 from .sharding import FullyShardStrategy
 
 __all__ = [
@@ -12,8 +13,11 @@ __all__ = [
     'KNNHook',
     'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossHook',
+    'ResumeGuardHook',
     'RunSummaryHook',
     'SeedStepHook',
     'ThroughputHook',
+    'guard_resume',
+    'prepare_resume',
     'unwrapped',
 ]

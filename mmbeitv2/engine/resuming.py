@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-import mmbeitv2.fileio  # noqa: F401  (registers mmbeitv2.AtomicBackend)
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.tensors import is_cut_off
 from mmbeitv2.registry import HOOKS
 
 
@@ -39,7 +40,8 @@ class SeedStepHook(Hook):
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``; whenever it is killed, ``last_checkpoint`` names a whole checkpoint.
 
-    mmengine's writes into the file itself, and removes the oldest checkpoint before it saves the newest.
+    mmengine's writes into the file itself, and removes the oldest checkpoint, or the former best, before it writes the
+    next. Only files in its own folder are removed, also after the work dir was copied.
 
     Args:
         kwargs: see ``CheckpointHook``; files must be local.
@@ -47,9 +49,18 @@ class AtomicCheckpointHook(CheckpointHook):
 
     priority = 'VERY_LOW'
     keep_ckpt_ids: deque
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(backend_args=dict(backend='mmbeitv2.AtomicBackend'), **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if self.save_best:
+            self._set_best(
+                {key: path and str(Path(self.out_dir) / Path(path).name) for key, path in self._best().items()}
+            )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
@@ -75,8 +86,66 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         self.file_backend.put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
         for old in outdated:
-            path = Path(self.out_dir) / self.filename_tmpl.format(old)
-            if path.is_dir():  # a sharded checkpoint
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            self._remove(self.filename_tmpl.format(old))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        former = self._best()
+        self._set_best(dict.fromkeys(former))  # so that mmengine removes none before the new one is whole
+        super()._save_best_checkpoint(runner, metrics)
+        now = self._best()
+        self._set_best({key: path or former.get(key) for key, path in now.items()})
+        if is_main_process():
+            kept = {Path(path).name for path in self._best().values() if path}
+            for key, path in former.items():
+                if path and now.get(key) and Path(path).name not in kept:
+                    self._remove(Path(path).name)
+
+    def _best(self) -> dict[str, str | None]:
+        """The path of the best checkpoint by each score, of which mmengine treats a single one apart."""
+        return {'': self.best_ckpt_path} if len(self.key_indicators) == 1 else dict(self.best_ckpt_path_dict)
+
+    def _set_best(self, paths: dict[str, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = paths['']
+        else:
+            self.best_ckpt_path_dict.update(paths)
+
+    def _remove(self, name: str) -> None:
+        (Path(self.out_dir) / name).unlink(missing_ok=True)
+
+
+def prepare_resume(cfg: Config) -> str | None:
+    """Decides from which file a run goes on: puts it into ``cfg.load_from``, or turns ``cfg.resume`` off.
+
+    What ``last_checkpoint`` names is looked for in the work dir first, so that a copied work dir goes on from itself.
+
+    Returns:
+        A line for the log if there is no checkpoint yet, so that the run starts anew.
+
+    Raises:
+        InputError: if the file does not exist or is cut off; naming an earlier one that is whole.
+    """
+    start = cfg.get('load_from')
+    if start and '://' not in start and not Path(start).expanduser().exists():
+        raise InputError(f'checkpoint {start!r} not found: give an existing file')
+    if start or not cfg.get('resume'):
+        return None
+    work_dir = Path(cfg.work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    if not pointer.is_file():
+        cfg.resume = False
+        return f'No checkpoint in {str(work_dir)!r} to resume from: the run starts anew.'
+    named = Path(pointer.read_text(errors='replace').strip())
+    path = work_dir / named.name if (work_dir / named.name).is_file() else named
+    problem = 'does not exist' if not path.is_file() else 'is cut off' if is_cut_off(path) else None
+    if problem:
+        others = sorted(
+            (*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')), key=lambda other: other.stat().st_mtime
+        )
+        whole = [str(other) for other in others if other.name != path.name and not is_cut_off(other)]
+        remedy = f'go on from the one before by --resume {whole[-1]}' if whole else 'start anew in another --work-dir'
+        raise InputError(f'the last checkpoint {str(path)!r} {problem}: {remedy}')
+    cfg.load_from = str(path)
+    return None

@@ -161,19 +161,24 @@ def _reason(file: Path, error: Exception) -> str:
     try:
         with file.open('rb') as stream:
             start = stream.read(2)
-            stream.seek(-min(file.stat().st_size, 1 << 16), os.SEEK_END)
-            has_directory = b'PK\5\6' in stream.read()  # which ends a zip archive
+        if start == b'PK' and is_cut_off(file):
+            return 'it is cut off; copy or download it again'
     except OSError as unreadable:
         return str(unreadable.strerror)
     if not start:
         return 'it is empty'
     if 'TorchScript' in text:
         return 'it is a TorchScript archive: give a file with a state dict'
-    if start == b'PK' and not has_directory:
-        return 'it is cut off; copy or download it again'
     if isinstance(error, SafetensorError) or start in (b'PK', b'\x80\x02'):
         return 'it is damaged or cut off; copy or download it again'
     return 'it is not a file of torch or safetensors'
+
+
+def is_cut_off(file: Path) -> bool:
+    """Whether the end of a file of ``torch.save`` is missing, as after a copy that was broken off."""
+    with file.open('rb') as stream:
+        stream.seek(-min(file.stat().st_size, 1 << 16), os.SEEK_END)
+        return b'PK\5\6' not in stream.read()  # the end of the directory of a zip archive
 
 
 class _Walk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 
-from mmbeitv2.fileio import AtomicBackend
+import mmbeitv2.fileio.locating  # noqa: F401  (mmengine loads by our reader)
+from mmbeitv2.engine import prepare_resume
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio import write_atomically
 from tests.conftest import ROOT, resumable_pretraining, resumable_tokenizer, train
 
 
@@ -59,15 +67,103 @@ def test_killed_and_resumed_ends_as_left_alone(tmp_path: Path, image_folder: Pat
     assert not different
 
 
-def test_a_kill_while_saving_leaves_the_former_file_whole(tmp_path: Path) -> None:
-    script = (
-        'import os, signal, sys; from mmbeitv2.fileio import AtomicBackend; '
-        'os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); AtomicBackend().put(b"new", sys.argv[1])'
+class Toy(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+
+    def forward(self, inputs: torch.Tensor, mode: str = 'loss') -> dict | list:
+        return dict(loss=self.weight.sum()) if mode == 'loss' else [{}]
+
+
+class Scripted(BaseMetric):
+    """Scores that were written down before, by epoch."""
+
+    def __init__(self, scores: list[float]) -> None:
+        super().__init__()
+        self.scores = iter(scores)
+
+    def process(self, data_batch: object, data_samples: object) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results: list) -> dict:
+        return dict(score=next(self.scores))
+
+
+def train_toy(work_dir: Path, scores: list[float], epochs: int, resume_from: str | None = None, **hook: object) -> None:
+    loader = dict(batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False), num_workers=0)
+    loader |= dict(dataset=[dict(inputs=torch.ones(2))] * 4)
+    runner = Runner(
+        model=Toy(),
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        val_cfg=dict(),
+        val_evaluator=[Scripted(scores)],
+        default_hooks=dict(
+            checkpoint=dict(type='mmbeitv2.AtomicCheckpointHook', interval=1, save_best='score', rule='greater', **hook)
+        ),
+        load_from=resume_from,
+        resume=resume_from is not None,
+        experiment_name=f'{work_dir}{resume_from}',
     )
-    backend = AtomicBackend()
-    backend.put(b'former', tmp_path / 'deep' / 'file')
-    result = subprocess.run([sys.executable, '-c', script, str(tmp_path / 'deep' / 'file')], cwd=ROOT)
-    assert result.returncode == -signal.SIGKILL
-    assert (tmp_path / 'deep' / 'file').read_bytes() == b'former'
-    backend.put_text('newer', tmp_path / 'deep' / 'file')
-    assert (tmp_path / 'deep' / 'file').read_text() == 'newer'
+    runner.train()
+
+
+def names(folder: Path, pattern: str = '*.pth') -> list[str]:
+    return sorted(path.name for path in folder.glob(pattern))
+
+
+def test_a_whole_best_checkpoint_exists_at_all_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(path: Path, content: bytes) -> None:
+        write_atomically(path, content)
+        seen.append((Path(path).name, names(tmp_path, 'best_*')))
+
+    monkeypatch.setattr('mmbeitv2.fileio.atomic.write_atomically', watched)
+    train_toy(tmp_path, [1.0, 0.5, 2.0], 3, max_keep_ckpts=1)
+    first, third = 'best_score_epoch_1.pth', 'best_score_epoch_3.pth'
+    assert [best for name, best in seen if name == 'epoch_2.pth'] == [[first]]
+    assert [best for name, best in seen if name == third] == [[first, third]]
+    assert names(tmp_path) == [third, 'epoch_3.pth']
+    torch.load(tmp_path / third, weights_only=False)
+
+
+def test_a_copied_work_dir_goes_on_from_itself_and_leaves_the_original_alone(tmp_path: Path) -> None:
+    train_toy(tmp_path / 'work', [1.0, 0.5], 2, max_keep_ckpts=2)
+    before = names(tmp_path / 'work')
+    shutil.copytree(tmp_path / 'work', tmp_path / 'copy')
+    cfg = Config(dict(work_dir=str(tmp_path / 'copy'), resume=True))
+    assert prepare_resume(cfg) is None
+    assert cfg.load_from == str(tmp_path / 'copy' / 'epoch_2.pth')
+    train_toy(tmp_path / 'copy', [3.0], 3, cfg.load_from, max_keep_ckpts=2)
+    assert names(tmp_path / 'work') == before == ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
+    assert names(tmp_path / 'copy') == ['best_score_epoch_3.pth', 'epoch_2.pth', 'epoch_3.pth']
+
+
+def test_a_resume_without_a_checkpoint_starts_anew_in_a_clear_line(tmp_path: Path) -> None:
+    cfg = Config(dict(work_dir=str(tmp_path), resume=True))
+    assert prepare_resume(cfg) == f'No checkpoint in {str(tmp_path)!r} to resume from: the run starts anew.'
+    assert cfg.resume is False
+
+
+def test_a_checkpoint_that_cannot_be_resumed_from_is_named_with_the_one_before(tmp_path: Path) -> None:
+    cfg = Config(dict(work_dir=str(tmp_path), resume=True))
+    for number in (9, 10, 11):
+        torch.save(dict(weight=torch.zeros(100)), tmp_path / f'epoch_{number}.pth')
+        os.utime(tmp_path / f'epoch_{number}.pth', (number, number))
+    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_11.pth')
+    last = tmp_path / 'epoch_11.pth'
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(
+        InputError, match=r"epoch_11.pth' is cut off: go on from the one before by --resume .*epoch_10.pth"
+    ):
+        prepare_resume(cfg)
+    last.unlink()
+    with pytest.raises(InputError, match=r"'elsewhere/epoch_11.pth' does not exist: go on from .*epoch_10.pth"):
+        prepare_resume(cfg)
+    with pytest.raises(InputError, match="checkpoint 'none.pth' not found"):
+        prepare_resume(Config(dict(work_dir=str(tmp_path), resume=True, load_from='none.pth')))

@@ -1,0 +1,112 @@
+"""What makes a run the run that it is: written into its checkpoints, compared when it is resumed.
+
+The weights alone do not tell whether a run still learns the same thing. Another tokenizer, other images or another
+augmentation fit as well, and spoil the result without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import nn
+
+from mmbeitv2.models.frozen import Frozen
+
+Record = dict[str, str]
+STEPS_PER_EPOCH = 'train_dataloader.steps_per_epoch'
+
+# Settings of the config that decide what is learnt.
+_MEANING = ('model', 'data_preprocessor', 'train_dataloader.dataset', 'train_dataloader.sampler')
+# Settings of which a change is only reported. The rest, such as paths, variables of the file, the log, is ignored.
+_SETTINGS = (
+    *('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader', 'auto_scale_lr', 'default_hooks'),
+    *('custom_hooks', 'model_wrapper_cfg', 'strategy', 'env_cfg', 'val_dataloader', 'val_evaluator', 'val_cfg'),
+)
+# Where things lie and how a run started: what they hold is compared itself, see :func:`fingerprint`.
+_PLACES = ('init_cfg', 'pretrained', 'data_root', 'data_prefix', 'ann_file')
+
+
+def record_of(runner: Runner, model: nn.Module) -> Record:
+    """What the run is, as plain text by name; the same in each process."""
+    loader = runner.train_dataloader
+    return {
+        **settings_of(runner.cfg),
+        **fingerprints(model),
+        'dataset': describe_dataset(loader.dataset),
+        STEPS_PER_EPOCH: str(len(loader)),
+    }
+
+
+def settings_of(cfg: Config) -> Record:
+    """The settings of a config that matter, each by its path, as ``model.head.num_codes``."""
+    settings = {'.'.join(path): value for path, value in _flatten(cfg.to_dict(), ()) if not set(path) & set(_PLACES)}
+    return {key: value for key, value in settings.items() if is_below(key, (*_MEANING, *_SETTINGS))}
+
+
+def is_below(key: str, names: Iterable[str]) -> bool:
+    """Whether a setting is one of those named, or a part of one."""
+    return any(key == name or key.startswith(f'{name}.') for name in names)
+
+
+def _flatten(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not isinstance(value, (dict, list)) or not value:
+        text = repr(value)
+        yield path, "'local-dir:...'" if text.startswith("'local-dir:") else text
+    for key, child in children:
+        yield from _flatten(child, (*path, str(key)))
+
+
+def fingerprints(model: nn.Module) -> Record:
+    """A hash of the weights of each frozen part (the tokenizer, a teacher) by its name."""
+    return {
+        name: f'weights {fingerprint(module.module)}'
+        for name, module in model.named_modules()
+        if isinstance(module, Frozen)
+    }
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A hash of the content of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f'{name} {tuple(value.shape)} {value.dtype}'.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def describe_dataset(dataset: object) -> str:
+    """Number of images, and a hash of their paths below their common folder and of their labels."""
+    count = len(dataset)  # type: ignore[arg-type]
+    if not count or not hasattr(dataset, 'get_data_info'):
+        return f'{count} samples'
+    # The common folder of some, from the first to the last, is that of all; a folder may be moved.
+    some = [_path_of(dataset.get_data_info(i)) for i in range(0, count, max(1, count // 16))]
+    root = os.path.commonpath([os.path.dirname(path) for path in (*some, _path_of(dataset.get_data_info(count - 1)))])
+    digest = hashlib.sha256()
+    for i in range(count):
+        info = dataset.get_data_info(i)
+        digest.update(f'{_path_of(info).removeprefix(root)}\0{info.get("gt_label")}\0'.encode(errors='surrogateescape'))
+    return f'{count} images, names and labels {digest.hexdigest()[:16]}'
+
+
+def _path_of(info: dict) -> str:
+    return os.path.abspath(info.get('img_path') or '')
+
+
+def differences(former: Record, now: Record) -> tuple[Record, Record]:
+    """What has changed, in words by name: what changes the meaning of the run, and other settings."""
+    meaning: Record = {}
+    others: Record = {}
+    for key in sorted({*former, *now}):
+        if former.get(key) == now.get(key):
+            continue
+        change = f'{key} was {former.get(key, "not set")} and is {now.get(key, "not set")} now'
+        is_setting = is_below(key, _SETTINGS) and not is_below(key, _MEANING)
+        (others if is_setting else meaning)[key] = change
+    return meaning, others

@@ -1,0 +1,270 @@
+"""A run goes on only from a checkpoint of the same run, and new settings of the optimizer take effect."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import nn
+
+from mmbeitv2.apis.launch import build_runner
+from mmbeitv2.engine import guard_resume, prepare_resume
+from mmbeitv2.engine.resume_guard import check_optimizer_state
+from mmbeitv2.engine.run_record import differences, settings_of
+from mmbeitv2.errors import InputError
+from mmbeitv2.registry import MODELS
+from tests.conftest import EXACT_LOADER, EXACT_MASKED, EXACT_RUNTIME, tiny_pretraining, tiny_tokenizer
+
+
+@pytest.fixture(scope='module')
+def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one epoch: images, a tokenizer, a config and, in ``work``, a checkpoint."""
+    folder = tmp_path_factory.mktemp('former')
+    rng = np.random.default_rng(0)
+    for name in ('cat', 'dog'):
+        (folder / 'images' / name).mkdir(parents=True)
+        for i in range(8):
+            cv2.imwrite(str(folder / 'images' / name / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+    torch.manual_seed(0)
+    tokenizer = MODELS.build(tiny_tokenizer())
+    tokenizer.init_weights()
+    torch.save(tokenizer.state_dict(), folder / 'tokenizer.pth')
+    train(folder, folder / 'work')
+    return folder
+
+
+def config(folder: Path) -> Config:
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=str(folder / 'tokenizer.pth'))
+    model = tiny_pretraining(tokenizer=tiny_tokenizer(init_cfg=init_cfg))
+    text = EXACT_RUNTIME + EXACT_LOADER.format(root=str(folder / 'images'), pipeline=EXACT_MASKED)
+    cfg = Config.fromstring(text + f'model = {model!r}\n', '.py')
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_cfg.max_epochs = 1
+    cfg.optim_wrapper.optimizer.weight_decay = 0.05
+    return cfg
+
+
+def train(
+    folder: Path, work_dir: Path, changes: dict | None = None, allow: tuple[str, ...] = (), **settings: Any
+) -> Runner:
+    """Trains in this process, as tools/train.py does."""
+    cfg = config(folder)
+    cfg.merge_from_dict(dict(work_dir=str(work_dir), launcher='none', **settings))
+    cfg.merge_from_dict(changes or {})
+    prepare_resume(cfg)
+    runner = build_runner(cfg)
+    guard_resume(runner, allow)
+    runner.train()
+    return runner
+
+
+def resume(former: Path, work_dir: Path, changes: dict | None = None, allow: tuple[str, ...] = ()) -> Runner:
+    checkpoint = str(former / 'work' / 'epoch_1.pth')
+    return train(
+        former, work_dir, {'train_cfg.max_epochs': 2} | (changes or {}), allow, resume=True, load_from=checkpoint
+    )
+
+
+def log_of(runner: Runner) -> str:
+    return next(Path(runner.work_dir).glob('*/*.log')).read_text()
+
+
+def rates(runner: Runner) -> list[float]:
+    return [float(rate) for rate in re.findall(r' lr: ([\d.e+-]+)', log_of(runner))]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'model.backbone.arch.depth': 3, 'model.backbone.out_indices': (1, 2)}, 'does not fit'),
+        ({'model.backbone.arch.num_heads': 4}, r'relative_position_bias_table has shape \(52, 2\) in the file and'),
+        ({'model.head.num_codes': 32, 'model.tokenizer.quantizer.num_codes': 32}, 'has shape'),
+        ({'model.neck': None, 'model.backbone.out_indices': (1,)}, 'the model has no neck.blocks.0.gamma_1'),
+    ],
+)
+def test_another_model_is_refused_before_a_step(former: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    cfg_changes = dict(changes)
+    if 'model.head.num_codes' in changes:
+        cfg_changes['model.tokenizer.init_cfg'] = None
+    with pytest.raises(InputError, match=message):
+        resume(former, tmp_path, cfg_changes)
+
+
+def test_another_mlp_ratio_is_refused(former: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r'mlp.fc1.weight has shape \(128, 32\) in the file and \(64, 32\)'):
+        resume(former, tmp_path, {'model.backbone.mlp_ratio': 2})
+
+
+class TestOptimizerState:
+    def saved(self) -> tuple[dict, torch.optim.Optimizer, nn.Module]:
+        model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        optimizer = torch.optim.AdamW(
+            [dict(params=[layer.weight for layer in model]), dict(params=[layer.bias for layer in model])]
+        )
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        return optimizer.state_dict(), optimizer, model
+
+    def test_its_own_state_is_taken(self) -> None:
+        check_optimizer_state(*self.saved(), 'file.pth')
+
+    @pytest.mark.parametrize(
+        ('damage', 'message'),
+        [
+            (lambda s: s['state'][2].update(exp_avg=torch.zeros(5)), r'exp_avg of 0.bias has shape \(5,\) .* \(4,\)'),
+            (lambda s: s['state'][1].update(exp_avg_sq=torch.zeros(4, 2)), r'exp_avg_sq of 1.weight has shape'),
+            (lambda s: s['state'][1].pop('exp_avg'), 'another optimizer: AdamW needs exp_avg, .* of 1.weight'),
+            (lambda s: s['state'].update({0: 5}), 'another optimizer'),
+            (lambda s: s['param_groups'].pop(), 'of 1 groups with 2 parameters, the run has 2 groups with 4'),
+            (lambda s: s['param_groups'][0]['params'].append(9), 'of 2 groups with 5 parameters'),
+            (lambda s: s.update(param_groups=3), 'a damaged optimizer state'),
+            (lambda s: s['param_groups'][0].update(params=None), 'a damaged optimizer state'),
+            (lambda s: s.pop('state'), 'a damaged optimizer state'),
+        ],
+    )  # fmt: skip
+    def test_what_does_not_fit_is_named(self, damage: Callable[[dict], object], message: str) -> None:
+        saved, optimizer, model = self.saved()
+        damage(saved)
+        with pytest.raises(InputError, match=f'file.pth .*{message}'):
+            check_optimizer_state(saved, optimizer, model, 'file.pth')
+
+
+def test_weights_alone_are_no_run(former: Path, tmp_path: Path) -> None:
+    content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)
+    torch.save(dict(state_dict=content['state_dict']), tmp_path / 'weights.pth')
+    with pytest.raises(InputError, match='weights.pth lacks the state of the optimizer and .*, so no run can go on'):
+        train(former, tmp_path / 'work', resume=True, load_from=str(tmp_path / 'weights.pth'))
+
+
+def test_nothing_new_changes_nothing(former: Path, tmp_path: Path) -> None:
+    assert 'Resumed with changes' not in log_of(resume(former, tmp_path, {'train_cfg.max_epochs': 1}))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'model.backbone.drop_path_rate': 0.2}, r'model.backbone.drop_path_rate was not set and is 0.2 now'),
+        ({'randomness.seed': 6}, 'seed was 5 and is 6 now'),
+        ({'train_dataloader.dataset.pipeline.2.scale': 40}, 'pipeline.2.scale was 32 and is 40'),
+    ],
+)  # fmt: skip
+def test_what_changes_the_meaning_of_a_run_needs_a_word(
+    former: Path, tmp_path: Path, changes: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=f'{message}.*--allow-changes') as error:
+        resume(former, tmp_path / 'refused', changes)
+    allowed = re.search(r'--allow-changes (\S+);', str(error.value))
+    assert allowed is not None
+    if 'pipeline' not in message:
+        runner = resume(former, tmp_path / 'allowed', changes, (allowed[1],))
+        assert re.search(message, log_of(runner))
+        assert runner.seed == changes.get('randomness.seed', 5)
+
+
+def test_another_tokenizer_and_other_images_need_a_word(former: Path, tmp_path: Path) -> None:
+    shutil.copytree(former, tmp_path / 'former')
+    moved = tmp_path / 'former'
+    checkpoint = str(former / 'work' / 'epoch_1.pth')
+    settings = dict(resume=True, load_from=checkpoint)
+    train(moved, tmp_path / 'work', **settings)  # another place is no other run
+    state = torch.load(moved / 'tokenizer.pth')
+    state['quantize.embedding.weight'][0] *= -1
+    torch.save(state, moved / 'tokenizer.pth')
+    with pytest.raises(InputError, match=r'tokenizer was weights \w+ and is weights \w+ now'):
+        train(moved, tmp_path / 'work', **settings)
+    train(moved, tmp_path / 'work', None, ('tokenizer',), **settings)
+    (moved / 'images/dog/7.jpg').rename(moved / 'images/dog/8.jpg')
+    with pytest.raises(InputError, match=r'dataset was 16 images, .* and is 16 images, .* now'):
+        train(moved, tmp_path / 'work', None, ('tokenizer',), **settings)
+    (moved / 'images/dog/8.jpg').unlink()
+    with pytest.raises(InputError, match=r'dataset was 16 images, .* and is 15 images, .* now'):
+        train(moved, tmp_path / 'work', None, ('tokenizer',), **settings)
+
+
+def test_a_new_learning_rate_takes_effect_as_if_from_the_start(former: Path, tmp_path: Path) -> None:
+    changes = {'optim_wrapper.optimizer.lr': 1e-4, 'optim_wrapper.optimizer.weight_decay': 0.3}
+    whole = train(former, tmp_path / 'whole', changes | {'train_cfg.max_epochs': 2})
+    resumed = resume(former, tmp_path / 'resumed', changes)
+    assert rates(resumed) == pytest.approx(rates(whole)[4:], abs=0)
+    assert len(rates(resumed)) == 4
+    groups = [runner.optim_wrapper.optimizer.param_groups for runner in (whole, resumed)]
+    for one, other in zip(*groups, strict=True):
+        assert {key: value for key, value in one.items() if key != 'params'} == {
+            key: value for key, value in other.items() if key != 'params'
+        }
+    for one, other in zip(whole.param_schedulers, resumed.param_schedulers, strict=True):
+        assert one.state_dict() == other.state_dict()
+    (line,) = [line for line in log_of(resumed).splitlines() if 'Resumed with changes' in line]
+    assert 'optim_wrapper.optimizer.lr was 0.001 and is 0.0001 now' in line
+    assert 'the schedule runs as if it had been this one from the start' in line
+
+
+def test_a_new_schedule_and_batch_size_take_effect(former: Path, tmp_path: Path) -> None:
+    changes = {'train_dataloader.batch_size': 8, 'param_scheduler.1.eta_min': 5e-4}
+    whole = train(former, tmp_path / 'whole', changes | {'train_cfg.max_epochs': 2})
+    resumed = resume(former, tmp_path / 'resumed', changes)
+    assert rates(resumed) == pytest.approx(rates(whole)[2:], abs=0)
+    assert resumed.iter == whole.iter == 4
+
+
+def test_old_checkpoints_are_taken_with_a_warning(former: Path, tmp_path: Path) -> None:
+    content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)
+    del content['meta']['run']
+    torch.save(content, tmp_path / 'old.pth')
+    changes = {'optim_wrapper.optimizer.lr': 1e-4, 'train_cfg.max_epochs': 2}
+    runner = train(former, tmp_path / 'work', changes, resume=True, load_from=str(tmp_path / 'old.pth'))
+    assert 'does not say with which tokenizer' in log_of(runner)
+    assert max(rates(runner)) <= 1e-4
+
+
+def test_load_from_keeps_the_meaning_of_mmengine(former: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)['state_dict']
+    part = {key: value for key, value in content.items() if key.startswith('backbone')}
+    torch.save({'model': part | {'other.weight': torch.zeros(1)}}, tmp_path / 'part.pth')
+    train(former, tmp_path / 'work', load_from=str(tmp_path / 'part.pth'))
+    warning = capsys.readouterr().out
+    assert 'missing keys in source state_dict: neck.' in warning
+    assert 'unexpected key in source state_dict: other.weight' in warning
+    torch.save({'other.weight': torch.zeros(1)}, tmp_path / 'none.pth')
+    with pytest.raises(
+        InputError, match=r'has none of the \d+ weights of the model .the first key in the file is other'
+    ):
+        train(former, tmp_path / 'work', load_from=str(tmp_path / 'none.pth'))
+    torch.save(content | {'backbone.cls_token': torch.zeros(1, 1, 8)}, tmp_path / 'wrong.pth')
+    with pytest.raises(InputError, match=r'backbone.cls_token has shape \(1, 1, 8\) in the file and \(1, 1, 32\)'):
+        train(former, tmp_path / 'work', load_from=str(tmp_path / 'wrong.pth'))
+
+
+def test_a_record_leaves_out_places() -> None:
+    settings = settings_of(
+        Config(
+            dict(
+                model=dict(type='A', teacher=dict(pretrained='x', model='local-dir:x'), init_cfg=dict(checkpoint='x')),
+                model_wrapper_cfg=dict(type='W'),
+                train_dataloader=dict(
+                    batch_size=2, dataset=dict(data_root='x', pipeline=[dict(type='P', size=(1, 2))])
+                ),
+                work_dir='x',
+            )
+        )
+    )
+    assert settings == {
+        'model.type': "'A'",
+        'model.teacher.model': "'local-dir:...'",
+        'model_wrapper_cfg.type': "'W'",
+        'train_dataloader.batch_size': '2',
+        'train_dataloader.dataset.pipeline.0.type': "'P'",
+        'train_dataloader.dataset.pipeline.0.size': '(1, 2)',
+    }
+    meaning, others = differences(settings, {})
+    assert set(others) == {'model_wrapper_cfg.type', 'train_dataloader.batch_size'}
+    assert set(meaning) == set(settings) - set(others)
