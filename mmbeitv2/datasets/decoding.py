@@ -42,7 +42,7 @@ def decode_image(content: bytes, min_side: int | None = None, max_pixels: int = 
                 pixels = cv2.imdecode(np.frombuffer(content, np.uint8), _scale_flag(min(image.size), min_side))
                 if pixels is not None:
                     return pixels
-            return np.ascontiguousarray(to_rgb(image)[..., ::-1])
+            return cv2.cvtColor(to_rgb(image), cv2.COLOR_RGB2BGR)
     except UnidentifiedImageError:
         raise InputError('it is cut off, or no image of a format and pixel type that Pillow reads') from None
     except Image.DecompressionBombError as error:
@@ -86,4 +86,4 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == 'F':
         raise InputError('its pixels are floating-point numbers, which have no agreed range: convert it to 8 bits')
-    return np.array(image.convert('RGB'))
+    return np.array(image if image.mode == 'RGB' else image.convert('RGB'))
