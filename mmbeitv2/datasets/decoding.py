@@ -46,7 +46,7 @@ def decode_image(content: bytes, min_side: int | None = None, max_pixels: int = 
     except UnidentifiedImageError:
         raise InputError('it is cut off, or no image of a format and pixel type that Pillow reads') from None
     except Image.DecompressionBombError as error:
-        raise InputError(f'Pillow refuses its size: {error}') from None
+        raise InputError(f'it is too large: {str(error).rstrip(".")}') from None
     except (InputError, OSError):
         raise
     except Exception as error:  # decoders raise anything on damaged files: struct.error, SyntaxError, KeyError, …
