@@ -31,3 +31,4 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=90)
 default_hooks = dict(checkpoint=dict(save_best=None))
+auto_scale_lr = dict(base_batch_size=4096)

@@ -51,3 +51,4 @@ train_cfg = dict(max_epochs=5)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))
 # Scored once, by tools/test.py.
 val_dataloader, val_evaluator, val_cfg = None, None, None
+auto_scale_lr = dict(base_batch_size=32)

@@ -10,3 +10,4 @@ test_evaluator = val_evaluator
 val_cfg = dict(_delete_=True)
 train_cfg = dict(val_interval=1)
 default_hooks = dict(checkpoint=dict(save_best='tokenizer/reconstruction_loss', rule='less'))
+auto_scale_lr = dict(base_batch_size=256)

@@ -19,3 +19,5 @@ train_dataloader = dict(
     collate_fn=dict(type='mmbeitv2.stack_samples'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='train', pipeline=train_pipeline),
 )
+# What the learning rates are meant for: 8 GPUs with the batch_size above; see --auto-scale-lr of tools/train.py.
+auto_scale_lr = dict(base_batch_size=2048)

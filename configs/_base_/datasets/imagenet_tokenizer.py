@@ -33,3 +33,5 @@ val_dataloader = dict(
 val_evaluator = dict(type='mmbeitv2.CodebookMetric', num_codes=8192)
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
+# What the learning rates are meant for: 8 GPUs with the batch_size above; see --auto-scale-lr of tools/train.py.
+auto_scale_lr = dict(base_batch_size=512)
