@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio import AtomicBackend
 
 # Images of the sample set, for which the epochs in the configs are made.
 SAMPLE_IMAGES = 6000
@@ -89,7 +90,7 @@ def write_labelled(data: Data, out: Path, share: int = 5) -> None:
     for label, name in enumerate(data.classes):
         files = find_images(data.root / data.train / name)
         lines += [f'{name}/{file} {label}\n' for file in files[::share]]
-    out.write_text(''.join(lines))
+    AtomicBackend().put_text(''.join(lines), out)
 
 
 def read_segmented(root: Path) -> SegmentedData:

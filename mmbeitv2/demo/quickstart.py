@@ -17,6 +17,7 @@ from mmbeitv2.apis.config import merge_options, read_config
 from mmbeitv2.demo.console import call, say, seeds_table, table
 from mmbeitv2.demo.images import Data, fingerprint, read_data, read_segmented, scaled, write_labelled
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.folders import (
     claim_folder,
     remove_folder,
@@ -33,6 +34,7 @@ _RUN = (
     'epoch_*.pth',
     'iter_*.pth',
     'last_checkpoint',
+    '.lock',
     'metrics.json',
     '*.tmp',
     *(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in ('*.log', 'vis_data/*.json', 'vis_data/config.py')),
@@ -116,7 +118,7 @@ class Quickstart:
     def _require_outside(self, folders: Iterable[Path]) -> None:
         """Refuses a work dir among the images."""
         for folder in folders:
-            if self.work_dir.is_relative_to(folder):
+            if self.work_dir.is_relative_to(folder.resolve()):
                 raise InputError(
                     f'--work-dir {str(self.work_dir)!r} lies inside the images {str(folder)!r}, so its pictures would '
                     'be taken for images: give another --work-dir'
@@ -140,7 +142,7 @@ class Quickstart:
             if name != 'pictures' or self.shared_dir == self.work_dir:
                 self._run_stage(name)
         summary = self.summary()
-        (self.work_dir / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+        write_json(self.work_dir / 'summary.json', summary)
         return summary
 
     def folder(self, name: str) -> Path:
@@ -183,12 +185,12 @@ class Quickstart:
             remove_folder(folder, TOOL, self.written(name))
             claim_folder(folder, TOOL)
         if config is not None:
-            (folder / f'{name}.py').write_text(config)
+            AtomicBackend().put_text(config, folder / f'{name}.py')
         start = time.monotonic()
         for command in self._commands(name):
             call(name, command, self.root, folder.with_name(f'{name}.log'), start)
         self.seconds[name] = time.monotonic() - start
-        done.write_text(json.dumps({'key': key, 'seconds': round(self.seconds[name], 1)}))
+        write_json(done, {'key': key, 'seconds': round(self.seconds[name], 1)})
         say(f'{name:17} {self.seconds[name]:5.0f} s')
 
     def _seconds_before(self, name: str, done: Path, key: str) -> float | None:
@@ -200,7 +202,7 @@ class Quickstart:
                 results.append(self.checkpoint(name))
         except (OSError, ValueError):
             return None
-        return record['seconds'] if record['key'] == key and all(file.is_file() for file in results) else None
+        return record['seconds'] if record.get('key') == key and all(file.is_file() for file in results) else None
 
     def _seed(self, name: str) -> int:
         return 0 if name in self.SHARED else self.seed
@@ -305,6 +307,11 @@ def schedule(cfg: Config, data: Data) -> dict[str, object]:
     }
 
 
+def write_json(path: Path, content: object) -> None:
+    """Writes a file of JSON, whole or not at all."""
+    AtomicBackend().put_text(json.dumps(content, indent=2) + '\n', path)
+
+
 def _code() -> str:
     """Changes whenever this package does."""
     digest = hashlib.sha256()
@@ -342,5 +349,5 @@ def run_quickstart(args: argparse.Namespace, root: Path) -> None:
     for run in runs:
         say(f'seed {run.seed}')
         summaries.append(run.run())
-    (args.work_dir / 'summary_seeds.json').write_text(json.dumps(summaries, indent=2) + '\n')
+    write_json(runs[0].shared_dir / 'summary_seeds.json', summaries)
     say('\n' + seeds_table(summaries))

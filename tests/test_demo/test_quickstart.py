@@ -189,11 +189,15 @@ def test_folders_of_any_name_reach_the_stages_as_typed(
     assert stages.commands['tokenizer'][-1] == str(tmp_path / 'work' / 'tokenizer')
 
 
-def test_fresh_runs_everything_again(tmp_path: Path, stages: FakeStages) -> None:
+def test_fresh_runs_everything_again_also_through_a_link(tmp_path: Path, stages: FakeStages) -> None:
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'work').symlink_to(tmp_path / 'disk')
     for options in ([], ['--fresh']):
         stages.ran = []
         run_tool('quickstart', '--work-dir', str(tmp_path / 'work'), *options)
         assert stages.ran == ALL
+    assert (tmp_path / 'disk' / 'summary.json').is_file()
+    assert (tmp_path / 'work').is_symlink()
 
 
 def test_seeds_share_one_pretraining(tmp_path: Path, stages: FakeStages, capsys: pytest.CaptureFixture) -> None:
@@ -284,6 +288,7 @@ def test_a_stage_replaces_what_an_earlier_run_left_of_it(tmp_path: Path) -> None
         'epoch_1.pth',
         'epoch_2.pth.tmp',
         'last_checkpoint',
+        '.lock',
         'metrics.json',
         '20261121_101010/20261121_101010.log',
         '20261121_101010/vis_data/scalars.json',
