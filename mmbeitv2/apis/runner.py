@@ -25,7 +25,7 @@ _FOR_THE_FILE = (
     'Exp name: ',
     'Checkpoints will be saved to ',
     '`save_param_scheduler` is True but',
-    'The `prefix` is not set in metric class',
+    'The prefix is not set in metric class',
 )
 
 

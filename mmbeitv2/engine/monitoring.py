@@ -1,4 +1,4 @@
-"""Hooks that watch a run: codebook, speed, losses that are not finite, k nearest neighbours."""
+"""Hooks that monitor training: run summary, codebook usage, throughput, NaN losses, k-nearest-neighbour accuracy."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _count(number: int, word: str, plural: str | None = None) -> str:
 
 
 class LogWindowHook(Hook):
-    """Base of hooks that sum something up between two lines of the log."""
+    """Base of hooks that accumulate a quantity between two lines of the log."""
 
     priority = 'NORMAL'  # before the LoggerHook
 
@@ -99,7 +99,10 @@ class CodebookHook(LogWindowHook):
     def _quantizer(runner: Runner) -> NormEMAVectorQuantizer:
         model = unwrapped(runner)
         if not isinstance(model, VQKD):
-            raise InputError(f'CodebookHook watches a VQKD, not a {type(model).__name__}: leave it out of custom_hooks')
+            raise InputError(
+                f'CodebookHook works only with a VQKD, but the model is a {type(model).__name__}: '
+                'remove the hook from custom_hooks'
+            )
         return model.quantize
 
 
@@ -124,9 +127,9 @@ class ThroughputHook(LogWindowHook):
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stops when a loss is not finite, before a checkpoint is written from weights that it has spoilt.
+    """Stops training when a loss is NaN or infinite, before the damaged weights are written to a checkpoint.
 
-    Costs nothing: mmengine has read the losses already.
+    It costs no synchronisation with the device: mmengine reads the losses for the log in every step anyway.
     """
 
     priority = 'ABOVE_NORMAL'  # before checkpoints and logs
@@ -138,13 +141,14 @@ class NonFiniteLossHook(Hook):
         wrong = [key for key, value in losses.items() if not math.isfinite(value)]
         if wrong:
             raise InputError(
-                f'step {runner.iter + 1}: {self._cause(runner, wrong, data_batch)}: checkpoints written before are '
-                'whole, go on from one by --resume with a lower lr or gradient clipping, or without --amp'
+                f'Training stopped at step {runner.iter + 1}: {self._cause(runner, wrong, data_batch)}. '
+                'The checkpoints written before this step are good. Continue from one with --resume and a lower '
+                'optim_wrapper.optimizer.lr, with gradient clipping, or without --amp.'
             )
 
     @staticmethod
     def _cause(runner: Runner, wrong: list[str], data_batch: object) -> str:
-        """What went wrong first, as far as it can be told after the step."""
+        """What became NaN or infinite first, as far as this can be found out after the step."""
         model = unwrapped(runner)
         if not isinstance(model, VQKD):
             return f'{" and ".join(wrong)} became NaN or infinite'
@@ -163,17 +167,17 @@ class NonFiniteLossHook(Hook):
 
 @HOOKS.register_module()
 class KNNHook(Hook):
-    """Scores the backbone during pretraining by k nearest neighbours of its CLS token, so that a run is judged early.
+    """Evaluates the backbone during pretraining by a k-nearest-neighbour classifier on its CLS token.
 
-    Logs ``knn_top1`` (percent): each query takes the class for which the nearest images of the bank vote, each vote
-    weighted by exp(cosine / temperature) (Wu et al. 2018, as DINO evaluates).
+    Logs ``knn_top1`` (percent). The nearest images of the bank vote for their class, each vote weighted by
+    exp(cosine / temperature) (Wu et al. 2018, as in DINO's evaluation).
 
     Args:
-        bank_dataloader: config of labelled images, with ``PackInputs`` last and a ``default_collate``.
-        query_dataloader: likewise, the images to classify.
-        interval: epochs between two scores.
-        num_neighbors: that vote.
-        temperature: of the votes.
+        bank_dataloader: config of a loader of labelled images whose pipeline ends with ``PackInputs``.
+        query_dataloader: the same for the images to classify.
+        interval: number of epochs between two evaluations.
+        num_neighbors: number of neighbours that vote.
+        temperature: temperature of the votes.
     """
 
     priority = 'NORMAL'

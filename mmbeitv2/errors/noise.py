@@ -15,7 +15,7 @@ _HARMLESS_WARNINGS = (
     'Setting (OMP|MKL)_NUM_THREADS environment variable',
     'The draw is False, it means that the hook',
     'The show is True, it means that only',
-    'The `prefix` is not set in metric class',
+    'The prefix is not set in metric class',
 )
 # Announcements to those who develop with a library.
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pickle
 import re
 import signal
 import socket
@@ -36,7 +37,7 @@ def load_tool(name: str) -> ModuleType:
     return module
 
 
-train_tool = load_tool('train')
+train_tool, test_tool = load_tool('train'), load_tool('test')
 
 
 def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> None:
@@ -58,16 +59,37 @@ def test_mixed_precision_trains_and_resumes(tmp_path: Path, image_folder: Path, 
     assert 'resumed epoch: 2' in train(config, tmp_path / 'work', *options, gpus='0')
 
 
-def test_classification_trains_and_its_checkpoint_is_scored(tmp_path: Path, image_folder: Path) -> None:
+def test_classification_trains_and_its_checkpoint_is_scored(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
     config = classification_config(tmp_path, image_folder)
-    train(config, tmp_path / 'work')
+    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
     checkpoint = str(tmp_path / 'work' / 'epoch_2.pth')
     options = ('--work-dir', str(tmp_path / 'test'), '--out', str(tmp_path / 'metrics.json'))
-    run(sys.executable, 'tools/test.py', config, checkpoint, *options)
+    test_tool.main([config, checkpoint, *options])
     assert 0 <= json.loads((tmp_path / 'metrics.json').read_text())['accuracy/top1'] <= 100
+    tests = (config, checkpoint, '--work-dir', str(tmp_path / 'test'))
+    test_tool.main([*tests, '--out', str(tmp_path / 'predictions.pkl'), '--tta'])
+    test_tool.main([*tests, '--show-dir', str(tmp_path / 'shown')])
+    with (tmp_path / 'predictions.pkl').open('rb') as stream:
+        assert len(pickle.load(stream)) == 16
+    assert len(list((tmp_path / 'shown').iterdir())) == 8  # the names of the images; both classes have the same
+    for arguments, sentence in (
+        (('--out', str(tmp_path)), 'is a folder, which takes the label maps of a segmentation'),
+        (('--out', f'{config}/metrics.json'), 'which is no folder: give another path'),
+        (('--out', 'metrics.txt'), r'must end in .json for metrics or .pkl for predictions'),
+        (('--out-item', 'metrics'), 'give --out as well'),
+        (('--tta', '--show'), 'leave one of them out'),
+    ):
+        with pytest.raises(SystemExit):
+            test_tool.main([*tests, *arguments])
+        assert re.fullmatch(f'test.py: error: .*{sentence}.*\n', capsys.readouterr().err)
     wider = classification_config(tmp_path, image_folder, width=64)
-    message = run(sys.executable, 'tools/test.py', wider, checkpoint, *options, ok=False)
-    assert re.search(r'does not fit: \S+ has shape \(.*32.*\) in the file and \(.*64.*\) in the model', message)
+    with pytest.raises(SystemExit):
+        test_tool.main([wider, checkpoint, *options])
+    assert re.search(
+        r'does not fit: \S+ has shape \(.*32.*\) in the file and \(.*64.*\) in the model', capsys.readouterr().err
+    )
 
 
 def test_dist_train_and_dist_test_run_two_processes_on_cpu(tmp_path: Path, image_folder: Path) -> None:
