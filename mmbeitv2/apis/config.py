@@ -245,7 +245,7 @@ def _holders(cfg: Config, variable: str) -> list[str]:
     """Dotted keys of settings that hold the value of a variable of the config file, or begin with it."""
     value = cfg[variable]
     found = []
-    for key, held in _settings({name: cfg[name] for name in cfg if name in known_keys()}):
+    for key, held in walk_settings({name: cfg[name] for name in cfg if name in known_keys()}):
         is_same_name = key.rpartition('.')[2] == variable
         is_telling = bool(value) and not isinstance(value, bool)
         is_below = isinstance(held, str) and isinstance(value, str) and held.startswith(value)
@@ -254,13 +254,13 @@ def _holders(cfg: Config, variable: str) -> list[str]:
     return sorted(found, key=lambda key: key.rpartition('.')[2] != variable)
 
 
-def _settings(node: object, key: str = '') -> Iterator[tuple[str, object]]:
+def walk_settings(node: object, key: str = '') -> Iterator[tuple[str, object]]:
     """All settings below a node of a config, with their dotted keys."""
     if key:
         yield key, node
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for name, child in children:
-        yield from _settings(child, f'{key}.{name}' if key else str(name))
+        yield from walk_settings(child, f'{key}.{name}' if key else str(name))
 
 
 def _reason(path: str, error: Exception) -> str:

@@ -75,6 +75,8 @@ def _adapt_loaders(cfg: Config, pin_memory: bool, persistent_workers: bool) -> N
             continue
         if not (pin_memory and torch.cuda.is_available()):
             loader['pin_memory'] = False
+        if loader.get('num_workers') == 0:
+            loader.pop('prefetch_factor', None)
         if not persistent_workers or loader.get('num_workers') == 0:
             loader['persistent_workers'] = False
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 
-from mmbeitv2.apis.launch import build_runner, load_config
+from mmbeitv2.apis.launch import load_config
+from mmbeitv2.apis.preflight import checked_runner, show_plan
 from mmbeitv2.checkpoints import require_fit
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.errors import InputError
@@ -41,8 +42,11 @@ def test(args: argparse.Namespace) -> None:
         _enable_tta(cfg, args.config)
     if out_item == 'label maps':
         _write_label_maps(cfg, args.out)
-    runner = build_runner(cfg)
+    runner = checked_runner(cfg, is_training=False, is_rehearsal=args.check)
     require_fit(unwrapped(runner), args.checkpoint)
+    if args.check:
+        show_plan(runner, cfg, is_training=False, checkpoint=args.checkpoint)
+        return
     runner.load_checkpoint(args.checkpoint)
     if out_item == 'predictions':
         runner.test_loop.evaluator.metrics.append(DumpResults(out_file_path=args.out))

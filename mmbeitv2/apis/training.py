@@ -7,7 +7,8 @@ import argparse
 import torch
 from mmengine.config import Config
 
-from mmbeitv2.apis.launch import build_runner, load_config
+from mmbeitv2.apis.launch import load_config
+from mmbeitv2.apis.preflight import checked_runner, show_plan
 from mmbeitv2.engine import RunSummaryHook, guard_resume, prepare_resume, unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
@@ -26,12 +27,15 @@ def train(args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         _enable_auto_scale_lr(cfg, args.config)
     note = prepare_resume(cfg)
-    runner = build_runner(cfg)
+    runner = checked_runner(cfg, is_training=True, is_rehearsal=args.check)
+    guard_resume(runner, args.allow_changes)
+    if args.check:
+        show_plan(runner, cfg, is_training=True, checkpoint=cfg.get('load_from'))
+        return
     if runner.rank == 0:
         hold_folder(runner.work_dir)
     if note:
         runner.logger.info(note)
-    guard_resume(runner, args.allow_changes)
     if args.compile:
         unwrapped(runner).compile()
     runner.register_hook(RunSummaryHook(args.config))

@@ -48,7 +48,7 @@ class Component:
 
     def mistake(self, error: BaseException, message: str) -> str | None:
         """A sentence for what people mistype, the names of types and of settings; None for any other error."""
-        if isinstance(error, KeyError) and re.match(r'\S+ is not in the \S+ registry', message):
+        if isinstance(error, KeyError) and re.match(r'\S+ is not in the .+ registry', message):
             near = _suggestion(self.name, self._registered())
             return f'{self.registry.name} {self.name!r} is unknown: correct its type{near}'
         if not isinstance(error, TypeError) or self.cls is None:

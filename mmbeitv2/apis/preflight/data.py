@@ -1,0 +1,279 @@
+"""Checks of the data that a loader gives: images, classes, labels, and label images of segmentation."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmengine.dist import get_world_size
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmbeitv2.datasets.seeding import SampleIndex, SeededInfiniteSampler, SeededSampler
+from mmbeitv2.errors import InputError, doing
+
+# Most label images that are read, and labels of classification that are looked at; beyond, as many evenly spread.
+MAX_LABEL_IMAGES = 2000
+MAX_LABELS = 200_000
+_EXIF_ORIENTATION = 0x0112
+
+
+def check_loader(key: str, loader: DataLoader) -> None:
+    """Checks that a loader has images and at least one batch, and that its first image passes the pipeline.
+
+    Args:
+        key: of the loader in the config, for messages.
+        loader: whose generators and workers are left as they are.
+
+    Raises:
+        InputError: if there is no image or no batch.
+    """
+    dataset: Any = loader.dataset
+    try:
+        images, batches = len(dataset), len(loader)
+    except TypeError:  # an iterable dataset has no length
+        return
+    if images == 0:
+        raise InputError(no_image(key, vars(dataset)))
+    if batches == 0:
+        raise InputError(
+            f'{key} has no whole batch: {images:,} images over {get_world_size()} processes are fewer than '
+            f'batch_size={loader.batch_size}. Set a lower batch_size, or drop_last=False'
+        )
+    info = info_of(dataset, 0)
+    if not os.path.isfile(info.get('img_path', '')):  # no file: let its own reader open it, in its own process
+        return
+    sampler: Any = getattr(loader.batch_sampler, 'sampler', loader.sampler)
+    is_seeded = isinstance(sampler, (SeededSampler, SeededInfiniteSampler))
+    index = SampleIndex(0, sampler.seed, 0) if is_seeded else 0
+    with doing(f'passing image {info["img_path"]!r} through the pipeline of {key}'):
+        sample = dataset[index]
+        if loader.collate_fn is not None:
+            loader.collate_fn([sample])
+
+
+def no_image(key: str, dataset: dict) -> str:
+    """A sentence on a dataset without images, by its settings or attributes."""
+    known = [
+        f'{name}={dataset[name]!r}'
+        for name in ('data_root', 'data_prefix', 'ann_file', 'img_suffix')
+        if dataset.get(name)
+    ]
+    return f'{key} finds no image with {", ".join(known) or "its settings"}: correct them, or put images there'
+
+
+def info_of(dataset: Any, index: int) -> dict:
+    """What a dataset of OpenMMLab knows of a sample; nothing for other datasets."""
+    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+    return info if isinstance(info, dict) else {}
+
+
+def classes_of(dataset: Any) -> tuple[str, ...] | None:
+    """Names of the classes of a dataset in the order of their labels, None if it has none."""
+    meta = getattr(dataset, 'metainfo', None) or {}
+    classes = meta.get('classes')
+    return tuple(map(str, classes)) if classes is not None and 'class_indices' not in meta else None
+
+
+def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
+    """Checks that another loader numbers the classes as the training does.
+
+    Raises:
+        InputError: with the first class that differs.
+    """
+    classes, expected = classes_of(dataset), classes_of(train_dataset)
+    if classes is None or expected is None or classes == expected:
+        return
+    number = next(
+        (i for i, (a, b) in enumerate(zip(classes, expected, strict=False)) if a != b),
+        min(len(classes), len(expected)),
+    )
+    here, there = (repr(names[number]) if number < len(names) else 'missing' for names in (classes, expected))
+    raise InputError(
+        f'the classes of {key} are not those of train_dataloader ({len(classes)} and {len(expected)}): number {number} '
+        f'is {here} in {_place(dataset)} and {there} in {_place(train_dataset)}. Give both the same class folders'
+    )
+
+
+def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
+    """Checks the labels of a classification or segmentation dataset against the classes that the model knows.
+
+    Raises:
+        InputError: with the first file whose label, label image or size is wrong.
+    """
+    info = info_of(dataset, 0)
+    if isinstance(info.get('gt_label'), (int, np.integer)):
+        _check_class_numbers(key, dataset, model)
+    elif 'seg_map_path' in info and (transform := _label_loader(dataset)) is not None:
+        _check_label_images(key, dataset, model, transform)
+
+
+def _check_class_numbers(key: str, dataset: Any, model: nn.Module) -> None:
+    num_classes = getattr(getattr(model, 'head', None), 'num_classes', None)
+    if not isinstance(num_classes, int):
+        return
+    classes = classes_of(dataset)
+    if classes is not None and len(classes) <= num_classes and not getattr(dataset, 'ann_file', None):
+        return  # labels are numbers of folders
+    for index in _spread(len(dataset), MAX_LABELS):
+        info = info_of(dataset, index)
+        if not 0 <= info['gt_label'] < num_classes:
+            raise InputError(
+                f'{key}: image {info.get("img_path")!r} has label {info["gt_label"]}, but model.head.num_classes='
+                f'{num_classes} allows 0 to {num_classes - 1}: correct the label, or set num_classes'
+            )
+
+
+def _check_label_images(key: str, dataset: Any, model: nn.Module, transform: Any) -> None:
+    infos = [info_of(dataset, index) for index in range(len(dataset))]
+    _check_files(key, infos, dataset)
+    head: Any = getattr(model, 'decode_head', None)
+    classes = classes_of(dataset)
+    limits = [getattr(head, 'num_classes', None), len(classes) if classes else None]
+    limit = min((limit for limit in limits if isinstance(limit, int)), default=256)
+    ignored = getattr(head, 'ignore_index', 255)
+    check = partial(_label_values, key=key, transform=transform, limit=limit, ignored=ignored)
+    chosen = [infos[index] for index in _spread(len(infos), MAX_LABEL_IMAGES)]
+    seen: set[int] = set()
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        try:
+            for values in pool.map(check, chosen):
+                seen |= values
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if not seen:
+        raise InputError(
+            f'{key}: all pixels of all label images are ignored, as {infos[0]["seg_map_path"]!r}. Labels count from '
+            f'{"1, 0 being ignored (reduce_zero_label=True)" if infos[0].get("reduce_zero_label") else 0}'
+        )
+
+
+def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
+    """Each image has a label image, and each label image an image."""
+    listings: dict[Path, set[str]] = {}
+    expected: dict[Path, set[str]] = {}
+    for info in infos:
+        path = Path(info['seg_map_path'])
+        if path.parent not in listings:
+            listings[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+            expected[path.parent] = set()
+        expected[path.parent].add(path.name)
+        if path.name not in listings[path.parent] and '://' not in info['seg_map_path']:
+            raise InputError(
+                f'{key}: image {info["img_path"]!r} has no label image {str(path)!r}: add it, or remove the image'
+            )
+    suffix: Any = getattr(dataset, 'seg_map_suffix', None)
+    if suffix is None or getattr(dataset, 'ann_file', None):
+        return
+    for folder, names in listings.items():
+        alone = sorted(name for name in names - expected[folder] if name.endswith(suffix))
+        if alone:
+            raise InputError(
+                f'{key}: {len(alone)} label images in {str(folder)!r} have no image, the first is {alone[0]!r}. Add '
+                f'the images ({dataset.img_suffix}), remove the labels, or list the images by ann_file'
+            )
+
+
+def _label_values(info: dict, key: str, transform: Any, limit: int, ignored: int) -> set[int]:
+    """Classes in a label image, as the pipeline would see them.
+
+    Raises:
+        InputError: if it cannot be read, is in colour, has another size than its image, or a value beyond the classes.
+    """
+    path = info['seg_map_path']
+    try:
+        content = fileio.get(path, backend_args=transform.backend_args)
+        label = mmcv.imfrombytes(content, flag='unchanged', backend=transform.imdecode_backend)
+    except Exception as error:  # whatever a decoder raises
+        raise InputError(f'{key}: label image {path!r} cannot be read ({error}): replace or remove it') from error
+    label = np.empty(0) if label is None else label.squeeze()
+    if label.ndim != 2:
+        raise InputError(
+            f'{key}: label image {path!r} has shape {label.shape}, but must have one channel with the number of the '
+            'class of each pixel'
+        )
+    _check_size(key, info, label)
+    is_reduced, label_map = info.get('reduce_zero_label'), info.get('label_map') or {}
+    values = set()
+    for raw in _different(label):
+        value = raw
+        if is_reduced:  # as mmseg's LoadAnnotations does it
+            value = 255 if raw in (0, 255) else raw - 1
+        value = label_map.get(value, value)
+        value = 255 if value == -1 else value
+        if value != ignored and not 0 <= value < limit:
+            raise InputError(
+                f'{key}: label image {path!r} has the value {raw}, but there are {limit} classes, counted from '
+                f'{"1, 0 being ignored (reduce_zero_label=True)" if is_reduced else 0}: correct the label image, or '
+                "the dataset's classes and the head's num_classes"
+            )
+        if value != ignored:
+            values.add(value)
+    return values
+
+
+def _different(label: np.ndarray) -> list[int]:
+    """The values in a label image; ``np.unique`` sorts all pixels, which takes ten times as long."""
+    if label.dtype != np.uint8:
+        return [int(value) for value in np.unique(label)]
+    return np.flatnonzero(np.bincount(label.ravel(), minlength=256)).tolist()
+
+
+def _check_size(key: str, info: dict, label: np.ndarray) -> None:
+    """By the header of the image, which need not be decoded."""
+    try:
+        with Image.open(info['img_path']) as image:
+            width, height = image.size
+            if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # is turned by a quarter when read
+                width, height = height, width
+    except OSError:  # not a local file, or unreadable: the image's own reader says so
+        return
+    if label.shape != (height, width):
+        raise InputError(
+            f'{key}: label image {info["seg_map_path"]!r} has {label.shape[1]}x{label.shape[0]} pixels, but its image '
+            f'{info["img_path"]!r} has {width}x{height}: make them the same size'
+        )
+
+
+def _label_loader(dataset: Any) -> Any:
+    """The transform that reads label images, if it is mmseg's own, whose rules are known here."""
+    for each in _layers(dataset):
+        for transform in getattr(getattr(each, 'pipeline', None), 'transforms', ()):
+            kind = type(transform)  # mmseg may be missing
+            if (kind.__module__, kind.__name__) == ('mmseg.datasets.transforms.loading', 'LoadAnnotations'):
+                return transform
+    return None
+
+
+def _layers(dataset: Any) -> Iterator[Any]:
+    """A dataset and those that it wraps, outermost first."""
+    while dataset is not None:
+        yield dataset
+        parts = getattr(dataset, 'datasets', None)
+        dataset = parts[0] if parts else getattr(dataset, 'dataset', None)
+
+
+def _place(dataset: Any) -> str:
+    """Where the images of a dataset come from, for messages."""
+    for each in _layers(dataset):
+        prefix = getattr(each, 'data_prefix', None)
+        folder = prefix.get('img_path') if isinstance(prefix, dict) else None
+        place = getattr(each, 'ann_file', '') or folder or getattr(each, 'data_root', '')
+        if place:
+            return repr(str(place))
+    return f'a {type(dataset).__name__}'
+
+
+def _spread(length: int, limit: int) -> range:
+    """Indices of at most ``limit`` samples, evenly spread."""
+    return range(0, length, max(math.ceil(length / limit), 1))

@@ -1,0 +1,189 @@
+"""Checks of a config's values: types, signs and ranges, names of settings, and whether the work dir can be written."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+
+from mmengine.config import Config
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from torch.utils.data import DataLoader
+
+from mmbeitv2.apis.config import known_keys, nearest, walk_settings
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.outputs import require_writable_folder
+
+_LOADER_KEYS = {'dataset', 'num_batch_per_epoch', 'disable_subprocess_warning'}  # mmengine's own, beside torch's
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which numbers a setting may have.
+
+    Args:
+        low: least value.
+        high: the value must be below it.
+        whole: whether only whole numbers make sense.
+        excludes_low: whether the value must be above ``low``.
+        also: a value beyond the range that has a meaning of its own.
+    """
+
+    low: float
+    high: float = math.inf
+    whole: bool = True
+    excludes_low: bool = False
+    also: float | None = None
+
+    def holds(self, value: object) -> bool:
+        """Whether a value is a number in the range."""
+        if not isinstance(value, Real) or isinstance(value, bool):
+            return False
+        number = float(value)
+        if number == self.also:
+            return True
+        above = number > self.low if self.excludes_low else number >= self.low
+        return math.isfinite(number) and above and number < self.high and (not self.whole or number.is_integer())
+
+    def __str__(self) -> str:
+        text = f'{"a whole" if self.whole else "a"} number {"above" if self.excludes_low else "of at least"} {self.low}'
+        text += f' and below {self.high:g}' if math.isfinite(self.high) else ''
+        return text + (f', or {self.also}' if self.also is not None else '')
+
+
+_COUNT = Range(1)
+_POSITIVE = Range(0, whole=False, excludes_low=True)
+_SHARE = Range(0, 1, whole=False)
+_INTERVAL = Range(1, also=-1)  # mmengine: -1 for never
+# Pattern of a dotted key: what a number there, or each of several, may be.
+_RANGES = (
+    (r'.*dataloader\.batch_size', _COUNT),
+    (r'.*dataloader\.num_workers', Range(0)),
+    (r'train_cfg\.(max_epochs|max_iters|val_interval)', _COUNT),
+    (r'train_cfg\.val_begin', Range(0)),
+    (r'optim_wrapper(\..+)?\.lr', _POSITIVE),
+    (r'optim_wrapper(\..+)?\.weight_decay', Range(0, whole=False)),
+    (r'optim_wrapper(\..+)?\.betas', _SHARE),
+    (r'optim_wrapper(\..+)?\.accumulative_counts', _COUNT),
+    (r'optim_wrapper(\..+)?\.max_norm', _POSITIVE),
+    (r'param_scheduler(\..+)?\.T_max', _POSITIVE),
+    (r'param_scheduler(\..+)?\.(begin|eta_min)', Range(0, whole=False)),
+    (r'(default_hooks\.\w+|custom_hooks\.\d+)\.interval', _INTERVAL),
+    (r'default_hooks\.checkpoint\.max_keep_ckpts', _INTERVAL),
+    (r'randomness\.seed', Range(0, 2**32)),
+    (r'(model\.)?(.+\.)?(patch_size|grid_size|num_codes|code_dim|img_size|embed_dims|num_heads|depth)', _COUNT),
+    (r'model\.(.+\.)?(num_classes|in_channels|target_dims)', _COUNT),
+    (r'model\.(.+\.)?(drop_path_rate|drop_rate)', _SHARE),
+    (r'(model\.)?data_preprocessor\.std', _POSITIVE),
+    (r'.*\.(num_masked|min_block)', _COUNT),
+    (r'.*\.max_unreadable', _SHARE),
+)
+_PATTERNS = tuple((re.compile(pattern), allowed) for pattern, allowed in _RANGES)
+
+
+def check_settings(cfg: Config, is_training: bool) -> None:
+    """Checks what the values of a config can tell, before anything is built or written.
+
+    Args:
+        cfg: of the run.
+        is_training: whether it will train, or be scored.
+
+    Raises:
+        InputError: with the first setting that is wrong, its value, and what it may be; or if the work dir cannot be
+            written.
+    """
+    _check_sections(cfg, is_training)
+    _check_names(cfg)
+    settings = list(walk_settings({name: cfg[name] for name in cfg if name in known_keys()}))
+    for key, value in settings:
+        _check_range(cfg, key, value)
+    for key, value in settings:
+        if isinstance(value, dict):
+            _check_group(cfg, key, value)
+    require_writable_folder(cfg.work_dir, 'work dir')
+
+
+def _check_sections(cfg: Config, is_training: bool) -> None:
+    """Loaders, loops and what belongs to them come together."""
+    parts = {
+        'train': ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+        'val': ('val_dataloader', 'val_cfg', 'val_evaluator'),
+        'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
+    }
+    needed = 'train' if is_training else 'test'
+    for stage, keys in parts.items():
+        missing = [key for key in keys if cfg.get(key) is None]
+        if stage == needed and missing:
+            verb = 'training' if is_training else 'scoring'
+            raise InputError(f'{verb} needs {" and ".join(missing)}, which config {cfg.filename!r} does not set')
+        if missing and len(missing) < len(keys):
+            present = [key for key in keys if key not in missing]
+            raise InputError(
+                f'config {cfg.filename!r} sets {" and ".join(present)} without {" and ".join(missing)}: set all of '
+                f'{", ".join(keys)}, or make all of them None'
+            )
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'default_hooks', 'randomness', 'val_cfg', 'test_cfg'):
+        if cfg.get(key) is not None and not isinstance(cfg[key], dict):
+            raise InputError(f'{key} is {cfg[key]!r} in {cfg.filename!r}, but must be a dict of settings')
+    loop = cfg.get('train_cfg')
+    if loop is not None and 'type' not in loop:
+        length = 'max_epochs' if loop.get('by_epoch') else 'max_iters'
+        for key in ('by_epoch', length):
+            if key not in loop:
+                by_epoch = f' (by_epoch={loop["by_epoch"]})' if key != 'by_epoch' else ''
+                raise InputError(f'train_cfg.{key} is missing in {cfg.filename!r}{by_epoch}: set it')
+
+
+def _check_names(cfg: Config) -> None:
+    """Settings of the sections that mmengine passes on as they are, whose takers are known without building."""
+    loop = EpochBasedTrainLoop if cfg.get('train_cfg', {}) and cfg.train_cfg.get('by_epoch') else IterBasedTrainLoop
+    takers: dict[str, Callable] = {
+        'train_cfg': loop,
+        'val_cfg': ValLoop,
+        'test_cfg': TestLoop,
+        'log_processor': LogProcessor,
+        'randomness': Runner.set_randomness,
+        'train_dataloader': DataLoader,
+        'val_dataloader': DataLoader,
+        'test_dataloader': DataLoader,
+    }
+    for section, taker in takers.items():
+        settings = cfg.get(section)
+        if not isinstance(settings, dict) or 'type' in settings:
+            continue
+        known = set(inspect.signature(taker).parameters) - {'self', 'runner', 'dataloader', 'evaluator'}
+        known |= {'by_epoch'} if section == 'train_cfg' else _LOADER_KEYS if taker is DataLoader else set()
+        for name in settings:
+            if name not in known and name != '_scope_':
+                raise InputError(
+                    f'{section} has no setting {name!r} ({cfg.filename!r}). {nearest(name, frozenset(known))}'
+                )
+
+
+def _check_range(cfg: Config, key: str, value: object) -> None:
+    if value is None or isinstance(value, dict):
+        return
+    values = value if isinstance(value, (list, tuple)) else [value]
+    for pattern, allowed in _PATTERNS:
+        if pattern.fullmatch(key) and not all(allowed.holds(each) for each in values):
+            each = 'each must be' if values is value else 'it must be'
+            raise InputError(f'{key} is {value!r} in {cfg.filename!r}: {each} {allowed}')
+
+
+def _check_group(cfg: Config, key: str, group: dict) -> None:
+    """Settings that must fit one another."""
+    pairs = {name: group.get(name) for name in ('embed_dims', 'num_heads', 'grid_size', 'num_masked')}
+    numbers = {name: int(value) for name, value in pairs.items() if isinstance(value, (int, float))}
+    if {'embed_dims', 'num_heads'} <= set(numbers) and numbers['embed_dims'] % numbers['num_heads']:
+        raise InputError(
+            f'{key}.num_heads is {numbers["num_heads"]} in {cfg.filename!r}, which does not divide '
+            f'embed_dims={numbers["embed_dims"]}: choose a divisor'
+        )
+    if {'grid_size', 'num_masked'} <= set(numbers) and numbers['num_masked'] > numbers['grid_size'] ** 2:
+        raise InputError(
+            f'{key}.num_masked is {numbers["num_masked"]} in {cfg.filename!r}, more than the '
+            f'{numbers["grid_size"] ** 2} patches of grid_size={numbers["grid_size"]}: choose fewer'
+        )

@@ -1,0 +1,395 @@
+"""Checks before the first step, each in one sentence; nothing is written."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import re
+import shutil
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmbeitv2.apis.config import read_config
+from mmbeitv2.apis.preflight import checked_runner, show_plan
+from mmbeitv2.errors.sentences import report_of
+from tests.conftest import classification_config, pretraining_config, tiny_vit, write_config
+
+DATASET = 'train_dataloader.dataset'
+
+
+@pytest.fixture(autouse=True)
+def _fast_and_fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """mmengine collects garbage for each dataset, formats each config by yapf, and keeps the scope of former runs."""
+    monkeypatch.setattr(Config, 'pretty_text', '')
+    DefaultScope._instance_dict.clear()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of eight 40x48 JPEGs, for training and validation."""
+    root = tmp_path_factory.mktemp('data')
+    rng = np.random.default_rng(0)
+    for name in ('train/cat', 'train/dog', 'val/cat', 'val/dog'):
+        (root / name).mkdir(parents=True)
+        for i in range(8):
+            cv2.imwrite(str(root / name / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+    return root
+
+
+@pytest.fixture
+def pretraining(tmp_path: Path, images: Path) -> str:
+    return pretraining_config(tmp_path, images / 'train')
+
+
+@pytest.fixture
+def classification(tmp_path: Path, images: Path) -> str:
+    path = Path(classification_config(tmp_path, images / 'train'))
+    val = f'dataset=dict(train_dataloader["dataset"], data_root={str(images / "val")!r})'
+    text = f'val_dataloader = dict(test_dataloader, {val})\nval_cfg = dict()\nval_evaluator = test_evaluator\n'
+    path.write_text(path.read_text() + text)
+    return str(path)
+
+
+def segmentation_config(tmp_path: Path) -> str:
+    """Four images of 64x64 for each split, with three classes counted from 1, and a tiny UPerNet-like model."""
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for folder, suffix, channels in (('images', 'jpg', (3,)), ('labels', 'png', ())):
+            (tmp_path / 'seg' / folder / split).mkdir(parents=True)
+            for i in range(4):
+                pixels = rng.integers(0, 4 if suffix == 'png' else 256, (64, 64, *channels), dtype=np.uint8)
+                cv2.imwrite(str(tmp_path / 'seg' / folder / split / f'{i}.{suffix}'), pixels)
+    backbone = tiny_vit(out_indices=(1,), out_type='featmap', final_norm='none')
+    text = f"""
+default_scope = 'mmseg'
+pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='LoadAnnotations'),
+            dict(type='RandomCrop', crop_size=(32, 32)), dict(type='PackSegInputs')]
+model = dict(type='EncoderDecoder', backbone={backbone!r}, train_cfg=dict(), test_cfg=dict(mode='whole'),
+             data_preprocessor=dict(type='SegDataPreProcessor', size=(32, 32)),
+             decode_head=dict(type='FCNHead', in_channels=32, channels=8, num_convs=1, num_classes=3,
+                              norm_cfg=dict(type='BN')))
+def loader(split):
+    return dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+                dataset=dict(type='BaseSegDataset', data_root={str(tmp_path / 'seg')!r}, pipeline=pipeline,
+                             data_prefix=dict(img_path='images/' + split, seg_map_path='labels/' + split),
+                             metainfo=dict(classes=('a', 'b', 'c'), palette=[[0] * 3] * 3),
+                             img_suffix='.jpg', seg_map_suffix='.png', reduce_zero_label=True))
+train_dataloader, val_dataloader = loader('train'), loader('val')
+test_dataloader, test_evaluator, test_cfg = val_dataloader, dict(type='IoUMetric'), dict()
+val_evaluator, val_cfg = test_evaluator, test_cfg
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+param_scheduler = [dict(type='PolyLR', power=1.0, by_epoch=False, begin=0, end=4)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4)
+"""
+    return write_config(tmp_path, text)
+
+
+def sentence(config: str, work_dir: Path | str, *options: str, is_training: bool = True) -> str:
+    """What is said of a run that cannot be; that it is an error of its settings or data, without a traceback."""
+    try:
+        cfg = read_config(config, options)
+        cfg.work_dir, cfg.launcher = str(work_dir), 'none'
+        show_plan(checked_runner(cfg, is_training, is_rehearsal=True), cfg, is_training, None)
+    except Exception as error:
+        return report_of(error).sentence
+    pytest.fail(f'nothing is said of {options}')
+
+
+VALUES = [
+    ('train_dataloader.batch_size=0', 'must be a whole number of at least 1'),
+    ('train_dataloader.batch_size=-4', 'must be a whole number of at least 1'),
+    ('train_dataloader.batch_size=many', "is 'many'"),
+    ('train_dataloader.batch_size=2.5', 'must be a whole number'),
+    ('train_dataloader.batch_size=True', 'is True'),
+    ('train_dataloader.num_workers=-1', 'must be a whole number of at least 0'),
+    ('train_dataloader.num_worker=2', "train_dataloader has no setting 'num_worker'.*Did you mean 'num_workers'"),
+    ('train_cfg.max_epochs=0', 'must be a whole number of at least 1'),
+    ('train_cfg.max_epochs=1.5', 'must be a whole number of at least 1'),
+    ('train_cfg.max_epoch=3', "train_cfg has no setting 'max_epoch'.*Did you mean 'max_epochs'"),
+    ('train_cfg.val_interval=0', 'must be a whole number of at least 1'),
+    ('train_cfg.by_epoch=False', r'train_cfg.max_iters is missing .*by_epoch=False'),
+    ('train_cfg=None', 'training needs train_cfg, which'),
+    ('train_dataloader=None', 'training needs train_dataloader, which'),
+    ('val_evaluator=None', 'sets val_dataloader and val_cfg without val_evaluator'),
+    ('test_cfg=None', 'sets test_dataloader and test_evaluator without test_cfg'),
+    ('optim_wrapper.optimizer.lr=fast', 'must be a number above 0'),
+    ('optim_wrapper.optimizer.lr=-1', 'must be a number above 0'),
+    ('optim_wrapper.optimizer.lr=0', 'must be a number above 0'),
+    ('optim_wrapper.optimizer.lr=nan', 'must be a number above 0'),
+    ('optim_wrapper.optimizer.weight_decay=-1', 'must be a number of at least 0'),
+    ('optim_wrapper.optimizer.betas=(0.9,1.5)', 'each must be a number of at least 0 and below 1'),
+    ('optim_wrapper.accumulative_counts=0', 'must be a whole number of at least 1'),
+    ('default_hooks.logger.interval=0', 'must be a whole number of at least 1'),
+    ('default_hooks.checkpoint.interval=-2', 'must be a whole number of at least 1, or -1'),
+    ('model.backbone.patch_size=0', 'must be a whole number of at least 1'),
+    ('model.backbone.arch.num_heads=0', 'must be a whole number of at least 1'),
+    ('model.backbone.arch.num_heads=5', 'does not divide embed_dims=32'),
+    ('model.backbone.arch.embed_dims=-32', 'must be a whole number of at least 1'),
+    ('model.backbone.drop_path_rate=1', 'must be a number of at least 0 and below 1'),
+    ('model.head.num_classes=0', 'must be a whole number of at least 1'),
+    ('data_preprocessor.std=[0,1,1]', 'each must be a number above 0'),
+    ('randomness.seed=-1', 'must be a whole number of at least 0 and below 4.29497e'),
+    ('randomness.sed=1', "randomness has no setting 'sed'.*Did you mean 'seed'"),
+    ('train_dataloader.dataset.max_unreadable=2', 'must be a number of at least 0 and below 1'),
+]
+
+
+@pytest.mark.parametrize(('option', 'words'), VALUES)
+def test_a_value_that_cannot_be_is_named(tmp_path: Path, classification: str, option: str, words: str) -> None:
+    said = sentence(classification, tmp_path / 'work', option)
+    assert re.search(words, said), said
+    assert option.partition('=')[0].rpartition('.')[2] in said
+    assert not (tmp_path / 'work').exists()
+
+
+BUILDS = [
+    ('model.type=ImageClasifier', "model in '.*': model 'ImageClasifier' is unknown.*did you mean 'ImageClassifier'"),
+    ('model.backbone.type=mmbeitv2.BEiTv2ViTT', "model.backbone in .*did you mean 'mmbeitv2.BEiTv2ViT'"),
+    ('model.backbone.drop_path=0.1', "model.backbone in .*has no setting 'drop_path'.*did you mean 'drop_path_rate'"),
+    ('model.head.in_channel=32', "model.head in '.*': LinearClsHead.*in_channel"),
+    ('default_hooks.checkpoint.type=CheckpointHok', "default_hooks.checkpoint in .*did you mean 'CheckpointHook'"),
+    (
+        'default_hooks.checkpoint.intervall=5',
+        "checkpoint has no setting 'intervall'.*Did you mean 'interval'",
+    ),
+    (
+        'default_hooks.logger.intervall=5',
+        "default_hooks.logger in .*'intervall'.*did you mean 'interval'",
+    ),
+    ('optim_wrapper.optimizer.type=AdamWW', "optimizer.type is 'AdamWW' in .*Did you mean 'AdamW'"),
+    ('optim_wrapper.optimizer.weight_dekay=1', "AdamW has no setting 'weight_dekay'.*did you mean 'weight_decay'"),
+    ('optim_wrapper.type=OptimWraper', "optim_wrapper in .*did you mean 'OptimWrapper'"),
+    ('optim_wrapper.clip_grad.max_nrm=1', "clip_grad has no setting 'max_nrm'.*Did you mean 'max_norm'"),
+    ('optim_wrapper.constructor=Nobody', "'Nobody' is unknown"),
+    (f'{DATASET}.type=ImageFolde', f"{DATASET} in .*'ImageFolde' is unknown"),
+    (f'{DATASET}.with_labels=True', f"{DATASET} in '.*'"),
+    (f'{DATASET}.pipeline.1.type=RandomResizedCropp', f"{DATASET}.pipeline.1 in .*did you mean '.*RandomResizedCrop'"),
+    (f'{DATASET}.pipeline.1.scal=5', f"{DATASET}.pipeline.1 in .*has no setting 'scal'.*did you mean 'scale'"),
+    ('train_dataloader.sampler.type=DefaultSample', "train_dataloader.sampler in .*did you mean 'DefaultSampler'"),
+    ('train_dataloader.sampler.shufle=True', "train_dataloader.sampler in .*did you mean 'shuffle'"),
+    ('val_evaluator.type=Acuracy', "val_evaluator in .*'Acuracy' is unknown.*did you mean 'Accuracy'"),
+    ('val_evaluator.topkk=1', "val_evaluator in .*has no setting 'topkk'.*did you mean 'topk'"),
+]
+
+
+@pytest.mark.parametrize(('option', 'words'), BUILDS)
+def test_what_mmengine_would_build_later_is_built_now(
+    tmp_path: Path, classification: str, option: str, words: str
+) -> None:
+    said = sentence(classification, tmp_path / 'work', option)
+    assert re.search(words, said), said
+    assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'words'),
+    [
+        ("[dict(type='CosinAnnealingLR', T_max=3)]", "param_scheduler.0 in .*did you mean 'CosineAnnealingLR'"),
+        ("[dict(type='CosineAnnealingLR', Tmax=3)]", "has no setting 'Tmax'.*did you mean 'T_max'"),
+        ("[dict(type='CosineAnnealingLR', T_max=0)]", 'T_max is 0'),
+        ("dict(type='LinearLR', begin=5, end=3)", 'end should be larger than begin'),
+    ],
+)
+def test_schedules_are_built_now(tmp_path: Path, classification: str, scheduler: str, words: str) -> None:
+    with Path(classification).open('a') as stream:
+        stream.write(f'param_scheduler = {scheduler}\n')
+    said = sentence(classification, tmp_path / 'work')
+    assert re.search(words, said), said
+
+
+def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, classification: str) -> None:
+    empty, broken, other = tmp_path / 'empty', tmp_path / 'broken', tmp_path / 'other'
+    (empty / 'cat').mkdir(parents=True)
+    shutil.copytree(images / 'train', broken)
+    (broken / 'cat' / '0.jpg').write_bytes(b'no image')
+    shutil.copytree(images / 'val', other)
+    (other / 'dog').rename(other / 'wolf')
+    third = tmp_path / 'third'
+    shutil.copytree(images / 'train', third)
+    shutil.copytree(third / 'dog', third / 'elk')
+    (tmp_path / 'list.txt').write_text('cat/0.jpg 0\ndog/1.jpg 7\n')
+    cases = [
+        ((f'{DATASET}.data_root={tmp_path / "nowhere"}',), "image folder '.*nowhere.*' not found"),
+        ((f'{DATASET}.data_root={empty}',), "'.*empty.*' holds no image"),
+        ((f'{DATASET}.data_root={broken}',), r'broken/cat/0.jpg'),
+        (
+            ('train_dataloader.batch_size=64',),
+            'no whole batch: 16 images .* are fewer than batch_size=64',
+        ),
+        ((f'val_dataloader.dataset.data_root={other}',), "number 1 is 'wolf' in '.*other.*' and 'dog' in '.*train"),
+        ((f'{DATASET}.data_root={third}', f'val_dataloader.dataset.data_root={third}'), "elk/0.jpg' has label 2"),
+        ((f'{DATASET}.ann_file={tmp_path / "list.txt"}', 'train_dataloader.drop_last=False'), 'dog/1.jpg.*label 7'),
+        (
+            (f'{DATASET}.pipeline.2.type=mmbeitv2.PackMaskedImage',),
+            "passing image '.*cat/0.jpg' through the pipeline of train_dataloader",
+        ),
+        (
+            (f'{DATASET}.type=mmpretrain.CustomDataset', f'{DATASET}.ann_file={tmp_path / "none.txt"}'),
+            f"{DATASET} in '.*' needs '.*none.txt', which cannot be read",
+        ),
+    ]
+    for options, words in cases:
+        said = sentence(classification, tmp_path / 'work', *options)
+        assert re.search(words, said), said
+    assert not (tmp_path / 'work').exists()
+
+
+def test_scoring_checks_its_data(tmp_path: Path, images: Path, classification: str) -> None:
+    third = tmp_path / 'third'
+    shutil.copytree(images / 'val', third)
+    shutil.copytree(third / 'dog', third / 'elk')
+    option = f'test_dataloader.dataset.data_root={third}'
+    assert "elk/0.jpg' has label 2" in sentence(classification, tmp_path, option, is_training=False)
+    assert 'scoring needs test_evaluator' in sentence(
+        classification, tmp_path, 'test_evaluator=None', is_training=False
+    )
+
+
+def damage_label(root: Path, name: str) -> None:
+    """Makes one thing wrong with a segmentation data set."""
+    label = root / 'labels' / 'train' / '2.png'
+    pixels = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
+    if name == 'value':
+        pixels[5, 5] = 4
+    elif name == 'value of val':
+        label = root / 'labels' / 'val' / '3.png'
+        pixels[5, 5] = 200
+    elif name == 'size':
+        pixels = pixels[:-3]
+    elif name == 'colour':
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    elif name == '16 bit':
+        pixels = pixels.astype(np.uint16) + 256
+    cv2.imwrite(str(label), pixels)
+    if name == 'cut off':
+        label.write_bytes(label.read_bytes()[:100])
+    elif name == 'missing':
+        label.unlink()
+    elif name == 'alone':
+        (root / 'images' / 'train' / '2.jpg').unlink()
+    elif name == 'empty':
+        for image in (root / 'images' / 'val').iterdir():
+            image.unlink()
+    elif name == 'all ignored':
+        for each in (root / 'labels' / 'train').iterdir():
+            cv2.imwrite(str(each), np.zeros((64, 64), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        (
+            'value',
+            "train_dataloader.*train/2.png' has the value 4, but there are 3 classes, counted from 1",
+        ),
+        ('value of val', "val_dataloader: label image '.*val/3.png' has the value 200"),
+        ('size', "train/2.png' has 64x61 pixels, but its image '.*train/2.jpg' has 64x64"),
+        ('colour', r"train/2.png' has shape \(64, 64, 3\), but must have one channel"),
+        ('16 bit', "train/2.png' has the value 25[67]"),
+        ('cut off', "label image '.*train/2.png' cannot be read"),
+        ('missing', "train/2.jpg' has no label image '.*train/2.png'"),
+        ('alone', "1 label images in '.*train' have no image, the first is '2.png'"),
+        ('empty', "val_dataloader finds no image with data_root='.*seg', data_prefix=.*img_suffix='.jpg'"),
+        ('all ignored', 'train_dataloader: all pixels of all label images are ignored'),
+    ],
+)
+def test_label_images_are_checked(tmp_path: Path, name: str, words: str) -> None:
+    config = segmentation_config(tmp_path)
+    damage_label(tmp_path / 'seg', name)
+    said = sentence(config, tmp_path / 'work')
+    assert re.search(words, said), said
+
+
+def test_a_class_list_shorter_than_the_labels_is_named(tmp_path: Path) -> None:
+    config = segmentation_config(tmp_path)
+    options = [
+        f'{name}_dataloader.dataset.metainfo.{setting}'
+        for name in ('train', 'val', 'test')
+        for setting in ('classes=(a,b)', 'palette=[[0,0,0],[9,9,9]]')
+    ]
+    assert 'there are 2 classes' in sentence(config, tmp_path / 'work', *options)
+    assert 'there are 2 classes' in sentence(config, tmp_path / 'work', *options, is_training=False)
+    assert 'there are 2 classes' in sentence(config, tmp_path / 'work', 'model.decode_head.num_classes=2')
+
+
+def test_a_work_dir_that_cannot_be_written_is_named(
+    tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'file').write_text('mine')
+    for folder in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+        assert f"work dir '{folder}' lies below '{tmp_path / 'file'}', which is no folder" in sentence(
+            pretraining, folder
+        )
+    assert (tmp_path / 'file').read_text() == 'mine'
+    assert "work dir '/proc/work': nothing can be written to '/proc'" in sentence(pretraining, '/proc/work')
+    usage = namedtuple('usage', 'total used free')
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(100, 0, 1000))
+    assert re.search(r'has 1 kB free, but two checkpoints need [\d.]+ MB', sentence(pretraining, tmp_path / 'work'))
+
+
+def loaded(config: str, work_dir: Path, *options: str) -> Config:
+    cfg = read_config(config, options)
+    cfg.work_dir, cfg.launcher = str(work_dir), 'none'
+    return cfg
+
+
+def plan(cfg: Config, capsys: pytest.CaptureFixture, is_training: bool = True) -> str:
+    show_plan(checked_runner(cfg, is_training, is_rehearsal=True), cfg, is_training, None)
+    return capsys.readouterr().out
+
+
+def test_a_test_set_that_is_wrong_does_not_stop_training(
+    tmp_path: Path, classification: str, capsys: pytest.CaptureFixture
+) -> None:
+    said = plan(loaded(classification, tmp_path, 'test_dataloader.dataset.data_root=nowhere'), capsys)
+    assert 'train images  16' in said
+    assert "tools/test.py will not work with this config: image folder 'nowhere' not found" in said
+
+
+def test_the_plan_tells_what_will_run_and_leaves_nothing(
+    tmp_path: Path, classification: str, capsys: pytest.CaptureFixture
+) -> None:
+    said = plan(loaded(classification, tmp_path / 'work', 'train_cfg.max_epochs=3'), capsys)
+    assert 'train images  16 in 2 classes' in said
+    assert 'length        3 epochs of 4 steps, 12 steps' in said
+    assert 'batch size    4 images a process, 4 in all' in said
+    assert f'writes to     {tmp_path / "work"}' in said
+    assert not (tmp_path / 'work').exists()
+    assert 'test images   16' in plan(loaded(classification, tmp_path / 'work'), capsys, is_training=False)
+
+
+def test_the_checks_draw_no_random_number_and_list_the_data_once(
+    tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmbeitv2.apis.launch import build_runner
+    from mmbeitv2.datasets import ImageFolder
+
+    listed = []
+    load = ImageFolder.load_data_list
+    monkeypatch.setattr(ImageFolder, 'load_data_list', lambda self: listed.append(1) or load(self))
+
+    def state() -> str:
+        return json.dumps([random.random(), np.random.rand(), torch.rand(1).item()])
+
+    cfg = loaded(pretraining, tmp_path / 'work')
+    build_runner(cfg)
+    expected = state()
+    DefaultScope._instance_dict.clear()
+    runner = checked_runner(cfg, is_training=True)
+    assert state() == expected
+    runner.train()
+    assert len(listed) == 1
+    assert (tmp_path / 'work' / 'epoch_2.pth').is_file()
