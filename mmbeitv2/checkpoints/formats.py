@@ -147,7 +147,7 @@ def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
     is_pretraining = 'head.lm_head.weight' in state
     if is_tokenizer(state):
         if target in ('timm', 'hf'):
-            raise InputError(f'{target} knows no VQ-KD tokenizer: choose official, mmpretrain or mmbeitv2')
+            raise InputError(f'{target} has no VQ-KD tokenizer: choose official, mmpretrain or mmbeitv2')
         if target == 'official':
             return state | _statistics_of_the_release(state), []
     if any(key.startswith('decode_head.') for key in state) and target not in ('mmbeitv2', 'official'):

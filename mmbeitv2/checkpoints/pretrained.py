@@ -17,7 +17,7 @@ from mmbeitv2.registry import WEIGHT_INITIALIZERS
 from .formats import SHARED_TABLE, TABLE, StateDict
 from .reading import Checkpoint, check_fits, read_checkpoint
 
-# Weights that a model may start afresh where the file lacks them: what a later stage adds to the encoder.
+# Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
 _MAY_BE_NEW = ('norm.weight', 'norm.bias', 'fc_norm.weight', 'fc_norm.bias')
 
 
@@ -25,12 +25,12 @@ _MAY_BE_NEW = ('norm.weight', 'norm.bias', 'fc_norm.weight', 'fc_norm.bias')
 class PretrainedBEiTv2:
     """Initialises a :class:`BEiTv2ViT` or a :class:`VQKD` from a file, ours or released.
 
-    Recognises what the file is; leaves out what the model has no use for; gives each layer its copy of a shared
-    relative position bias where the model wants one per layer; resizes absolute and relative positions to the model's
-    patch grid; says in one log line what it found and did.
+    It recognises what the file is, leaves out what the model does not use, gives each layer its copy of a shared
+    relative position bias where the model has one per layer, and resizes absolute and relative positions to the model's
+    patch grid. One line in the log says what it found and did.
 
     Args:
-        checkpoint: path of the file.
+        checkpoint: path of the file, or what else :func:`mmbeitv2.fileio.locating.locate` takes.
         resize: how relative position tables are resized, see :func:`resize_relative_position_table`.
     """
 
@@ -94,8 +94,8 @@ class PretrainedBEiTv2:
         missing = sorted(set(wanted) - set(state) - {'data_preprocessor.mean', 'data_preprocessor.std'})
         if missing:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the '
-                'config that it was made with'
+                f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the config '
+                'that the checkpoint was made with'
             )
         check_fits(state, wanted, self.checkpoint)
         return state
@@ -133,7 +133,7 @@ class PretrainedBEiTv2:
             done.append(f'left out {", ".join(unused)}')
         new = sorted(key for key in _MAY_BE_NEW if key in wanted and key not in state)
         if new:
-            done.append(f'{", ".join(new)} start afresh')
+            done.append(f'{", ".join(new)} keep their initial values, as the file has none')
         state = {key: value for key, value in state.items() if key in wanted}
         check_fits(state, wanted, self.checkpoint)
         return state
@@ -153,8 +153,8 @@ class PretrainedBEiTv2:
         side = math.isqrt(max(count, 0))
         if side * side != count or side == 0:
             raise InputError(
-                f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which are no square grid, so it '
-                'cannot be resized'
+                f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which form no square grid, so '
+                'it cannot be resized'
             )
         return side, side
 

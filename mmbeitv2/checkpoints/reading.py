@@ -86,10 +86,11 @@ def read_checkpoint(path: str) -> Checkpoint:
     """Reads a file of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers.
 
     Args:
-        path: what :func:`mmbeitv2.fileio.locate` takes.
+        path: what :func:`mmbeitv2.fileio.locating.locate` takes.
 
     Raises:
-        InputError: if the file is missing, holds no weights, or is refused by :func:`mmbeitv2.fileio.read_file`.
+        InputError: if the file is missing, holds no weights, or is refused by
+            :func:`mmbeitv2.fileio.tensors.read_file`.
     """
     state = weights_of(read_file(locate(path)))
     if not state:

@@ -227,7 +227,7 @@ def test_a_tokenizer_goes_to_the_release_and_nowhere_else(tmp_path: Path) -> Non
     path = save(MODELS.build(tiny_tokenizer()), tmp_path)
     state, _ = convert_checkpoint(path, str(tmp_path / 'official.pth'), 'official')
     assert state['quantize.embedding.embed_avg'].shape == (16, 8)
-    with pytest.raises(ValueError, match='hf knows no VQ-KD tokenizer: choose official'):
+    with pytest.raises(ValueError, match='hf has no VQ-KD tokenizer: choose official'):
         convert_checkpoint(path, str(tmp_path / 'hf'), 'hf')
 
 

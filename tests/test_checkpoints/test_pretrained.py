@@ -134,7 +134,7 @@ def test_a_released_tokenizer_loads_without_its_teacher_and_unused_statistics(tm
         ({}, dict(rel_pos_bias='none'), "has rel_pos_bias.relative_position_bias_table.*set rel_pos_bias"),
         ({}, dict(use_abs_pos_emb=True), 'lacks pos_embed, which the model has: set use_abs_pos_emb'),
         ({'mask_token': None}, dict(use_mask_token=True), 'lacks mask_token'),
-        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which are no'),
+        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which form no'),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: dict, model: dict, message: str) -> None:

@@ -29,6 +29,22 @@ class DALLETokenizer(BaseModel):
         self.encoder = MODELS.build({'type': 'mmpretrain.DALL-E', **(encoder or {}), 'init_cfg': init_cfg})
         self.grid_size = (img_size // _PATCH_SIZE, img_size // _PATCH_SIZE)
 
+    def init_weights(self) -> None:
+        """Loads the weights that ``init_cfg`` names.
+
+        Raises:
+            InputError: if the file lacks some, which mmengine would leave at random after a line in the log.
+        """
+        super().init_weights()
+        init_cfg = self.encoder.init_cfg
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            from mmbeitv2.checkpoints.reading import check_exact, read_checkpoint  # which import the models
+
+            file, wanted = read_checkpoint(init_cfg['checkpoint']), self.encoder.state_dict()
+            prefix = f'{init_cfg["prefix"].rstrip(".")}.' if init_cfg.get('prefix') else ''
+            own = {key.removeprefix(prefix): value for key, value in file.state.items()}
+            check_exact({key: value for key, value in own.items() if key in wanted}, wanted, file.path)
+
     def tokenize(self, images: Tensor) -> Tensor:
         """Codes (B, h·w) int64 of images (B, 3, H, W) in [-1, 1]."""
         # DALL-E wants pixels in [0.1, 0.9].

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmbeitv2.errors import InputError
 from tests.conftest import tiny_pretraining, tiny_vit
 
 SMALL = dict(type='mmbeitv2.DALLETokenizer', img_size=32, encoder=dict(n_hid=8))
@@ -19,6 +23,21 @@ def test_pixels_are_mapped_as_dall_e_wants_them() -> None:
     assert codes.shape == (2, 16)
     assert torch.equal(codes, expected)
     assert len(codes.unique()) > 1
+
+
+def test_weights_must_be_whole(tmp_path: Path) -> None:
+    state = MODELS.build(SMALL).encoder.state_dict()
+    path = tmp_path / 'dalle.pth'
+    settings = SMALL | dict(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    torch.save(dict(state_dict=state | {'extra': torch.zeros(1)}), path)
+    tokenizer = MODELS.build(settings)
+    tokenizer.init_weights()
+    assert all(torch.equal(value, state[key]) for key, value in tokenizer.encoder.state_dict().items())
+    key, value = state.popitem()
+    for wrong, message in (({}, f'lacks {key}'), ({key: value[..., None]}, f'{key} has shape')):
+        torch.save(dict(state_dict=state | wrong), path)
+        with pytest.raises(InputError, match=message):
+            MODELS.build(settings).init_weights()
 
 
 def test_beit_v1_pretrains_on_its_codes_without_aggregation() -> None:
