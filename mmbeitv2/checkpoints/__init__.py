@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .conversion import convert_checkpoint
 from .formats import FORMATS
+from .model_hub import register_published_models
 from .pretrained import PretrainedBEiTv2
 from .reading import Checkpoint, load_exactly, read_checkpoint, require_fit
 
@@ -16,3 +17,5 @@ __all__ = [
     'read_checkpoint',
     'require_fit',
 ]
+
+register_published_models()

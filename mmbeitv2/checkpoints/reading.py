@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locating import locate
 from mmbeitv2.fileio.tensors import read_file
+from mmbeitv2.zoo import is_published
 
 from .formats import Format, StateDict, check_shapes, is_tokenizer, recognise, to_ours
 
@@ -205,5 +206,6 @@ def require_fit(model: nn.Module, path: str) -> StateDict:
         InputError: naming the first key that is missing, has no place in the model, or does not fit.
     """
     file = read_checkpoint(path)
-    check_exact(file.state, model.state_dict(), path)
-    return file.state
+    state = file.ours if is_published(path) else file.state
+    check_exact(state, model.state_dict(), path)
+    return state

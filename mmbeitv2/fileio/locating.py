@@ -7,13 +7,10 @@ Importing this module makes mmengine load through it as well, whatever asks for 
 from __future__ import annotations
 
 import os
-import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-import torch
-from mmengine.dist import barrier, get_rank
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
     get_deprecated_model_names,
@@ -23,7 +20,9 @@ from mmengine.runner.checkpoint import (
 )
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.zoo import describe_model, is_published, list_models
 
+from .downloading import download, download_from_hub
 from .tensors import read_file
 
 _ZOOS = {
@@ -33,24 +32,39 @@ _ZOOS = {
     'openmmlab': get_external_models,
     'mmcls': get_mmcls_models,
 }
+_WEIGHT_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors', '.pkl', '.tar')
 
 
 def locate(name: str | Path) -> Path:
-    """The local file that a name of a checkpoint stands for; downloaded at first use if it is an address.
+    """The local file that a name of a checkpoint stands for; downloaded at first use.
 
     Args:
-        name: a path; ``http://`` or ``https://``; or OpenMMLab's ``torchvision://``, ``open-mmlab://``, ``mmcls://``.
+        name: in this order: a path that exists; a name of the zoo (:func:`mmbeitv2.apis.list_models`), with or without
+            ``mmbeitv2://``; ``http://`` or ``https://``; ``hf-hub:owner/name`` or ``hf-hub:owner/name/file``;
+            ``timm/name``, a model of timm with or without its tag; OpenMMLab's ``torchvision://``, ``open-mmlab://``,
+            ``mmcls://``; else a path.
 
     Raises:
         InputError: if there is no way to the file. Whether a path exists is left to :func:`read_file`.
     """
-    scheme, separator, rest = str(name).partition('://')
+    name = str(name)
+    if os.path.exists(name):
+        return Path(name)
+    if is_published(name):
+        model = describe_model(name)
+        return download(model.weights, model.sha256)
+    if name.startswith('hf-hub:'):
+        return _locate_on_hub(name)
+    if name.startswith('timm/') and Path(name).suffix not in _WEIGHT_SUFFIXES:
+        return _locate_in_timm(name)
+    scheme, separator, rest = name.partition('://')
     if not separator:
+        _refuse_misspelled(name)
         return Path(name)
     if scheme in ('http', 'https'):
-        return _download(str(name))
+        return download(name)
     if scheme not in _ZOOS:
-        raise InputError(f'checkpoint {str(name)!r}: {scheme}:// cannot be read: download the file and give its path')
+        raise InputError(f'checkpoint {name!r}: {scheme}:// cannot be read: download the file and give its path')
     models = _ZOOS[scheme]()
     rest = get_deprecated_model_names().get(rest, rest)
     if rest not in models:
@@ -58,32 +72,49 @@ def locate(name: str | Path) -> Path:
     return locate(models[rest])
 
 
-def _download(url: str) -> Path:
-    """Downloads into torch's cache, by the first process of each machine."""
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
-    if not path.exists() and int(os.environ.get('LOCAL_RANK', get_rank())) == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        hash_prefix = re.search(r'-([a-f0-9]{8,})\.', path.name)  # OpenMMLab and torch name files by their hash
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix[1] if hash_prefix else None, progress=False)
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f'{url} cannot be downloaded ({error}): download it elsewhere and give the path of the file'
-            ) from error
-    barrier()
-    return path
+def _locate_on_hub(name: str) -> Path:
+    parts = name.removeprefix('hf-hub:').split('/')
+    if len(parts) < 2 or not all(parts):
+        raise InputError(f'checkpoint {name!r}: give a repository of Hugging Face as hf-hub:owner/name or with a file')
+    return download_from_hub('/'.join(parts[:2]), '/'.join(parts[2:]) or None)
+
+
+def _locate_in_timm(name: str) -> Path:
+    import timm
+
+    variant = name.removeprefix('timm/')
+    arch, _, tag = variant.partition('.')
+    tags = timm.list_pretrained(arch) if timm.is_model(arch) else []
+    if not tags or (tag and variant not in tags):
+        near = tags or get_close_matches(arch, timm.list_models(), 3)
+        remedy = f'did you mean {" or ".join(f"timm/{found}" for found in near)}?' if near else 'check its spelling'
+        raise InputError(f'timm has no pretrained model {variant!r}: {remedy}')
+    cfg: Any = timm.get_pretrained_cfg(variant)
+    return download_from_hub(cfg.hf_hub_id, cfg.hf_hub_filename) if cfg.hf_hub_id else download(cfg.url)
+
+
+def _refuse_misspelled(name: str) -> None:
+    """A name without a folder and an ending that nearly is one of the zoo's was not meant as a path."""
+    if '/' not in name and Path(name).suffix not in _WEIGHT_SUFFIXES:
+        near = get_close_matches(name, list_models(), 1, cutoff=0.85)
+        if near:
+            raise InputError(f'there is neither a file nor a published model {name!r}: did you mean {near[0]!r}?')
 
 
 # All that mmengine itself registers; '' is a path.
 _PREFIXES = (
-    *('', 'http://', 'https://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'),
+    *('', 'mmbeitv2://', 'http://', 'https://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'),
     *(f'{zoo}://' for zoo in _ZOOS),
 )
 
 
 @CheckpointLoader.register_scheme(_PREFIXES, force=True)
 def load_from_file(filename: str, map_location: object = None) -> Any:
-    """Loads for mmengine."""
+    """Loads for mmengine; a published model under this package's names, whoever published it."""
+    if is_published(filename):
+        from mmbeitv2.checkpoints.reading import read_checkpoint
+
+        return {'state_dict': read_checkpoint(filename).ours}
     content = read_file(locate(filename), map_location)
     if isinstance(content, dict) and isinstance(content.get('meta'), dict):
         content['meta'].pop('config', None)  # mmengine would run its text when it resumes

@@ -1,0 +1,160 @@
+"""Files from the network: whole, verified, once per machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import torch
+from filelock import FileLock
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+from mmbeitv2.errors import InputError
+
+_TIMEOUT = 60  # seconds without an answer
+_CHUNK = 1 << 20
+# Tried in turn where a repository of Hugging Face is named without a file.
+_HUB_FILES = ('model.safetensors', 'pytorch_model.bin')
+
+
+def download(url: str, sha256: str | None = None) -> Path:
+    """A file by its address, from the cache of torch.hub if it is there.
+
+    Several processes of a machine may ask at once: one downloads, the others wait for it.
+
+    Args:
+        url: ``http://`` or ``https://``; a file on huggingface.co is left to ``huggingface_hub`` and its cache.
+        sha256: first digits of the digest, if they are known. Those that the file's name ends in, as is the custom of
+            torch and OpenMMLab, are checked as well.
+
+    Raises:
+        InputError: naming the address, the place in the cache and the way out, if the file does not arrive whole.
+    """
+    if match := re.match(r'https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)', url):
+        return download_from_hub(match[1], match[3], match[2])
+    path = cached_path(url)
+    with _locked(path):
+        if not path.exists():
+            in_name = re.search(r'-([0-9a-f]{8,64})\.\w+$', path.name)
+            partial = path.with_name(f'{path.name}.partial')
+            try:
+                _fetch(url, partial, [digest for digest in (sha256, in_name and in_name[1]) if digest])
+                partial.replace(path)
+            except (OSError, HTTPException, ValueError) as error:
+                raise InputError(_out_of_reach(url, str(path), error)) from error
+            finally:
+                partial.unlink(missing_ok=True)
+    return path
+
+
+def cached_path(url: str) -> Path:
+    """Where the file of an address is kept: torch's place if the name has a digest, else one that is the address's."""
+    parts = urlsplit(url)
+    names = [part for part in PurePosixPath(parts.path).parts if part not in ('/', '.', '..')]
+    if not names:
+        raise InputError(f'{url} names no file: give the address of the file itself')
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    if re.search(r'-[0-9a-f]{8,64}\.\w+$', names[-1]):
+        return folder / names[-1]
+    if parts.query:  # which can choose the file
+        names.insert(-1, hashlib.sha256(parts.query.encode()).hexdigest()[:8])
+    return folder.joinpath(parts.netloc.replace(':', '_'), *names)
+
+
+def download_from_hub(repository: str, file: str | None = None, revision: str = 'main') -> Path:
+    """A file of a repository on Hugging Face, from the cache of ``huggingface_hub`` if it is there.
+
+    Args:
+        repository: ``owner/name``.
+        file: its path in the repository; by default ``model.safetensors`` or else ``pytorch_model.bin``.
+        revision: a branch, tag or commit.
+
+    Raises:
+        InputError: if it is not there or out of reach.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    files = (file,) if file else _HUB_FILES
+    for name in files:
+        try:
+            return Path(hf_hub_download(repository, name, revision=revision))
+        except EntryNotFoundError as error:
+            if isinstance(error, LocalEntryNotFoundError) or name == files[-1]:
+                reason: Exception = error
+                break
+        except Exception as error:  # of the network, of the repository's name, of permission
+            reason = error
+            break
+    url = f'https://huggingface.co/{repository}/resolve/{revision}/{file or name}'
+    raise InputError(_out_of_reach(url, HF_HUB_CACHE, reason)) from reason
+
+
+def _out_of_reach(url: str, place: str, error: Exception) -> str:
+    reason = (
+        getattr(error, 'reason', None) or getattr(error, 'strerror', None) or next(iter(str(error).splitlines()), '')
+    )
+    if isinstance(error, HTTPError):
+        reason = f'the server answers {error.code} {error.reason}'
+    return (
+        f'{url} cannot be downloaded ({str(reason).rstrip(".")}). Download it elsewhere and put it at {place!r}, or '
+        'give the path of your copy in place of its name (where a config names it: --cfg-options ...checkpoint=FILE)'
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the lock is released by the system if its owner is killed."""
+    locks = Path(torch.hub.get_dir(), 'checkpoints', '.locks')
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f'{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.lock')
+    except OSError as error:
+        raise InputError(
+            f'nothing can be downloaded to {str(path.parent)!r} ({error.strerror}): set TORCH_HOME to a folder that '
+            'you may write to'
+        ) from error
+    with lock:
+        yield
+
+
+def _fetch(url: str, path: Path, digests: list[str]) -> None:
+    """Downloads a file.
+
+    torch.hub's function takes a connection that broke off for the end of the file, and waits for ever.
+
+    Raises:
+        OSError, HTTPException, ValueError: if what arrived is not the file.
+    """
+    print_log(f'Downloading {url} to {path.with_suffix("")}', logger='current')
+    hashed, received = hashlib.sha256(), 0
+    with urlopen(Request(url, headers={'User-Agent': 'mmbeitv2'}), timeout=_TIMEOUT) as answer, path.open('wb') as out:
+        length = answer.headers.get('Content-Length')
+        with tqdm(total=length and int(length), unit='B', unit_scale=True, disable=None, desc=path.stem) as progress:
+            while chunk := answer.read(_CHUNK):
+                if not received and chunk.lstrip()[:9].lower().startswith((b'<!doctype', b'<html')):
+                    raise ValueError('the server answers with a web page')
+                out.write(chunk)
+                hashed.update(chunk)
+                received += len(chunk)
+                progress.update(len(chunk))
+        out.flush()
+        os.fsync(out.fileno())
+    if length is not None and received != int(length):
+        raise ValueError(f'the connection broke off after {received} of {length} bytes')
+    if not received:
+        raise ValueError('the file is empty')
+    for digest in digests:
+        if not hashed.hexdigest().startswith(digest):
+            raise ValueError(f'its SHA-256 begins with {hashed.hexdigest()[: len(digest)]} instead of {digest}')
