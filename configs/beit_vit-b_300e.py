@@ -11,8 +11,11 @@ model = dict(
     tokenizer=dict(
         _delete_=True,
         type='mmbeitv2.DALLETokenizer',
-        # mmpretrain's conversion of OpenAI's encoder: target_generator_ckpt/dalle_encoder.pth of its model zoo.
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/dalle_encoder.pth'),
+        # mmpretrain's conversion of OpenAI's encoder.
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://mmassets.onedl.ai/mmselfsup/1.x/target_generator_ckpt/dalle_encoder.pth',
+        ),
     ),
     tokenizer_precision='float32',  # as the release of BEiT runs it
     data_preprocessor=dict(view_size=112),

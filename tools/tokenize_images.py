@@ -18,7 +18,7 @@ from mmbeitv2.apis.options import add_device, add_fit, add_num_workers, positive
 from mmbeitv2.errors import one_sentence_errors
 
 CONFIG = 'configs/tokenizer/vqkd_vit-b_3x768x12-clip_100e.py'
-CHECKPOINT = 'checkpoints/vqkd_encoder_base_decoder_3x768x12_clip.pth'
+CHECKPOINT = 'vqkd-base_3x768x12-clip_release'
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

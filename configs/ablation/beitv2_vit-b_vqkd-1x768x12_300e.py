@@ -3,6 +3,6 @@ _base_ = '../beitv2_vit-b_300e.py'
 model = dict(
     tokenizer=dict(
         decoder=dict(arch=dict(depth=1)),
-        init_cfg=dict(checkpoint='checkpoints/vqkd_encoder_base_decoder_1x768x12_clip.pth'),
+        init_cfg=dict(checkpoint='vqkd-base_1x768x12-clip_release'),
     )
 )

@@ -4,6 +4,6 @@ model = dict(
     tokenizer=dict(
         decoder=dict(arch=dict(depth=1)),
         target_dims=768,
-        init_cfg=dict(checkpoint='checkpoints/vqkd_encoder_base_decoder_1x768x12_dino.pth'),
+        init_cfg=dict(checkpoint='vqkd-base_1x768x12-dino_release'),
     )
 )

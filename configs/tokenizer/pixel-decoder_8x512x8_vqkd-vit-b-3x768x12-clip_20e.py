@@ -10,9 +10,7 @@ model = dict(
         **_base_.tokenizer,
         target_dims=512,
         # The released file, or a checkpoint of vqkd_vit-b_3x768x12-clip_100e.py.
-        init_cfg=dict(
-            type='mmbeitv2.PretrainedBEiTv2', checkpoint='checkpoints/vqkd_encoder_base_decoder_3x768x12_clip.pth'
-        ),
+        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='vqkd-base_3x768x12-clip_release'),
     ),
     decoder=dict(
         type='mmbeitv2.BEiTv2ViT',

@@ -101,9 +101,8 @@ def download_from_hub(repository: str, file: str | None = None, revision: str = 
 
 
 def _out_of_reach(url: str, place: str, error: Exception) -> str:
-    reason = (
-        getattr(error, 'reason', None) or getattr(error, 'strerror', None) or next(iter(str(error).splitlines()), '')
-    )
+    reason = getattr(error, 'reason', error)  # of a URLError, the error of the system
+    reason = getattr(reason, 'strerror', None) or next(iter(str(reason).splitlines()), type(error).__name__)
     if isinstance(error, HTTPError):
         reason = f'the server answers {error.code} {error.reason}'
     return (

@@ -22,10 +22,8 @@ model = dict(
     tokenizer=dict(
         **_base_.tokenizer,
         target_dims=512,
-        # The released file, or a checkpoint of configs/tokenizer/vqkd_vit-b_3x768x12-clip_100e.py.
-        init_cfg=dict(
-            type='mmbeitv2.PretrainedBEiTv2', checkpoint='checkpoints/vqkd_encoder_base_decoder_3x768x12_clip.pth'
-        ),
+        # The released file by its name in the zoo (docs/model_zoo.md); or the path of a checkpoint of one's own.
+        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='vqkd-base_3x768x12-clip_release'),
     ),
     data_preprocessor=dict(type='mmbeitv2.BEiTv2DataPreprocessor'),
 )
