@@ -45,4 +45,5 @@ param_scheduler = [
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'), visualization=dict(type='VisualizationHook'))
+visualizer = dict(type='UniversalVisualizer')

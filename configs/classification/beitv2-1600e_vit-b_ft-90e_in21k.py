@@ -15,7 +15,17 @@ train_dataloader = dict(
 )
 # Not scored while it trains, as in the reference.
 val_dataloader, val_evaluator, val_cfg = None, None, None
-test_dataloader, test_evaluator, test_cfg = None, None, None
+# ImageNet-21k has no validation set; tools/test.py scores class folders of one's own.
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='mmbeitv2.ImageFolder',
+        data_root='data/imagenet21k',
+        data_prefix='val',
+        with_label=True,
+        pipeline={{_base_.test_pipeline}},
+    )
+)
 optim_wrapper = dict(optimizer=dict(lr=6e-4), paramwise_cfg=dict(layer_decay_rate=0.75))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.00166667, by_epoch=True, begin=0, end=20, convert_to_iter_based=True),

@@ -21,7 +21,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='mmbeitv2.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
     resize,
     dict(type='CenterCrop', crop_size=48),
     dict(type='PackInputs'),

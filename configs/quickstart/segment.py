@@ -39,11 +39,13 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    dict(type='mmbeitv2.LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
     dict(type='Resize', scale=(2048, 56), keep_ratio=True),
-    dict(type='mmbeitv2.LoadSegLabels', num_classes=len(classes)),
+    dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=len(classes)),
     dict(type='PackSegInputs'),
 ]
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1]['transforms'][0] = [dict(type='Resize', scale=(2048, x), keep_ratio=True) for x in (28, 56, 84)]
 # mmseg's ADE20KDataset allows no other classes than its own; this one reads the same layout.
 dataset = dict(
     type='BaseSegDataset',

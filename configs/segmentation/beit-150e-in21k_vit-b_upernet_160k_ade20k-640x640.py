@@ -10,10 +10,13 @@ model = dict(
     ),
     test_cfg=dict(crop_size=crop_size, stride=(426, 426)),
 )
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+train_pipeline, test_pipeline, tta_pipeline = _base_.train_pipeline, _base_.test_pipeline, _base_.tta_pipeline
 train_pipeline[3].update(scale=(2560, 640))
 train_pipeline[4].update(crop_size=crop_size)
 test_pipeline[1].update(scale=(2560, 640))
+tta_pipeline[1]['transforms'][0] = [
+    dict(type='Resize', scale=(width, width // 4), keep_ratio=True) for width in (1280, 1920, 2560, 3200, 3840, 4480)
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -17,12 +17,15 @@ IGNORED = 255
 _INDEX_MODES = ('L', 'P', '1')
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(name=['LoadSegLabels', 'LoadAnnotations'])
 class LoadSegLabels(BaseTransform):
     """mmseg's ``LoadAnnotations``, which checks the label image and names it.
 
     Adds ``gt_seg_map``, (H, W) uint8; 0 becomes 255 (ignored) and the rest is counted from 0 where the dataset has
     ``reduce_zero_label``. Comes after :class:`LoadImage`, with whose size it compares.
+
+    mmseg's inferencers leave the transform ``LoadAnnotations`` out of the test pipeline:
+    ``dict(type='LoadAnnotations', _scope_='mmbeitv2')`` is this one.
 
     Args:
         num_classes: labels of this number or more are refused, except 255; None takes any.

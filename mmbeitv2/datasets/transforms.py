@@ -24,12 +24,15 @@ from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import TRANSFORMS
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
 class LoadImage(BaseTransform):
     """Reads an image file, names it if that fails, and can read large JPEGs at a fraction of their size.
 
     Adds ``img``, (H, W, 3) uint8 BGR (see :func:`mmbeitv2.datasets.decoding.to_rgb` for the types of images), and
     ``img_shape`` and ``ori_shape``, (H, W).
+
+    OpenMMLab's inferencers look in the test pipeline for a transform called ``LoadImageFromFile``, to put an image that
+    they have in its place: ``dict(type='LoadImageFromFile', _scope_='mmbeitv2')`` is this one.
 
     Args:
         min_side: reads a JPEG at 1/2, 1/4 or 1/8 of its size, the least at which its shorter side still has this many

@@ -116,7 +116,8 @@ class ThroughputHook(LogWindowHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
     ) -> None:
-        assert isinstance(data_batch, dict)
+        if not isinstance(data_batch, dict):  # mmpretrain's vis_scheduler.py trains on no data
+            return
         self._images += len(data_batch['inputs'])
         if self.is_logged(batch_idx):
             now = time.perf_counter()

@@ -28,7 +28,8 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='mmbeitv2.LoadImage'),
+    # The loader of this package, by the name that OpenMMLab's inferencers look for.
+    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
     dict(type='mmbeitv2.FitImage', scale=256),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),

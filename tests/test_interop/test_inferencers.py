@@ -1,0 +1,118 @@
+"""OpenMMLab's Python interfaces take our configs and checkpoints as they take their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmpretrain import FeatureExtractor, ImageClassificationInferencer, get_model
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+
+from mmbeitv2.datasets import LoadImage
+from mmbeitv2.errors import UnreadableImageError
+from tests.conftest import ROOT
+from tests.test_interop.conftest import CLASSES, Run, process_of_its_own
+
+INFERRED = sorted(
+    str(path.relative_to(ROOT / 'configs'))
+    for folder in ('classification', 'segmentation', 'quickstart')
+    for path in (ROOT / 'configs' / folder).glob('*.py')
+    if not path.stem.startswith(('pixel_decoder', 'pretrain', 'tokenizer'))
+)
+
+
+@pytest.fixture(autouse=True)
+def _process_of_its_own() -> Iterator[None]:
+    """The inferencers keep mmengine's default scope as they find it; no model is trained here."""
+    with process_of_its_own('pytest'), torch.no_grad():
+        yield
+
+
+def through_the_test_pipeline(run: Run, model: torch.nn.Module) -> object:
+    """What the model predicts for the image of a run, prepared as by tools/test.py."""
+    cfg = Config.fromfile(run.config)
+    init_default_scope(cfg.default_scope)
+    pipeline = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] != 'LoadAnnotations']
+    (prediction,) = model.test_step(pseudo_collate([Compose(pipeline)(dict(img_path=run.image))]))
+    return prediction
+
+
+@pytest.mark.parametrize('name', INFERRED)
+def test_every_test_pipeline_loads_by_our_loader_under_the_name_that_inferencers_look_for(name: str) -> None:
+    cfg = Config.fromfile(str(ROOT / 'configs' / name))
+    init_default_scope(cfg.default_scope)
+    for pipeline in (cfg.test_pipeline, cfg.test_dataloader.dataset.pipeline, cfg.get('tta_pipeline')):
+        if pipeline is not None:
+            assert pipeline[0].type == 'LoadImageFromFile'
+            assert type(Compose(pipeline[:1]).transforms[0]) is LoadImage
+
+
+def test_classification_inferencer_gives_the_predictions_of_the_test_pipeline(classifier: Run) -> None:
+    inferencer = ImageClassificationInferencer(classifier.config, classifier.checkpoint, device='cpu')
+    expected = through_the_test_pipeline(classifier, inferencer.model)
+    for image in (classifier.image, cv2.imread(classifier.image)):
+        (result,) = inferencer(image)
+        np.testing.assert_allclose(result['pred_scores'], expected.pred_score, rtol=1e-6)
+        assert result['pred_class'] == CLASSES[int(expected.pred_label)]
+
+
+def test_classification_inferencer_takes_a_folder_and_draws(classifier: Run, tmp_path: Path) -> None:
+    inferencer = ImageClassificationInferencer(classifier.config, classifier.checkpoint, device='cpu')
+    assert len(inferencer(str(Path(classifier.image).parent), batch_size=3, show_dir=str(tmp_path))) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {'0.png', '2.png', '4.png', '6.png'}
+
+
+def test_feature_extractor_gives_what_the_backbone_gives(classifier: Run) -> None:
+    extractor = FeatureExtractor(classifier.config, classifier.checkpoint, device='cpu')
+    pipeline = Compose([LoadImage(), extractor.pipeline])
+    data = extractor.model.data_preprocessor(pseudo_collate([pipeline(dict(img_path=classifier.image))]))
+    images = torch.stack(data['inputs']) if isinstance(data['inputs'], list) else data['inputs']
+    (expected,) = extractor.model.backbone(images)
+    (feature,) = extractor(classifier.image)[0]
+    torch.testing.assert_close(feature, expected[0])
+    assert extractor(classifier.image, stage='backbone')[0][0].shape == (32,)
+
+
+def test_get_model_of_mmpretrain_loads_config_and_checkpoint(classifier: Run) -> None:
+    model = get_model(classifier.config, pretrained=classifier.checkpoint)
+    saved = torch.load(classifier.checkpoint, map_location='cpu', weights_only=False)['state_dict']
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, saved[name])
+
+
+def test_segmentation_inferencer_gives_the_predictions_of_the_test_pipeline(segmentor: Run, tmp_path: Path) -> None:
+    inferencer = MMSegInferencer(segmentor.config, segmentor.checkpoint, device='cpu')
+    expected = through_the_test_pipeline(segmentor, inferencer.model).pred_sem_seg.data[0].numpy()
+    results = inferencer([segmentor.image, cv2.imread(segmentor.image)], out_dir=str(tmp_path))
+    for labels in results['predictions']:
+        np.testing.assert_array_equal(labels, expected)
+    assert (cv2.imread(str(tmp_path / 'pred' / '00000000_pred.png'), cv2.IMREAD_UNCHANGED) == expected).all()
+    assert (tmp_path / 'vis' / '0.jpg').is_file()
+
+
+def test_segmentation_inferencer_reads_files_by_our_rules(segmentor: Run, tmp_path: Path) -> None:
+    """16-bit pixels keep their upper eight bits; a file that is no image is named."""
+    inferencer = MMSegInferencer(segmentor.config, segmentor.checkpoint, device='cpu')
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / 'deep.png'), pixels * 256 + 255)
+    cv2.imwrite(str(tmp_path / 'flat.png'), pixels.astype(np.uint8))
+    deep, flat = inferencer([str(tmp_path / name) for name in ('deep.png', 'flat.png')])['predictions']
+    np.testing.assert_array_equal(deep, flat)
+    (tmp_path / 'text.jpg').write_text('not an image')
+    with pytest.raises(UnreadableImageError, match=r'text\.jpg.* cannot be read'):
+        inferencer(str(tmp_path / 'text.jpg'))
+
+
+def test_inference_model_of_mmseg_gives_the_predictions_of_the_test_pipeline(segmentor: Run) -> None:
+    model = init_model(segmentor.config, segmentor.checkpoint, device='cpu')
+    expected = through_the_test_pipeline(segmentor, model).seg_logits.data
+    for image in (segmentor.image, cv2.imread(segmentor.image)):
+        torch.testing.assert_close(inference_model(model, image).seg_logits.data, expected)
+    assert len(model.dataset_meta['classes']) == 150
