@@ -25,6 +25,7 @@ from mmbeitv2.fileio.folders import (
     require_own_place,
     require_removable,
 )
+from mmbeitv2.fileio.locking import hold_folder
 
 # Name in the marks of the work dir and of the stages' folders.
 TOOL = 'quickstart.sh'
@@ -137,6 +138,7 @@ class Quickstart:
     def run(self) -> dict:
         """Runs what is not done yet; the summary, which is also written to ``summary.json``."""
         claim_folder(self.shared_dir, TOOL)
+        hold_folder(self.shared_dir)
         claim_folder(self.work_dir, TOOL)
         for name in self.STAGES:
             if name != 'pictures' or self.shared_dir == self.work_dir:

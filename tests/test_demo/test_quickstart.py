@@ -200,6 +200,21 @@ def test_fresh_runs_everything_again_also_through_a_link(tmp_path: Path, stages:
     assert (tmp_path / 'work').is_symlink()
 
 
+def test_two_at_once_in_one_work_dir_are_refused(tmp_path: Path, stages: FakeStages) -> None:
+    Quickstart(ROOT, tmp_path / 'work').run()
+    script = 'import sys; from mmbeitv2.fileio.locking import hold_folder; hold_folder(sys.argv[1]); print(); input()'
+    # In a process of its own: the lock belongs to a process, and this one has it.
+    holder = [sys.executable, '-c', script, str(tmp_path / 'other')]
+    with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        process.stdout.readline()
+        shutil.copy(tmp_path / 'work' / MARKER, tmp_path / 'other' / MARKER)
+        stages.ran = []
+        with pytest.raises(InputError, match='is writing to .*other'):
+            Quickstart(ROOT, tmp_path / 'other').run()
+        process.communicate('\n')
+    assert stages.ran == []
+
+
 def test_seeds_share_one_pretraining(tmp_path: Path, stages: FakeStages, capsys: pytest.CaptureFixture) -> None:
     run_tool('quickstart', '--work-dir', str(tmp_path / 'work'), '--seeds', '3', '4')
     assert [stages.ran.count(name) for name in ('sample', 'pretrain', 'finetune')] == [1, 1, 1]
