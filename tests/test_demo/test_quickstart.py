@@ -125,7 +125,7 @@ class FakeStages:
         (out / 'metrics.json').write_text(json.dumps(metrics))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
     fake = FakeStages()
     monkeypatch.setattr(quickstart, 'call', fake)
@@ -276,7 +276,7 @@ def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_l
 
 
 def test_files_of_the_user_in_the_work_dir_or_in_the_folder_of_a_stage_are_never_deleted(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, stages: FakeStages, capsys: pytest.CaptureFixture
 ) -> None:
     work_dir = tmp_path / 'work'
     notes = work_dir / 'tokenizer' / 'notes.txt'
@@ -292,6 +292,7 @@ def test_files_of_the_user_in_the_work_dir_or_in_the_folder_of_a_stage_are_never
     (work_dir / 'tokenizer' / MARKER).write_text(TOOL)  # the folder is the quickstart's, the file is not
     assert "holds 'notes.txt'" in refused(capsys, 'quickstart', *command)
     assert notes.is_file()
+    assert stages.ran == []
 
 
 def test_a_stage_replaces_what_an_earlier_run_left_of_it(tmp_path: Path) -> None:
