@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmbeitv2 import CONFIGS
 from mmbeitv2.apis.config import add_cfg_options
 from mmbeitv2.apis.options import add_device, add_fit, add_num_workers, positive
 from mmbeitv2.errors import one_sentence_errors
 
-CONFIG = 'configs/tokenizer/vqkd_vit-b_3x768x12-clip_100e.py'
+CONFIG = Path(CONFIGS) / 'tokenizer' / 'vqkd_vit-b_3x768x12-clip_100e.py'
 CHECKPOINT = 'vqkd-base_3x768x12-clip_release'
 
 
@@ -25,7 +26,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', type=Path, metavar='DIR', help='folder of images')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.npz', help='the file to write')
-    parser.add_argument('--config', default=CONFIG, help='config of the tokenizer (default: %(default)s)')
+    parser.add_argument('--config', default=str(CONFIG), help=f'config of the tokenizer (default: {CONFIG.name})')
     parser.add_argument('--checkpoint', default=CHECKPOINT, help='its weights (default: %(default)s)')
     add_cfg_options(parser)
     add_fit(parser)
