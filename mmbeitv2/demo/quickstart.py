@@ -38,7 +38,7 @@ _RUN = (
     '.lock',
     'metrics.json',
     '*.tmp',
-    *(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in ('*.log', 'vis_data/*.json', 'vis_data/config.py')),
+    *(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in ('*.log', '*.json', 'vis_data/*.json', 'vis_data/config.py')),
 )
 _WRITTEN = (*_RUN, *(f'test/{pattern}' for pattern in _RUN))
 _PICTURES = ('index.html', *(f'{name}.png' for name in ('codebook', 'positions', 'usage', 'masks', 'segmentations')))

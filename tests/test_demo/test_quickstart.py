@@ -19,8 +19,8 @@ from mmbeitv2.demo import console, quickstart
 from mmbeitv2.demo.images import Data, fingerprint, read_data, read_segmented, scaled, write_labelled
 from mmbeitv2.demo.quickstart import TOOL, Quickstart
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder
-from tests.conftest import ROOT, refused, run_tool
+from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, require_removable
+from tests.conftest import ROOT, classification_config, refused, run_tool
 
 
 def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(image_folder: Path) -> None:
@@ -295,35 +295,22 @@ def test_files_of_the_user_in_the_work_dir_or_in_the_folder_of_a_stage_are_never
     assert stages.ran == []
 
 
-def test_a_stage_replaces_what_an_earlier_run_left_of_it(tmp_path: Path) -> None:
+def test_everything_that_training_and_testing_write_is_known_to_be_the_stage_s(
+    tmp_path: Path, image_folder: Path
+) -> None:
     run = Quickstart(ROOT, tmp_path / 'work')
-    folder = run.folder('pretrain')
+    folder = run.folder('finetune')
     claim_folder(folder, TOOL)
-    for name in (
-        'pretrain.py',
-        'epoch_1.pth',
-        'epoch_2.pth.tmp',
-        'last_checkpoint',
-        '.lock',
-        'metrics.json',
-        '20261121_101010/20261121_101010.log',
-        '20261121_101010/vis_data/scalars.json',
-        '20261121_101010/vis_data/20261121_101010.json',
-        '20261121_101010/vis_data/config.py',
-        'test/20261121_101010/20261121_101010.log',
-    ):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    remove_folder(folder, TOOL, run.written('pretrain'))
+    config = classification_config(tmp_path, image_folder)
+    options = ['--cfg-options', 'train_cfg.max_epochs=1']
+    run_tool('train', config, '--work-dir', str(folder), *options)
+    metrics = str(folder / 'metrics.json')
+    run_tool('test', config, str(folder / 'epoch_1.pth'), '--work-dir', str(folder / 'test'), '--out', metrics)
+    (folder / 'epoch_2.pth.tmp').touch()  # as a kill leaves it
+    found = {str(path.relative_to(folder)) for path in require_removable(folder, TOOL, run.written('finetune'))}
+    assert {'epoch_1.pth', 'last_checkpoint', 'metrics.json', 'tiny.py', 'test/tiny.py'} <= found
+    remove_folder(folder, TOOL, run.written('finetune'))
     assert not folder.exists()
-
-
-def test_a_wrong_python_is_named() -> None:
-    script = 'source tools/env.sh'
-    environment = {'PATH': '/usr/bin:/bin', 'PYTHON': 'no-such-python', 'VENV': '/nonexistent/venv', 'HOME': '/tmp'}
-    result = subprocess.run(['bash', '-c', script], capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert result.returncode == 1
-    assert 'no Python 3.10, 3.11 or 3.12 found' in result.stderr
 
 
 def start_sleeping_stage(tmp_path: Path) -> tuple[subprocess.Popen, int]:
