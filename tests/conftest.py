@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +60,12 @@ def _seeded() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_former_log() -> None:
+    """mmengine keeps the loggers of all runners, whose files may be closed or gone."""
+    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture
