@@ -16,6 +16,9 @@ MIM_FILES = ('configs', 'tools', 'model-index.yml')
 # Scripts of the clone: they make its environment and run its tests.
 NEED_A_CLONE = ('env.sh', 'quickstart.sh', 'run_tests.sh')
 
+# Extra -> its file in requirements/.
+EXTRAS = {'openmmlab': 'mminstall', 'export': 'export', 'tests': 'tests'}
+
 
 class BuildWithMim(build_py):
     """Puts configs, tools and the model index into the package's folder .mim; an editable install gets links."""
@@ -88,5 +91,5 @@ setup(
     cmdclass={'build_py': BuildWithMim},
     # The mm packages are an extra on purpose: the forks that it names would overwrite upstream's, which work too.
     install_requires=requirements('runtime'),
-    extras_require={'openmmlab': requirements('mminstall'), 'tests': requirements('tests')},
+    extras_require={name: requirements(file) for name, file in EXTRAS.items()},
 )

@@ -188,7 +188,7 @@ class BEiTv2ViT(BaseBackbone):
         """Images to tokens, CLS first: (B, C, H, W) -> (B, 1+N, C) and the grid (h, w)."""
         x, grid = self.patch_embed(x)  # (B, N, C)
         x = self._replace_masked(x, mask)
-        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
         if self.pos_embed is not None:
             x = x + resize_pos_embed(self.pos_embed, self.grid_size, grid)
         return x, grid

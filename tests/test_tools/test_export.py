@@ -1,0 +1,198 @@
+"""tools/export_onnx.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import load_checkpoint
+
+from mmbeitv2.apis import VisualTokenizer, exporting
+from tests.conftest import classification_config, refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
+
+SEGMENTOR = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[120.0, 110, 100], std=[60.0, 50, 40], bgr_to_rgb=True),
+    backbone=tiny_vit(
+        arch=dict(embed_dims=32, depth=4, num_heads=2),
+        out_type='featmap',
+        final_norm='none',
+        rel_pos_bias='per_layer',
+        out_indices=(0, 1, 2, 3),
+    ),
+    neck=dict(type='Feature2Pyramid', embed_dim=32, rescales=[4, 2, 1, 0.5], norm_cfg=dict(type='SyncBN')),
+    decode_head=dict(
+        type='UPerHead',
+        in_channels=[32] * 4,
+        in_index=[0, 1, 2, 3],
+        channels=8,
+        num_classes=5,
+        norm_cfg=dict(type='SyncBN'),
+    ),
+    test_cfg=dict(mode='whole'),
+)
+
+
+def write(folder: Path, text: str) -> tuple[str, str]:
+    """A config and a checkpoint of random weights, of which the position parameters are not all zero."""
+    folder.mkdir(exist_ok=True)
+    config, checkpoint = folder / 'tiny.py', folder / 'tiny.pth'
+    config.write_text(text)
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    state = MODELS.build(cfg.model).state_dict()
+    state = {name: torch.randn_like(value) if 'position' in name else value for name, value in state.items()}
+    torch.save({'state_dict': state}, checkpoint)
+    return str(config), str(checkpoint)
+
+
+def run_onnx(path: Path, images: np.ndarray) -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(str(path)).run(None, {'images': images})
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """(3, 3, 32, 32) float32, RGB in 0..255: more than the exporter's example has."""
+    return np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> str:
+    (tmp_path / 'pictures').mkdir()
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / 'pictures' / f'{i}.png'), pixels)
+    return str(tmp_path / 'pictures')
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> tuple[str, str]:
+    return write(tmp_path / 'tokenizer', f'model = {tiny_tokenizer()!r}\n')
+
+
+@pytest.fixture
+def classifier(tmp_path: Path, image_folder: Path) -> tuple[str, str]:
+    (tmp_path / 'classifier').mkdir()
+    return write(tmp_path / 'classifier', Path(classification_config(tmp_path, image_folder)).read_text())
+
+
+@pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])
+def test_codes_of_an_exported_tokenizer_are_those_of_visual_tokenizer(
+    suffix: str, tokenizer: tuple[str, str], images: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out' / f'tokenizer{suffix}'
+    run_tool('export_onnx', *tokenizer, str(out))
+    assert 'codes (B, 16)' in (report := capsys.readouterr().out)
+    assert '128 of 128 codes are equal' in report
+    if suffix == '.onnx':
+        (codes,) = run_onnx(out, images)
+    else:
+        (codes,) = torch.export.load(out).module()(torch.from_numpy(images))
+    expected = VisualTokenizer(*tokenizer, device='cpu')(torch.from_numpy(images).byte()).flatten(1)
+    np.testing.assert_array_equal(codes, expected)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_logits_of_an_exported_classifier_are_the_models_on_images_as_it_loads_them(
+    classifier: tuple[str, str], images: np.ndarray, pictures: str, tmp_path: Path
+) -> None:
+    run_tool('export_onnx', *classifier, str(tmp_path / 'a.onnx'), '--images', pictures, '--opset', '20')
+    assert onnx.load(str(tmp_path / 'a.onnx')).opset_import[0].version == 20
+    cfg = Config.fromfile(classifier[0])
+    model = MODELS.build(cfg.model | dict(data_preprocessor=cfg.data_preprocessor)).eval()
+    load_checkpoint(model, classifier[1])
+    inputs = [torch.from_numpy(image).byte() for image in images]  # as it is loaded: to_rgb is not set
+    with torch.no_grad():
+        expected = model(model.data_preprocessor(dict(inputs=torch.stack(inputs).flip(1)))['inputs'], mode='tensor')
+    (logits,) = run_onnx(tmp_path / 'a.onnx', images)
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_another_size_than_the_models_bakes_in_resized_positions(
+    classifier: tuple[str, str], images: np.ndarray, tmp_path: Path
+) -> None:
+    options = ['--img-size', '24', '40', '--part', 'backbone']
+    run_tool('export_onnx', *classifier, str(tmp_path / 'a.onnx'), *options)
+    large = np.random.default_rng(0).integers(0, 256, (1, 3, 24, 40)).astype(np.float32)
+    cfg = Config.fromfile(classifier[0])
+    vit = MODELS.build(cfg.model.backbone).eval()
+    vit.load_state_dict(
+        {
+            name.removeprefix('backbone.'): value
+            for name, value in torch.load(classifier[1])['state_dict'].items()
+            if name.startswith('backbone.')
+        }
+    )
+    with torch.no_grad():
+        (expected,) = vit((torch.from_numpy(large).flip(1) - 128) / 64)
+    (features,) = run_onnx(tmp_path / 'a.onnx', large)
+    np.testing.assert_allclose(features, expected, atol=1e-4)
+    # Constants: nothing is looked up or resized when it runs.
+    operators = {node.op_type for node in onnx.load(str(tmp_path / 'a.onnx')).graph.node}
+    assert not operators & {'Resize', 'GatherND', 'ScatterND'}
+
+
+def test_logits_of_an_exported_segmentor_have_the_size_of_the_image(tmp_path: Path, images: np.ndarray) -> None:
+    segmentor = write(tmp_path / 'segmentor', f'default_scope = "mmseg"\nmodel = {SEGMENTOR!r}\n')
+    run_tool('export_onnx', *segmentor, str(tmp_path / 'a.onnx'))
+    (logits,) = run_onnx(tmp_path / 'a.onnx', images)
+    init_default_scope('mmseg')
+    model = MODELS.build(SEGMENTOR).eval()
+    load_checkpoint(model, segmentor[1])
+    batch = dict(inputs=[torch.from_numpy(image).flip(0) for image in images])  # BGR, as mmseg loads them
+    with torch.no_grad():
+        expected = model.encode_decode(model.data_preprocessor(batch)['inputs'], [dict(img_shape=(32, 32))])
+    assert logits.shape == (3, 5, 32, 32)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_a_file_that_gives_something_else_is_not_left(
+    tokenizer: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out' / 'a.onnx'
+    out.parent.mkdir()
+    out.write_text('of before')
+    run = exporting._run
+    monkeypatch.setattr(exporting, '_run', lambda *args: [(codes + 1) % 16 for codes in run(*args)])
+    sentence = refused(capsys, 'export_onnx', *tokenizer, str(out))
+    assert 'only 0 of 128 codes are equal, and the others are no ties' in sentence
+    assert sentence.endswith('Nothing was written')
+    assert [path.read_text() for path in out.parent.iterdir()] == ['of before']
+
+
+def test_a_code_counts_as_equal_only_if_both_are_nearly_as_similar() -> None:
+    model = MODELS.build(tiny_tokenizer()).eval()
+    exported = exporting.ExportedModel(model, torch.zeros(3, 1, 1), torch.ones(3, 1, 1), True)
+    images = torch.randn(2, 3, 32, 32)
+    wanted = model.tokenize(images)
+    got = wanted.clone()
+    got[0, 0] = (wanted[0, 0] + 1) % 16
+    twin = model.quantize.embedding.weight
+    twin[got[0, 0]] = twin[wanted[0, 0]] + 1e-7
+    assert '31 of 32 codes are equal' in exporting.compare(exported, {'codes': wanted}, [got], images)
+    twin[got[0, 0]] = -twin[wanted[0, 0]]
+    with pytest.raises(ValueError, match='no ties'):
+        exporting.compare(exported, {'codes': wanted}, [got], images)
+
+
+def test_bad_input(
+    tokenizer: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = str(tmp_path / 'a.onnx')
+    assert "'a.pth' must end in .onnx" in refused(capsys, 'export_onnx', *tokenizer, 'a.pth')
+    assert 'multiples of the patch size, 8' in refused(capsys, 'export_onnx', *tokenizer, out, '--img-size', '33')
+    assert 'give an OUT that ends in .onnx' in refused(capsys, 'export_onnx', *tokenizer, 'a.pt2', '--opset', '18')
+    pretraining = write(tmp_path / 'pretraining', f'model = {tiny_pretraining()!r}\n')
+    assert 'choose --part backbone or' in refused(capsys, 'export_onnx', *pretraining, out)
+    monkeypatch.setattr(exporting, 'find_spec', lambda name: None if name == 'onnxruntime' else name)
+    assert refused(capsys, 'export_onnx', *tokenizer, out).endswith(
+        'needs onnxruntime, which is not installed: install with pip install onnx onnxscript onnxruntime'
+    )
+    assert not Path(out).exists()

@@ -1,0 +1,57 @@
+"""Writes a model as an ONNX file, or as a program of torch.export, for images of one size.
+
+    python tools/export_onnx.py CONFIG CHECKPOINT OUT.onnx
+    python tools/export_onnx.py CONFIG CHECKPOINT OUT.pt2
+
+A tokenizer gives the codes of an image, a classifier its logits, a segmentor the logits of every pixel of the whole
+image, and --part backbone the features. The input is images (B, 3, H, W), float32, RGB in 0..255, of any number B:
+normalisation is part of the file, and position parameters are constants in it. The file is compared with the model on
+some images, by onnxruntime or torch, before it is put at OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import positive
+from mmbeitv2.errors import one_sentence_errors
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='its weights')
+    parser.add_argument('out', metavar='OUT', help='file to write, which ends in .onnx or .pt2')
+    parser.add_argument(
+        '--part',
+        choices=['model', 'backbone', 'tokenizer'],
+        help='what to export: the whole model (default), its backbone, or the tokenizer of a pretraining',
+    )
+    parser.add_argument(
+        '--img-size',
+        type=positive,
+        nargs='+',
+        metavar='SIDE',
+        help='side of the images in pixels, or height and width (default: that of the model)',
+    )
+    parser.add_argument(
+        '--opset', type=positive, help="version of ONNX's operators (default: that of torch's exporter)"
+    )
+    parser.add_argument(
+        '--images', metavar='DIR', help='folder of images to compare on (default: scenes that this package draws)'
+    )
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with one_sentence_errors('export_onnx.py'):
+        from mmbeitv2.apis.exporting import export_model
+
+        export_model(args)
+
+
+if __name__ == '__main__':
+    main()
