@@ -305,9 +305,14 @@ def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
                 'depth, num_heads'
             )
         return ARCH[arch]
-    missing = {'embed_dims', 'depth', 'num_heads'} - set(arch)
-    if missing:
+    names = {'embed_dims', 'depth', 'num_heads'}
+    if missing := names - set(arch):
         raise InputError(f'arch lacks {", ".join(sorted(missing))}: give embed_dims, depth and num_heads')
+    if unknown := set(arch) - names:
+        raise InputError(
+            f'arch has {", ".join(sorted(unknown))}, but it takes only embed_dims, depth and num_heads: other settings '
+            'stand beside arch, in the backbone itself'
+        )
     return arch['embed_dims'], arch['depth'], arch['num_heads']
 
 

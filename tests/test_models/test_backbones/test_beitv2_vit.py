@@ -144,6 +144,10 @@ def test_layer_depths() -> None:
     [
         (dict(arch='huge'), "arch='huge' is unknown"),
         (dict(arch=dict(depth=2)), 'arch lacks embed_dims, num_heads'),
+        (
+            dict(arch=dict(embed_dims=32, depth=1, num_heads=2, mlp_ratio=2)),
+            'arch has mlp_ratio, but it takes only embed_dims, depth and num_heads',
+        ),
         (dict(out_type='map'), "out_type='map' is unknown"),
         (dict(final_norm='batch'), "final_norm='batch' is unknown"),
         (dict(init_rule='zero'), "init_rule='zero' is unknown: choose one of default, pretraining"),
