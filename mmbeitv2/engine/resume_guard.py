@@ -153,36 +153,40 @@ def check_optimizer_state(saved: Any, optimizer: Optimizer, model: nn.Module, pa
         )
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
-    needed = _state_names(optimizer)
+    expected: dict[torch.Size, dict | None] = {}
     for index, parameter in zip((i for group in indices for i in group), parameters, strict=True):
         own = state.get(index)
         if own is None:  # never trained
             continue
+        if parameter.shape not in expected:
+            expected[parameter.shape] = _state_of(optimizer, parameter.shape)
+        wanted = expected[parameter.shape]
         name = names.get(id(parameter), f'parameter {index}')
-        if not isinstance(own, dict) or not needed <= own.keys():
+        if not isinstance(own, dict) or (wanted is not None and not wanted.keys() <= own.keys()):
+            needed = f'needs {", ".join(sorted(wanted))} of {name}' if wanted else f'cannot use that of {name}'
             raise InputError(
-                f'{path} has the state of another optimizer: {type(optimizer).__name__} needs '
-                f'{", ".join(sorted(needed))} of {name}. {remedy}'
+                f'{path} has the state of another optimizer: {type(optimizer).__name__} {needed}. {remedy}'
             )
         for key, value in own.items():
-            if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+            shape = getattr(wanted.get(key), 'shape', None) if wanted is not None else parameter.shape
+            if isinstance(value, Tensor) and value.ndim and shape is not None and value.shape != shape:
                 raise InputError(
                     f'{path} does not fit the optimizer: {key} of {name} has shape {tuple(value.shape)} in the file, '
-                    f'and its weight {tuple(parameter.shape)} in the run. {remedy}'
+                    f'and {tuple(shape)} in the run. {remedy}'
                 )
 
 
-def _state_names(optimizer: Optimizer) -> set[str]:
-    """What an optimizer keeps of each parameter: seen from a step of its own kind."""
-    parameter = nn.Parameter(torch.zeros(1))
-    parameter.grad = torch.zeros(1)
+def _state_of(optimizer: Optimizer, shape: torch.Size) -> dict | None:
+    """What an optimizer keeps of a parameter of this shape, from a step of its own kind; None if that is unknown."""
+    parameter = nn.Parameter(torch.zeros(shape))
+    parameter.grad = torch.zeros(shape)
     accepted = inspect.signature(type(optimizer)).parameters
     try:
         probe = type(optimizer)([parameter], **{k: v for k, v in optimizer.defaults.items() if k in accepted})
         probe.step()
     except Exception:  # an optimizer that cannot be made of its defaults
-        return set()
-    return set(probe.state[parameter])
+        return None
+    return dict(probe.state[parameter])
 
 
 def _optimizers(runner: Runner) -> Iterator[tuple[str, Optimizer]]:

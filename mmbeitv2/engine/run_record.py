@@ -27,6 +27,11 @@ _SETTINGS = (
     *('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader', 'auto_scale_lr', 'default_hooks'),
     *('custom_hooks', 'model_wrapper_cfg', 'strategy', 'env_cfg', 'val_dataloader', 'val_evaluator', 'val_cfg'),
 )
+# Settings below those of _MEANING that decide how something is read or computed, not what comes out.
+_EXECUTION = (
+    *('with_cp', 'backend_args', 'file_client_args', 'serialize_data', 'lazy_init', 'max_refetch', 'max_unreadable'),
+    'max_pixels',
+)
 # Where things lie and how a run started: what they hold is compared itself, see :func:`fingerprint`.
 _PLACES = ('init_cfg', 'pretrained', 'data_root', 'data_prefix', 'ann_file')
 
@@ -54,6 +59,8 @@ def is_below(key: str, names: Iterable[str]) -> bool:
 
 
 def _flatten(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, tuple):
+        value = list(value)  # which the command line gives for a tuple
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if not isinstance(value, (dict, list)) or not value:
         text = repr(value)
@@ -85,18 +92,29 @@ def describe_dataset(dataset: object) -> str:
     count = len(dataset)  # type: ignore[arg-type]
     if not count or not hasattr(dataset, 'get_data_info'):
         return f'{count} samples'
-    # The common folder of some, from the first to the last, is that of all; a folder may be moved.
-    some = [_path_of(dataset.get_data_info(i)) for i in range(0, count, max(1, count // 16))]
-    root = os.path.commonpath([os.path.dirname(path) for path in (*some, _path_of(dataset.get_data_info(count - 1)))])
-    digest = hashlib.sha256()
-    for i in range(count):
-        info = dataset.get_data_info(i)
-        digest.update(f'{_path_of(info).removeprefix(root)}\0{info.get("gt_label")}\0'.encode(errors='surrogateescape'))
-    return f'{count} images, names and labels {digest.hexdigest()[:16]}'
+    common = _common_folder(_path_of(dataset.get_data_info(0)), _path_of(dataset.get_data_info(count - 1)))
+    while True:
+        digest = hashlib.sha256()
+        for i in range(count):
+            info = dataset.get_data_info(i)
+            path = _path_of(info)
+            if not path.startswith(common):  # the list is not sorted: begins again, mostly early
+                common = _common_folder(common, path)
+                break
+            line = f'{path.removeprefix(common)}\0{info.get("gt_label")}\0'
+            digest.update(line.encode(errors='surrogateescape'))
+        else:
+            return f'{count} images, names and labels {digest.hexdigest()[:16]}'
 
 
 def _path_of(info: dict) -> str:
-    return os.path.abspath(info.get('img_path') or '')
+    return str(info.get('img_path') or '')
+
+
+def _common_folder(*paths: str) -> str:
+    """With a slash at its end; empty if there is none."""
+    prefix = os.path.commonprefix(paths)  # noqa: RUF071 (commonpath refuses relative beside absolute paths)
+    return prefix[: prefix.rfind('/') + 1]
 
 
 def differences(former: Record, now: Record) -> tuple[Record, Record]:
@@ -108,5 +126,6 @@ def differences(former: Record, now: Record) -> tuple[Record, Record]:
             continue
         change = f'{key} was {former.get(key, "not set")} and is {now.get(key, "not set")} now'
         is_setting = is_below(key, _SETTINGS) and not is_below(key, _MEANING)
+        is_setting = is_setting or not set(key.split('.')).isdisjoint(_EXECUTION)
         (others if is_setting else meaning)[key] = change
     return meaning, others

@@ -19,7 +19,7 @@ from torch import nn
 from mmbeitv2.apis.launch import build_runner
 from mmbeitv2.engine import guard_resume, prepare_resume
 from mmbeitv2.engine.resume_guard import check_optimizer_state
-from mmbeitv2.engine.run_record import differences, settings_of
+from mmbeitv2.engine.run_record import describe_dataset, differences, settings_of
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
 from tests.conftest import EXACT_LOADER, EXACT_MASKED, EXACT_RUNTIME, tiny_pretraining, tiny_tokenizer
@@ -116,6 +116,19 @@ class TestOptimizerState:
 
     def test_its_own_state_is_taken(self) -> None:
         check_optimizer_state(*self.saved(), 'file.pth')
+
+    def test_factored_moments_are_compared_with_those_of_the_same_optimizer(self) -> None:
+        layer = nn.Linear(3, 4)
+        optimizer = torch.optim.Adafactor(layer.parameters())
+        layer(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        saved = optimizer.state_dict()
+        check_optimizer_state(saved, optimizer, layer, 'file.pth')
+        saved['state'][0]['row_var'] = torch.zeros(3, 1)
+        with pytest.raises(
+            InputError, match=r'row_var of weight has shape \(3, 1\) in the file, and \(4, 1\) in the run'
+        ):
+            check_optimizer_state(saved, optimizer, layer, 'file.pth')
 
     @pytest.mark.parametrize(
         ('damage', 'message'),
@@ -244,6 +257,50 @@ def test_load_from_keeps_the_meaning_of_mmengine(former: Path, tmp_path: Path, c
         train(former, tmp_path / 'work', load_from=str(tmp_path / 'wrong.pth'))
 
 
+def test_how_images_are_read_and_steps_computed_may_change() -> None:
+    def settings(backbone: dict, dataset: dict) -> dict:
+        return settings_of(Config(dict(model=dict(backbone=backbone), train_dataloader=dict(dataset=dataset))))
+
+    former = settings(dict(out_indices=(8, 11)), dict(pipeline=[dict(type='L')]))
+    now = settings(
+        dict(out_indices=[8, 11], with_cp=True),  # the command line gives a list for a tuple
+        dict(pipeline=[dict(type='L', backend_args=dict(backend='local'), max_pixels=9)], max_unreadable=0.1),
+    )
+    meaning, others = differences(former, now)
+    assert meaning == {}
+    assert {key.rpartition('.')[2] for key in others} == {'with_cp', 'max_unreadable', 'backend', 'max_pixels'}
+    meaning, _ = differences(former, settings(dict(out_indices=(7, 11)), dict(pipeline=[dict(type='L')])))
+    assert list(meaning) == ['model.backbone.out_indices.0']
+
+
+class Listed:
+    """A dataset of paths and labels."""
+
+    def __init__(self, *samples: tuple[str | None, int]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def get_data_info(self, index: int) -> dict:
+        path, label = self.samples[index]
+        return {'gt_label': label} if path is None else {'img_path': path, 'gt_label': label}
+
+
+def test_a_dataset_is_the_same_in_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [('b/1.jpg', 1), ('ba/2.jpg', 0), ('a/3.jpg', 0), ('b/4.jpg', 1)]  # a list in no order
+    here, there = (
+        describe_dataset(Listed(*((f'{root}/{name}', label) for name, label in names))) for root in ('/x', 'y/z')
+    )
+    assert here == there
+    assert describe_dataset(Listed(*((f'/x/{name}', 1 - label) for name, label in names))) != here
+    assert describe_dataset(Listed(*((f'/x/{name}', label) for name, label in names[::-1]))) != here
+    in_memory = Listed((None, 0), (None, 1))  # as CIFAR of mmpretrain
+    before = describe_dataset(in_memory)
+    monkeypatch.chdir(tmp_path)
+    assert describe_dataset(in_memory) == before
+
+
 def test_a_record_leaves_out_places() -> None:
     settings = settings_of(
         Config(
@@ -263,7 +320,8 @@ def test_a_record_leaves_out_places() -> None:
         'model_wrapper_cfg.type': "'W'",
         'train_dataloader.batch_size': '2',
         'train_dataloader.dataset.pipeline.0.type': "'P'",
-        'train_dataloader.dataset.pipeline.0.size': '(1, 2)',
+        'train_dataloader.dataset.pipeline.0.size.0': '1',
+        'train_dataloader.dataset.pipeline.0.size.1': '2',
     }
     meaning, others = differences(settings, {})
     assert set(others) == {'model_wrapper_cfg.type', 'train_dataloader.batch_size'}
