@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import mmcv
 import numpy as np
 import pytest
 import torch
@@ -325,6 +326,53 @@ def test_a_class_list_shorter_than_the_labels_is_named(tmp_path: Path) -> None:
     assert 'there are 2 classes' in sentence(config, tmp_path / 'work', 'model.decode_head.num_classes=2')
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='LARS', lr=1.0))",  # of mmpretrain
+        "train_dataloader['dataset'] = dict(type='RepeatDataset', times=3, dataset=train_dataloader['dataset'])",
+        "train_dataloader['dataset'] = dict(type='ConcatDataset', datasets=[train_dataloader['dataset']] * 2)",
+        "train_dataloader['dataset'] = dict(type='KFoldDataset', num_splits=2, dataset=train_dataloader['dataset'])",
+        "train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=2)",
+        'val_dataloader = val_cfg = val_evaluator = None',
+        "custom_hooks = [dict(type='EMAHook')]",
+    ],
+)
+def test_what_openmmlab_runs_is_not_refused(
+    tmp_path: Path, classification: str, line: str, capsys: pytest.CaptureFixture
+) -> None:
+    with Path(classification).open('a') as stream:
+        stream.write(f'{line}\n')
+    assert 'train images' in plan(loaded(classification, tmp_path / 'work'), capsys)
+
+
+def test_a_loop_without_by_epoch_does_not_stop_scoring(
+    tmp_path: Path, classification: str, capsys: pytest.CaptureFixture
+) -> None:
+    """As in mmpretrain's configs of BLIP."""
+    Path(classification).write_text(Path(classification).read_text().replace('by_epoch=True, ', ''))
+    assert 'test images' in plan(loaded(classification, tmp_path / 'work'), capsys, is_training=False)
+    assert 'train_cfg.by_epoch is missing' in sentence(classification, tmp_path / 'work')
+
+
+def test_label_images_are_read_once_in_each_part_of_a_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    config = Path(segmentation_config(tmp_path))
+    with config.open('a') as stream:
+        stream.write("""
+train_dataloader['dataset'] = dict(type='RepeatDataset', times=100000, dataset=dict(
+    type='ConcatDataset', datasets=[train_dataloader['dataset'], val_dataloader['dataset']]))
+""")
+    read = []
+    decode = mmcv.imfrombytes
+    monkeypatch.setattr(mmcv, 'imfrombytes', lambda content, **options: read.append(1) or decode(content, **options))
+    assert 'train images  800,000' in plan(loaded(str(config), tmp_path / 'work'), capsys)
+    assert len(read) == 8 + 4 + 2  # of both parts, of val, and the first of each loader through its pipeline
+    damage_label(tmp_path / 'seg', 'value of val')
+    assert re.search("train_dataloader: label .*val/3.png' has the value 200", sentence(str(config), tmp_path / 'work'))
+
+
 def test_a_work_dir_that_cannot_be_written_is_named(
     tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +417,26 @@ def test_the_plan_tells_what_will_run_and_leaves_nothing(
     assert f'writes to     {tmp_path / "work"}' in said
     assert not (tmp_path / 'work').exists()
     assert 'test images   16' in plan(loaded(classification, tmp_path / 'work'), capsys, is_training=False)
+
+
+def test_a_check_writes_nowhere_else(tmp_path: Path, classification: str, capsys: pytest.CaptureFixture) -> None:
+    backend = dict(type='TensorboardVisBackend', save_dir=str(tmp_path / 'board'))
+    with Path(classification).open('a') as stream:
+        stream.write(f"visualizer = dict(type='UniversalVisualizer', vis_backends=[{backend!r}])\n")
+    plan(loaded(classification, tmp_path / 'work'), capsys)
+    assert not (tmp_path / 'board').exists()
+
+
+def test_the_optimizer_is_logged_once(tmp_path: Path, classification: str) -> None:
+    with Path(classification).open('a') as stream:
+        stream.write("""
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1),
+                     paramwise_cfg=dict(custom_keys={'head': dict(lr_mult=10)}))
+train_cfg = dict(by_epoch=True, max_epochs=1)
+""")
+    checked_runner(loaded(classification, tmp_path / 'work'), is_training=True).train()
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    assert log.read_text().count('paramwise_options -- head.fc.weight:lr=') == 1
 
 
 def test_the_checks_draw_no_random_number_and_list_the_data_once(

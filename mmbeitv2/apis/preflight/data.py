@@ -16,7 +16,7 @@ import numpy as np
 from mmengine.dist import get_world_size
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.datasets.seeding import SampleIndex, SeededInfiniteSampler, SeededSampler
 from mmbeitv2.errors import InputError, doing
@@ -73,7 +73,7 @@ def no_image(key: str, dataset: dict) -> str:
 
 def info_of(dataset: Any, index: int) -> dict:
     """What a dataset of OpenMMLab knows of a sample; nothing for other datasets."""
-    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') and index < len(dataset) else {}
     return info if isinstance(info, dict) else {}
 
 
@@ -110,11 +110,20 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
     Raises:
         InputError: with the first file whose label, label image or size is wrong.
     """
-    info = info_of(dataset, 0)
-    if isinstance(info.get('gt_label'), (int, np.integer)):
-        _check_class_numbers(key, dataset, model)
-    elif 'seg_map_path' in info and (transform := _label_loader(dataset)) is not None:
-        _check_label_images(key, dataset, model, transform)
+    seen: set[int] = set()
+    labelled = None
+    for part in _parts(dataset):
+        info = info_of(part, 0)
+        if isinstance(info.get('gt_label'), (int, np.integer)):
+            _check_class_numbers(key, part, model)
+        elif 'seg_map_path' in info and (transform := _label_loader(part)) is not None:
+            seen |= _check_label_images(key, part, model, transform)
+            labelled = info
+    if labelled is not None and not seen:
+        raise InputError(
+            f'{key}: all pixels of all label images are ignored, as {labelled["seg_map_path"]!r}. Labels count from '
+            f'{"1, 0 being ignored (reduce_zero_label=True)" if labelled.get("reduce_zero_label") else 0}'
+        )
 
 
 def _check_class_numbers(key: str, dataset: Any, model: nn.Module) -> None:
@@ -133,7 +142,8 @@ def _check_class_numbers(key: str, dataset: Any, model: nn.Module) -> None:
             )
 
 
-def _check_label_images(key: str, dataset: Any, model: nn.Module, transform: Any) -> None:
+def _check_label_images(key: str, dataset: Any, model: nn.Module, transform: Any) -> set[int]:
+    """Checks each image's label image, and returns the classes in them."""
     infos = [info_of(dataset, index) for index in range(len(dataset))]
     _check_files(key, infos, dataset)
     head: Any = getattr(model, 'decode_head', None)
@@ -151,11 +161,7 @@ def _check_label_images(key: str, dataset: Any, model: nn.Module, transform: Any
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    if not seen:
-        raise InputError(
-            f'{key}: all pixels of all label images are ignored, as {infos[0]["seg_map_path"]!r}. Labels count from '
-            f'{"1, 0 being ignored (reduce_zero_label=True)" if infos[0].get("reduce_zero_label") else 0}'
-        )
+    return seen
 
 
 def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
@@ -247,25 +253,26 @@ def _check_size(key: str, info: dict, label: np.ndarray) -> None:
 
 def _label_loader(dataset: Any) -> Any:
     """The transform that reads label images, if it is mmseg's own, whose rules are known here."""
-    for each in _layers(dataset):
-        for transform in getattr(getattr(each, 'pipeline', None), 'transforms', ()):
-            kind = type(transform)  # mmseg may be missing
-            if (kind.__module__, kind.__name__) == ('mmseg.datasets.transforms.loading', 'LoadAnnotations'):
-                return transform
+    for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+        kind = type(transform)  # mmseg may be missing
+        if (kind.__module__, kind.__name__) == ('mmseg.datasets.transforms.loading', 'LoadAnnotations'):
+            return transform
     return None
 
 
-def _layers(dataset: Any) -> Iterator[Any]:
-    """A dataset and those that it wraps, outermost first."""
-    while dataset is not None:
+def _parts(dataset: Any) -> Iterator[Any]:
+    """The datasets that read files, without the wrappers around them, which may repeat their images."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    parts = [part for part in inner if isinstance(part, Dataset)]
+    for part in parts:
+        yield from _parts(part)
+    if not parts:
         yield dataset
-        parts = getattr(dataset, 'datasets', None)
-        dataset = parts[0] if parts else getattr(dataset, 'dataset', None)
 
 
 def _place(dataset: Any) -> str:
     """Where the images of a dataset come from, for messages."""
-    for each in _layers(dataset):
+    for each in _parts(dataset):
         prefix = getattr(each, 'data_prefix', None)
         folder = prefix.get('img_path') if isinstance(prefix, dict) else None
         place = getattr(each, 'ann_file', '') or folder or getattr(each, 'data_root', '')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import random
 import shutil
 import sys
@@ -107,6 +108,8 @@ def _rehearsing_runner(cfg: Config) -> Runner | FlexibleRunner:
     copied = copy.deepcopy(cfg)
     copied.work_dir, copied.log_level = folder.name, 'WARNING'
     copied.experiment_name = Path(folder.name).name  # mmengine keeps loggers by it
+    if isinstance(copied.get('visualizer'), dict):  # others than mmengine's own may write elsewhere, or to a server
+        copied.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     runner = build_runner(copied)
     weakref.finalize(runner, folder.cleanup)
     return runner
@@ -187,12 +190,13 @@ def _check_optimizer(runner: Runner | FlexibleRunner, cfg: Config) -> None:
     """Builds optimizer and schedules once for the check; the runner builds its own when it starts."""
     settings = cfg.optim_wrapper
     kind = settings.get('optimizer', {}).get('type')
-    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-        raise InputError(
-            f'optim_wrapper.optimizer.type is {kind!r} in {cfg.filename!r}, which is unknown. '
-            f'{nearest(kind, frozenset(OPTIMIZERS.module_dict))}'
-        )
-    with _building('optim_wrapper', cfg):
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # that of the config's library
+        if isinstance(kind, str) and registry.get(kind) is None:  # mmengine takes it for a class
+            raise InputError(
+                f'optim_wrapper.optimizer.type is {kind!r} in {cfg.filename!r}, which is unknown. '
+                f'{nearest(kind, frozenset(registry.module_dict) | frozenset(OPTIMIZERS.module_dict))}'
+            )
+    with _building('optim_wrapper', cfg), _silent(runner.logger):
         if isinstance(runner, FlexibleRunner):
             wrapper: Any = runner.strategy.build_optim_wrapper(copy.deepcopy(settings), runner.model)
         else:
@@ -327,6 +331,16 @@ def _key_of(component: Component | None, section: str, cfg: Config) -> str:
         and all(component.config.get(name) == value for name, value in group.items())
     ]
     return max(groups)[-1] if groups else section
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Nothing of what is built for a look goes to the log, which gets it when the run builds its own."""
+    former, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = former
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def _check_sections(cfg: Config, is_training: bool) -> None:
         if cfg.get(key) is not None and not isinstance(cfg[key], dict):
             raise InputError(f'{key} is {cfg[key]!r} in {cfg.filename!r}, but must be a dict of settings')
     loop = cfg.get('train_cfg')
-    if loop is not None and 'type' not in loop:
+    if is_training and 'type' not in loop:
         length = 'max_epochs' if loop.get('by_epoch') else 'max_iters'
         for key in ('by_epoch', length):
             if key not in loop:
@@ -153,6 +153,8 @@ def _check_names(cfg: Config) -> None:
     for section, taker in takers.items():
         settings = cfg.get(section)
         if not isinstance(settings, dict) or 'type' in settings:
+            continue
+        if section == 'train_cfg' and 'by_epoch' not in settings:  # scoring does without
             continue
         known = set(inspect.signature(taker).parameters) - {'self', 'runner', 'dataloader', 'evaluator'}
         known |= {'by_epoch'} if section == 'train_cfg' else _LOADER_KEYS if taker is DataLoader else set()
