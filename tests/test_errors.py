@@ -94,6 +94,7 @@ def test_an_unknown_error_names_the_action_the_reason_and_the_file_of_its_traceb
             raise ArithmeticError('first line\n   second line.')
 
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    monkeypatch.setattr(MMLogger, '_instance_dict', {})  # no log file of a test before
     start = (
         "tool.py: error: while saving epoch 7 to 'w': first line second line (ArithmeticError). The traceback is in "
     )

@@ -40,8 +40,9 @@ def load_model(
         device: where to put it; None for the CPU.
 
     Raises:
-        InputError: if the config has no such part, or the checkpoint does not fit it.
+        InputError: if the config has no such part, the checkpoint does not fit it, or the device cannot be used.
     """
+    place = usable_device(device or 'cpu')
     cfg = deepcopy(config) if isinstance(config, Config) else read_config(str(config))
     cfg = merge_options(cfg, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
@@ -53,7 +54,24 @@ def load_model(
         load_exactly(model, str(checkpoint))
     else:
         model = _load_part(settings, str(checkpoint))
-    return model.to(device or 'cpu').eval()
+    return model.to(place).eval()
+
+
+def usable_device(device: str | int | torch.device) -> torch.device:
+    """A device that holds tensors whose values can be read.
+
+    Raises:
+        InputError: if there is no such device here, or torch was built without it.
+    """
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).item()
+    except (RuntimeError, TypeError, AssertionError) as error:  # the last is CUDA's, where torch was built without
+        reason = str(error).partition('\n')[0].rstrip('.')
+        raise InputError(
+            f'device {str(device)!r} cannot be used ({reason}): give cpu, or a GPU that is here'
+        ) from error
+    return chosen
 
 
 def _settings_of(cfg: Config, part: Part, of: str | None) -> dict:

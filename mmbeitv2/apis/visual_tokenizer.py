@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
-from mmbeitv2.apis.loading import load_model
+from mmbeitv2.apis.loading import load_model, usable_device
 from mmbeitv2.datasets import LoadImage
 from mmbeitv2.datasets.decoding import check_size, to_rgb
 from mmbeitv2.datasets.resizing import Fit, fit_image
@@ -34,6 +35,9 @@ class VisualTokenizer:
             middle; ``'stretch'`` scales both sides.
         cfg_options: settings that override the config's, as ``{'model.quantizer.num_codes': 1024}``, or as the
             texts ``KEY=VALUE`` of ``--cfg-options``.
+
+    Raises:
+        InputError: if config and checkpoint do not fit, or the device cannot be used.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class VisualTokenizer:
     ) -> None:
         if fit not in get_args(Fit):
             raise InputError(f'fit={fit!r} is unknown: choose one of {", ".join(get_args(Fit))}')
+        if checkpoint is None or not str(checkpoint):
+            raise InputError('a tokenizer without a checkpoint gives codes without a meaning: give its checkpoint')
         self.fit = fit
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.device = usable_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         self.model: VQKD = load_model(
             config, checkpoint, 'tokenizer', cfg_options=cfg_options, device=self.device
         ).requires_grad_(False)
@@ -89,7 +95,7 @@ class VisualTokenizer:
         is_batch = images.ndim == 4 if isinstance(images, (np.ndarray, Tensor)) else _is_collection(images)
         remaining = iter(images if is_batch else [images])  # type: ignore[arg-type]
         codes = [torch.empty(0, *self.grid_size, dtype=torch.int64)]
-        while batch := [self.prepare(image) for image in islice(remaining, batch_size)]:
+        while batch := [self.prepare(image) for image in islice(remaining, min(batch_size, sys.maxsize))]:
             codes.append(self.tokenize(torch.stack(batch)))
         return torch.cat(codes)
 
@@ -106,8 +112,8 @@ class VisualTokenizer:
             InputError: if these are no codes of this tokenizer.
         """
         try:
-            array = np.asarray(codes.cpu() if isinstance(codes, Tensor) else codes)
-        except (ValueError, TypeError) as error:
+            array = np.asarray(codes.detach().cpu() if isinstance(codes, Tensor) else codes)
+        except (ValueError, TypeError, NotImplementedError) as error:  # the last of a tensor on device meta
             raise InputError(f'these are no codes ({error}): give an array of whole numbers') from None
         if array.size and array.dtype.kind not in 'iu':
             raise InputError(f'codes of type {array.dtype} cannot be looked up: give whole numbers')
@@ -161,9 +167,13 @@ def _checked(image: Tensor) -> Tensor:
             f'an object of type {type(image).__name__}{shape} is no image: give a path, a PIL image, an array '
             '(H, W, 3), or a tensor (3, H, W)'
         )
+    if image.layout != torch.strided or image.is_meta:
+        raise InputError('a sparse tensor, or one on device meta, is no image: give a dense one')
     if image.dtype == torch.uint8:
         return image.cpu()
-    if not image.is_floating_point() or not 0 <= image.min() <= image.max() <= 1:
+    if not image.is_floating_point() or image.dtype.itemsize == 1:
+        raise InputError(f'a tensor of type {image.dtype} is no image: give uint8, or float in [0, 1]')
+    if not 0 <= image.min() <= image.max() <= 1:
         raise InputError(
             f'a tensor of type {image.dtype} between {image.min():.3g} and {image.max():.3g} is no image: give uint8, '
             'or float in [0, 1]'

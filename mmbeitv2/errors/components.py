@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+from .annotations import misfit
 
 # The part of mmengine that builds from a config.
 _BUILDER = 'build_functions.py'
@@ -47,18 +50,34 @@ class Component:
         return found
 
     def mistake(self, error: BaseException, message: str) -> str | None:
-        """A sentence for what people mistype, the names of types and of settings; None for any other error."""
+        """A sentence for what people mistype: types, names and values of settings; None for any other error.
+
+        A ValueError or an assertion in the component's own module is its refusal of a value: the message is enough.
+        """
         if isinstance(error, KeyError) and re.match(r'\S+ is not in the .+ registry', message):
             near = _suggestion(self.name, self._registered())
             return f'{self.registry.name} {self.name!r} is unknown: correct its type{near}'
-        if not isinstance(error, TypeError) or self.cls is None:
+        if self.cls is None:
             return None
+        if 'must contain the key "type"' in message:
+            return f'a part of {self.name} has no type: give it one, as dict(type=...)'
         unexpected = re.search(r"got an unexpected keyword argument '(\w+)'", message)
         if unexpected and unexpected[1] in self.config:
             near = _suggestion(unexpected[1], self._settings())
             return f'{self.name} has no setting {unexpected[1]!r}: correct or remove it{near}'
         missing = re.search(r'__init__\(\) missing \d+ required .*?arguments?: (.*)', message)
-        return f'{self.name} needs the setting {missing[1]}: add it' if missing else None
+        if missing:
+            return f'{self.name} needs the setting {missing[1]}: add it'
+        if (wrong := misfit(self._constructors(), self.config)) is not None:
+            return f'{self.name}.{wrong}'
+        if isinstance(error, (ValueError, AssertionError)) and self._is_refusal(error):
+            return f'{self.name} refuses its settings: {message or _condition(error)}'
+        return None
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        """Whether an error was raised in a module of the component or its bases, and not in what they call."""
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return frame.f_globals.get('__name__') in {init.__module__ for init in self._constructors()}
 
     def _registered(self) -> Iterable[str]:
         """All types of this kind, as a config writes them."""
@@ -70,10 +89,20 @@ class Component:
                 yield f'{registry.scope}.{name}'
 
     def _settings(self) -> Iterable[str]:
+        for init in self._constructors():
+            yield from inspect.signature(init).parameters
+
+    def _constructors(self) -> Iterator[Callable]:
+        """What takes the settings: the constructors of the class and of its bases, or the function."""
         for each in inspect.getmro(self.cls) if inspect.isclass(self.cls) else [self.cls]:
             init = vars(each).get('__init__') if inspect.isclass(each) else each
             if inspect.isfunction(init):
-                yield from inspect.signature(init).parameters
+                yield init
+
+
+def _condition(error: BaseException) -> str:
+    """The condition of an assertion that says nothing."""
+    return f'{traceback.extract_tb(error.__traceback__)[-1].line} does not hold'
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:

@@ -145,6 +145,18 @@ VALUES = [
     ('randomness.seed=-1', 'must be a whole number of at least 0 and below 4.29497e'),
     ('randomness.sed=1', "randomness has no setting 'sed'.*Did you mean 'seed'"),
     ('train_dataloader.dataset.max_unreadable=2', 'must be a number of at least 0 and below 1'),
+    ('train_dataloader.num_workers=1000000000000', 'must be a whole number of at least 0 and below 1025'),
+    ('train_dataloader.batch_size=[]', 'must be a whole number'),
+    ('default_hooks.checkpoint.interval=None', 'must be a whole number of at least 1'),
+    ('model.backbone.drop_path_rate=[]', 'each must be'),
+    ('model.backbone.img_size=nan', 'must be a whole number'),
+    ('train_cfg.by_epoch=1', 'must be True or False'),
+    ('model.backbone.out_type=nan', "model.backbone.out_type is nan, but must be one of 'raw', 'featmap'"),
+    ('model.backbone.use_abs_pos_emb=1.5', 'model.backbone.use_abs_pos_emb is 1.5, but must be True or False'),
+    ('model.backbone.out_indices=x', "model.backbone.out_indices is 'x', but must be a whole number or a list"),
+    ('model.backbone.mlp_ratio=nan', 'model.backbone.mlp_ratio is nan, but must be a finite number'),
+    ('model.backbone.init_cfg=3', 'model.backbone.init_cfg is 3, but must be a group of settings'),
+    (f'{DATASET}.with_label=maybe', f"{DATASET}.with_label is 'maybe', but must be True or False"),
 ]
 
 
@@ -160,6 +172,9 @@ BUILDS = [
     ('model.type=ImageClasifier', "model in '.*': model 'ImageClasifier' is unknown.*did you mean 'ImageClassifier'"),
     ('model.backbone.type=mmbeitv2.BEiTv2ViTT', "model.backbone in .*did you mean 'mmbeitv2.BEiTv2ViT'"),
     ('model.backbone.drop_path=0.1', "model.backbone in .*has no setting 'drop_path'.*did you mean 'drop_path_rate'"),
+    ('model.head.in_channels=many', "model.head.in_channels is 'many'"),
+    (f'{DATASET}.pipeline.1.crop_ratio_range=3', f"{DATASET}.pipeline.1 in '.*RandomResizedCrop"),
+    (f'{DATASET}.pipeline.1.scale=-3', f"{DATASET}.pipeline.1 in '.*RandomResizedCrop refuses its settings"),
     ('model.head.in_channel=32', "model.head in '.*': LinearClsHead.*in_channel"),
     ('default_hooks.checkpoint.type=CheckpointHok', "default_hooks.checkpoint in .*did you mean 'CheckpointHook'"),
     (
@@ -201,12 +216,41 @@ def test_what_mmengine_would_build_later_is_built_now(
         ("[dict(type='CosinAnnealingLR', T_max=3)]", "param_scheduler.0 in .*did you mean 'CosineAnnealingLR'"),
         ("[dict(type='CosineAnnealingLR', Tmax=3)]", "has no setting 'Tmax'.*did you mean 'T_max'"),
         ("[dict(type='CosineAnnealingLR', T_max=0)]", 'T_max is 0'),
-        ("dict(type='LinearLR', begin=5, end=3)", 'end should be larger than begin'),
+        ("dict(type='LinearLR', begin=5, end=3)", 'LinearLR refuses its settings: end should be larger than begin'),
+        ("[dict(type='LinearLR', end=0)]", 'param_scheduler.0.end is 0 .*: it must be a number above 0'),
+        ("[dict(type='LinearLR', start_factor='')]", "LinearLR.start_factor is '', but must be a finite number"),
+        ("[dict(type='')]", "param_scheduler.0.type is '' .*: it must be the name of a component"),
+        ('[None]', r'param_scheduler.0 is None .*: it must be a component, dict\(type=...\)'),
+        ('[3]', 'param_scheduler.0 is 3'),
+        ('True', 'param_scheduler is True .*: it must be a component, dict.*, or a list of them'),
+        ('dict()', 'param_scheduler is {}'),
     ],
 )
 def test_schedules_are_built_now(tmp_path: Path, classification: str, scheduler: str, words: str) -> None:
     with Path(classification).open('a') as stream:
         stream.write(f'param_scheduler = {scheduler}\n')
+    said = sentence(classification, tmp_path / 'work')
+    assert re.search(words, said), said
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'words'),
+    [
+        ('optim_wrapper', '{}', 'optim_wrapper.optimizer is missing'),
+        ('optim_wrapper', 'dict(optimizer=3)', 'optim_wrapper.optimizer is 3 .*: it must be a component'),
+        ('optim_wrapper', "dict(optimizer=dict(type='SGD', lr={}))", 'optimizer.lr is {}'),
+        ('optim_wrapper', "dict(optimizer=dict(type='SGD', lr=1), clip_grad=5)", 'clip_grad is 5 .* group of settings'),
+        ('custom_hooks', '[3]', 'custom_hooks.0 is 3 .*: it must be a component'),
+        ('custom_hooks', '3', 'custom_hooks is 3 .*: it must be a list of components'),
+        ('default_hooks', 'dict(checkpoint=[])', r'default_hooks.checkpoint is \[\] .*: it must be a component'),
+        ('model', "dict(type='ImageClassifier', backbone=3)", 'ImageClassifier.backbone is 3, but must be a group'),
+        ('model', "dict(type='ImageClassifier', backbone={})", 'a part of ImageClassifier has no type'),
+        ('model', 'dict(type=3)', 'model.type is 3 .*: it must be the name of a component'),
+    ],
+)
+def test_what_is_no_component_is_named(tmp_path: Path, classification: str, key: str, value: str, words: str) -> None:
+    with Path(classification).open('a') as stream:
+        stream.write(f'{key} = {value}\n')
     said = sentence(classification, tmp_path / 'work')
     assert re.search(words, said), said
 

@@ -120,6 +120,9 @@ def test_images_may_come_from_an_iterator(tokenizer: VisualTokenizer) -> None:
         (None, 'an object of type NoneType is no image: give a path, a PIL image'),
         (3, 'an object of type int is no image'),
         (b'JPEG', 'an object of type bytes is no image'),
+        (torch.zeros(3, 8, 8, dtype=torch.complex64), 'type torch.complex64 is no image'),
+        (torch.zeros(3, 8, 8, device='meta'), 'on device meta, is no image'),
+        (torch.zeros(3, 8, 8).to_sparse(), 'a sparse tensor'),
     ],
 )
 def test_what_is_no_image_is_refused(tokenizer: VisualTokenizer, image: object, message: str) -> None:
@@ -139,6 +142,18 @@ def test_what_is_no_code_is_refused(tokenizer: VisualTokenizer, codes: object) -
     with pytest.raises(InputError, match='whole numbers'):
         tokenizer.lookup(codes)
     assert tokenizer.lookup([]).shape == (0, 8)
+
+
+@pytest.mark.parametrize('device', ['toaster', 'cuda:99', 'meta', -1, 1.5])
+def test_a_device_that_cannot_be_used_is_refused(checkpoint: str, device: object) -> None:
+    with pytest.raises(InputError, match=f"device '{device}' cannot be used"):
+        VisualTokenizer(Config({'model': tiny_tokenizer()}), checkpoint, device=device)
+
+
+@pytest.mark.parametrize('none', [None, ''])
+def test_a_tokenizer_needs_a_checkpoint(none: str | None) -> None:
+    with pytest.raises(InputError, match='give its checkpoint'):
+        VisualTokenizer(Config({'model': tiny_tokenizer()}), none)
 
 
 def test_wrong_checkpoints_are_refused(checkpoint: str, tmp_path: Path) -> None:

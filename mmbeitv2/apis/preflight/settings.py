@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from numbers import Real
 
 from mmengine.config import Config
+from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
+import mmbeitv2.registry
 from mmbeitv2.apis.config import known_keys, nearest, walk_settings
 from mmbeitv2.errors import InputError
+from mmbeitv2.errors.annotations import misfit
 from mmbeitv2.fileio.outputs import require_writable_folder
 
 _LOADER_KEYS = {'dataset', 'num_batch_per_epoch', 'disable_subprocess_warning'}  # mmengine's own, beside torch's
@@ -58,10 +61,11 @@ _COUNT = Range(1)
 _POSITIVE = Range(0, whole=False, excludes_low=True)
 _SHARE = Range(0, 1, whole=False)
 _INTERVAL = Range(1, also=-1)  # mmengine: -1 for never
+_MOST_WORKERS = 1024  # more than that only exhaust the memory
 # Pattern of a dotted key: what a number there, or each of several, may be.
 _RANGES = (
     (r'.*dataloader\.batch_size', _COUNT),
-    (r'.*dataloader\.num_workers', Range(0)),
+    (r'.*dataloader\.num_workers', Range(0, _MOST_WORKERS + 1)),
     (r'train_cfg\.(max_epochs|max_iters|val_interval)', _COUNT),
     (r'train_cfg\.val_begin', Range(0)),
     (r'optim_wrapper(\..+)?\.lr', _POSITIVE),
@@ -71,6 +75,7 @@ _RANGES = (
     (r'optim_wrapper(\..+)?\.max_norm', _POSITIVE),
     (r'param_scheduler(\..+)?\.T_max', _POSITIVE),
     (r'param_scheduler(\..+)?\.(begin|eta_min)', Range(0, whole=False)),
+    (r'param_scheduler(\..+)?\.end', _POSITIVE),
     (r'(default_hooks\.\w+|custom_hooks\.\d+)\.interval', _INTERVAL),
     (r'default_hooks\.checkpoint\.max_keep_ckpts', _INTERVAL),
     (r'randomness\.seed', Range(0, 2**32)),
@@ -82,6 +87,27 @@ _RANGES = (
     (r'.*\.max_unreadable', _SHARE),
 )
 _PATTERNS = tuple((re.compile(pattern), allowed) for pattern, allowed in _RANGES)
+# Pattern of a dotted key: what stands there. A component has a type; so have the entries of a list of them.
+_COMPONENT, _GROUP, _LIST = 'a component, dict(type=...)', 'a group of settings, dict(...)', 'a list of components'
+_SEVERAL = 'a component, dict(type=...), or a list of them'
+_FORMS = tuple(
+    (re.compile(pattern), form)
+    for pattern, form in (
+        (r'default_hooks\.\w+|custom_hooks\.\d+', _COMPONENT),
+        (r'\w+_dataloader\.(.+\.)?(dataset|sampler|batch_sampler|collate_fn)', _COMPONENT),
+        (r'\w+_dataloader\.(.+\.)?pipeline\.\d+', _COMPONENT),
+        (r'optim_wrapper\.optimizer|param_scheduler\.\d+|(val|test)_evaluator\.\d+', _COMPONENT),
+        (r'optim_wrapper\.(clip_grad|paramwise_cfg)', _GROUP),
+        (r'custom_hooks|\w+_dataloader\.(.+\.)?pipeline', _LIST),
+        (r'param_scheduler', _SEVERAL),
+    )
+)
+# Components and numbers for which mmengine takes no None.
+_NEEDED = re.compile(
+    r'.*(hooks|scheduler|pipeline|evaluator)\.\d+|\w+_dataloader\.(.+\.)?(dataset|collate_fn|pipeline)|'
+    r'optim_wrapper\.optimizer|.*dataloader\.(batch_size|num_workers)|.*hooks\..+\.(interval|max_keep_ckpts)|'
+    r'optim_wrapper\.(.+\.)?lr|.*\.arch\.(embed_dims|depth|num_heads)'
+)
 
 
 def check_settings(cfg: Config, is_training: bool) -> None:
@@ -98,6 +124,8 @@ def check_settings(cfg: Config, is_training: bool) -> None:
     _check_sections(cfg, is_training)
     _check_names(cfg)
     settings = list(walk_settings({name: cfg[name] for name in cfg if name in known_keys()}))
+    for key, value in settings:
+        _check_form(cfg, key, value)
     for key, value in settings:
         _check_range(cfg, key, value)
     for key, value in settings:
@@ -125,12 +153,21 @@ def _check_sections(cfg: Config, is_training: bool) -> None:
                 f'config {cfg.filename!r} sets {" and ".join(present)} without {" and ".join(missing)}: set all of '
                 f'{", ".join(keys)}, or make all of them None'
             )
+    wrapper = cfg.get('optim_wrapper')
+    if isinstance(wrapper, dict) and not {'optimizer', 'constructor'} & set(wrapper):
+        raise InputError(f'optim_wrapper.optimizer is missing in {cfg.filename!r}: set it, as dict(type=..., lr=...)')
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'default_hooks', 'randomness', 'val_cfg', 'test_cfg'):
         if cfg.get(key) is not None and not isinstance(cfg[key], dict):
             raise InputError(f'{key} is {cfg[key]!r} in {cfg.filename!r}, but must be a dict of settings')
+    if not isinstance(cfg.get('default_scope', ''), str | None):
+        raise InputError(
+            f'default_scope is {cfg.default_scope!r} in {cfg.filename!r}, but must be the name of a package'
+        )
     loop = cfg.get('train_cfg')
     if is_training and 'type' not in loop:
         length = 'max_epochs' if loop.get('by_epoch') else 'max_iters'
+        if not isinstance(loop.get('by_epoch', True), bool):
+            raise InputError(f'train_cfg.by_epoch is {loop.by_epoch!r} in {cfg.filename!r}, but must be True or False')
         for key in ('by_epoch', length):
             if key not in loop:
                 by_epoch = f' (by_epoch={loop["by_epoch"]})' if key != 'by_epoch' else ''
@@ -163,20 +200,41 @@ def _check_names(cfg: Config) -> None:
                 raise InputError(
                     f'{section} has no setting {name!r} ({cfg.filename!r}). {nearest(name, frozenset(known))}'
                 )
+        if (wrong := misfit([taker], settings)) is not None:
+            raise InputError(f'{section}.{wrong} ({cfg.filename!r})')
+
+
+def _check_form(cfg: Config, key: str, value: object) -> None:
+    """Components stand where components belong, and are named by their types."""
+    is_list, is_group = isinstance(value, (list, tuple)), isinstance(value, dict) or callable(value)
+    is_nameless = isinstance(value, dict) and 'type' not in value
+    fits = {
+        _COMPONENT: is_group and not is_nameless,
+        _GROUP: is_group,
+        _LIST: is_list,
+        _SEVERAL: is_list or (is_group and value != {}),
+    }
+    for pattern, form in _FORMS:
+        if pattern.fullmatch(key) and not fits[form] and (value is not None or _NEEDED.fullmatch(key)):
+            raise InputError(f'{key} is {value!r} in {cfg.filename!r}: it must be {form}')
+    if key.endswith(('.type', '.constructor')) and (not value or not (isinstance(value, str) or callable(value))):
+        raise InputError(f'{key} is {value!r} in {cfg.filename!r}: it must be the name of a component')
 
 
 def _check_range(cfg: Config, key: str, value: object) -> None:
-    if value is None or isinstance(value, dict):
+    if value is None and not _NEEDED.fullmatch(key):
         return
     values = value if isinstance(value, (list, tuple)) else [value]
     for pattern, allowed in _PATTERNS:
-        if pattern.fullmatch(key) and not all(allowed.holds(each) for each in values):
+        if pattern.fullmatch(key) and not (values and all(allowed.holds(each) for each in values)):
             each = 'each must be' if values is value else 'it must be'
             raise InputError(f'{key} is {value!r} in {cfg.filename!r}: {each} {allowed}')
 
 
 def _check_group(cfg: Config, key: str, group: dict) -> None:
-    """Settings that must fit one another."""
+    """Settings that must fit their component, and one another."""
+    if (own := _own_component(group.get('type'))) is not None and (wrong := misfit([own], group)) is not None:
+        raise InputError(f'{key}.{wrong} ({cfg.filename!r})')
     pairs = {name: group.get(name) for name in ('embed_dims', 'num_heads', 'grid_size', 'num_masked')}
     numbers = {name: int(value) for name, value in pairs.items() if isinstance(value, (int, float))}
     if {'embed_dims', 'num_heads'} <= set(numbers) and numbers['embed_dims'] % numbers['num_heads']:
@@ -189,3 +247,18 @@ def _check_group(cfg: Config, key: str, group: dict) -> None:
             f'{key}.num_masked is {numbers["num_masked"]} in {cfg.filename!r}, more than the '
             f'{numbers["grid_size"] ** 2} patches of grid_size={numbers["grid_size"]}: choose fewer'
         )
+
+
+def _own_component(kind: object) -> Callable | None:
+    """Constructor of a component of this package, by its type in a config; of others the annotations may be wrong."""
+    component = kind
+    if isinstance(kind, str):
+        scope, _, name = kind.rpartition('.')
+        registries = [each for each in vars(mmbeitv2.registry).values() if isinstance(each, Registry)]
+        component = None
+        for registry in registries if scope == mmbeitv2.registry.SCOPE else []:
+            registry.import_from_location()
+            component = registry.module_dict.get(name, component)
+    if not callable(component) or not getattr(component, '__module__', '').startswith('mmbeitv2.'):
+        return None
+    return vars(component).get('__init__') if inspect.isclass(component) else component
