@@ -338,12 +338,12 @@ def damage_label(root: Path, name: str) -> None:
     [
         (
             'value',
-            "train_dataloader.*train/2.png' has the value 4, but there are 3 classes, counted from 1",
+            "train_dataloader.*train/2.png' has the label 3, but there are 3 classes, counted from 0 after",
         ),
-        ('value of val', "val_dataloader: label image '.*val/3.png' has the value 200"),
-        ('size', "train/2.png' has 64x61 pixels, but its image '.*train/2.jpg' has 64x64"),
-        ('colour', r"train/2.png' has shape \(64, 64, 3\), but must have one channel"),
-        ('16 bit', "train/2.png' has the value 25[67]"),
+        ('value of val', "val_dataloader: label image '.*val/3.png' has the label 199"),
+        ('size', "train/2.png' has 64x61 pixels, but its image has 64x64"),
+        ('colour', "train/2.png' has pixels of Pillow mode 'RGB'"),
+        ('16 bit', "train/2.png' has pixels of Pillow mode 'I;16'"),
         ('cut off', "label image '.*train/2.png' cannot be read"),
         ('missing', "train/2.jpg' has no label image '.*train/2.png'"),
         ('alone', "1 label images in '.*train' have no image, the first is '2.png'"),

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import mmcv
-import mmengine.fileio as fileio
 import numpy as np
 from mmengine.dist import get_world_size
 from PIL import Image
@@ -19,11 +17,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.datasets.seeding import SampleIndex, SeededInfiniteSampler, SeededSampler
+from mmbeitv2.datasets.seg_labels import IGNORED, LoadSegLabels
 from mmbeitv2.errors import InputError, doing
 
 # Most label images that are read, and labels of classification that are looked at; beyond, as many evenly spread.
 MAX_LABEL_IMAGES = 2000
 MAX_LABELS = 200_000
+_LABEL_READERS = {'mmbeitv2.datasets.seg_labels.LoadSegLabels', 'mmseg.datasets.transforms.loading.LoadAnnotations'}
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -116,8 +116,8 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
         info = info_of(part, 0)
         if isinstance(info.get('gt_label'), (int, np.integer)):
             _check_class_numbers(key, part, model)
-        elif 'seg_map_path' in info and (transform := _label_loader(part)) is not None:
-            seen |= _check_label_images(key, part, model, transform)
+        elif 'seg_map_path' in info and _reads_labels(part):
+            seen |= _check_label_images(key, part, model)
             labelled = info
     if labelled is not None and not seen:
         raise InputError(
@@ -142,25 +142,23 @@ def _check_class_numbers(key: str, dataset: Any, model: nn.Module) -> None:
             )
 
 
-def _check_label_images(key: str, dataset: Any, model: nn.Module, transform: Any) -> set[int]:
+def _check_label_images(key: str, dataset: Any, model: nn.Module) -> set[int]:
     """Checks each image's label image, and returns the classes in them."""
     infos = [info_of(dataset, index) for index in range(len(dataset))]
     _check_files(key, infos, dataset)
-    head: Any = getattr(model, 'decode_head', None)
     classes = classes_of(dataset)
-    limits = [getattr(head, 'num_classes', None), len(classes) if classes else None]
-    limit = min((limit for limit in limits if isinstance(limit, int)), default=256)
-    ignored = getattr(head, 'ignore_index', 255)
-    check = partial(_label_values, key=key, transform=transform, limit=limit, ignored=ignored)
+    counts = [getattr(getattr(model, 'decode_head', None), 'num_classes', None), len(classes) if classes else None]
+    limit = min((count for count in counts if isinstance(count, int)), default=IGNORED)
+    reader = LoadSegLabels(num_classes=min(limit, IGNORED))
     chosen = [infos[index] for index in _spread(len(infos), MAX_LABEL_IMAGES)]
     seen: set[int] = set()
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         try:
-            for values in pool.map(check, chosen):
+            for values in pool.map(partial(_labels_in, reader=reader), chosen):
                 seen |= values
-        except BaseException:
+        except InputError as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            raise InputError(f'{key}: {error}') from error
     return seen
 
 
@@ -190,74 +188,25 @@ def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
             )
 
 
-def _label_values(info: dict, key: str, transform: Any, limit: int, ignored: int) -> set[int]:
-    """Classes in a label image, as the pipeline would see them.
-
-    Raises:
-        InputError: if it cannot be read, is in colour, has another size than its image, or a value beyond the classes.
-    """
-    path = info['seg_map_path']
-    try:
-        content = fileio.get(path, backend_args=transform.backend_args)
-        label = mmcv.imfrombytes(content, flag='unchanged', backend=transform.imdecode_backend)
-    except Exception as error:  # whatever a decoder raises
-        raise InputError(f'{key}: label image {path!r} cannot be read ({error}): replace or remove it') from error
-    label = np.empty(0) if label is None else label.squeeze()
-    if label.ndim != 2:
-        raise InputError(
-            f'{key}: label image {path!r} has shape {label.shape}, but must have one channel with the number of the '
-            'class of each pixel'
-        )
-    _check_size(key, info, label)
-    is_reduced, label_map = info.get('reduce_zero_label'), info.get('label_map') or {}
-    values = set()
-    for raw in _different(label):
-        value = raw
-        if is_reduced:  # as mmseg's LoadAnnotations does it
-            value = 255 if raw in (0, 255) else raw - 1
-        value = label_map.get(value, value)
-        value = 255 if value == -1 else value
-        if value != ignored and not 0 <= value < limit:
-            raise InputError(
-                f'{key}: label image {path!r} has the value {raw}, but there are {limit} classes, counted from '
-                f'{"1, 0 being ignored (reduce_zero_label=True)" if is_reduced else 0}: correct the label image, or '
-                "the dataset's classes and the head's num_classes"
-            )
-        if value != ignored:
-            values.add(value)
-    return values
-
-
-def _different(label: np.ndarray) -> list[int]:
-    """The values in a label image; ``np.unique`` sorts all pixels, which takes ten times as long."""
-    if label.dtype != np.uint8:
-        return [int(value) for value in np.unique(label)]
-    return np.flatnonzero(np.bincount(label.ravel(), minlength=256)).tolist()
-
-
-def _check_size(key: str, info: dict, label: np.ndarray) -> None:
-    """By the header of the image, which need not be decoded."""
+def _labels_in(info: dict, reader: LoadSegLabels) -> set[int]:
+    """Classes in a label image, which is compared with the size in the header of its image."""
+    sample = {**info, 'seg_fields': []}
     try:
         with Image.open(info['img_path']) as image:
             width, height = image.size
-            if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # is turned by a quarter when read
-                width, height = height, width
-    except OSError:  # not a local file, or unreadable: the image's own reader says so
-        return
-    if label.shape != (height, width):
-        raise InputError(
-            f'{key}: label image {info["seg_map_path"]!r} has {label.shape[1]}x{label.shape[0]} pixels, but its image '
-            f'{info["img_path"]!r} has {width}x{height}: make them the same size'
-        )
+            is_turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # by a quarter, when it is read
+            sample['ori_shape'] = (width, height) if is_turned else (height, width)
+    except (OSError, Image.DecompressionBombError):  # not a local file, or unreadable: the image's own reader says so
+        pass
+    counts = np.bincount(reader.transform(sample)['gt_seg_map'].ravel(), minlength=IGNORED + 1)
+    return set(np.flatnonzero(counts[:IGNORED]).tolist())
 
 
-def _label_loader(dataset: Any) -> Any:
-    """The transform that reads label images, if it is mmseg's own, whose rules are known here."""
-    for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
-        kind = type(transform)  # mmseg may be missing
-        if (kind.__module__, kind.__name__) == ('mmseg.datasets.transforms.loading', 'LoadAnnotations'):
-            return transform
-    return None
+def _reads_labels(dataset: Any) -> bool:
+    """Whether the pipeline reads label images by a transform whose rules are known: ours, or mmseg's, which ours is."""
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    kinds = {f'{type(transform).__module__}.{type(transform).__name__}' for transform in transforms}
+    return bool(kinds & _LABEL_READERS)
 
 
 def _parts(dataset: Any) -> Iterator[Any]:
