@@ -414,7 +414,7 @@ train_dataloader['dataset'] = dict(type='RepeatDataset', times=100000, dataset=d
     assert 'train images  800,000' in plan(loaded(str(config), tmp_path / 'work'), capsys)
     assert len(read) == 8 + 4 + 2  # of both parts, of val, and the first of each loader through its pipeline
     damage_label(tmp_path / 'seg', 'value of val')
-    assert re.search("train_dataloader: label .*val/3.png' has the value 200", sentence(str(config), tmp_path / 'work'))
+    assert re.search("train_dataloader: label .*val/3.png' has the label 199", sentence(str(config), tmp_path / 'work'))
 
 
 def test_a_work_dir_that_cannot_be_written_is_named(
