@@ -62,7 +62,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('benchmark.py'):
-        from mmbeitv2.benchmarks import run_benchmark
+        from mmbeitv2.benchmarks.comparison import run_benchmark
 
         run_benchmark(args)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,10 @@ def masks_picture(
         seed: of the masks.
         fit: how an image gets the model's size, see :class:`VisualTokenizer`.
     """
-    source = None if tokenizer is None else dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer, _delete_=True)
-    options = {} if source is None else {'model.tokenizer.init_cfg': source}
-    model: BEiTv2 = load_model(cfg, checkpoint, of='mmbeitv2.BEiTv2', cfg_options=options)
+    cfg = deepcopy(cfg)
+    if tokenizer is not None and 'tokenizer' in cfg.model:
+        cfg.model.tokenizer.init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer)
+    model: BEiTv2 = load_model(cfg, checkpoint, of='mmbeitv2.BEiTv2')
     generator = build_mask_generator(cfg)
     random.seed(seed)
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
@@ -58,8 +60,9 @@ def masks_picture(
     masks = mask.unflatten(1, (h, w))
     rebuilt = {}
     if pixel_decoder is not None:
-        options = {'model.tokenizer': dict(cfg.model.tokenizer, _delete_=True)}  # the one that made the codes
-        decoder: PixelDecoder = load_model(*pixel_decoder, of='mmbeitv2.PixelDecoder', cfg_options=options)
+        decoder_cfg = deepcopy(pixel_decoder[0])
+        decoder_cfg.model.tokenizer = cfg.model.tokenizer  # the one that made the codes
+        decoder: PixelDecoder = load_model(decoder_cfg, pixel_decoder[1], of='mmbeitv2.PixelDecoder')
         rebuilt['from codes'] = to_pictures(decoder.decode(codes))
         rebuilt['from predicted codes'] = to_pictures(decoder.decode(torch.where(masks, predicted, codes)))
     return draw_masks(

@@ -271,7 +271,7 @@ def test_bad_input_to_visualize_masks(
 ) -> None:
     out = str(tmp_path / 'm.png')
     wrong = ['--cfg-options', 'model.type=mmbeitv2.VQKD']
-    assert 'give that of a pretraining' in refused(capsys, *masks_command, '--out', out, *wrong)
+    assert 'give one of type mmbeitv2.BEiTv2' in refused(capsys, *masks_command, '--out', out, *wrong)
     assert 'must end in one of' in refused(capsys, *masks_command, '--out', str(tmp_path / 'm.doc'))
     assert 'is a folder' in refused(capsys, *masks_command, '--out', str(tmp_path))
     image = image_folder / 'cat/nested/0.jpg'
