@@ -80,6 +80,10 @@ class QuietRunner(Runner):
     def load_or_resume(self) -> None:
         with doing('loading a checkpoint'):
             super().load_or_resume()
+        super().dump_config()
+
+    def dump_config(self) -> None:
+        """Writes nothing before the run starts: one that is refused leaves the config of the former in place."""
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         with doing(f'saving {filename} to {out_dir!r}'):

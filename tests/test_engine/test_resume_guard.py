@@ -99,6 +99,17 @@ def test_another_model_is_refused_before_a_step(former: Path, tmp_path: Path, ch
         resume(former, tmp_path, cfg_changes)
 
 
+def test_a_refused_resume_leaves_the_config_of_the_former_run(former: Path, tmp_path: Path) -> None:
+    shutil.copytree(former / 'work', tmp_path / 'work')
+    (written,) = (tmp_path / 'work').glob('*.py')
+    before = written.read_text()
+    with pytest.raises(InputError, match='does not fit'):
+        resume(former, tmp_path / 'work', {'model.backbone.mlp_ratio': 2})
+    assert {path: path.read_text() for path in (tmp_path / 'work').glob('*.py')} == {written: before}
+    resume(former, tmp_path / 'work', {'model.backbone.with_cp': True})
+    assert any('with_cp=True' in path.read_text() for path in (tmp_path / 'work').glob('*.py'))
+
+
 def test_another_mlp_ratio_is_refused(former: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'mlp.fc1.weight has shape \(128, 32\) in the file and \(64, 32\)'):
         resume(former, tmp_path, {'model.backbone.mlp_ratio': 2})
