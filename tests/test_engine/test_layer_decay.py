@@ -146,3 +146,13 @@ def test_wrong_settings_are_refused() -> None:
             groups_by_name(model, 1.0, 0.1, **paramwise)
     with pytest.raises(ValueError, match='get_layer_depth: Linear does not have it'):
         groups_by_name(model, 1.0, 0.1, layer_decay_rate=0.5)
+
+
+def test_the_constructor_of_mmpretrain_gives_the_same_rates() -> None:
+    init_default_scope('mmpretrain')
+    head = dict(type='LinearClsHead', num_classes=2, in_channels=32)
+    model = MODELS.build(dict(type='ImageClassifier', backbone=tiny_vit(rel_pos_bias='per_layer'), head=head))
+    theirs = 'mmpretrain.LearningRateDecayOptimWrapperConstructor'
+    ours, others = (groups_by_name(model, 1.0, 0.05, name, layer_decay_rate=0.5) for name in (OURS, theirs))
+    assert {name: lr for name, (lr, _) in ours.items()} == {name: lr for name, (lr, _) in others.items()}
+    assert ours['backbone.blocks.0.mlp.fc1.weight'][0] == 0.25
