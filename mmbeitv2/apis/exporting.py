@@ -34,8 +34,8 @@ from mmbeitv2.models.layers.position_bias import RelativePositionBias
 from mmbeitv2.models.layers.transformer import Attention
 from mmbeitv2.models.positions import resize_pos_embed
 
-# Images that model and file are compared on.
-NUM_COMPARED = 8
+# Images that model and file are compared on: at 224 pixels, and at least.
+NUM_COMPARED, FEWEST_COMPARED = 8, 3
 # Largest difference of outputs, in units of the largest output, or of 1 if that is smaller.
 TOLERANCE = 1e-4
 # A code may be another one if the cosine similarities of both to the feature differ by no more than this.
@@ -222,12 +222,13 @@ def _resolve_size(given: list[int] | None, vit: BEiTv2ViT) -> tuple[int, int]:
 
 def read_images(folder: str | None, size: tuple[int, int]) -> Tensor:
     """Images to compare on, (n, 3, H, W) float32, RGB in 0..255: spread over a folder, or drawn scenes."""
+    count = max(min(NUM_COMPARED * 224**2 // (size[0] * size[1]), NUM_COMPARED), FEWEST_COMPARED)
     if folder is None:
         rng = np.random.default_rng(0)
-        scenes = [draw_scene(rng, shape).image[..., ::-1] for shape in SHAPES[:NUM_COMPARED]]
+        scenes = [draw_scene(rng, shape).image[..., ::-1] for shape in SHAPES[:count]]
         return torch.stack([fit_image(to_tensor(scene.copy()), size, 'crop') for scene in scenes]).float()
     paths = find_images(Path(folder))
-    chosen = paths[:: max(len(paths) // NUM_COMPARED, 1)][:NUM_COMPARED]
+    chosen = paths[:: max(len(paths) // count, 1)][:count]
     images = torch.stack([fit_image(to_tensor(Path(folder, path)), size, 'crop') for path in chosen]).float()
     return images if len(images) > 1 else images.repeat(2, 1, 1, 1)  # an example of one would fix the size of a batch
 

@@ -26,9 +26,9 @@ def test(args: argparse.Namespace) -> None:
     out_item = None if args.out is None else _check_out(args.out, args.out_item)
     if args.out is None and args.out_item is not None:
         raise InputError('--out-item says what --out writes: give --out as well')
-    if args.tta and (args.show or args.show_dir is not None):
-        raise InputError('--tta has several views of an image, and pictures show one: leave one of them out')
     cfg = load_config(args)
+    if args.tta and (args.show or args.show_dir is not None) and cfg.get('default_scope') != 'mmseg':
+        raise InputError('--tta has several views of an image, and pictures show one: leave one of them out')
     if cfg.get('test_evaluator') is None:
         raise InputError(
             f'config {args.config!r} has no test_evaluator, so nothing can be scored: give a config with one'

@@ -8,8 +8,10 @@ import runpy
 from pathlib import Path
 
 import cv2
+import mmseg
 import numpy as np
 import pytest
+from packaging.version import Version
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import ROOT
@@ -118,6 +120,10 @@ def test_mmpretrains_visualization_tools_read_our_configs(classifier: Run, tmp_p
     assert (tmp_path / 'lr.jpg').stat().st_size > 0
 
 
+@pytest.mark.skipif(
+    Version(mmseg.__version__) < Version('1.3') and Version(cv2.__version__) >= Version('5'),
+    reason='browse_dataset.py of mmsegmentation 1.2 draws on an array that OpenCV 5 does not accept',
+)
 def test_mmsegs_analysis_tools_read_our_configs(
     segmentor: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,3 +138,13 @@ def test_mmsegs_analyze_logs_reads_our_log(segmentor: Run, tmp_path: Path) -> No
     pytest.importorskip('seaborn', reason='tools/analysis_tools/analyze_logs.py of mmsegmentation needs seaborn')
     analyse(segmentor, 'analyze_logs.py', segmentor.log, '--keys', 'loss', '--out', str(tmp_path / 'curve.png'))
     assert (tmp_path / 'curve.png').stat().st_size > 0
+
+
+def test_wandb_keeps_the_curve_of_a_run_offline(classifier: Run, tmp_path: Path) -> None:
+    wandb = pytest.importorskip('wandb', reason='wandb is not installed')
+    backend = dict(type='WandbVisBackend', init_kwargs=dict(mode='offline', project='tiny'))
+    config = tmp_path / 'tiny.py'
+    config.write_text(f'_base_ = {classifier.config!r}\nvisualizer = dict(vis_backends=[{backend}])\n')
+    run_tool('mmpretrain', 'train.py', str(config), '--work-dir', str(tmp_path / 'work'))
+    wandb.finish()
+    assert list((tmp_path / 'work').rglob('*.wandb'))
