@@ -358,6 +358,13 @@ def test_label_images_are_checked(tmp_path: Path, name: str, words: str) -> None
     assert re.search(words, said), said
 
 
+def test_a_head_may_ignore_another_value_than_255(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = segmentation_config(tmp_path)
+    damage_label(tmp_path / 'seg', 'value of val')
+    option = 'model.decode_head.ignore_index=199'  # 200, reduced by one
+    assert 'val images    4' in plan(loaded(config, tmp_path / 'work', option), capsys)
+
+
 def test_a_class_list_shorter_than_the_labels_is_named(tmp_path: Path) -> None:
     config = segmentation_config(tmp_path)
     options = [

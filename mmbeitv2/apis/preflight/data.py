@@ -110,13 +110,16 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
     Raises:
         InputError: with the first file whose label, label image or size is wrong.
     """
+    ignored = getattr(getattr(model, 'decode_head', None), 'ignore_index', IGNORED)
     seen: set[int] = set()
     labelled = None
     for part in _parts(dataset):
         info = info_of(part, 0)
         if isinstance(info.get('gt_label'), (int, np.integer)):
             _check_class_numbers(key, part, model)
-        elif 'seg_map_path' in info and _reads_labels(part):
+        elif (
+            'seg_map_path' in info and _reads_labels(part) and ignored == IGNORED
+        ):  # another is not known to our reader
             seen |= _check_label_images(key, part, model)
             labelled = info
     if labelled is not None and not seen:
