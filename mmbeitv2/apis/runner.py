@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+import mmbeitv2.fileio  # noqa: F401  (registers AtomicBackend)
 from mmbeitv2.errors import doing
 
 # How lines of the log begin that nobody asked for; the log file has them.
@@ -86,6 +87,9 @@ class QuietRunner(Runner):
         """Writes nothing before the run starts: one that is refused leaves the config of the former in place."""
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        is_local = '://' not in out_dir and kwargs.get('file_client_args') is None and not any(args)
+        if is_local and kwargs.get('backend_args') is None:  # mmengine's CheckpointHook writes into the file itself
+            kwargs['backend_args'] = dict(backend='mmbeitv2.AtomicBackend')
         with doing(f'saving {filename} to {out_dir!r}'):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
 

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import mmbeitv2
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, doing
 
 MARKER = '.mmbeitv2'
 
@@ -59,6 +59,8 @@ def require_claimable(folder: Path, tool: str) -> None:
     if _mark(folder) == tool:
         return
     entries = sorted(path.name for path in folder.iterdir())
+    if entries == [MARKER] and (folder / MARKER).is_file() and not (folder / MARKER).stat().st_size:
+        return  # a mark that a full disk or a kill left without its text
     if entries:
         raise InputError(
             f'folder {str(folder)!r} was not made by {tool} and holds {_first(entries)}: give a new or empty folder'
@@ -73,7 +75,8 @@ def claim_folder(folder: Path, tool: str) -> None:
     """
     require_claimable(folder, tool)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).write_text(f'{tool}\n')
+    with doing(f'writing {str(folder / MARKER)!r}'):
+        (folder / MARKER).write_text(f'{tool}\n')
 
 
 def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[Path]:

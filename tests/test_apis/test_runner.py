@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from mmengine.fileio import get_file_backend
 from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from torch import nn
 
 from mmbeitv2.apis.runner import QuietRunner
 from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2.fileio import AtomicBackend
 
 
 class Normalised(BaseModel):
@@ -62,3 +65,14 @@ def test_an_error_knows_what_the_runner_was_doing(
     with pytest.raises(SystemExit), one_sentence_errors('tool.py'):
         runner.test()
     assert capsys.readouterr().err.startswith(f'tool.py: error: while {action}: odd (ArithmeticError). The traceback')
+
+
+def test_checkpoints_are_written_whole_or_not_at_all_whatever_hook_asks_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict] = []
+    monkeypatch.setattr(Runner, 'save_checkpoint', lambda self, *args, **kwargs: given.append(kwargs))
+    runner = QuietRunner(model=Normalised(), work_dir=str(tmp_path), experiment_name=str(tmp_path))
+    runner.save_checkpoint(str(tmp_path), 'epoch_1.pth', None)  # as mmengine's hook calls it
+    backend = get_file_backend(tmp_path, backend_args=given[0]['backend_args'])
+    assert isinstance(backend, AtomicBackend)

@@ -124,3 +124,9 @@ def test_a_folder_of_the_user_beside_it_is_not_taken_for_the_half_made_one(tmp_p
         with replacing_folder(tmp_path / 'mine', 'painter', WRITTEN):
             pass
     assert (tmp_path / 'mine.partial' / 'weights.bin').read_text() == 'of the user'
+
+
+def test_a_mark_without_its_text_as_a_full_disk_leaves_it_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / MARKER).touch()
+    claim_folder(tmp_path, 'tool.py')
+    assert (tmp_path / MARKER).read_text().strip() == 'tool.py'
