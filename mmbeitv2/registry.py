@@ -39,21 +39,22 @@ def _default_scope_of_the_config() -> str | None:
     return next((scope for scope in reversed(scopes) if scope != SCOPE), None)
 
 
-def _child(parent: Registry, *locations: str) -> Registry:
+def child_of(parent: Registry, *locations: str) -> Registry:
+    """This package's registry below one of mmengine or mmpretrain."""
     return _Registry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
 
 
-MODELS = _child(root.MODELS, 'mmbeitv2.models')
-TRANSFORMS = _child(root.TRANSFORMS, 'mmbeitv2.datasets')
-DATASETS = _child(root.DATASETS, 'mmbeitv2.datasets')
-DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mmbeitv2.datasets')
-FUNCTIONS = _child(root.FUNCTIONS, 'mmbeitv2.datasets')
-HOOKS = _child(root.HOOKS, 'mmbeitv2.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmbeitv2.engine')
-STRATEGIES = _child(root.STRATEGIES, 'mmbeitv2.engine')
-METRICS = _child(root.METRICS, 'mmbeitv2.evaluation')
-WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'mmbeitv2.checkpoints')
+MODELS = child_of(root.MODELS, 'mmbeitv2.models')
+TRANSFORMS = child_of(root.TRANSFORMS, 'mmbeitv2.datasets')
+DATASETS = child_of(root.DATASETS, 'mmbeitv2.datasets')
+DATA_SAMPLERS = child_of(root.DATA_SAMPLERS, 'mmbeitv2.datasets')
+FUNCTIONS = child_of(root.FUNCTIONS, 'mmbeitv2.datasets')
+HOOKS = child_of(root.HOOKS, 'mmbeitv2.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = child_of(root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmbeitv2.engine')
+STRATEGIES = child_of(root.STRATEGIES, 'mmbeitv2.engine')
+METRICS = child_of(root.METRICS, 'mmbeitv2.evaluation')
+WEIGHT_INITIALIZERS = child_of(root.WEIGHT_INITIALIZERS, 'mmbeitv2.checkpoints')
 # Empty ones of the other kinds, so that their types are found from this scope as well.
 for _parent in vars(root).values():
     if isinstance(_parent, Registry) and SCOPE not in _parent.children:
-        _child(_parent)
+        child_of(_parent, 'mmbeitv2.registry')  # without a place mmengine would look for mmbeitv2.utils

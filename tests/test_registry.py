@@ -30,6 +30,21 @@ def test_types_resolve_from_other_scopes_without_custom_imports(scope: str) -> N
     assert result.returncode == 0, result.stderr
 
 
+def test_batch_augments_of_an_inherited_config_are_found_without_a_warning() -> None:
+    script = (
+        'import mmbeitv2.models\n'
+        'from mmengine.registry import init_default_scope\n'
+        'from mmpretrain.registry import BATCH_AUGMENTS\n'
+        "init_default_scope('mmpretrain')\n"
+        "mix = BATCH_AUGMENTS.build(dict(type='Mixup', alpha=0.8, _scope_='mmbeitv2'))\n"
+        "assert type(mix).__module__.startswith('mmpretrain.')"
+    )
+    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert 'Failed to search registry' not in result.stdout + result.stderr
+    assert 'is not installed' not in result.stdout + result.stderr
+
+
 def test_import_without_openmmlab_says_what_to_install() -> None:
     script = (
         'import importlib.util as u; find = u.find_spec\n'

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from mmpretrain.registry import BATCH_AUGMENTS
+
 import mmbeitv2.fileio.locating  # noqa: F401  (from here on mmengine loads weights by our reader)
+from mmbeitv2.registry import child_of
 
 from .algorithms import BEiTv2
 from .backbones import BEiTv2ViT
@@ -22,3 +25,6 @@ __all__ = [
     'PixelDecoder',
     'TimmTeacher',
 ]
+
+# A root of its own in mmpretrain: Mixup and CutMix of a config that was inherited by `mmbeitv2::` are found through it.
+child_of(BATCH_AUGMENTS, 'mmbeitv2.models')
