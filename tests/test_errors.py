@@ -13,7 +13,7 @@ import mmengine.hooks  # noqa: F401  (registers them)
 import pytest
 import torch
 from mmengine.logging import MMLogger
-from mmengine.registry import HOOKS, MODELS
+from mmengine.registry import HOOKS, MODELS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.errors import InputError, UnreadableImageError, doing, one_sentence_errors
@@ -148,7 +148,8 @@ def test_a_mistyped_component_is_named_with_the_nearest_name(
 
 def test_the_innermost_component_is_named(capsys: pytest.CaptureFixture) -> None:
     model = dict(type='mmpretrain.ImageClassifier', backbone=tiny_vit(patch_sise=8))
-    shown = screen(capsys, lambda: MODELS.build(model))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):  # whatever ran before
+        shown = screen(capsys, lambda: MODELS.build(model))
     assert "BEiTv2ViT has no setting 'patch_sise': correct or remove it (did you mean 'patch_size'?)" in shown
 
 

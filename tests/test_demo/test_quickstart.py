@@ -343,7 +343,7 @@ def test_a_signal_ends_the_stage_and_its_children(tmp_path: Path, number: int, c
 
 
 def test_a_failed_stage_is_told_with_its_own_last_sentence(tmp_path: Path) -> None:
-    command = ['-c', 'import sys; print("first"); sys.exit("train.py: error: there is no image")']
+    command = ['-c', 'import sys; print("first", flush=True); sys.exit("train.py: error: there is no image")']
     with pytest.raises(InputError, match='stage pretrain failed: there is no image'):
         console.call('pretrain', command, tmp_path, tmp_path / 'log', time.monotonic())
 
