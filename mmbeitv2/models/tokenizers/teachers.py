@@ -146,12 +146,16 @@ class OpenCLIPTeacher(FrozenTeacher):
 
 @MODELS.register_module()
 class TimmTeacher(FrozenTeacher):
-    """A ViT of timm: its patch tokens after the final norm; class and register tokens are dropped.
+    """A model of timm: the patch tokens of a ViT after its final norm, or the feature map of a CNN.
+
+    Class and register tokens are dropped.
 
     Args:
-        model: timm's name, as ``'vit_base_patch16_224.dino'``.
+        model: timm's name, as ``'vit_base_patch16_224.dino'`` or ``'convnext_tiny.dinov3_lvd1689m'``.
         pretrained: true for timm's weights, downloaded at first use, or a local file.
-        img_size: side in pixels to feed the network with; None for its own.
+        img_size: side in pixels to feed the network with; None for its own. A CNN of stride 32 gives the 14x14 features
+            of a tokenizer from 448 pixels.
+        out_index: which of the network's feature maps to take: blocks of a ViT, stages of a CNN. -1: the last.
         precision: of the network's products on a GPU, see :class:`Frozen`.
     """
 
@@ -160,6 +164,7 @@ class TimmTeacher(FrozenTeacher):
         model: str = 'vit_base_patch16_224.dino',
         pretrained: bool | str = True,
         img_size: int | None = None,
+        out_index: int = -1,
         precision: Precision = 'float16',
     ) -> None:
         import timm
@@ -174,7 +179,10 @@ class TimmTeacher(FrozenTeacher):
                 f'teacher weights {pretrained!r} not found: give the path of a file with the weights of {model!r}, '
                 'or pretrained=True'
             )
-        options: dict = {} if img_size is None else {'img_size': img_size}
+        source = timm.models.get_pretrained_cfg(model)
+        # Models that take any image have no img_size to set.
+        is_fixed = img_size is not None and (source is None or source.fixed_input_size)
+        options: dict = {'img_size': img_size} if is_fixed else {}
         if isinstance(pretrained, str):
             options['pretrained_cfg_overlay'] = {'file': pretrained}
         try:
@@ -184,18 +192,23 @@ class TimmTeacher(FrozenTeacher):
                 f'the teacher {model!r} could not be loaded ({_first_line(error)}): '
                 + _how_to_download(_timm_source(model))
             ) from error
-        if not hasattr(network, 'patch_embed') or not hasattr(network, 'num_prefix_tokens'):
-            raise InputError(f'{model!r} is not a plain ViT, so it has no patch tokens: choose a ViT of timm')
-        patch = getattr(network.patch_embed, 'patch_size', (1,))[0]
-        if img_size is not None and img_size % patch:
-            raise InputError(f'img_size={img_size} is not a multiple of the patch size {patch} of {model!r}: change it')
         config = timm.data.resolve_model_data_config(network)
-        super().__init__(network, img_size or config['input_size'][-1], config['mean'], config['std'], precision)
-        self.embed_dims = int(network.num_features)  # type: ignore[arg-type]
+        side = img_size or config['input_size'][-1]
+        maps = network.feature_info
+        if not -len(maps) <= out_index < len(maps):
+            raise InputError(f'out_index={out_index}, but {model!r} has {len(maps)} feature maps, counted from 0')
+        stride = maps[out_index]['reduction']
+        if side % stride:
+            raise InputError(f'img_size={side} is not a multiple of the patch size {stride} of {model!r}: change it')
+        super().__init__(network, side, config['mean'], config['std'], precision)
+        self.out_index = out_index
+        self.embed_dims = int(maps[out_index]['num_chs'])
 
     def patch_features(self, images: Tensor) -> Tensor:
-        tokens = self.module.forward_features(images)[:, self.module.num_prefix_tokens :]
-        return tokens.transpose(1, 2).unflatten(2, self.module.patch_embed.grid_size)
+        (features,) = self.module.forward_intermediates(
+            images, indices=[self.out_index], norm=True, intermediates_only=True
+        )
+        return features
 
 
 def _check_weights(model: str, pretrained: str | None) -> None:

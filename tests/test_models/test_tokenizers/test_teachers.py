@@ -48,10 +48,7 @@ def test_features_are_resampled_to_the_grid_of_the_tokenizer(clip_folder: Path) 
 def test_timm_features_are_normed_patch_tokens_without_class_and_registers() -> None:
     teacher = TimmTeacher('vit_small_patch14_reg4_dinov2', pretrained=False, img_size=56)
     images = torch.rand(1, 3, 56, 56)
-    network = teacher.module
-    tokens = network.norm(network.forward_intermediates(
-        (images - teacher.mean) / teacher.std, return_prefix_tokens=False, output_fmt='NLC', norm=False,
-        intermediates_only=True, indices=1)[0])  # fmt: skip
+    tokens = teacher.module.forward_features((images - teacher.mean) / teacher.std)[:, 5:]
     torch.testing.assert_close(teacher(images, (4, 4)), tokens)
     assert tokens.shape == (1, 16, 384)
 
@@ -87,8 +84,21 @@ def test_wrong_timm_teachers_are_refused() -> None:
         TimmTeacher('vit_tiny_patch16_224', pretrained=False, precision='int8')
     with pytest.raises(ValueError, match='img_size=50 is not a multiple of the patch size 16'):
         TimmTeacher('vit_tiny_patch16_224', pretrained=False, img_size=50)
-    with pytest.raises(ValueError, match='not a plain ViT'):
-        TimmTeacher('resnet18', pretrained=False)
+    with pytest.raises(ValueError, match='img_size=50 is not a multiple of the patch size 32'):
+        TimmTeacher('mobilenetv2_050', pretrained=False, img_size=50)
+    with pytest.raises(ValueError, match="out_index=12, but 'vit_tiny_patch16_224' has 12 feature maps"):
+        TimmTeacher('vit_tiny_patch16_224', pretrained=False, out_index=12)
+
+
+def test_a_cnn_teaches_by_the_feature_map_of_a_stage() -> None:
+    teacher = TimmTeacher('mobilenetv2_050', pretrained=False, img_size=64, out_index=-2)
+    images = torch.rand(2, 3, 64, 64)
+    network = teacher.module
+    x = network.bn1(network.conv_stem((images - teacher.mean) / teacher.std))
+    for stage in network.blocks[:5]:  # stride 16
+        x = stage(x)
+    torch.testing.assert_close(teacher(images, (4, 4)), x.flatten(2).transpose(1, 2))
+    assert teacher.embed_dims == x.shape[1]
 
 
 def test_a_hub_out_of_reach_names_the_file_and_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
