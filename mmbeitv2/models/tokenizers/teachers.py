@@ -194,7 +194,7 @@ class TimmTeacher(FrozenTeacher):
             ) from error
         config = timm.data.resolve_model_data_config(network)
         side = img_size or config['input_size'][-1]
-        maps = network.feature_info
+        maps: list[dict] = network.feature_info  # type: ignore[assignment]
         if not -len(maps) <= out_index < len(maps):
             raise InputError(f'out_index={out_index}, but {model!r} has {len(maps)} feature maps, counted from 0')
         stride = maps[out_index]['reduction']

@@ -1,0 +1,60 @@
+# BEiT v2 (paper, table 9) small enough for a CPU: the ViT and the codes of tokenizer.py, 40 of 100 patches masked.
+_base_ = '../beitv2_vit-b_300e.py'
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4), img_size=160, out_indices=(4, 5)
+    ),
+    tokenizer=dict(
+        encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4), img_size=160),
+        quantizer=dict(num_codes=1024),
+        decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=10),
+        target_dims=320,
+        init_cfg=dict(checkpoint='work_dirs/camvid/tokenizer/iter_600.pth'),
+    ),
+)
+mask_and_pack = [
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=10, num_masked=40, min_block=8),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='mmbeitv2.RandomResizedCrop', scale=160, crop_ratio_range=(0.1, 0.6)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+    *mask_and_pack,
+]
+val_pipeline = [
+    dict(type='mmbeitv2.SeedSample', is_fixed=True),
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='mmbeitv2.FitImage', scale=160),
+    *mask_and_pack,
+]
+data_root = 'data/camvid/images'
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
+    dataset=dict(data_root=data_root, data_prefix='training', pipeline=train_pipeline),
+)
+test_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='mmbeitv2.stack_samples'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='validation', pipeline=val_pipeline),
+)
+test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=1024)
+test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=900, by_epoch=False, begin=100, end=1000),
+]
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=1000)
+default_hooks = dict(
+    logger=dict(interval=50, log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=250, max_keep_ckpts=1)
+)
+log_processor = dict(by_epoch=False)
+auto_scale_lr = dict(base_batch_size=16)

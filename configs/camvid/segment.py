@@ -1,0 +1,91 @@
+# UperNet (paper, table 11) on CamVid, small enough for a CPU: 480x360 images of 11 classes, 160x160 crops, the ViT of
+# pretrain.py, features of strides 8 to 32.
+_base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
+classes = (
+    'sky',
+    'building',
+    'pole',
+    'road',
+    'pavement',
+    'tree',
+    'sign',
+    'fence',
+    'car',
+    'pedestrian',
+    'bicyclist',
+)
+palette = [
+    [128, 128, 128],
+    [128, 0, 0],
+    [192, 192, 128],
+    [128, 64, 128],
+    [60, 40, 222],
+    [128, 128, 0],
+    [192, 128, 128],
+    [64, 64, 128],
+    [64, 0, 128],
+    [64, 64, 0],
+    [0, 128, 192],
+]
+model = dict(
+    data_preprocessor=dict(size=(160, 160)),
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4),
+        img_size=160,
+        out_indices=(2, 3, 4, 5),
+        init_cfg=dict(checkpoint='work_dirs/camvid/pretrain/iter_1000.pth'),
+    ),
+    neck=dict(embed_dim=128, rescales=[2, 1, 1, 0.5]),
+    decode_head=dict(in_channels=[128] * 4, channels=64, num_classes=len(classes)),
+    auxiliary_head=dict(in_channels=128, channels=64, num_classes=len(classes)),
+    test_cfg=dict(crop_size=(160, 160), stride=(107, 107)),
+)
+train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='mmbeitv2.LoadSegLabels', num_classes=len(classes)),
+    dict(type='RandomResize', scale=(480, 360), ratio_range=(0.5, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(160, 160), cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
+    dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=len(classes)),
+    dict(type='PackSegInputs'),
+]
+dataset = dict(
+    _delete_=True,
+    type='BaseSegDataset',
+    data_root='data/camvid',
+    metainfo=dict(classes=classes, palette=palette),
+    img_suffix='.jpg',
+    seg_map_suffix='.png',
+)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(
+        **dataset,
+        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+        pipeline=train_pipeline,
+    ),
+)
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(
+        **dataset, data_prefix=dict(img_path='images/test', seg_map_path='annotations/test'), pipeline=test_pipeline
+    ),
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=40),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=40, end=400),
+]
+train_cfg = dict(max_iters=400)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, save_best=None, max_keep_ckpts=1))
+# Scored once, by tools/test.py.
+val_dataloader, val_evaluator, val_cfg = None, None, None
+auto_scale_lr = dict(base_batch_size=8)
