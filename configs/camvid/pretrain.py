@@ -9,7 +9,7 @@ model = dict(
         quantizer=dict(num_codes=1024),
         decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=10),
         target_dims=320,
-        init_cfg=dict(checkpoint='work_dirs/camvid/tokenizer/iter_600.pth'),
+        init_cfg=dict(checkpoint='work_dirs/camvid/tokenizer/iter_400.pth'),
     ),
 )
 mask_and_pack = [
@@ -50,11 +50,11 @@ test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=900, by_epoch=False, begin=100, end=1000),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=600, by_epoch=False, begin=100, end=700),
 ]
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=1000)
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=700)
 default_hooks = dict(
-    logger=dict(interval=50, log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=250, max_keep_ckpts=1)
+    logger=dict(interval=50, log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=350, max_keep_ckpts=1)
 )
 log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=16)

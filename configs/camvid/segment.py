@@ -33,7 +33,7 @@ model = dict(
         arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4),
         img_size=160,
         out_indices=(2, 3, 4, 5),
-        init_cfg=dict(checkpoint='work_dirs/camvid/pretrain/iter_1000.pth'),
+        init_cfg=dict(checkpoint='work_dirs/camvid/pretrain/iter_700.pth'),
     ),
     neck=dict(embed_dim=128, rescales=[2, 1, 1, 0.5]),
     decode_head=dict(in_channels=[128] * 4, channels=64, num_classes=len(classes)),
@@ -82,10 +82,10 @@ test_dataloader = dict(
 optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=40),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=40, end=400),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=40, end=250),
 ]
-train_cfg = dict(max_iters=400)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, save_best=None, max_keep_ckpts=1))
+train_cfg = dict(max_iters=250)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=250, save_best=None, max_keep_ckpts=1))
 # Scored once, by tools/test.py.
 val_dataloader, val_evaluator, val_cfg = None, None, None
 auto_scale_lr = dict(base_batch_size=8)

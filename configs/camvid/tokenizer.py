@@ -34,9 +34,9 @@ test_evaluator = dict(num_codes=1024)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=550, by_epoch=False, begin=50, end=600),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=350, by_epoch=False, begin=50, end=400),
 ]
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=600)
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=400)
 default_hooks = dict(
     logger=dict(interval=50, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=200, save_best=None, max_keep_ckpts=1),
