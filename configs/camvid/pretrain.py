@@ -1,9 +1,7 @@
 # BEiT v2 (paper, table 9) small enough for a CPU: the ViT and the codes of tokenizer.py, 40 of 100 patches masked.
 _base_ = '../beitv2_vit-b_300e.py'
 model = dict(
-    backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4), img_size=160, out_indices=(4, 5)
-    ),
+    backbone=dict(arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4), img_size=160, out_indices=(4, 5)),
     tokenizer=dict(
         encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4), img_size=160),
         quantizer=dict(num_codes=1024),
