@@ -36,7 +36,8 @@ def test_every_config_builds(path: Path) -> None:
             cfg.model[part].init_cfg = None
     if cfg.model.type != 'mmbeitv2.VQKD' and 'data_preprocessor' not in cfg.model:
         cfg.model.data_preprocessor = dict(type='ClsDataPreprocessor', **cfg.data_preprocessor)
-    with torch.device('meta') if cfg.model.type == 'mmbeitv2.VQKD' else torch.device('cpu'):
+    is_pretraining = 'tokenizer' in cfg.model  # whose tokenizer draws its first weights as it is built
+    with torch.device('cpu' if is_pretraining else 'meta'):
         model = MODELS.build(cfg.model)
     assert sum(parameter.numel() for parameter in model.parameters()) > 1e5
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -158,31 +159,60 @@ def test_robustness_is_scored_over_the_classes_that_there_are(arch: str, variant
         ('beitv2-1600e_vit-b_{}', 8e-5, 0.8, 0.1),
         ('beitv2-300e_vit-l_{}', 8e-5, 0.8, 0.2),
         ('beitv2-1600e_vit-l_{}', 8e-5, 0.8, 0.2),
+        ('beitv2-1600e-in21k_vit-b_{}', 8e-5, 0.8, 0.1),
+        ('beitv2-1600e-in21k_vit-l_{}', 8e-5, 0.8, 0.2),
+        ('beitv2-1600e_vit-b_{640}', 8e-5, 0.8, 0.1),
+        ('beitv2-1600e_vit-l_{640}', 8e-5, 0.8, 0.2),
+        ('beitv2-1600e-in21k_vit-b_{640}', 8e-5, 0.8, 0.1),
+        ('beitv2-1600e-in21k_vit-l_{640}', 8e-5, 0.8, 0.2),
         ('beitv2-1600e_vit-b_{}_release', 5e-5, 0.75, 0.15),  # the reference
         ('beitv2-1600e_vit-l_{}_release', 4e-5, 0.9, 0.2),
         ('beitv2-1600e-in21k_vit-b_{}_release', 5e-5, 0.85, 0.15),
         ('beitv2-1600e-in21k_vit-l_{}_release', 3e-5, 0.9, 0.2),
+        ('beit-150e_vit-b_{}', 7e-4, 0.65, 0.1),
+        ('beit-150e-in21k_vit-b_{}', 3e-5, 0.9, 0.1),
+        ('beit-150e-in21k_vit-l_{}', 2e-5, 0.95, 0.2),
+        ('beit-150e-in21k_vit-b_{640}', 3e-5, 0.9, 0.1),
+        ('beit-150e-in21k_vit-l_{640}', 2e-5, 0.95, 0.2),
     ],
 )
 def test_segmentation_has_the_numbers_of_table_11_or_the_release(
     name: str, lr: float, decay: float, drop_path: float
 ) -> None:
-    cfg = load(f'segmentation/{name.format("upernet_160k_ade20k-512x512")}.py')
+    side = 640 if '{640}' in name else 512
+    recipe = f'upernet_160k_ade20k-{side}x{side}'
+    cfg = load(f'segmentation/{name.replace("{640}", "{}").format(recipe)}.py')
     assert peak_and_end(cfg) == (1500, 160000) == (1500, cfg.train_cfg.max_iters)
     assert cfg.train_dataloader.batch_size * 8 == 16
-    is_base = 'vit-b' in name
+    is_base, is_first = 'vit-b' in name, name.startswith('beit-')
     assert cfg.model.backbone.out_indices == ((3, 5, 7, 11) if is_base else (7, 11, 15, 23))
-    assert (cfg.model.test_cfg.mode, cfg.model.test_cfg.stride) == ('slide', (341, 341))
+    widths = [768] * 4 if is_base else [1024] * 4
+    assert (cfg.model.decode_head.in_channels, cfg.model.neck.embed_dim) == (widths, widths[0])
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.paramwise_cfg.layer_decay_rate) == (lr, decay)
     assert cfg.model.backbone.drop_path_rate == drop_path
-    large_scale = 1e-6 if name.endswith('_release') else 1e-5
+    large_scale = 1e-6 if name.endswith('_release') or is_first else 1e-5
     assert cfg.model.backbone.layer_scale_init_value == (0.1 if is_base else large_scale)
     assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
     assert cfg.param_scheduler[0].start_factor == 1e-6
     assert (cfg.param_scheduler[1].power, cfg.param_scheduler[1].eta_min) == (1.0, 0.0)
     pretrained, arch = name.split('_')[:2]
     checkpoint = cfg.model.backbone.init_cfg.checkpoint
-    assert (f'{arch}_ft-90e_in21k' if 'in21k' in pretrained else f'{arch}_{pretrained[7:]}/') in checkpoint
+    if 'in21k' in pretrained:
+        assert f'{pretrained.removesuffix("-in21k")}_{arch}_ft-90e_in21k' in checkpoint
+    else:
+        assert f'{pretrained.replace("-", f"_{arch}_", 1)}' in checkpoint
+    # One size in all places: crops, positions, windows of the slide test, and what --tta scales by 0.5 to 1.75.
+    assert (cfg.model.test_cfg.mode, cfg.model.test_cfg.crop_size) == ('slide', (side, side))
+    assert cfg.model.test_cfg.stride == ((426, 426) if side == 640 else (341, 341))
+    assert (cfg.model.backbone.img_size, cfg.model.data_preprocessor.size) == (side, (side, side))
+    train, test = cfg.train_dataloader.dataset.pipeline, cfg.test_dataloader.dataset.pipeline
+    assert train[3].scale == test[1].scale == (4 * side, side)
+    assert train[4].crop_size == (side, side)
+    assert cfg.val_dataloader.dataset.pipeline == test
+    flips = cfg.tta_pipeline[1].transforms[1]
+    assert [step.scale[1] / side for step in cfg.tta_pipeline[1].transforms[0]] == [0.5, 0.75, 1, 1.25, 1.5, 1.75]
+    assert sorted(flip.prob for flip in flips) == [0.0, 1.0]
+    assert cfg.tta_model.type == 'SegTTAModel'
 
 
 @pytest.mark.parametrize(
@@ -291,3 +321,19 @@ def test_learning_rates_are_scaled_from_the_batch_that_the_config_is_meant_for(p
     gpus = 1 if path.parent.name in ('quickstart', 'camvid') else int(stated[2]) if stated else 8
     assert cfg.auto_scale_lr.base_batch_size == gpus * cfg.train_dataloader.batch_size
     assert stated is None or cfg.auto_scale_lr.base_batch_size == int(stated[1])
+
+
+@pytest.mark.parametrize('arch', ['b', 'l'])
+def test_the_linear_reading_trains_nothing_of_the_backbone(arch: str) -> None:
+    cfg = load(f'segmentation/beitv2-1600e_vit-{arch}_linear_40k_ade20k-512x512.py')
+    assert peak_and_end(cfg) == (1500, 40000) == (1500, cfg.train_cfg.max_iters)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model).train()
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    linear = {f'decode_head.conv_seg.{part}' for part in ('weight', 'bias')}
+    assert trained == linear | {f'neck.norms.0.{part}' for part in ('weight', 'bias')}
+    assert model.decode_head.conv_seg.kernel_size == (1, 1)
+    # No drop path, and no dropout in front of the linear layer.
+    parts = [*model.backbone.blocks, model.backbone.norm, model.backbone.patch_embed]
+    assert not any(module.training for part in parts for module in part.modules())
+    assert model.decode_head.dropout is None

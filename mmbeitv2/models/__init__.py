@@ -8,7 +8,7 @@ from mmbeitv2.registry import child_of
 from .algorithms import BEiTv2
 from .backbones import BEiTv2ViT
 from .heads import BEiTv2MIMHead
-from .necks import CLSAggregationNeck
+from .necks import BatchNormNeck, CLSAggregationNeck
 from .preprocessor import BEiTv2DataPreprocessor
 from .tokenizers import VQKD, DALLETokenizer, NormEMAVectorQuantizer, OpenCLIPTeacher, PixelDecoder, TimmTeacher
 
@@ -18,6 +18,7 @@ __all__ = [
     'BEiTv2DataPreprocessor',
     'BEiTv2MIMHead',
     'BEiTv2ViT',
+    'BatchNormNeck',
     'CLSAggregationNeck',
     'DALLETokenizer',
     'NormEMAVectorQuantizer',

@@ -54,13 +54,12 @@ default_hooks = dict(**hooks)
 """
 SEGMENTATION = """
 _base_ = {base!r}
-norm_cfg = dict(type='BN')
 model = dict(
     data_preprocessor=dict(size=(32, 32)),
     backbone=dict(arch=arch, img_size=32, patch_size=8, out_indices=(0, 1, 2, 3), init_cfg=None),
-    neck=dict(embed_dim=32, norm_cfg=norm_cfg),
-    decode_head=dict(in_channels=[32] * 4, channels=8, norm_cfg=norm_cfg),
-    auxiliary_head=dict(in_channels=32, channels=8, norm_cfg=norm_cfg),
+    neck=dict(embed_dim=32),
+    decode_head=dict(in_channels=[32] * 4, channels=8),
+    auxiliary_head=dict(in_channels=32, channels=8),
     test_cfg=dict(crop_size=(32, 32), stride=(21, 21)),
 )
 train_pipeline, test_pipeline, tta_pipeline = _base_.train_pipeline, _base_.test_pipeline, _base_.tta_pipeline
