@@ -16,7 +16,8 @@ from mmbeitv2.errors import one_sentence_errors
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 from mmbeitv2.visualization.curves import read_curve
 from mmbeitv2.visualization.masks import masks_picture
-from mmbeitv2.visualization.pictures import choose_images, draw_curves, draw_segmentations, write_picture
+from mmbeitv2.visualization.pictures import choose_images, draw_curves, write_picture
+from mmbeitv2.visualization.segmentation import draw_segmentations
 
 CURVES = {
     'tokenizer': {'reconstruction loss': 'loss_reconstruction', 'commitment loss': 'loss_commitment'},
@@ -64,7 +65,8 @@ def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
         stage_cfg.model.backbone.init_cfg = None
         model = init_model(stage_cfg, last_checkpoint(work_dir, stage), device='cpu')
         labels[title] = [inference_model(model, info['img_path']).pred_sem_seg.data[0].numpy() for info in infos]
-    figure = draw_segmentations(images, labels, np.array(cfg.test_dataloader.dataset.metainfo.palette, dtype=np.uint8))
+    classes, palette = dataset.metainfo['classes'], np.array(dataset.metainfo['palette'], dtype=np.uint8)
+    figure = draw_segmentations(images, labels, classes, palette)
     write_picture(figure, out / 'segmentations.png', dpi=120)
 
 

@@ -227,29 +227,6 @@ def draw_masks(
     return figure
 
 
-def draw_segmentations(
-    images: Sequence[np.ndarray], labels: Mapping[str, Sequence[np.ndarray]], palette: np.ndarray
-) -> Figure:
-    """Images beside label maps.
-
-    Args:
-        images: each (H, W, 3) uint8 RGB.
-        labels: title -> one (H, W) int map per image; 255 is left white.
-        palette: (classes, 3) uint8.
-    """
-    colors = np.full((256, 3), 255, dtype=np.uint8)
-    colors[: len(palette)] = palette
-    figure = new_figure(2 * (1 + len(labels)), 2 * len(images))
-    axes = figure.subplots(len(images), 1 + len(labels), squeeze=False)
-    for i, (row, image) in enumerate(zip(axes, images, strict=True)):
-        for axis, picture in zip(row, (image, *(colors[maps[i]] for maps in labels.values())), strict=True):
-            axis.imshow(picture)
-            axis.set_axis_off()
-    for axis, title in zip(axes[0], ('image', *labels), strict=True):
-        axis.set_title(title, fontsize=8)
-    return figure
-
-
 def draw_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> Figure:
     """Curves, one panel each: title -> name of the curve -> (steps, values)."""
     figure = new_figure(4 * len(panels), 3)

@@ -1,0 +1,44 @@
+"""What a finished run left in its work dir: its config and its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmbeitv2.errors import InputError
+
+
+def config_in(work_dir: Path) -> Path:
+    """The config that a runner wrote into its work dir.
+
+    Raises:
+        InputError: if there is no such folder, no config in it, or more than one.
+    """
+    if not work_dir.is_dir():
+        raise InputError(f'work dir {str(work_dir)!r} not found: give the work dir of a run')
+    configs = sorted(work_dir.glob('*.py'))
+    if not configs:
+        raise InputError(f'work dir {str(work_dir)!r} holds no config (*.py): give --config FILE, or another work dir')
+    if len(configs) > 1:
+        names = ', '.join(path.name for path in configs)
+        raise InputError(f'work dir {str(work_dir)!r} holds several configs ({names}): choose one by --config FILE')
+    return configs[0]
+
+
+def checkpoint_in(work_dir: Path) -> Path:
+    """The best checkpoint of a work dir, the newest if there are several; without one, the last.
+
+    Raises:
+        InputError: if there is none.
+    """
+    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if best:
+        return best[-1]
+    pointer = work_dir / 'last_checkpoint'
+    if not pointer.is_file():
+        raise InputError(f'work dir {str(work_dir)!r} holds no checkpoint: train first, or give --checkpoint FILE')
+    named = Path(pointer.read_text(errors='replace').strip())
+    # In a copied work dir, what is named lies elsewhere.
+    path = work_dir / named.name if (work_dir / named.name).is_file() else named
+    if not path.is_file():
+        raise InputError(f'the last checkpoint {str(path)!r} does not exist: give --checkpoint FILE')
+    return path

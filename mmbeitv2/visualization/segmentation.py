@@ -1,0 +1,196 @@
+"""Pictures of segmentations: label maps with the names of their classes, scores of classes, confusions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.patches import Patch
+from PIL import Image, ImageDraw, ImageFont
+
+from mmbeitv2.visualization.pictures import new_figure
+
+# Longer side of a label map as it is drawn, in pixels, so that names are readable on images of any size.
+SIDE = 480
+_FONT_SIZES = (15, 11)
+# A matrix of more classes has no numbers in its cells.
+_MAX_NUMBERED = 25
+
+
+def draw_segmentations(
+    images: Sequence[np.ndarray],
+    labels: Mapping[str, Sequence[np.ndarray]],
+    classes: Sequence[str],
+    palette: np.ndarray,
+    captions: Sequence[str] | None = None,
+) -> Figure:
+    """Images beside label maps, a row for each image, and a legend of the classes that occur.
+
+    Args:
+        images: each (H, W, 3) uint8 RGB.
+        labels: title -> one (H, W) int map per image; what is no class, as 255, is left white.
+        classes: names.
+        palette: (classes, 3) uint8.
+        captions: title of each image; None for ``image`` above the first.
+    """
+    rows = [
+        [fit_side(image), *(paint_labels(image, maps[i], classes, palette) for maps in labels.values())]
+        for i, image in enumerate(images)
+    ]
+    present = np.unique(np.concatenate([np.unique(label) for maps in labels.values() for label in maps]))
+    present = present[(present >= 0) & (present < len(classes))]
+    names = [classes[i] for i in present]
+    width = 3.2 * len(rows[0])
+    num_columns = max(1, min(len(names), int(width / (0.45 + 0.075 * max(map(len, names), default=1)))))
+    num_lines = -(-len(names) // num_columns)
+    heights = [3.2 * row[0].shape[0] / SIDE + 0.25 for row in rows]
+    figure = new_figure(width, sum(heights) + 0.17 * num_lines + 0.1)
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, height_ratios=heights)
+    for i, (line, row) in enumerate(zip(axes, rows, strict=True)):
+        for axis, picture in zip(line, row, strict=True):
+            axis.imshow(picture)
+            axis.set_axis_off()
+        if captions is not None:
+            line[0].set_title(captions[i], fontsize=8, parse_math=False)
+    titles = labels if captions is not None else ('image', *labels)
+    for axis, title in zip(axes[0, len(axes[0]) - len(titles) :], titles, strict=True):
+        axis.set_title(title, fontsize=8, parse_math=False)
+    patches = [Patch(facecolor=palette[i] / 255, edgecolor='gray', linewidth=0.5) for i in present]
+    legend = figure.legend(patches, names, loc='outside lower center', ncols=num_columns, fontsize=7, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def fit_side(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) whose longer side is ``SIDE`` pixels."""
+    scale = SIDE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def paint_labels(
+    image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: np.ndarray, alpha: float = 0.65
+) -> np.ndarray:
+    """An image in the colours of its classes, with their names on the regions that have room for them.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) int; what is no class, as 255, becomes white.
+        classes: names.
+        palette: (classes, 3) uint8.
+        alpha: weight of the colours against the image, in [0, 1].
+
+    Returns:
+        (h, w, 3) uint8 RGB, ``SIDE`` pixels on its longer side.
+    """
+    base = fit_side(image)
+    size = (base.shape[1], base.shape[0])
+    known = np.where((labels >= 0) & (labels < len(classes)), labels, len(classes)).astype(np.int16)
+    known = np.asarray(cv2.resize(known, size, interpolation=cv2.INTER_NEAREST), dtype=np.int16)
+    colors = np.concatenate((palette, palette[:1])).astype(np.float32)[known]
+    blended = (base * (1 - alpha) + colors * alpha).round().astype(np.uint8)
+    blended[known == len(classes)] = 255
+    picture = Image.fromarray(blended)
+    drawing = ImageDraw.Draw(picture)
+    for label in np.unique(known[known < len(classes)]):
+        _, regions, statistics, _ = cv2.connectedComponentsWithStats((known == label).astype(np.uint8))
+        for number, (left, top, width, height, _) in enumerate(statistics[1:], start=1):
+            region = regions[top : top + height, left : left + width] == number
+            place = _place_name(region, classes[label])
+            if place is not None:
+                x, y, font_size = place
+                drawing.text(
+                    (int(left) + x, int(top) + y), classes[label], font=_font(font_size), anchor='mm',
+                    fill='white', stroke_width=2, stroke_fill='black',
+                )  # fmt: skip
+    return np.asarray(picture)
+
+
+def _place_name(region: np.ndarray, name: str) -> tuple[int, int, int] | None:
+    """Where in a region its name fits: x and y of the middle and the size of the font; None if it does not.
+
+    Args:
+        region: (h, w) bool.
+        name: of its class.
+    """
+    for font_size in _FONT_SIZES:
+        left, top, right, bottom = _font(font_size).getbbox(name, anchor='mm', stroke_width=2)
+        width, height = int(right - left) + 1, int(bottom - top) + 1
+        if not name.strip() or width > region.shape[1] or height > region.shape[0]:
+            continue
+        padded = np.pad(region, 1).astype(np.uint8)  # a name must not leave the picture
+        room = cv2.erode(padded, np.ones((height, width), dtype=np.uint8), borderValue=0)
+        if room.any():
+            depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3) * room
+            y, x = np.unravel_index(depth.argmax(), depth.shape)
+            return int(x) - 1, int(y) - 1, font_size
+    return None
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(findfont('DejaVu Sans'), size)  # which comes with matplotlib
+
+
+def draw_class_scores(classes: Sequence[str], iou: np.ndarray, acc: np.ndarray, palette: np.ndarray) -> Figure:
+    """IoU of each class as a bar in the colour of the class, its accuracy as a dot; the best class first.
+
+    Args:
+        classes: names.
+        iou: (classes,) in [0, 1]; NaN for a class that does not occur.
+        acc: the same.
+        palette: (classes, 3) uint8.
+    """
+    order = np.argsort(np.nan_to_num(iou, nan=-1.0), kind='stable')[::-1]
+    places = np.arange(len(order))
+    figure = new_figure(7.5, 1 + 0.18 * len(order))
+    axis = figure.subplots()
+    axis.barh(places, 100 * np.nan_to_num(iou[order]), color=palette[order] / 255, edgecolor='gray', linewidth=0.5)
+    axis.plot(100 * acc[order], places, 'k.', markersize=4, label='accuracy')
+    for place, value in enumerate(iou[order]):
+        text = 'does not occur' if np.isnan(value) else f'{100 * value:.1f}'
+        axis.text(101, place, text, fontsize=7, va='center', clip_on=False)
+    axis.axvline(100 * np.nanmean(iou), color='gray', linestyle='--', linewidth=1, label='mean IoU')
+    axis.set_yticks(places, [classes[i] for i in order], fontsize=7, parse_math=False)
+    axis.set_ylim(len(order) - 0.4, -0.6)
+    axis.set_xlim(0, 100)
+    axis.set_xlabel('IoU in percent', fontsize=8)
+    axis.tick_params(axis='x', labelsize=7)
+    axis.grid(axis='x', alpha=0.3)
+    figure.legend(loc='outside upper right', ncols=2, fontsize=7, frameon=False)
+    return figure
+
+
+def draw_confusion(classes: Sequence[str], shares: np.ndarray) -> Figure:
+    """The share of each true class (row) that is taken for each class (column).
+
+    Args:
+        classes: names.
+        shares: (classes, classes) in [0, 1]; a row of NaN, of a class without pixels, is grey.
+    """
+    count = len(classes)
+    is_numbered = count <= _MAX_NUMBERED
+    cell = 0.36 if is_numbered else 0.12
+    figure = new_figure(3 + cell * count, 2.4 + cell * count)
+    axis = figure.subplots()
+    axis.set_facecolor('lightgray')
+    shown = axis.imshow(100 * shares, cmap='Blues', vmin=0, vmax=100)
+    bar = figure.colorbar(shown, ax=axis, shrink=0.6)
+    bar.set_label('percent of the pixels of the true class', fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    size = 8 if is_numbered else 6
+    axis.set_xticks(range(count), classes, rotation=90, fontsize=size, parse_math=False)
+    axis.set_yticks(range(count), classes, fontsize=size, parse_math=False)
+    axis.set_xlabel('predicted class', fontsize=9)
+    axis.set_ylabel('true class', fontsize=9)
+    if is_numbered:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:  # smaller ones would read 0
+                color = 'white' if share > 0.55 else 'black'
+                axis.text(column, row, f'{100 * share:.0f}', fontsize=7, ha='center', va='center', color=color)
+    return figure

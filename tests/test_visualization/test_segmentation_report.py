@@ -1,0 +1,265 @@
+"""tools/visualize_segmentation.py, and what it writes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from mmseg.evaluation import IoUMetric
+
+from mmbeitv2.apis.work_dir import checkpoint_in
+from mmbeitv2.fileio.folders import MARKER
+from mmbeitv2.visualization.segmentation import draw_class_scores, draw_confusion, draw_segmentations, paint_labels
+from tests.conftest import refused, run_tool, tiny_vit
+
+# Names that HTML, CSV and matplotlib could each take for something else.
+CLASSES = ('a </script> & "b"', 'cost $x$', '_c, d')
+PALETTE = [[200, 0, 0], [0, 200, 0], [0, 0, 200]]
+NUM_IMAGES = 5
+FILES = {'index.html', 'report.json', 'classes.csv', 'images.csv', 'confusion.csv', 'iou.png', 'confusion.png'}
+
+
+def write_work_dir(root: Path) -> Path:
+    """A work dir as a training leaves it: the config and the last checkpoint; images and labels lie beside it."""
+    rng = np.random.default_rng(0)
+    for kind in ('images', 'labels'):
+        (root / kind).mkdir()
+    for i in range(NUM_IMAGES):
+        size = (32, 32 + 8 * i)
+        cv2.imwrite(str(root / f'images/{i}.png'), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+        cv2.imwrite(str(root / f'labels/{i}.png'), rng.choice([0, 1, 2, 255], size, p=[0.5, 0.2, 0.2, 0.1]))
+    head = dict(type='FCNHead', in_channels=32, channels=8, num_convs=1, num_classes=3, norm_cfg=dict(type='BN'))
+    model = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3),
+        backbone=tiny_vit(out_indices=(1,), out_type='featmap', final_norm='none', rel_pos_bias='per_layer'),
+        decode_head=head,
+        test_cfg=dict(mode='whole'),
+    )
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=CLASSES, palette=PALETTE),
+        img_suffix='.png',
+        seg_map_suffix='.png',
+        pipeline=[
+            dict(type='mmbeitv2.LoadImage'),
+            dict(type='Resize', scale=(64, 32), keep_ratio=True),
+            dict(type='mmbeitv2.LoadSegLabels', num_classes=3),
+            dict(type='PackSegInputs'),
+        ],
+    )
+    cfg = dict(
+        default_scope='mmseg',
+        model=model,
+        test_dataloader=dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler'), dataset=dataset),
+        test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
+        test_cfg=dict(),
+    )
+    cfg['test_dataloader']['sampler']['shuffle'] = False
+    work_dir = root / 'work'
+    work_dir.mkdir()
+    Config(cfg).dump(work_dir / 'tiny.py')
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        torch.manual_seed(0)
+        built = MODELS.build(model)
+    for parameter in built.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    torch.save({'state_dict': built.state_dict()}, work_dir / 'iter_2.pth')
+    (work_dir / 'last_checkpoint').write_text('/elsewhere/iter_2.pth')  # the work dir was copied
+    return work_dir
+
+
+@pytest.fixture(autouse=True)
+def _no_former_runner() -> None:
+    for kind in (Visualizer, DefaultScope):
+        kind._instance_dict.clear()
+
+
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_work_dir(tmp_path_factory.mktemp('run'))
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(newline='') as stream:
+        return list(csv.reader(stream))
+
+
+def numbers_of_mmseg(config: Path, checkpoint: Path, folder: Path) -> tuple[dict, list]:
+    """Metrics of the config's own test, and the areas that mmseg counted in each image."""
+    cfg = Config.fromfile(config)
+    cfg.work_dir, cfg.load_from = str(folder), str(checkpoint)
+    areas = []
+
+    class RecordingMetric(IoUMetric):
+        def compute_metrics(self, results: list) -> dict:
+            areas.extend(results)
+            return super().compute_metrics(results)
+
+    cfg.test_evaluator = dict(type=RecordingMetric)
+    return Runner.from_cfg(cfg).test(), areas
+
+
+def test_the_report_has_the_numbers_of_mmsegs_own_test(
+    work_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / 'out'
+    before = sorted(path.name for path in work_dir.iterdir())
+    run_tool('visualize_segmentation', str(work_dir), '--out', str(out), '--num-images', '2')
+    printed = capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {*FILES, MARKER, 'worst', 'examples'}
+    assert sorted(path.name for path in work_dir.iterdir()) == before
+    report = json.loads((out / 'report.json').read_text())
+    expected, areas = numbers_of_mmseg(work_dir / 'tiny.py', work_dir / 'iter_2.pth', tmp_path / 'oracle')
+    assert report['summary'] == pytest.approx(expected, abs=0.01)
+    assert f'mIoU {report["summary"]["mIoU"]:.2f}' in printed
+    assert CLASSES[0] in printed
+
+    hits, union, _, labelled = (torch.stack(part).sum(0).numpy() for part in zip(*areas, strict=True))
+    rows = read_csv(out / 'classes.csv')
+    assert [row[0] for row in rows] == ['class', *CLASSES]
+    np.testing.assert_allclose([float(row[1]) for row in rows[1:]], 100 * hits / union, atol=0.006)
+    np.testing.assert_allclose([float(row[2]) for row in rows[1:]], 100 * hits / labelled, atol=0.006)
+    matrix = np.array([row[1:] for row in read_csv(out / 'confusion.csv')[1:]], dtype=float)
+    np.testing.assert_allclose(matrix.diagonal(), 100 * hits / labelled, atol=0.006)
+    np.testing.assert_allclose(matrix.sum(axis=1), 100, atol=0.02)
+
+    mious = [100 * float(np.nanmean((hits / union).numpy())) for hits, union, *_ in areas]
+    order = np.argsort(mious)
+    images = read_csv(out / 'images.csv')[1:]
+    assert [Path(path).name for path, _ in images] == [f'{i}.png' for i in order]
+    np.testing.assert_allclose([float(miou) for _, miou in images], np.sort(mious), atol=0.006)
+    assert sorted(path.name for path in (out / 'worst').iterdir()) == [
+        f'{rank:03d}_{i}.jpg' for rank, i in enumerate(order[:2], start=1)
+    ]
+    assert sorted(path.name for path in (out / 'examples').iterdir()) == ['001_0.jpg', '002_4.jpg']
+
+    page = (out / 'index.html').read_text()
+    assert not re.search(r'(src|href)="|https?://', page)
+    assert page.count('</script>') == 1
+    data = json.loads(re.search(r'const data = (.*);\n', page)[1])
+    assert [row['class'] for row in data['classes']] == list(CLASSES)
+    pictures = [data['iou'], data['confusion'], *data['worst'], *data['examples']]
+    assert len(pictures) == 2 + 2 + 2
+    for picture in pictures:
+        content = np.frombuffer(base64.b64decode(picture.partition('base64,')[2]), np.uint8)
+        assert cv2.imdecode(content, cv2.IMREAD_COLOR).std() > 1
+
+
+def test_the_best_checkpoint_comes_before_the_last_and_an_earlier_report_is_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    work_dir = write_work_dir(tmp_path)
+    assert checkpoint_in(work_dir) == work_dir / 'iter_2.pth'
+    shutil.copy(work_dir / 'iter_2.pth', work_dir / 'best_mIoU_iter_1.pth')
+    out = work_dir / 'segmentation'
+    run_tool('visualize_segmentation', str(work_dir), '--num-images', '3')
+    run_tool('visualize_segmentation', str(work_dir), '--num-images', '1')
+    assert 'best_mIoU_iter_1.pth' in capsys.readouterr().out
+    assert len(list((out / 'worst').iterdir())) == 1
+    (out / 'notes.txt').write_text('a diary')
+    assert 'notes.txt' in refused(capsys, 'visualize_segmentation', str(work_dir))
+    assert (out / 'index.html').exists()
+
+
+def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    work, out = str(work_dir), ['--out', str(tmp_path / 'out')]
+    dataset = 'test_dataloader.dataset'
+    (tmp_path / 'empty').mkdir()
+    other = dict(model=dict(type='ImageClassifier', backbone=tiny_vit()), test_evaluator=dict(type='Accuracy'))
+    Config(other).dump(tmp_path / 'other.py')
+    cfg = Config.fromfile(work_dir / 'tiny.py')
+    del cfg.test_dataloader.dataset.pipeline[2]
+    cfg.dump(tmp_path / 'unlabelled.py')
+    (tmp_path / 'two').mkdir()
+    for name in ('a.py', 'b.py'):
+        (tmp_path / 'two' / name).write_text('')
+    cases = [
+        ([str(tmp_path / 'gone')], 'gone'),
+        ([str(tmp_path / 'empty')], 'holds no config'),
+        ([str(tmp_path / 'empty'), '--config', f'{work}/tiny.py'], 'holds no checkpoint'),
+        ([str(tmp_path / 'two')], 'several configs (a.py, b.py)'),
+        ([work, '--checkpoint', 'none.pth', *out], 'none.pth'),
+        ([work, '--config', str(tmp_path / 'other.py'), *out], 'does not score its test set by IoUMetric'),
+        ([work, *out, '--num-images', '101'], 'choose 100 or fewer'),
+        ([work, '--out', work], 'is ' + repr(work)),
+        ([work, *out, '--cfg-options', 'test_dataloader=None', 'test_evaluator=None', 'test_cfg=None'], 'IoUMetric'),
+        ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=None'], 'has no labels'),
+        ([work, '--config', str(tmp_path / 'unlabelled.py'), *out], 'comes without labels'),
+        ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=images'], 'images'),
+        ([work, *out, '--cfg-options', f'{dataset}.img_suffix=.bmp'], 'finds no image'),
+        ([work, *out, '--cfg-options', 'model.decode_head.num_classes=4'], 'decode_head'),
+    ]
+    for arguments, message in cases:
+        assert message in refused(capsys, 'visualize_segmentation', *arguments)
+        assert not (tmp_path / 'out').exists()
+
+
+def test_a_label_map_has_the_colours_of_its_classes_and_white_where_there_is_none() -> None:
+    image = np.full((40, 60, 3), 100, dtype=np.uint8)
+    labels = np.full((40, 60), 255)
+    labels[:, :20], labels[:, 20:40] = 0, 1
+    classes, palette = (' ', ' '), np.array([[200, 0, 0], [0, 200, 0]], dtype=np.uint8)
+    painted = paint_labels(image, labels, classes, palette, alpha=0.5)
+    assert painted.shape == (320, 480, 3)
+    assert painted[100, 80].tolist() == [150, 50, 50]
+    assert painted[100, 240].tolist() == [50, 150, 50]
+    assert painted[100, 400].tolist() == [255, 255, 255]
+
+
+def test_names_are_written_where_they_fit_and_nowhere_else() -> None:
+    image = np.zeros((480, 480, 3), dtype=np.uint8)
+    labels = np.full((480, 480), 255)
+    labels[100:160, 50:250] = 0  # room for a name
+    labels[300:308, 50:250] = 0  # too low
+    labels[400:460, 400:420] = 0  # too narrow
+    palette = np.array([[80, 80, 80]], dtype=np.uint8)
+    plain, named = (paint_labels(image, labels, [name], palette) for name in (' ', 'pavement'))
+    rows, columns = np.nonzero((plain != named).any(axis=2))
+    assert len(rows) > 100
+    assert 100 <= rows.min() <= rows.max() < 160
+    assert 50 <= columns.min() <= columns.max() < 250
+    assert abs((rows.min() + rows.max()) / 2 - 130) < 5
+
+
+def test_the_legend_names_the_classes_that_occur() -> None:
+    image = np.zeros((40, 60, 3), dtype=np.uint8)
+    truth, prediction = np.zeros((40, 60), dtype=int), np.full((40, 60), 2)
+    truth[:3] = 255
+    maps = {'truth': [truth], 'prediction': [prediction]}
+    figure = draw_segmentations([image], maps, CLASSES, np.array(PALETTE, dtype=np.uint8))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [CLASSES[0], CLASSES[2]]
+    assert [axis.get_title() for axis in figure.axes] == ['image', 'truth', 'prediction']
+    figure.canvas.draw()  # a name with $ is no formula
+
+
+def test_scores_and_confusions_of_many_classes_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    classes = [f'class number {i}' for i in range(60)]
+    iou, shares = rng.random(60), rng.dirichlet(np.ones(60), 60)
+    iou[7], shares[7] = np.nan, np.nan
+    palette = rng.integers(0, 256, (60, 3), dtype=np.uint8)
+    bars = draw_class_scores(classes, iou, iou, palette).axes[0]
+    labels = [label.get_text() for label in bars.get_yticklabels()]
+    assert labels[0] == classes[np.nanargmax(iou)]
+    assert labels[-1] == classes[7]
+    np.testing.assert_allclose(bars.patches[0].get_width(), 100 * np.nanmax(iou))
+    figure = draw_confusion(classes, shares)
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array()[3], 100 * shares[3])
+    assert not figure.axes[0].texts
+    few = draw_confusion(('a', 'b'), np.array([[0.75, 0.25], [1, 0]]))
+    assert [text.get_text() for text in few.axes[0].texts] == ['75', '25', '100']

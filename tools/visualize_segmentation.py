@@ -1,0 +1,67 @@
+"""Shows how a segmentation does on its test set, class by class and image by image.
+
+    python tools/visualize_segmentation.py WORK_DIR
+
+Writes into WORK_DIR/segmentation, or --out: index.html, one page without other files, with all that follows;
+classes.csv and iou.png: IoU and accuracy of each class; confusion.csv and confusion.png: the share of each true class
+that is taken for each class; images.csv: mean IoU of each image, the worst first; worst/ and examples/: pictures of
+the worst images and of some others, each beside truth and prediction; report.json: all numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import positive
+from mmbeitv2.errors import one_sentence_errors
+
+TOOL = 'visualize_segmentation.py'
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dir', type=Path, metavar='WORK_DIR', help='work dir of the training')
+    parser.add_argument('--config', type=Path, metavar='FILE', help='config (default: the one in the work dir)')
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE',
+        help='weights (default: the best of the work dir, else the last)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='DIR',
+        help='folder to write: new, empty, or of an earlier run (default: WORK_DIR/segmentation)',
+    )
+    parser.add_argument(
+        '--num-images', type=positive, default=8, help='pictures of the worst images, and of others (default: 8)'
+    )
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with one_sentence_errors(TOOL):
+        from mmbeitv2.apis.work_dir import checkpoint_in, config_in
+        from mmbeitv2.fileio.folders import replacing_folder, require_own_place, require_removable
+        from mmbeitv2.fileio.outputs import require_writable_folder
+        from mmbeitv2.visualization.segmentation_report import WRITTEN, report_segmentation, write_report
+
+        config = args.config or config_in(args.work_dir)
+        checkpoint = args.checkpoint or str(checkpoint_in(args.work_dir))
+        out = args.out or args.work_dir / 'segmentation'
+        require_writable_folder(out, '--out')
+        require_own_place(out, keep=[args.work_dir])
+        require_removable(out, TOOL, WRITTEN)
+        report = report_segmentation(config, checkpoint, out, args.num_images, args.cfg_options)
+        with replacing_folder(out, TOOL, WRITTEN) as folder:
+            write_report(report, folder)
+        sys.stdout.write(f'{report.table()}\n{len(report.mious)} images, {checkpoint}: {out}/index.html\n')
+
+
+if __name__ == '__main__':
+    main()
