@@ -17,7 +17,7 @@ MIM_FILES = ('configs', 'tools', 'model-index.yml')
 NEED_A_CLONE = ('env.sh', 'quickstart.sh', 'run_tests.sh')
 
 # Extra -> its file in requirements/.
-EXTRAS = {'openmmlab': 'mminstall', 'export': 'export', 'tests': 'tests'}
+EXTRAS = {'openmmlab': 'mminstall', 'export': 'export', 'masks': 'masks', 'tests': 'tests'}
 
 
 class BuildWithMim(build_py):

@@ -18,7 +18,7 @@ from .formats import SHARED_TABLE, TABLE, StateDict
 from .reading import Checkpoint, check_fits, read_checkpoint
 
 # Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
-_MAY_BE_NEW = ('norm.weight', 'norm.bias', 'fc_norm.weight', 'fc_norm.bias')
+_MAY_BE_NEW = ('norm', 'fc_norm', 'mask_module')
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -123,7 +123,7 @@ class PretrainedBEiTv2:
                 f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: '
                 f'{self._remedy(refused[0])}'
             )
-        missing = sorted(key for key in wanted if key not in state and key not in _MAY_BE_NEW)
+        missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in _MAY_BE_NEW)
         if missing:
             raise InputError(
                 f'checkpoint {self.checkpoint!r} lacks {prefix}{missing[0]}, which the model has: '
@@ -131,9 +131,9 @@ class PretrainedBEiTv2:
             )
         if unused:
             done.append(f'left out {", ".join(unused)}')
-        new = sorted(key for key in _MAY_BE_NEW if key in wanted and key not in state)
+        new = [part for part in _MAY_BE_NEW if any(key.startswith(f'{part}.') and key not in state for key in wanted)]
         if new:
-            done.append(f'{", ".join(new)} keep their initial values, as the file has none')
+            done.append(f'kept the initial values of {", ".join(new)}, as the file has none')
         state = {key: value for key, value in state.items() if key in wanted}
         check_fits(state, wanted, self.checkpoint)
         return state

@@ -6,8 +6,8 @@ import mmbeitv2.fileio.locating  # noqa: F401  (from here on mmengine loads weig
 from mmbeitv2.registry import child_of
 
 from .algorithms import BEiTv2
-from .backbones import BEiTv2ViT
-from .heads import BEiTv2MIMHead
+from .backbones import BEiTv2ViT, EoMTViT
+from .heads import BEiTv2MIMHead, EoMTHead
 from .necks import BatchNormNeck, CLSAggregationNeck
 from .preprocessor import BEiTv2DataPreprocessor
 from .tokenizers import VQKD, DALLETokenizer, NormEMAVectorQuantizer, OpenCLIPTeacher, PixelDecoder, TimmTeacher
@@ -21,6 +21,8 @@ __all__ = [
     'BatchNormNeck',
     'CLSAggregationNeck',
     'DALLETokenizer',
+    'EoMTHead',
+    'EoMTViT',
     'NormEMAVectorQuantizer',
     'OpenCLIPTeacher',
     'PixelDecoder',

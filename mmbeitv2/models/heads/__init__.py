@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from .eomt_head import EoMTHead
 from .mim_head import BEiTv2MIMHead
 
-__all__ = ['BEiTv2MIMHead']
+__all__ = ['BEiTv2MIMHead', 'EoMTHead']
