@@ -16,7 +16,7 @@ from mmbeitv2.errors import one_sentence_errors
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a pretraining, classification or segmentation')
+    parser.add_argument('config', help='config of a pretraining, classification, segmentation or tokenizer')
     parser.add_argument('checkpoint', help='weights, ours or released')
     parser.add_argument('image', type=Path, help='image file')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')

@@ -11,11 +11,11 @@ from matplotlib.patches import Rectangle
 from mmengine.config import Config
 from torch import Tensor
 
-from mmbeitv2.apis.loading import load_model
-from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
+from mmbeitv2.apis.visual_tokenizer import Fit
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2ViT
 from mmbeitv2.models.layers import Attention, Block
+from mmbeitv2.visualization.features import load_backbone, normalise, read_image, require_layer
 from mmbeitv2.visualization.pictures import new_figure
 
 
@@ -30,21 +30,20 @@ def attention_picture(
     """An image, and the attention of all heads: CLS in the first row, the chosen patch in the second.
 
     Args:
-        cfg: of a pretraining, classification or segmentation.
+        cfg: of a pretraining, classification, segmentation or tokenizer.
         checkpoint: a file that :class:`PretrainedBEiTv2` reads.
         image: file.
         patch: row and column of the chosen patch; None for the middle.
         layer: block, counted from 0; negative ones count from the last.
         fit: how the image becomes a square, see :class:`VisualTokenizer`.
     """
-    backbone: BEiTv2ViT = load_model(cfg, checkpoint, 'backbone')
+    backbone = load_backbone(cfg, checkpoint)
     (h, w), side = backbone.grid_size, backbone.patch_size
     row, column = patch or (h // 2, w // 2)
     if not (0 <= row < h and 0 <= column < w):
         raise InputError(f'patch {row} {column} lies outside the grid of {h}x{w} patches, counted from 0')
-    pixels = fit_image(to_tensor(image), (h * side, w * side), fit)
-    mean, std = _normalisation(cfg)
-    attention = attention_of_layer(backbone, ((pixels.float() - mean) / std)[None], layer)[0]  # (heads, 1+N, 1+N)
+    pixels = read_image(image, (h * side, w * side), fit)
+    attention = attention_of_layer(backbone, normalise(pixels, cfg)[None], layer)[0]  # (heads, 1+N, 1+N)
     cls = attention[:, 0, 1:].unflatten(1, (h, w)).numpy()
     chosen = attention[:, 1 + row * w + column, 1:].unflatten(1, (h, w)).numpy()
     return draw_attention(pixels.permute(1, 2, 0).numpy(), cls, chosen, (row, column))
@@ -59,8 +58,6 @@ def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> 
         images: (B, 3, H, W), normalised.
         layer: counted from 0; negative ones count from the last.
     """
-    if not -backbone.depth <= layer < backbone.depth:
-        raise InputError(f'layer {layer} does not exist: the backbone has {backbone.depth} blocks, counted from 0')
     found: list[Tensor] = []
 
     def keep(attention: torch.nn.Module, inputs: tuple) -> None:
@@ -69,7 +66,7 @@ def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> 
         q, k, _ = attention.project(x)
         found.append(attention.probabilities(q, k, bias))
 
-    block = backbone.blocks[layer]
+    block = backbone.blocks[require_layer(backbone, layer)]
     assert isinstance(block, Block)
     handle = block.attn.register_forward_pre_hook(keep)
     try:
@@ -77,14 +74,6 @@ def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> 
     finally:
         handle.remove()
     return found[0]
-
-
-def _normalisation(cfg: Config) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (3, 1, 1) of RGB in 0..255."""
-    settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
-    mean = settings.get('mean', (123.675, 116.28, 103.53))
-    std = settings.get('std', (58.395, 57.12, 57.375))
-    return torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
 
 
 def draw_attention(image: np.ndarray, cls: np.ndarray, chosen: np.ndarray, patch: tuple[int, int]) -> Figure:

@@ -1,0 +1,64 @@
+"""Backbones whose features are looked at: the model that any config here describes, and images as it takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from mmbeitv2.apis.loading import load_model
+from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
+from mmbeitv2.errors import InputError
+from mmbeitv2.models import BEiTv2ViT
+
+
+def load_backbone(cfg: Config, checkpoint: str, device: str | None = None) -> BEiTv2ViT:
+    """The backbone of a pretraining, classification or segmentation, or the encoder of a tokenizer, in eval mode.
+
+    Args:
+        cfg: of any of them.
+        checkpoint: a file that :class:`PretrainedBEiTv2` reads.
+        device: where to put it; None for the CPU.
+
+    Raises:
+        InputError: see :func:`load_model`.
+    """
+    if cfg.model.get('type') == 'mmbeitv2.VQKD':
+        return load_model(cfg, checkpoint, 'tokenizer', device=device).encoder
+    return load_model(cfg, checkpoint, 'backbone', device=device)
+
+
+def require_layer(backbone: BEiTv2ViT, layer: int) -> int:
+    """The number of a block, counted from 0.
+
+    Args:
+        backbone: that has it.
+        layer: counted from 0; negative ones count from the last.
+
+    Raises:
+        InputError: if there is no such block.
+    """
+    if not -backbone.depth <= layer < backbone.depth:
+        raise InputError(f'layer {layer} does not exist: the backbone has {backbone.depth} blocks, counted from 0')
+    return layer % backbone.depth
+
+
+def read_image(path: Path, size: tuple[int, int], fit: Fit) -> Tensor:
+    """An image file as (3, H, W) uint8 RGB.
+
+    Args:
+        path: of the file.
+        size: height and width.
+        fit: how the image gets this size, see :class:`VisualTokenizer`.
+    """
+    return fit_image(to_tensor(path), size, fit)
+
+
+def normalise(images: Tensor, cfg: Config) -> Tensor:
+    """Images (..., 3, H, W) uint8 RGB, with the mean and standard deviation of a config's data preprocessor."""
+    settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
+    mean = torch.tensor(settings.get('mean', (123.675, 116.28, 103.53))).view(3, 1, 1)
+    std = torch.tensor(settings.get('std', (58.395, 57.12, 57.375))).view(3, 1, 1)
+    return (images.float() - mean) / std

@@ -1,0 +1,194 @@
+"""What a backbone tells apart: the three principal components of its patch features, as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from torch import Tensor
+from tqdm import tqdm
+
+from mmbeitv2.apis.config import read_config
+from mmbeitv2.apis.loading import usable_device
+from mmbeitv2.apis.visual_tokenizer import Fit
+from mmbeitv2.errors import InputError
+from mmbeitv2.models import BEiTv2ViT
+from mmbeitv2.visualization.curves import distinct_names
+from mmbeitv2.visualization.features import load_backbone, normalise, read_image, require_layer
+from mmbeitv2.visualization.pictures import new_figure
+
+# Pictures in one figure at most: matplotlib takes seconds for hundreds.
+MAX_DRAWN = 200
+# Percentiles of a component that become black and full colour: a few extreme patches leave the others their contrast.
+_RANGE = (1.0, 99.0)
+
+
+@dataclass
+class Column:
+    """The patches of all images as one layer of one checkpoint sees them.
+
+    Args:
+        name: of the checkpoint.
+        layer: counted from 0.
+        colors: (n, h, w, 3) in [0, 1].
+        share: of the features' variance that the three components hold.
+    """
+
+    name: str
+    layer: int
+    colors: np.ndarray
+    share: float
+
+
+def list_models(
+    configs: Sequence[str],
+    checkpoints: Sequence[str],
+    names: Sequence[str] | None = None,
+    cfg_options: Sequence[str] = (),
+) -> list[tuple[str, Config, str]]:
+    """Name, config and checkpoint of each model.
+
+    Args:
+        configs: files, one for all checkpoints or one for each.
+        checkpoints: files.
+        names: of the checkpoints; None for the ends of their paths.
+        cfg_options: see :func:`read_config`.
+
+    Raises:
+        InputError: if the numbers do not match, or two checkpoints have the same name.
+    """
+    if len(configs) not in (1, len(checkpoints)):
+        raise InputError(
+            f'{len(configs)} configs do not match {len(checkpoints)} checkpoints: give one config for all checkpoints, '
+            'or one for each'
+        )
+    names = list(distinct_names([Path(checkpoint) for checkpoint in checkpoints])) if names is None else names
+    if len(names) != len(checkpoints) or len(set(names)) < len(names):
+        raise InputError(
+            f'{len(checkpoints)} checkpoints need as many different names: give one for each by --names NAME NAME ...'
+        )
+    read = [read_config(config, cfg_options) for config in configs]
+    return list(zip(names, read * (len(checkpoints) // len(read)), checkpoints, strict=True))
+
+
+def patch_pca_picture(
+    models: Sequence[tuple[str, Config, str]],
+    paths: Sequence[Path],
+    layers: Sequence[int],
+    side: int | None = None,
+    fit: Fit = 'crop',
+    device: str | None = None,
+) -> Figure:
+    """Images in rows, and beside each its patches, a column for each checkpoint and layer.
+
+    Args:
+        models: name, config and checkpoint of each model, whose backbone or encoder is meant.
+        paths: image files.
+        layers: blocks, counted from 0; negative ones count from the last.
+        side: of the images in pixels, to which positions are resized; None for the size that each config names.
+        fit: how an image becomes a square, see :class:`VisualTokenizer`.
+        device: where to run; None for the GPU if there is one.
+
+    Raises:
+        InputError: if a checkpoint does not fit its config, a layer does not exist, or an image cannot be read.
+    """
+    count = len(paths) * (1 + len(models) * len(layers))
+    if count > MAX_DRAWN:
+        raise InputError(
+            f'{count} pictures are too many for one figure: choose {MAX_DRAWN} or fewer (images x columns)'
+        )
+    place = str(usable_device(device or ('cuda' if torch.cuda.is_available() else 'cpu')))
+    columns: list[Column] = []
+    shown: Tensor | None = None
+    for name, cfg, checkpoint in models:
+        backbone = load_backbone(cfg, checkpoint, place)
+        numbers = [require_layer(backbone, layer) for layer in layers]
+        size = _size(backbone, side)
+        images = torch.stack([read_image(path, size, fit) for path in paths])
+        shown = images if shown is None or images.shape[2] > shown.shape[2] else shown
+        features = patch_features(backbone, normalise(images, cfg), numbers)
+        columns += [Column(name, number, *principal_colors(features[number])) for number in numbers]
+    assert shown is not None
+    return draw_patch_pca(shown.permute(0, 2, 3, 1).numpy(), columns)
+
+
+def _size(backbone: BEiTv2ViT, side: int | None) -> tuple[int, int]:
+    patch = backbone.patch_size
+    if side is None:
+        return backbone.grid_size[0] * patch, backbone.grid_size[1] * patch
+    if side % patch:
+        raise InputError(f'--size {side} is not a multiple of the patch size {patch}: try {-(-side // patch) * patch}')
+    return side, side
+
+
+@torch.inference_mode()
+def patch_features(backbone: BEiTv2ViT, images: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+    """Patch tokens behind some blocks, each (n, h, w, C) on the CPU; behind the last with its norm, if it has one.
+
+    Args:
+        backbone: in eval mode; what it returns from now on is changed.
+        images: (n, 3, H, W), normalised.
+        layers: blocks, counted from 0.
+    """
+    numbers = sorted(set(layers))
+    backbone.out_type, backbone.out_indices = 'featmap', tuple(numbers)
+    place = backbone.cls_token.device
+    # One at a time: attention of large images needs much memory.
+    rows = [backbone(image[None].to(place)) for image in tqdm(images, unit='image')]
+    return {
+        number: torch.cat([row[i] for row in rows]).permute(0, 2, 3, 1).float().cpu()
+        for i, number in enumerate(numbers)
+    }
+
+
+def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
+    """The first three principal components of patches of several images, as red, green and blue.
+
+    The components are those of all images together, so that a colour means the same in each.
+
+    Args:
+        features: (n, h, w, C).
+
+    Returns:
+        Colours (n, h, w, 3) in [0, 1], and the share of the variance that the components hold. The sign of a component
+        is the one in which its largest weight is positive.
+    """
+    centered = features.double().flatten(0, 2)
+    centered = centered - centered.mean(dim=0)
+    # Of the covariance, which is small however many patches there are, and needs no random numbers.
+    variances, vectors = torch.linalg.eigh(centered.T @ centered)
+    vectors = vectors.flip(1)[:, :3]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    components = (centered @ (vectors * largest.sign())).numpy()
+    low, high = np.percentile(components, _RANGE, axis=0)
+    spread = high - low
+    colors = np.full((len(components), 3), 0.5)  # of a component that does not vary, or does not exist
+    varies = spread > 1e-9 * max(float(spread.max()), 1e-30)
+    colors[:, : len(spread)][:, varies] = ((components - low)[:, varies] / spread[varies]).clip(0, 1)
+    total = float(variances.sum())
+    share = float(variances.flip(0)[:3].sum()) / total if total > 0 else 0.0
+    return colors.reshape(*features.shape[:3], 3), share
+
+
+def draw_patch_pca(images: np.ndarray, columns: Sequence[Column]) -> Figure:
+    """Images, and beside each the colours of its patches.
+
+    Args:
+        images: (n, H, W, 3) uint8 RGB.
+        columns: from left to right.
+    """
+    figure = new_figure(1.9 * (1 + len(columns)), 1.9 * len(images) + 0.5)
+    axes = figure.subplots(len(images), 1 + len(columns), squeeze=False)
+    for row, image, *maps in zip(axes, images, *(column.colors for column in columns), strict=True):
+        for axis, picture in zip(row, (image, *maps), strict=True):
+            axis.imshow(picture)
+            axis.set_axis_off()
+    for axis, column in zip(axes[0, 1:], columns, strict=True):
+        title = f'{column.name}\nlayer {column.layer}, {column.share:.0%} of the variance'
+        axis.set_title(title, fontsize=7, parse_math=False)
+    return figure

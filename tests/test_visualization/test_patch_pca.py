@@ -1,0 +1,148 @@
+"""tools/visualize_patch_pca.py, and what it computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from mmbeitv2.visualization.features import load_backbone, normalise
+from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture, principal_colors
+from tests.conftest import refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
+
+
+@pytest.fixture
+def features() -> torch.Tensor:
+    """Patches of two images with variances that differ: (2, 4, 5, 6)."""
+    return torch.randn(2, 4, 5, 6) * torch.tensor([5.0, 0.1, 3.0, 0.2, 1.0, 0.3]) + 7
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> tuple[str, str]:
+    (tmp_path / 'config.py').write_text(f'model = {tiny_pretraining()!r}\n')
+    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
+    return str(tmp_path / 'config.py'), str(tmp_path / 'model.pth')
+
+
+def test_colours_are_the_first_three_principal_components_of_all_images(features: torch.Tensor) -> None:
+    colors, share = principal_colors(features)
+    assert colors.shape == (2, 4, 5, 3)
+    rows = features.double().flatten(0, 2).numpy()
+    centered = rows - rows.mean(axis=0)
+    _, values, vectors = np.linalg.svd(centered, full_matrices=False)
+    assert share == pytest.approx((values[:3] ** 2).sum() / (values**2).sum())
+    for found, vector in zip(colors.reshape(-1, 3).T, vectors, strict=False):
+        component = centered @ (vector * np.sign(vector[np.abs(vector).argmax()]))
+        low, high = np.percentile(component, [1, 99])
+        np.testing.assert_allclose(found, ((component - low) / (high - low)).clip(0, 1), atol=1e-6)
+
+
+def test_colours_mean_the_same_in_each_image(features: torch.Tensor) -> None:
+    doubled = torch.stack((features[0], features[1], features[0]))
+    colors, _ = principal_colors(doubled)
+    np.testing.assert_array_equal(colors[0], colors[2])
+    assert np.abs(colors[0] - principal_colors(features[:1])[0][0]).max() > 0.01
+
+
+def test_what_does_not_vary_is_grey() -> None:
+    colors, share = principal_colors(torch.ones(1, 3, 3, 8))
+    assert (colors == 0.5).all()
+    assert share == 0
+    plain = torch.zeros(1, 3, 3, 8)
+    plain[..., 2] = torch.arange(9.0).view(3, 3)
+    colors, share = principal_colors(plain)
+    assert colors[0, 0, 0, 0] == 0
+    assert colors[0, 2, 2, 0] == 1
+    assert (colors[..., 1:] == 0.5).all()
+    assert share == pytest.approx(1)
+    assert principal_colors(torch.randn(1, 3, 3, 2))[0].shape == (1, 3, 3, 3)
+
+
+def test_features_are_the_tokens_behind_the_blocks_at_any_size() -> None:
+    backbone = MODELS.build(tiny_vit(use_abs_pos_emb=True, final_norm='norm', out_type='avg_featmap')).eval()
+    for parameter in backbone.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    images = torch.randn(2, 3, 48, 48)
+    outputs = []
+    for part in (backbone.blocks[0], backbone.norm):
+        part.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    with torch.no_grad():
+        backbone(images)
+    first, last = (output[:, 1:].unflatten(1, (6, 6)) for output in outputs)
+    found = patch_features(backbone, images, [1, 0])
+    torch.testing.assert_close(found[0], first, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[1], last, atol=1e-5, rtol=1e-4)
+
+
+def test_any_config_with_a_backbone_can_be_looked_at(tmp_path: Path) -> None:
+    tokenizer = MODELS.build(tiny_tokenizer())
+    torch.save(tokenizer.state_dict(), tmp_path / 'tokenizer.pth')
+    encoder = load_backbone(Config(dict(model=tiny_tokenizer())), str(tmp_path / 'tokenizer.pth'))
+    torch.testing.assert_close(encoder.state_dict(), tokenizer.encoder.state_dict())
+    classifier = dict(type='ImageClassifier', backbone=tiny_vit(rel_pos_bias='per_layer', final_norm='fc_norm'))
+    pretraining = MODELS.build(tiny_pretraining())
+    torch.save(pretraining.state_dict(), tmp_path / 'pretraining.pth')
+    backbone = load_backbone(Config(dict(model=classifier)), str(tmp_path / 'pretraining.pth'))
+    torch.testing.assert_close(backbone.patch_embed.proj.weight, pretraining.backbone.patch_embed.proj.weight)
+
+
+def test_images_are_normalised_as_the_config_says() -> None:
+    images = torch.full((1, 3, 2, 2), 128, dtype=torch.uint8)
+    cfg = Config(dict(model=dict(data_preprocessor=dict(mean=[128, 126, 124], std=[1, 2, 4]))))
+    assert normalise(images, cfg)[0, :, 0, 0].tolist() == [0, 1, 1]
+    cfg = Config(dict(model=dict(), data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3)))
+    assert normalise(images, cfg).max() == pytest.approx(0.5 / 127.5)
+
+
+def test_each_checkpoint_and_layer_is_a_column(tmp_path: Path, image_folder: Path, model: tuple[str, str]) -> None:
+    cfg, checkpoint = Config.fromfile(model[0]), model[1]
+    paths = sorted((image_folder / 'cat/nested').iterdir())[:3]
+    figure = patch_pca_picture([('a', cfg, checkpoint), ('b$', cfg, checkpoint)], paths, [0, -1], side=48)
+    titles = [axis.get_title().split(',')[0] for axis in figure.axes[:5]]
+    assert titles == ['', 'a\nlayer 0', 'a\nlayer 1', 'b$\nlayer 0', 'b$\nlayer 1']
+    shapes = [axis.images[0].get_array().shape for axis in figure.axes]
+    assert shapes == [(48, 48, 3), *[(6, 6, 3)] * 4] * 3
+    figure.canvas.draw()
+
+
+def test_the_tool_draws_images_and_folders(tmp_path: Path, image_folder: Path, model: tuple[str, str]) -> None:
+    config, checkpoint = model
+    images = [str(image_folder / 'cat'), str(image_folder / 'dog/nested/0.jpg')]
+    options = ['--configs', config, '--checkpoints', checkpoint, '--layers', '0', '1', '--num-images', '2']
+    for name in ('a.png', 'b.png'):
+        run_tool('visualize_patch_pca', *images, *options, '--out', str(tmp_path / name))
+    picture = cv2.imread(str(tmp_path / 'a.png'))
+    assert picture.std() > 1
+    np.testing.assert_array_equal(picture, cv2.imread(str(tmp_path / 'b.png')))
+
+
+def test_bad_input_to_visualize_patch_pca(
+    tmp_path: Path, image_folder: Path, model: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    config, checkpoint = model
+    out = str(tmp_path / 'pca.png')
+    image = str(image_folder / 'cat/nested/0.jpg')
+    command = ['visualize_patch_pca', image, '--configs', config, '--out', out, '--checkpoints', checkpoint]
+    (tmp_path / 'none').mkdir()
+    cases = [
+        ([checkpoint], '2 checkpoints need as many different names'),
+        (['gone.pth'], 'gone.pth'),
+        (['--names', 'a', 'b'], '1 checkpoints need'),
+        (['--configs', config, config], '2 configs do not match 1 checkpoints'),
+        (['--layers', '2'], 'layer 2 does not exist'),
+        (['--size', '47'], '--size 47 is not a multiple of the patch size 8: try 48'),
+        (['--layers', *['0'] * 200], '201 pictures are too many'),
+        (['--out', image], 'is the images'),
+        (['--out', str(tmp_path / 'a.xyz')], 'must end in one of'),
+    ]
+    for arguments, message in cases:
+        assert message in refused(capsys, *command, *arguments)
+    assert 'gone.jpg' in refused(capsys, command[0], str(tmp_path / 'gone.jpg'), *command[2:])
+    assert 'holds no image' in refused(capsys, command[0], str(tmp_path / 'none'), *command[2:])
+    assert 'must be a whole number' in refused(capsys, *command, '--size', '0', code=2)
+    assert not Path(out).exists()

@@ -1,0 +1,68 @@
+"""Shows what backbones tell apart: the three principal components of their patch features as red, green and blue.
+
+    python tools/visualize_patch_pca.py DIR --configs CONFIG --checkpoints A B --layers 3 7 11 --out pca.png
+
+Each image has a row, each checkpoint and layer a column. The components are those of all images of a column together,
+so that equal colours in one column mean equal features; colours of different columns are not related. CONFIG is of a
+pretraining, classification, segmentation or tokenizer, one for all checkpoints or one for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import add_device, add_fit, natural, positive
+from mmbeitv2.errors import one_sentence_errors
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE_OR_DIR', help='image files, or folders of them')
+    parser.add_argument(
+        '--configs', nargs='+', required=True, metavar='CONFIG', help='one for all checkpoints, or one for each'
+    )
+    parser.add_argument('--checkpoints', nargs='+', required=True, metavar='FILE', help='weights, ours or released')
+    parser.add_argument('--names', nargs='+', metavar='NAME', help='of the checkpoints (default: their file names)')
+    parser.add_argument(
+        '--layers', type=int, nargs='+', default=[-1], help='blocks, counted from 0; -1 is the last (default: -1)'
+    )
+    parser.add_argument(
+        '--size', type=positive, metavar='PIXELS', help="side of the images (default: the config's img_size)"
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
+    parser.add_argument(
+        '--num-images',
+        type=positive,
+        default=6,
+        help='images from each folder, chosen at random (default: %(default)s)',
+    )
+    parser.add_argument('--seed', type=natural, default=0, help='seed of the choice (default: %(default)s)')
+    add_fit(parser)
+    add_cfg_options(parser)
+    add_device(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with one_sentence_errors('visualize_patch_pca.py'):
+        from mmbeitv2.visualization.patch_pca import list_models, patch_pca_picture
+        from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
+
+        require_picture(args.out, args.images)
+        models = list_models(args.configs, args.checkpoints, args.names, args.cfg_options)
+        paths = [
+            path
+            for given in args.images
+            for path in (choose_images(given, args.num_images, args.seed) if given.is_dir() else [given])
+        ]
+        figure = patch_pca_picture(models, paths, args.layers, args.size, args.fit, args.device)
+        write_picture(figure, args.out, dpi=150)
+        sys.stdout.write(f'{args.out}: {len(paths)} images\n')
+
+
+if __name__ == '__main__':
+    main()
