@@ -107,6 +107,8 @@ def merge_options(cfg: Config, cfg_options: Sequence[str] | dict | None) -> Conf
         InputError: if an option is not of the form KEY=VALUE, names a place that the config cannot have or a top-level
             key that nothing reads, or replaces a group of settings by a single value.
     """
+    if not isinstance(cfg_options, dict | list | tuple | None):
+        raise InputError(f'cfg_options is {cfg_options!r}: give a list of texts KEY=VALUE, or a dict')
     options = cfg_options if isinstance(cfg_options, dict) else dict(map(_split, cfg_options or ()))
     values = {}
     for key, given in options.items():

@@ -67,6 +67,15 @@ def build_runner(cfg: Config) -> Runner:
     return runner
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this process has rank 0; known before the processes are connected.
+
+    Args:
+        launcher: of the config; the variables that it sets have been checked.
+    """
+    return launcher == 'none' or int(os.environ[_RANK_VARIABLES[launcher][0]]) == 0
+
+
 def _adapt_loaders(cfg: Config, pin_memory: bool, persistent_workers: bool) -> None:
     """Turns off what torch refuses, or warns of in every epoch: pinning without a GPU, keeping no workers alive."""
     for name in _LOADERS:

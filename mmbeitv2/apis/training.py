@@ -11,7 +11,6 @@ from mmbeitv2.apis.launch import load_config
 from mmbeitv2.apis.preflight import checked_runner, show_plan
 from mmbeitv2.engine import RunSummaryHook, guard_resume, prepare_resume, unwrapped
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.locking import hold_folder
 
 
 def train(args: argparse.Namespace) -> None:
@@ -32,8 +31,6 @@ def train(args: argparse.Namespace) -> None:
     if args.check:
         show_plan(runner, cfg, is_training=True, checkpoint=cfg.get('load_from'))
         return
-    if runner.rank == 0:
-        hold_folder(runner.work_dir)
     if note:
         runner.logger.info(note)
     if args.compile:

@@ -189,3 +189,5 @@ def test_options_reach_the_config_from_the_command_line(cfg: Config) -> None:
     add_cfg_options(parser)
     args = parser.parse_args(['--cfg-options', 'model.norm=BN', '--cfg-options', 'load_from=a,b.pth'])
     assert merge_options(cfg, args.cfg_options).load_from == 'a,b.pth'
+    with pytest.raises(InputError, match=r'cfg_options is 5: give a list of texts KEY=VALUE, or a dict'):
+        merge_options(cfg, 5)  # type: ignore[arg-type]

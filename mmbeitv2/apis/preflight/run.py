@@ -27,17 +27,20 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmbeitv2.apis.config import nearest, walk_settings
-from mmbeitv2.apis.launch import build_runner
+from mmbeitv2.apis.launch import build_runner, is_first_process
 from mmbeitv2.apis.preflight.data import check_labels, check_loader, check_same_classes, classes_of, no_image
 from mmbeitv2.apis.preflight.settings import check_settings
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.errors import InputError, doing
 from mmbeitv2.errors.components import Component
 from mmbeitv2.errors.sentences import report_of
+from mmbeitv2.fileio.locking import hold_folder
 
 
 def checked_runner(cfg: Config, is_training: bool, is_rehearsal: bool = False) -> Runner | FlexibleRunner:
     """A runner whose config, data, hooks, optimizer and disk have been checked.
+
+    From then on a training holds its work dir, see :func:`mmbeitv2.fileio.locking.hold_folder`.
 
     Its loaders are built already, so that a large dataset is listed once, and the generators of random numbers stand as
     they would without the checks.
@@ -52,6 +55,8 @@ def checked_runner(cfg: Config, is_training: bool, is_rehearsal: bool = False) -
         InputError: with what is wrong first; what a library raises says which part of the config was being built.
     """
     check_settings(cfg, is_training)
+    if is_training and not is_rehearsal and is_first_process(cfg.launcher):
+        hold_folder(cfg.work_dir)  # before the runner makes a folder for its log
     with _building('model', cfg):
         runner = _rehearsing_runner(cfg) if is_rehearsal else build_runner(cfg)
     with _generators_kept():

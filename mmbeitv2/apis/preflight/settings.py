@@ -20,6 +20,20 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.errors.annotations import misfit
 from mmbeitv2.fileio.outputs import require_writable_folder
 
+# Top-level keys that hold settings, and those of them for which mmengine takes no None.
+_DICTS = (
+    'train_dataloader',
+    'train_cfg',
+    'val_cfg',
+    'test_cfg',
+    'optim_wrapper',
+    'default_hooks',
+    'randomness',
+    'env_cfg',
+    'log_processor',
+    'auto_scale_lr',
+)
+_NEVER_NONE = ('randomness', 'env_cfg')
 _LOADER_KEYS = {'dataset', 'num_batch_per_epoch', 'disable_subprocess_warning'}  # mmengine's own, beside torch's
 
 
@@ -81,6 +95,7 @@ _RANGES = (
     (r'randomness\.seed', Range(0, 2**32)),
     (r'(model\.)?(.+\.)?(patch_size|grid_size|num_codes|code_dim|img_size|embed_dims|num_heads|depth)', _COUNT),
     (r'model\.(.+\.)?(num_classes|in_channels|target_dims)', _COUNT),
+    (r'model\.(.+\.)?topk', _COUNT),
     (r'model\.(.+\.)?(drop_path_rate|drop_rate)', _SHARE),
     (r'(model\.)?data_preprocessor\.std', _POSITIVE),
     (r'.*\.(num_masked|min_block)', _COUNT),
@@ -93,7 +108,7 @@ _SEVERAL = 'a component, dict(type=...), or a list of them'
 _FORMS = tuple(
     (re.compile(pattern), form)
     for pattern, form in (
-        (r'default_hooks\.\w+|custom_hooks\.\d+', _COMPONENT),
+        (r'default_hooks\.\w+|custom_hooks\.\d+|visualizer', _COMPONENT),
         (r'\w+_dataloader\.(.+\.)?(dataset|sampler|batch_sampler|collate_fn)', _COMPONENT),
         (r'\w+_dataloader\.(.+\.)?pipeline\.\d+', _COMPONENT),
         (r'optim_wrapper\.optimizer|param_scheduler\.\d+|(val|test)_evaluator\.\d+', _COMPONENT),
@@ -156,9 +171,12 @@ def _check_sections(cfg: Config, is_training: bool) -> None:
     wrapper = cfg.get('optim_wrapper')
     if isinstance(wrapper, dict) and not {'optimizer', 'constructor'} & set(wrapper):
         raise InputError(f'optim_wrapper.optimizer is missing in {cfg.filename!r}: set it, as dict(type=..., lr=...)')
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'default_hooks', 'randomness', 'val_cfg', 'test_cfg'):
-        if cfg.get(key) is not None and not isinstance(cfg[key], dict):
+    for key in _DICTS:
+        is_left_out = cfg.get(key) is None and key not in _NEVER_NONE
+        if key in cfg and not is_left_out and not isinstance(cfg[key], dict):
             raise InputError(f'{key} is {cfg[key]!r} in {cfg.filename!r}, but must be a dict of settings')
+    if 'randomness' in cfg and 'seed' not in cfg.randomness:
+        raise InputError(f'randomness has no seed in {cfg.filename!r}: set randomness.seed, or leave randomness out')
     if not isinstance(cfg.get('default_scope', ''), str | None):
         raise InputError(
             f'default_scope is {cfg.default_scope!r} in {cfg.filename!r}, but must be the name of a package'
