@@ -3,7 +3,8 @@
     python tools/convert_checkpoint.py SRC DST --to {mmbeitv2,official,timm,mmpretrain,hf}
 
 SRC is a checkpoint of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers (the
-folder of ``save_pretrained``): which one is recognised. DST is a file, safetensors if its name ends so; for hf a
+folder of ``save_pretrained``): which one is recognised. It is a path, an address (https://...), or the name of a
+published model, which is downloaded. DST is a file, safetensors if its name ends so; for hf a
 folder, for ``from_pretrained``.
 """
 
@@ -19,7 +20,7 @@ FORMATS = ('mmbeitv2', 'official', 'timm', 'mmpretrain', 'hf')
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='checkpoint to read')
+    parser.add_argument('src', help='checkpoint to read: a path, an address, or the name of a published model')
     parser.add_argument('dst', help='file to write, or folder for hf')
     parser.add_argument('--to', choices=FORMATS, required=True, help='format to write')
     return parser.parse_args(argv)

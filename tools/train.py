@@ -15,7 +15,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a value from the last one in the work dir',
+        help='go on from a checkpoint (a path or an address); without a value from the last one in the work dir',
     )
     parser.add_argument(
         '--allow-changes',

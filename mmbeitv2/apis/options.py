@@ -20,7 +20,9 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument('--no-pin-memory', action='store_true', help='do not use pinned memory in the data loaders')
     add_cfg_options(parser)
     parser.add_argument(
-        '--check', action='store_true', help='check config, data, checkpoints and disk, print what would run, and stop'
+        '--check',
+        action='store_true',
+        help='check config, data, checkpoints (it downloads those), disk; print what would run, and stop',
     )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started'

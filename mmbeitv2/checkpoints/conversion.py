@@ -11,6 +11,7 @@ from safetensors.torch import save
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.fileio.locating import locate
 from mmbeitv2.models.positions import NUM_CLS_DISTANCES
 
 from .formats import SHARED_TABLE, TABLE, Format, StateDict, from_ours
@@ -32,7 +33,8 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
     """Writes the weights of a file in another format.
 
     Args:
-        source: a checkpoint of this package, the BEiT v2 release, timm, mmpretrain or Hugging Face transformers.
+        source: a checkpoint of this package, the BEiT v2 release, timm, mmpretrain or Hugging Face transformers: a
+            path, or what else :func:`mmbeitv2.fileio.locating.locate` takes.
         target: file to write; its weights alone, as safetensors, if its name ends so. For ``'hf'`` a folder, which then
             holds ``config.json`` and ``model.safetensors`` and loads by ``from_pretrained``.
         to: the format.
@@ -45,7 +47,8 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
             a folder with other files in it, or of the wrong kind.
     """
     path = Path(target)
-    _check_target(Path(source), path, to)
+    _check_target(path, to)
+    _check_is_other(locate(source), path)
     ours = read_checkpoint(source).ours
     state, left_out = from_ours(ours, to)
     write = AtomicBackend().put
@@ -63,8 +66,8 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
     return state, left_out
 
 
-def _check_target(source: Path, target: Path, to: Format) -> None:
-    """Refuses to write over the source, over a folder with other files in it, and to a path of the wrong kind."""
+def _check_target(target: Path, to: Format) -> None:
+    """Refuses to write over a folder with other files in it, and to a path of the wrong kind."""
     if to == 'hf' and target.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
         raise InputError(f'{str(target)!r} looks like a file, and hf is written as a folder: leave {target.suffix} out')
     if to == 'hf' and target.exists() and not target.is_dir():
@@ -78,6 +81,10 @@ def _check_target(source: Path, target: Path, to: Format) -> None:
                 f'folder {str(target)!r} holds other files ({", ".join(others[:3])}{", ..." if others[3:] else ""}): '
                 'give a new folder'
             )
+
+
+def _check_is_other(source: Path, target: Path) -> None:
+    """Refuses to write over the file that is read."""
     sources = [source, *(source / name for name in _HF_FILES)]
     targets = [target, *(target / name for name in _HF_FILES)]
     if any(a.samefile(b) for a in sources for b in targets if a.exists() and b.exists()):

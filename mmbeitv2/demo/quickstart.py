@@ -17,7 +17,7 @@ from mmbeitv2.apis.config import merge_options, read_config
 from mmbeitv2.demo.console import call, say, seeds_table, table
 from mmbeitv2.demo.images import Data, fingerprint, read_data, read_segmented, scaled, write_labelled
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.fileio import PARTIAL, AtomicBackend
 from mmbeitv2.fileio.folders import (
     claim_folder,
     remove_folder,
@@ -37,7 +37,7 @@ _RUN = (
     'last_checkpoint',
     '.lock',
     'metrics.json',
-    '*.tmp',
+    f'*{PARTIAL}',
     *(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in ('*.log', '*.json', 'vis_data/*.json', 'vis_data/config.py')),
 )
 _WRITTEN = (*_RUN, *(f'test/{pattern}' for pattern in _RUN))

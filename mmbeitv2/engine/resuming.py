@@ -15,7 +15,9 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.tensors import is_cut_off
+from mmbeitv2.fileio import PARTIAL
+from mmbeitv2.fileio.locating import locate
+from mmbeitv2.fileio.tensors import existing_file, is_cut_off
 from mmbeitv2.registry import HOOKS
 
 
@@ -41,7 +43,8 @@ class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``; whenever it is killed, ``last_checkpoint`` names a whole checkpoint.
 
     mmengine's writes into the file itself, and removes the oldest checkpoint, or the former best, before it writes the
-    next. Only files in its own folder are removed, also after the work dir was copied.
+    next. Only files in its own folder are removed, also after the work dir was copied; among them what a run that was
+    killed had begun to write.
 
     Args:
         kwargs: see ``CheckpointHook``; files must be local.
@@ -57,6 +60,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if is_main_process():
+            for partial in Path(self.out_dir).glob(f'*.pth{PARTIAL}'):  # as large as a checkpoint
+                partial.unlink()
         if self.save_best:
             self._set_best(
                 {key: path and str(Path(self.out_dir) / Path(path).name) for key, path in self._best().items()}
@@ -119,17 +125,20 @@ class AtomicCheckpointHook(CheckpointHook):
 def prepare_resume(cfg: Config) -> str | None:
     """Decides from which file a run goes on: puts it into ``cfg.load_from``, or turns ``cfg.resume`` off.
 
-    What ``last_checkpoint`` names is looked for in the work dir first, so that a copied work dir goes on from itself.
+    A checkpoint that the user names is downloaded if need be, see :func:`mmbeitv2.fileio.locating.locate`. What
+    ``last_checkpoint`` names is looked for in the work dir first, so that a copied work dir goes on from itself.
 
     Returns:
         A line for the log if there is no checkpoint yet, so that the run starts anew.
 
     Raises:
-        InputError: if the file does not exist or is cut off; naming an earlier one that is whole.
+        InputError: if the file does not exist, cannot be downloaded, or is cut off; naming an earlier whole one.
     """
     start = cfg.get('load_from')
-    if start and '://' not in start and not Path(start).expanduser().exists():
-        raise InputError(f'checkpoint {start!r} not found: give an existing file')
+    if not isinstance(start, str | None):
+        raise InputError(f'load_from is {start!r}, but must be the path, address or name of a checkpoint')
+    if start:
+        existing_file(locate(start))
     if start or not cfg.get('resume'):
         return None
     work_dir = Path(cfg.work_dir)

@@ -3,6 +3,6 @@
 Files of weights are read by :mod:`mmbeitv2.fileio.tensors`.
 """
 
-from .atomic import AtomicBackend, write_atomically
+from .atomic import PARTIAL, AtomicBackend, write_atomically
 
-__all__ = ['AtomicBackend', 'write_atomically']
+__all__ = ['PARTIAL', 'AtomicBackend', 'write_atomically']

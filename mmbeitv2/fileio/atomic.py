@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
 from mmbeitv2.errors import InputError
 
+# How the names end of files that are being written, after the name of the file that they will be.
+PARTIAL = f'.{"[0-9a-f]" * 8}.tmp'
+
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Writes a file beside its place and renames it: a kill leaves the former file or the new one, both whole.
+
+    Where ``path`` is a symbolic link, the file that it leads to is written. A file that is there keeps its permissions.
 
     Raises:
         InputError: if it cannot be written, for lack of space for instance. The former file is then still there, and
             nothing is left beside it.
     """
     path = Path(path)
-    partial = path.with_name(f'{path.name}.tmp')
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise InputError(f'cannot write {str(path)!r}, which is not a regular file: give another path')
+    partial = target.with_name(f'{target.name}.{secrets.token_hex(4)}.tmp')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open('wb') as stream:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open('xb') as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(partial, path)
+        if target.is_file():
+            with suppress(OSError):  # some file systems have no permissions
+                shutil.copymode(target, partial)
+        os.replace(partial, target)
     except BaseException as error:
         if partial.is_file():
             partial.unlink()

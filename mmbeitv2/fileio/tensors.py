@@ -113,7 +113,7 @@ def read_file(path: str | Path, map_location: object = 'cpu') -> Any:
         InputError: if there is no such file, it is damaged, it names a class or a function, or a weight is not finite
             or not an ordinary dense tensor.
     """
-    file = _existing(str(path))
+    file = existing_file(path)
     try:
         content = load_file(file) if file.suffix == '.safetensors' else _unpickle(file)
         return _Walk(map_location).plain(content, ())
@@ -123,7 +123,13 @@ def read_file(path: str | Path, map_location: object = 'cpu') -> Any:
         raise InputError(f'checkpoint {str(path)!r} cannot be used: {_reason(file, error)}') from error
 
 
-def _existing(path: str) -> Path:
+def existing_file(path: str | Path) -> Path:
+    """The file of a checkpoint, which may be given as the folder of ``save_pretrained``.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = str(path)
     if not path.strip():
         raise InputError('the name of the checkpoint is empty: give the path of a file')
     try:

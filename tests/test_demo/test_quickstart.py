@@ -306,7 +306,7 @@ def test_everything_that_training_and_testing_write_is_known_to_be_the_stage_s(
     run_tool('train', config, '--work-dir', str(folder), *options)
     metrics = str(folder / 'metrics.json')
     run_tool('test', config, str(folder / 'epoch_1.pth'), '--work-dir', str(folder / 'test'), '--out', metrics)
-    (folder / 'epoch_2.pth.tmp').touch()  # as a kill leaves it
+    (folder / 'epoch_2.pth.0123abcd.tmp').touch()  # as a kill leaves it
     found = {str(path.relative_to(folder)) for path in require_removable(folder, TOOL, run.written('finetune'))}
     assert {'epoch_1.pth', 'last_checkpoint', 'metrics.json', 'tiny.py', 'test/tiny.py'} <= found
     remove_folder(folder, TOOL, run.written('finetune'))

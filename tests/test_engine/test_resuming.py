@@ -72,8 +72,8 @@ class Toy(BaseModel):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(2))
 
-    def forward(self, inputs: torch.Tensor, mode: str = 'loss') -> dict | list:
-        return dict(loss=self.weight.sum()) if mode == 'loss' else [{}]
+    def forward(self, inputs: list[torch.Tensor], mode: str = 'loss') -> dict | list:
+        return dict(loss=(torch.stack(inputs) @ self.weight - 1).square().mean()) if mode == 'loss' else [{}]
 
 
 class Scripted(BaseMetric):
@@ -112,6 +112,34 @@ def train_toy(work_dir: Path, scores: list[float], epochs: int, resume_from: str
     runner.train()
 
 
+def train_toy_by_steps(work_dir: Path, steps: int, num_workers: int, resume_from: Path | None = None) -> torch.Tensor:
+    """Weights after steps on six samples in changing order, none of which can change places with another."""
+    loader = dict(batch_size=2, num_workers=num_workers)
+    loader |= dict(dataset=[dict(inputs=torch.tensor([0.1 * i, 0.7 - 0.1 * i])) for i in range(6)])
+    runner = Runner(
+        model=Toy(),
+        work_dir=str(work_dir),
+        train_dataloader=loader | dict(sampler=dict(type='mmbeitv2.SeededInfiniteSampler', shuffle=True)),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.3)),
+        train_cfg=dict(by_epoch=False, max_iters=steps),
+        default_hooks=dict(checkpoint=dict(type='mmbeitv2.AtomicCheckpointHook', interval=5, by_epoch=False)),
+        randomness=dict(seed=7),
+        load_from=resume_from and str(resume_from),
+        resume=resume_from is not None,
+        experiment_name=f'{work_dir}{steps}',
+    )
+    runner.train()
+    return runner.model.weight.detach()
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_a_run_by_steps_goes_on_with_the_batch_that_came_next(tmp_path: Path, num_workers: int) -> None:
+    alone = train_toy_by_steps(tmp_path / 'alone', 9, num_workers)
+    train_toy_by_steps(tmp_path / 'ended', 5, num_workers)
+    resumed = train_toy_by_steps(tmp_path / 'ended', 9, num_workers, tmp_path / 'ended' / 'iter_5.pth')
+    assert torch.equal(alone, resumed)
+
+
 def names(folder: Path, pattern: str = '*.pth') -> list[str]:
     return sorted(path.name for path in folder.glob(pattern))
 
@@ -142,6 +170,13 @@ def test_a_copied_work_dir_goes_on_from_itself_and_leaves_the_original_alone(tmp
     train_toy(tmp_path / 'copy', [3.0], 3, cfg.load_from, max_keep_ckpts=2)
     assert names(tmp_path / 'work') == before == ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
     assert names(tmp_path / 'copy') == ['best_score_epoch_3.pth', 'epoch_2.pth', 'epoch_3.pth']
+
+
+def test_a_checkpoint_that_was_being_written_at_a_kill_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / 'epoch_3.pth.0123abcd.tmp').touch()
+    (tmp_path / 'epoch_3.pth.tmp').touch()  # the user's
+    train_toy(tmp_path, [1.0], 1)
+    assert names(tmp_path, '*.tmp') == ['epoch_3.pth.tmp']
 
 
 def test_a_resume_without_a_checkpoint_starts_anew_in_a_clear_line(tmp_path: Path) -> None:

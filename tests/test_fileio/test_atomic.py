@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,49 @@ def test_what_does_not_fit_on_the_disk_leaves_the_former_file_and_nothing_else(t
         AtomicBackend().put(bytes(100_000), tmp_path / 'file')
     assert [path.name for path in tmp_path.iterdir()] == ['file']
     assert (tmp_path / 'file').read_bytes() == b'former'
+
+
+def test_a_file_of_the_user_s_with_an_ending_of_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / 'file.tmp').write_text("the user's")
+    write_atomically(tmp_path / 'file', b'new')
+    assert (tmp_path / 'file.tmp').read_text() == "the user's"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'file.tmp']
+
+
+def test_two_writers_of_a_file_leave_the_file_of_one_whole(tmp_path: Path) -> None:
+    contents = [bytes([i]) * 100_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(write_atomically, tmp_path / 'file'), contents * 10))
+    assert (tmp_path / 'file').read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
+
+
+def test_permissions_are_those_of_a_file_that_is_opened_for_writing(tmp_path: Path) -> None:
+    (tmp_path / 'opened').write_bytes(b'')
+    write_atomically(tmp_path / 'new', b'')
+    assert (tmp_path / 'new').stat().st_mode == (tmp_path / 'opened').stat().st_mode
+    (tmp_path / 'new').chmod(0o600)
+    write_atomically(tmp_path / 'new', b'newer')
+    assert (tmp_path / 'new').stat().st_mode & 0o777 == 0o600
+
+
+def test_a_symbolic_link_stays_and_the_file_that_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / 'other').mkdir()
+    for target in ('there', 'to_come'):
+        (tmp_path / target).symlink_to(tmp_path / 'other' / target)
+    (tmp_path / 'other' / 'there').write_bytes(b'former')
+    for target in ('there', 'to_come'):
+        write_atomically(tmp_path / target, b'new')
+        assert (tmp_path / target).is_symlink()
+        assert (tmp_path / 'other' / target).read_bytes() == b'new'
+    assert len(list((tmp_path / 'other').iterdir())) == 2
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(InputError, match=r"cannot write '.*pipe', which is not a regular file: give another path"):
+        write_atomically(tmp_path / 'pipe', b'')
+    assert (tmp_path / 'pipe').is_fifo()
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Checkpoints that the tools are given by address or by the name of a published model; a local server has them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmbeitv2 import zoo
+from mmbeitv2.checkpoints import convert_checkpoint
+from tests.conftest import classification_config, refused, run_tool
+
+NAME = 'beitv2-base_in1k-1600e_ft-in1k_release'
+OUT_OF_REACH = 'http://127.0.0.1:9/released.pth'
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Puts an address in place of the release's."""
+    entry = replace(zoo.describe_model(NAME), weights=address, sha256=None)
+    monkeypatch.setitem(zoo._models(), NAME, entry)
+
+
+@pytest.fixture
+def config(tmp_path: Path, image_folder: Path) -> str:
+    return classification_config(tmp_path, image_folder)
+
+
+@pytest.fixture
+def trained(config: str, tmp_path: Path) -> Path:
+    """A checkpoint of a run after one epoch."""
+    run_tool('train', config, '--work-dir', str(tmp_path / 'trained'), '--cfg-options', 'train_cfg.max_epochs=1')
+    return tmp_path / 'trained' / 'epoch_1.pth'
+
+
+def test_training_goes_on_from_an_address_which_the_check_has_downloaded(
+    config: str, trained: Path, tmp_path: Path, served: tuple[Path, str], capsys: pytest.CaptureFixture
+) -> None:
+    folder, address = served
+    shutil.copy(trained, folder)
+    command = ('train', config, '--work-dir', str(tmp_path / 'work'), '--resume', f'{address}/epoch_1.pth')
+    run_tool(*command, '--check')
+    assert f'starts from   {address}/epoch_1.pth' in capsys.readouterr().out
+    assert not (tmp_path / 'work').exists()
+    (folder / 'epoch_1.pth').unlink()
+    run_tool(*command)
+    assert 'resumed epoch: 1' in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['epoch_2.pth']
+
+
+def test_a_published_model_gives_the_weights_to_start_from_and_is_not_resumed(
+    config: str,
+    trained: Path,
+    tmp_path: Path,
+    served: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    folder, address = served
+    convert_checkpoint(str(trained), str(folder / 'released.pth'), 'official')
+    publish(monkeypatch, f'{address}/released.pth')
+    command = ('train', config, '--work-dir', str(tmp_path / 'work'))
+    sentence = refused(capsys, *command, '--resume', NAME)
+    assert f'{NAME} lacks the state of the optimizer' in sentence
+    assert f'by --cfg-options load_from={NAME}' in sentence
+    start = ('--cfg-options', f'load_from={NAME}', 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=1e-12')
+    run_tool(*command, *start, 'optim_wrapper.optimizer.weight_decay=0')
+    expected, found = (
+        torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'work' / 'epoch_1.pth')
+    )
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, atol=1e-9, rtol=0)
+
+
+def test_a_published_model_is_converted_by_name_and_the_copy_in_the_cache_is_kept(
+    trained: Path,
+    tmp_path: Path,
+    served: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    folder, address = served
+    convert_checkpoint(str(trained), str(folder / 'released.pth'), 'official')
+    publish(monkeypatch, f'{address}/released.pth')
+    run_tool('convert_checkpoint', NAME, str(tmp_path / 'ours.pth'), '--to', 'mmbeitv2')
+    expected, found = (torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'ours.pth'))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    (cached,) = (tmp_path / 'torch').rglob('released.pth')
+    assert 'is the checkpoint that is read' in refused(
+        capsys, 'convert_checkpoint', NAME, str(cached), '--to', 'mmbeitv2'
+    )
+
+
+@pytest.mark.parametrize('option', ['load_from', 'model.backbone.init_cfg.checkpoint'])
+def test_without_a_network_the_check_says_where_the_file_can_be_put(
+    config: str, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    publish(monkeypatch, OUT_OF_REACH)
+    options = [f'{option}={NAME}']
+    if option != 'load_from':
+        options.append('model.backbone.init_cfg.type=mmbeitv2.PretrainedBEiTv2')
+    sentence = refused(
+        capsys, 'train', config, '--work-dir', str(tmp_path / 'work'), '--check', '--cfg-options', *options
+    )
+    assert f'{OUT_OF_REACH} cannot be downloaded (Connection refused). Download it elsewhere and put it at ' in sentence
+    assert str(tmp_path / 'torch') in sentence
+    assert not (tmp_path / 'work').exists()
+
+
+def test_a_misspelled_name_is_refused_before_anything_is_built(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for arguments in (
+        ('train', config, '--work-dir', str(tmp_path / 'work'), '--resume', NAME.replace('ft', 'fr')),
+        ('convert_checkpoint', NAME.replace('ft', 'fr'), str(tmp_path / 'new.pth'), '--to', 'mmbeitv2'),
+    ):
+        assert f'did you mean {NAME!r}' in refused(capsys, *arguments)
+    assert not (tmp_path / 'work').exists()
