@@ -32,9 +32,18 @@ def show_complexity(args: argparse.Namespace) -> None:
     lines = [f'{"":12}{"parameters":>12}{"operations":>14}\n']
     for name, (part, inputs) in parts(model, images).items():
         counter = FlopCountAnalysis(part, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counter.set_op_handle('aten::scaled_dot_product_attention', _attention_operations)
         parameters = sum(parameter.numel() for parameter in part.parameters())
-        lines.append(f'{name:12}{parameters / 1e6:>10.2f} M{counter.total() / 1e9:>12.2f} G\n')
+        with torch.no_grad():  # else the CPU takes a kernel that cannot be traced
+            operations = counter.total()
+        lines.append(f'{name:12}{parameters / 1e6:>10.2f} M{operations / 1e9:>12.2f} G\n')
     sys.stdout.write(''.join(lines))
+
+
+def _attention_operations(inputs: list, outputs: list) -> int:
+    """Of fused attention, as fvcore counts them: one for a product with its addition."""
+    batch, num_heads, queries, width = inputs[0].type().sizes()
+    return 2 * batch * num_heads * queries * inputs[1].type().sizes()[2] * width
 
 
 @torch.no_grad()
