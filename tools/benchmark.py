@@ -9,9 +9,10 @@
 ``tokenizer``: VQ-KD at full size, against the same with the usual one-hot quantizer and attention written out.
 ``quantizer``: the quantizer of that step alone.
 ``pretrain``: BEiT v2, against mmpretrain's BEiT v2 of the same architecture, batch and precision.
-``segment``: UperNet at 512x512 on our backbone, against the same on mmseg's BEiT.
-``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR;
-and the milliseconds of each transform.
+``segment``: UperNet on our backbone, against the same on mmseg's BEiT: a training step at 512x512, and one image of
+683x512 in overlapping crops (keys ``slide_...``) and of 512x512 as a whole (``whole_...``).
+``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR,
+and the milliseconds of each transform; or by --num-workers processes.
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
 peer, and for the steps ``memory_ratio``, the same of the peak memory.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from mmbeitv2 import CONFIGS
 from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import positive
+from mmbeitv2.apis.options import natural, positive
 from mmbeitv2.errors import one_sentence_errors
 
 WHAT = ('tokenizer', 'quantizer', 'pretrain', 'segment', 'data')
@@ -55,6 +56,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     add_cfg_options(parser)
     parser.add_argument('--images', type=Path, metavar='DIR', help='images that data loads (default: made for it)')
+    parser.add_argument(
+        '--num-workers', type=natural, default=0, help='processes that load images for data (default: none but this)'
+    )
+    parser.add_argument('--tiny', action='store_true', help='models of width 48, to see that all runs')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
     return parser.parse_args(argv)
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, init_default_scope
+from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.apis.config import merge_options
 from mmbeitv2.benchmarks.peers import load_config, peer_config
@@ -23,9 +24,36 @@ from mmbeitv2.benchmarks.timing import alternate
 from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.seeding import SampleIndex
 
+Transforms = list[tuple[str, Callable[[dict], dict]]]
+
+
+class Loading(Dataset):
+    """Images that a pipeline loads, each several times.
+
+    Args:
+        transforms: names and transforms, in order.
+        files: to load.
+        times: how often each is loaded.
+    """
+
+    def __init__(self, transforms: Transforms, files: list[str], times: int) -> None:
+        self.transforms, self.files, self.times = transforms, files, times
+
+    def __len__(self) -> int:
+        return self.times * len(self.files)
+
+    def __getitem__(self, index: int) -> int:
+        run_pipeline(self.transforms, [self.files[index % len(self.files)]], defaultdict(float))
+        return index
+
+
+def _load_all(loader: DataLoader) -> None:
+    for _ in loader:
+        pass
+
 
 def measure_data(args: argparse.Namespace) -> dict:
-    """Images/s of both pipelines on one core."""
+    """Images/s of both pipelines, on one core or by worker processes."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     ours = merge_options(load_config(args.config), args.cfg_options).train_dataloader.dataset.pipeline
@@ -41,16 +69,24 @@ def measure_data(args: argparse.Namespace) -> dict:
         for name, pipeline in (('ours', ours), ('peer', peer)):
             init_default_scope('mmpretrain')
             transforms = [(step['type'].rpartition('.')[2], TRANSFORMS.build(step)) for step in pipeline]
-            run_pipeline(transforms, files, defaultdict(float))  # warms up
             shares[name] = defaultdict(float)
+            if args.num_workers:
+                loaded = Loading(transforms, files, times=args.num_workers)
+                loader = DataLoader(loaded, batch_size=16, num_workers=args.num_workers, persistent_workers=True)
+                calls[name] = partial(_load_all, loader)
+                calls[name]()  # starts the workers
+                continue
+            run_pipeline(transforms, files, defaultdict(float))  # warms up
             calls[name] = partial(run_pipeline, transforms, files, shares[name])
         seconds = alternate(calls, args.repeats)
-    result: dict = {name: len(files) / statistics.median(values) for name, values in seconds.items()}
+    count = len(files) * max(args.num_workers, 1)
+    result: dict = {name: count / statistics.median(values) for name, values in seconds.items()}
     result['ratio'] = result['ours'] / result['peer']
     for name, steps in shares.items():
         milliseconds = {step: 1000 * total / args.repeats / len(files) for step, total in steps.items()}
         result |= {f'{name}_ms_{step}': value for step, value in milliseconds.items()}
-    return {'device': 'one CPU core', 'images': images, 'kilobytes_per_image': kilobytes, **result}
+    device = f'{args.num_workers} worker processes' if args.num_workers else 'one CPU core'
+    return {'device': device, 'images': images, 'kilobytes_per_image': kilobytes, **result}
 
 
 def spread(folder: Path, count: int) -> list[str]:
@@ -59,9 +95,7 @@ def spread(folder: Path, count: int) -> list[str]:
     return files[:: -(-len(files) // count)]
 
 
-def run_pipeline(
-    transforms: list[tuple[str, Callable[[dict], dict]]], files: list[str], seconds: dict[str, float]
-) -> None:
+def run_pipeline(transforms: Transforms, files: list[str], seconds: dict[str, float]) -> None:
     """Loads each file; adds to the seconds of the transforms, by their names."""
     for index, file in enumerate(files):
         results = {'img_path': file, 'sample_idx': SampleIndex(index, seed=0, epoch=0)}

@@ -1,15 +1,19 @@
-"""Time and memory of a training step."""
+"""Time and memory of a step of training, and of segmenting an image."""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import re
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS
@@ -34,8 +38,7 @@ def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None
         type='mmbeitv2.TimmTeacher', model='vit_base_patch16_clip_quickgelu_224', pretrained=False, img_size=224
     )
     cfg.model.quantizer.kmeans_init = False  # which would want as many patches as codes in the first batch
-    model = MODELS.build(cfg.model)
-    model.init_weights()
+    model = build(cfg, args)
     if not is_ours:
         model.quantize.__class__ = OneHotQuantizer
         write_attention_out(model)
@@ -76,14 +79,13 @@ def pretrain_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]
         cfg.model.target_generator.quantize_kmeans_init = False
         cfg.model.data_preprocessor = cfg.data_preprocessor
         data = {'inputs': [images, images], 'data_samples': peer_samples(mask)}
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    return make_step(model, data, args, is_ours, clip_grad=dict(max_norm=3.0))
+    return make_step(build(cfg, args), data, args, is_ours, clip_grad=dict(max_norm=3.0))
 
 
-def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
-    """A step of segmentation; the two differ in their backbone alone."""
+def build_segmentor(is_ours: bool, args: argparse.Namespace, **changes: object) -> BaseModel:
+    """UperNet; ours and the peer differ in their backbone alone."""
     cfg = load_config(Path(CONFIGS) / 'segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py')
+    cfg.model.update(changes)
     cfg.model.backbone.init_cfg = None
     if not is_ours:
         cfg.model.backbone = dict(
@@ -91,15 +93,82 @@ def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
         )
     for part in (cfg.model.neck, cfg.model.decode_head, cfg.model.auxiliary_head):
         part.norm_cfg.type = 'BN'  # one process
-    model = MODELS.build(cfg.model)
-    model.init_weights()
+    return build(cfg, args)
+
+
+def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """A step of segmentation."""
+    side = TINY_SIDE if args.tiny else 512
     samples = []
     for _ in range(args.batch_size):
-        labels = torch.randint(0, 150, (1, 512, 512))
-        sample = SegDataSample(metainfo=dict(img_shape=(512, 512)), gt_sem_seg=PixelData(data=labels))
+        labels = torch.randint(0, 150, (1, side, side))
+        sample = SegDataSample(metainfo=dict(img_shape=(side, side)), gt_sem_seg=PixelData(data=labels))
         samples.append(sample)
-    images = list(torch.randint(0, 256, (args.batch_size, 3, 512, 512), dtype=torch.uint8))
-    return make_step(model, {'inputs': images, 'data_samples': samples}, args, is_ours)
+    images = list(torch.randint(0, 256, (args.batch_size, 3, side, side), dtype=torch.uint8))
+    return make_step(build_segmentor(is_ours, args), {'inputs': images, 'data_samples': samples}, args, is_ours)
+
+
+def segment_image(mode: str, is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+    """Segments an image: ``'slide'``, 683 pixels wide and 512 high by two crops; ``'whole'``, 512x512 (mmseg's BEiT
+    takes no other size)."""
+    side = TINY_SIDE if args.tiny else 512
+    shape = (side, 4 * side // 3 if mode == 'slide' else side)
+    changes = dict(test_cfg=dict(mode='whole')) if mode == 'whole' else {}
+    model = build_segmentor(is_ours, args, **changes).to(args.device).eval()
+    if is_ours and args.compile:
+        model.backbone.compile()
+    sample = SegDataSample(metainfo=dict(img_shape=shape, ori_shape=shape))
+    data = {'inputs': [torch.randint(0, 256, (3, *shape), dtype=torch.uint8)], 'data_samples': [sample]}
+
+    @torch.no_grad()
+    def step() -> None:
+        with torch.autocast(args.device, getattr(torch, args.amp, None), enabled=args.amp != 'none'):
+            model.test_step(data)
+        if args.device == 'cuda':
+            torch.cuda.synchronize()
+
+    return step
+
+
+# Width and side of images at tiny size, which shows that all runs where there is no GPU.
+TINY_WIDTH, TINY_SIDE = 48, 128
+_TINY_ARCH = dict(embed_dims=TINY_WIDTH, num_heads=12)
+_TINY = {
+    768: TINY_WIDTH,
+    512: TINY_SIDE,
+    341: 85,
+    (512, 512): (TINY_SIDE, TINY_SIDE),
+    (341, 341): (85, 85),
+}
+
+
+def build(cfg: Config, args: argparse.Namespace) -> BaseModel:
+    """The model of a config with its initial weights; with ``args.tiny`` of small width."""
+    if args.tiny:
+        cfg.model = shrink(cfg.model)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model
+
+
+def shrink(settings: Any) -> Any:
+    """The settings of a model of small width, ours or a peer's."""
+    if isinstance(settings, list):
+        return [shrink(value) for value in settings]
+    if not isinstance(settings, dict):
+        return _TINY.get(settings, settings)
+    tiny = {key: shrink(value) for key, value in settings.items()}
+    kind = tiny.get('type', '')
+    for key in ('arch', 'backbone_arch'):
+        if tiny.get(key) == 'base' and str(kind).startswith('mmbeitv2.'):
+            tiny[key] = {**_TINY_ARCH, 'depth': 12}
+        elif tiny.get(key) == 'base':
+            tiny[key] = {**_TINY_ARCH, 'depth': 12, 'num_layers': 12, 'feedforward_channels': 4 * TINY_WIDTH}
+    if kind == 'BEiT' and 'init_values' in tiny:  # mmseg's
+        tiny['embed_dims'] = TINY_WIDTH
+    if kind == 'mmbeitv2.TimmTeacher':
+        tiny['model'] = 'vit_tiny_patch16_224'
+    return tiny
 
 
 def make_step(
@@ -131,57 +200,76 @@ def random_images(count: int) -> Tensor:
     return torch.randint(0, 256, (count, 3, 224, 224), dtype=torch.uint8)
 
 
-STEPS = {
+STEPS: dict[str, Callable[[bool, argparse.Namespace], Callable[[], None]]] = {
     'tokenizer': tokenizer_step,
     'quantizer': quantizer_step,
     'pretrain': pretrain_step,
     'segment': segment_step,
+    'segment_slide': partial(segment_image, 'slide'),
+    'segment_whole': partial(segment_image, 'whole'),
 }
 
 
 def measure_step(args: argparse.Namespace) -> dict:
-    """Time and memory of a step of both."""
+    """Time and memory of a step of both; of segmentation, also of segmenting one image."""
     result: dict = {
         'device': torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads',
         'batch_size': args.batch_size,
         'amp': args.amp,
         'compiled': args.compile,
+        **compare(args.what, args.batch_size, args),
     }
-    memory = {}
-    if args.device == 'cpu':
-        memory = {name: peak_of_process(args, name == 'ours') for name in ('ours', 'peer')}
-    steps = {}
-    for name in ('ours', 'peer'):
-        if args.device == 'cuda':
-            before = torch.cuda.memory_allocated()
-        steps[name] = STEPS[args.what](name == 'ours', args)
-        for _ in range(3 if args.device == 'cuda' else 1):
-            steps[name]()
-        if args.device == 'cuda':
-            torch.cuda.reset_peak_memory_stats()
-            steps[name]()
-            memory[name] = torch.cuda.max_memory_allocated() - before
-    seconds = alternate(steps, args.repeats)
-    result |= {name: args.batch_size / statistics.median(values) for name, values in seconds.items()}
-    result['ratio'] = result['ours'] / result['peer']
-    result |= {f'{name}_memory_gib': value / 2**30 for name, value in memory.items()}
-    result['memory_ratio'] = memory['ours'] / memory['peer']
     if args.what == 'pretrain':
         rate = matmul_rate(args)
         result['matmul_tflops'] = rate / 1e12
         result['share_of_matmul_rate'] = result['ours'] * PRETRAIN_GFLOP * 1e9 / rate
+    if args.what == 'segment':
+        for mode in ('slide', 'whole'):
+            result |= {f'{mode}_{key}': value for key, value in compare(f'segment_{mode}', 1, args).items()}
     return result
 
 
-def peak_of_process(args: argparse.Namespace, is_ours: bool) -> int:
+def compare(name: str, num_images: int, args: argparse.Namespace) -> dict:
+    """Images/s and peak memory of both, and their ratios.
+
+    Args:
+        name: of :data:`STEPS`.
+        num_images: images of a step.
+        args: of ``tools/benchmark.py``.
+    """
+    memory = {}
+    if args.device == 'cpu':
+        memory = {side: peak_of_process(name, side == 'ours', args) for side in ('ours', 'peer')}
+    steps = {}
+    for side in ('ours', 'peer'):
+        if args.device == 'cuda':
+            before = torch.cuda.memory_allocated()
+        steps[side] = STEPS[name](side == 'ours', args)
+        for _ in range(3 if args.device == 'cuda' else 1):
+            steps[side]()
+        if args.device == 'cuda':
+            torch.cuda.reset_peak_memory_stats()
+            steps[side]()
+            memory[side] = torch.cuda.max_memory_allocated() - before
+    seconds = alternate(steps, args.repeats)
+    steps.clear()
+    gc.collect()  # frees the models
+    result = {side: num_images / statistics.median(values) for side, values in seconds.items()}
+    result['ratio'] = result['ours'] / result['peer']
+    result |= {f'{side}_memory_gib': value / 2**30 for side, value in memory.items()}
+    result['memory_ratio'] = memory['ours'] / memory['peer']
+    return result
+
+
+def peak_of_process(name: str, is_ours: bool, args: argparse.Namespace) -> int:
     """Largest resident memory in bytes of a process that takes two steps."""
     context = multiprocessing.get_context('spawn')
     with context.Pool(1) as pool:
-        return pool.apply(_peak_of_this_process, (args, is_ours))
+        return pool.apply(_peak_of_this_process, (name, is_ours, args))
 
 
-def _peak_of_this_process(args: argparse.Namespace, is_ours: bool) -> int:
-    step = STEPS[args.what](is_ours, args)
+def _peak_of_this_process(name: str, is_ours: bool, args: argparse.Namespace) -> int:
+    step = STEPS[name](is_ours, args)
     step()
     step()
     return 1024 * int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])  # type: ignore[index]

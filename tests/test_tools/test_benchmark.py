@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import re
@@ -12,7 +13,7 @@ from mmengine.registry import MODELS
 from mmbeitv2.benchmarks import pipelines, steps
 from mmbeitv2.benchmarks.peers import OneHotQuantizer, WrittenOutAttention, write_attention_out
 from mmbeitv2.models import NormEMAVectorQuantizer
-from tests.conftest import refused, run_tool, tiny_vit
+from tests.conftest import ROOT, refused, run_tool, tiny_vit
 
 
 def test_the_peer_quantizer_does_the_same_step() -> None:
@@ -58,11 +59,33 @@ def test_both_pipelines_are_measured(
 
 def test_a_step_of_both_quantizers_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(steps, 'alternate', seconds)
-    monkeypatch.setattr(steps, 'peak_of_process', lambda args, is_ours: 1 << 30 if is_ours else 3 << 30)
+    monkeypatch.setattr(steps, 'peak_of_process', lambda name, is_ours, args: 1 << 30 if is_ours else 3 << 30)
     run_tool('benchmark', 'quantizer', '--batch-size', '1', '--device', 'cpu')
     output = capsys.readouterr().out
     for key, value in (('ours', 0.5), ('peer', 1 / 3), ('ratio', 1.5), ('memory_ratio', 1 / 3)):
         assert float(re.search(rf'^{key} +(\S+)$', output, re.M)[1]) == pytest.approx(value, abs=1e-3)
+
+
+def test_segmentation_is_measured_in_training_and_in_both_ways_of_inference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, 'alternate', seconds)
+    monkeypatch.setattr(steps, 'peak_of_process', lambda name, is_ours, args: 1 << 30 if is_ours else 3 << 30)
+    out = tmp_path / 'segment.json'
+    run_tool('benchmark', 'segment', '--tiny', '--batch-size', '2', '--device', 'cpu', '--json', str(out))
+    result = json.loads(out.read_text())
+    assert (result['ours'], result['peer']) == (2 / 2, pytest.approx(2 / 3))
+    for way in ('slide_', 'whole_'):
+        assert (result[f'{way}ours'], result[f'{way}peer']) == (1 / 2, pytest.approx(1 / 3))
+    for way in ('', 'slide_', 'whole_'):
+        assert (result[f'{way}ratio'], result[f'{way}memory_ratio']) == (1.5, pytest.approx(1 / 3))
+
+
+def test_worker_processes_load_every_image(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines, 'alternate', seconds)
+    args = argparse.Namespace(config=ROOT / 'configs/beitv2_vit-b_1600e.py', cfg_options=None, images=image_folder)
+    result = pipelines.measure_data(argparse.Namespace(**vars(args), repeats=3, num_workers=2))
+    assert (result['device'], result['ours'], result['ratio']) == ('2 worker processes', 2 * 16 / 2, 1.5)
 
 
 def test_bad_input_to_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
