@@ -9,6 +9,7 @@ from .collating import stack_samples
 from .image_folder import ImageFolder, ImageNetVariant, find_images
 from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
+from .seg_folder import SegFolder, read_class_names
 from .seg_labels import LoadSegLabels
 from .transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 
@@ -26,6 +27,8 @@ __all__ = [
     'SeedSample',
     'SeededInfiniteSampler',
     'SeededSampler',
+    'SegFolder',
     'find_images',
+    'read_class_names',
     'stack_samples',
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -91,3 +92,15 @@ class SeedSample(BaseTransform):
             torch_seed
         )  # torch.manual_seed would look for GPUs, and is slow in a worker
         return results
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Puts all generators of random numbers back to where they were."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

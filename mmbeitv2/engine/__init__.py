@@ -1,5 +1,6 @@
 """Optimizer constructors, hooks and strategies."""
 
+from .dense_knn import PatchKNNHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
 from .resume_guard import ResumeGuardHook, guard_resume
@@ -13,6 +14,7 @@ __all__ = [
     'KNNHook',
     'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossHook',
+    'PatchKNNHook',
     'ResumeGuardHook',
     'RunSummaryHook',
     'SeedStepHook',

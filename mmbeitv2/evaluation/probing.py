@@ -1,4 +1,4 @@
-"""k nearest neighbours and a linear probe of frozen features."""
+"""k nearest neighbours and a linear probe of frozen features, of images and of patches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from mmengine.dataset import pseudo_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -17,9 +18,10 @@ from tqdm import tqdm
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
-from mmbeitv2.datasets import find_images
+from mmbeitv2.datasets import FitImage, LoadImage, LoadSegLabels, SegFolder, find_images, read_class_names
 from mmbeitv2.engine.monitoring import knn_classify
 from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation.patch_knn import score_by_patches
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_json
 from mmbeitv2.models import BEiTv2
@@ -112,10 +114,7 @@ def probe_features(args: argparse.Namespace) -> None:
     """
     if args.json is not None:
         require_json(args.json)
-    cfg = read_config(args.config, args.cfg_options)
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    options = {'model.tokenizer.init_cfg': None}  # not asked here
-    model: BEiTv2 = load_model(cfg, args.checkpoint, of='mmbeitv2.BEiTv2', cfg_options=options, device=device)
+    model, device = _load(args)
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
     bank_images, query_images = (
         LabelledImages(root, (h * side, w * side), args.fit) for root in (args.bank, args.query)
@@ -129,6 +128,49 @@ def probe_features(args: argparse.Namespace) -> None:
         'knn_top1': 100 * float((predicted == truth).float().mean()),
         'linear_top1': linear_probe(bank, labels, queries, truth),
     }
-    sys.stdout.write('\n'.join(f'{key} {value:.2f}' for key, value in result.items()) + '\n')
+    _report(result, args.json)
+
+
+def probe_patches(args: argparse.Namespace) -> None:
+    """Scores a backbone by segmentation; see ``tools/probe_patches.py --help`` for ``args``.
+
+    Raises:
+        InputError: if the config is not of a pretraining, it has no such layer, or images and labels do not fit.
+    """
+    from mmseg.datasets.transforms import PackSegInputs  # mmseg is needed for segmentation only
+
     if args.json is not None:
-        AtomicBackend().put_text(json.dumps(result) + '\n', args.json)
+        require_json(args.json)
+    names = read_class_names(args.classes)
+    model = _load(args)[0]
+    if args.layer is not None:
+        if args.layer >= model.backbone.depth:
+            raise InputError(f'--layer {args.layer}: the backbone has {model.backbone.depth} blocks, counted from 0')
+        model.backbone.out_indices = (args.layer,)
+    (h, w), side = model.backbone.grid_size, model.backbone.patch_size
+    size = (h * side, w * side) if args.size is None else (args.size, args.size)
+    pipeline = [LoadImage(), FitImage(size, 'stretch'), LoadSegLabels(num_classes=len(names)), PackSegInputs()]
+    loaders: list[DataLoader] = []
+    for images, labels in (args.bank, args.query):
+        prefix = dict(img_path=str(images.absolute()), seg_map_path=str(labels.absolute()))
+        dataset = SegFolder(
+            '', names, prefix, reduce_zero_label=args.reduce_zero_label, pipeline=pipeline, test_mode=True
+        )
+        loaders.append(DataLoader(dataset, batch_size=8, num_workers=args.num_workers, collate_fn=pseudo_collate))
+    bank, queries = loaders
+    scores = score_by_patches(model, bank, queries, args.max_per_class, args.num_neighbors, seed=args.seed)
+    _report(scores, args.json)
+
+
+def _load(args: argparse.Namespace) -> tuple[BEiTv2, str]:
+    """The pretrained model that a tool's options name, and the device that it is on."""
+    cfg = read_config(args.config, args.cfg_options)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    options = {'model.tokenizer.init_cfg': None}  # not asked here
+    return load_model(cfg, args.checkpoint, of='mmbeitv2.BEiTv2', cfg_options=options, device=device), device
+
+
+def _report(result: dict[str, float], path: Path | None) -> None:
+    sys.stdout.write('\n'.join(f'{key} {value:.2f}' for key, value in result.items()) + '\n')
+    if path is not None:
+        AtomicBackend().put_text(json.dumps(result) + '\n', path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-import random
 import shutil
 import sys
 import tempfile
@@ -15,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
@@ -30,6 +28,7 @@ from mmbeitv2.apis.config import nearest, walk_settings
 from mmbeitv2.apis.launch import build_runner, is_first_process
 from mmbeitv2.apis.preflight.data import check_labels, check_loader, check_same_classes, classes_of, no_image
 from mmbeitv2.apis.preflight.settings import check_settings
+from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.errors import InputError, doing
 from mmbeitv2.errors.components import Component
@@ -59,7 +58,7 @@ def checked_runner(cfg: Config, is_training: bool, is_rehearsal: bool = False) -
         hold_folder(cfg.work_dir)  # before the runner makes a folder for its log
     with _building('model', cfg):
         runner = _rehearsing_runner(cfg) if is_rehearsal else build_runner(cfg)
-    with _generators_kept():
+    with generators_kept():
         loaders = _loaders(runner, cfg, is_training)
         for stage, loader in loaders.items():
             check_loader(f'{stage}_dataloader', loader)
@@ -346,15 +345,3 @@ def _silent(logger: logging.Logger) -> Iterator[None]:
         yield
     finally:
         logger.disabled = former
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Puts all generators of random numbers back to where they were."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])

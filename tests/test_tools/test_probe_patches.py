@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+from PIL import Image
+
+from tests.conftest import MASKED, refused, run_tool, tiny_pretraining
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """A tiny pretrained model, and images that are dark on the left and bright on the right."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([[0] * 24 + [1] * 24], 40, axis=0).astype(np.uint8)
+    for split in ('bank', 'query'):
+        for name in ('photos', 'labels'):
+            (tmp_path / split / name).mkdir(parents=True)
+        for i in range(4):
+            pixels = (40 + 160 * labels)[..., None] + rng.integers(-30, 30, (40, 48, 3))
+            Image.fromarray(np.uint8(pixels)).save(tmp_path / split / 'photos' / f'{i}.jpg')
+            Image.fromarray(labels).save(tmp_path / split / 'labels' / f'{i}.png')
+    (tmp_path / 'classes.txt').write_text('dark\nbright\n')
+    config = tmp_path / 'pretrain.py'
+    config.write_text(f'model = {tiny_pretraining()!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n')
+    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
+    folders = {split: [str(tmp_path / split / name) for name in ('photos', 'labels')] for split in ('bank', 'query')}
+    return [
+        'probe_patches',
+        str(config),
+        str(tmp_path / 'model.pth'),
+        '--bank',
+        *folders['bank'],
+        '--query',
+        *folders['query'],
+        '--classes',
+        str(tmp_path / 'classes.txt'),
+        '--num-neighbors',
+        '3',
+        '--num-workers',
+        '0',
+        '--device',
+        'cpu',
+    ]
+
+
+@pytest.mark.parametrize('options', [[], ['--layer', '0', '--size', '60']], ids=['plain', 'layer and size'])
+def test_patches_of_a_pretrained_backbone_are_probed(tmp_path: Path, command: list[str], options: list[str]) -> None:
+    run_tool(*command, *options, '--json', str(tmp_path / 'probe.json'))
+    scores = json.loads((tmp_path / 'probe.json').read_text())
+    assert sorted(scores) == ['aAcc', 'mAcc', 'mIoU']
+    assert min(scores.values()) > 90
+
+
+def test_bad_input_to_probe_patches(tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert '--layer 2: the backbone has 2 blocks, counted from 0' in refused(capsys, *command, '--layer', '2')
+    (tmp_path / 'classes.txt').write_text('dark\n')
+    assert "labels/0.png' has the label 1, but there are 1 classes" in refused(capsys, *command)
+    (tmp_path / 'classes.txt').write_text('dark\n\nbright\n')
+    assert "line 2 of class list '" in refused(capsys, *command)
+    (tmp_path / 'classes.txt').unlink()
+    assert "classes.txt' cannot be read (No such file or directory)" in refused(capsys, *command)

@@ -1,0 +1,62 @@
+"""Judges a backbone by segmentation without training it: the labels of the nearest patches of a labelled bank.
+
+    python tools/probe_patches.py CONFIG CHECKPOINT --bank IMAGES LABELS --query IMAGES LABELS --classes classes.txt
+
+CONFIG and CHECKPOINT are those of a pretraining. IMAGES is a folder of images, LABELS one of label images (PNG, one
+channel, one number for each class from 0 on, 255 for ignored pixels) of the same names; --bank to learn from, --query
+to score. Prints mIoU, mAcc and aAcc in percent, as mmsegmentation counts them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import add_device, add_num_workers, natural, positive
+from mmbeitv2.errors import one_sentence_errors
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of the pretraining')
+    parser.add_argument('checkpoint', help='its weights')
+    for name, purpose in (('--bank', 'learn from'), ('--query', 'score')):
+        parser.add_argument(
+            name,
+            type=Path,
+            nargs=2,
+            required=True,
+            metavar=('IMAGES', 'LABELS'),
+            help=f'images to {purpose}, and their label images',
+        )
+    parser.add_argument('--classes', type=Path, required=True, metavar='FILE.txt', help='class names, one a line')
+    parser.add_argument('--reduce-zero-label', action='store_true', help='label 0 means ignored, classes count from 1')
+    parser.add_argument('--layer', type=natural, help='block whose output is used, from 0 on (default: the last)')
+    parser.add_argument(
+        '--size', type=positive, help='side of the square that images are scaled to (default: as in the config)'
+    )
+    parser.add_argument(
+        '--num-neighbors', type=positive, default=30, help='neighbours that are averaged (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--max-per-class', type=positive, default=1000, help='patches of a class in the bank (default: %(default)s)'
+    )
+    parser.add_argument('--seed', type=natural, default=0, help='of the choice of these patches (default: %(default)s)')
+    add_num_workers(parser)
+    add_device(parser)
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with one_sentence_errors('probe_patches.py'):
+        from mmbeitv2.evaluation.probing import probe_patches
+
+        probe_patches(args)
+
+
+if __name__ == '__main__':
+    main()
