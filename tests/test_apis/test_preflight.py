@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
 import re
 import shutil
+import signal
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,9 @@ from mmengine.registry import DefaultScope
 
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.preflight import checked_runner, show_plan
+from mmbeitv2.errors import InputError
 from mmbeitv2.errors.sentences import report_of
+from mmbeitv2.fileio.locking import hold_folder
 from tests.conftest import classification_config, pretraining_config, tiny_vit, write_config
 
 DATASET = 'train_dataloader.dataset'
@@ -455,6 +459,24 @@ def loaded(config: str, work_dir: Path, *options: str) -> Config:
 def plan(cfg: Config, capsys: pytest.CaptureFixture, is_training: bool = True) -> str:
     show_plan(checked_runner(cfg, is_training, is_rehearsal=True), cfg, is_training, None)
     return capsys.readouterr().out
+
+
+def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_path: Path, pretraining: str) -> None:
+    reader, writer = os.pipe()
+    first = os.fork()
+    if first == 0:
+        hold_folder(tmp_path / 'work')
+        os.write(writer, b'held')
+        signal.pause()
+        os._exit(0)
+    try:
+        assert os.read(reader, 4) == b'held'
+        with pytest.raises(InputError, match=rf'another training \(process {first} on .*\) is writing to'):
+            checked_runner(loaded(pretraining, tmp_path / 'work'), is_training=True)
+    finally:
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+    assert [path.name for path in (tmp_path / 'work').iterdir()] == ['.lock']
 
 
 def test_a_test_set_that_is_wrong_does_not_stop_training(
