@@ -51,6 +51,15 @@ def _at_least(smallest: int, text: str) -> int:
     return number
 
 
+def num_bytes(text: str) -> int:
+    """Type of an option: a size as 500MB or 1.5GB."""
+    match = re.fullmatch(r'(\d+(?:\.\d+)?) ?([KMGT]?)B', text.upper())
+    size = int(float(match[1]) * 1000 ** ' KMGT'.index(match[2] or ' ')) if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no size: write it as 500MB or 1.5GB')
+    return size
+
+
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """Adds ``--fit``, see :func:`mmbeitv2.datasets.resizing.fit_image`."""
     parser.add_argument(

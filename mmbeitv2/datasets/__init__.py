@@ -11,6 +11,7 @@ from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
 from .seg_folder import SegFolder, read_class_names
 from .seg_labels import LoadSegLabels
+from .shards import ImageShards
 from .transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'FitImage',
     'ImageFolder',
     'ImageNetVariant',
+    'ImageShards',
     'LoadImage',
     'LoadSegLabels',
     'PackMaskedImage',

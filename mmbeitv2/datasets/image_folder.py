@@ -1,4 +1,4 @@
-"""Any folder of images."""
+"""Any folder of images, on a disk or in an object store."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from mmengine import fileio
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 from timm.data import ImageNetInfo
 
-from mmbeitv2.datasets.seeding import SampleIndex
-from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.datasets.image_dataset import ImageDataset
+from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
@@ -60,25 +59,75 @@ def _walk(root: str) -> Iterator[str]:
         yield from (os.path.join(below, entry.name) for entry in entries if entry.name not in folders)
 
 
+def list_remote_images(
+    root: str, extensions: Sequence[str] = IMAGE_EXTENSIONS, backend_args: dict | None = None
+) -> list[str]:
+    """As :func:`find_images`, of a folder that one of mmengine's file backends reads, such as ``'s3://bucket/train'``.
+
+    Args:
+        root: with the prefix of the backend.
+        extensions: of image files, in small letters.
+        backend_args: see ``mmengine.fileio.get_file_backend``.
+
+    Raises:
+        InputError: if there is no such backend, it cannot list or reach the folder, or there is no image.
+    """
+    backend = remote_backend(root, backend_args)
+    if not hasattr(backend, 'list_dir_or_file'):
+        raise InputError(f'{type(backend).__name__} cannot list the images of {root!r}: list them in an ann_file')
+    try:
+        found = list(backend.list_dir_or_file(root, list_dir=False, recursive=True))
+    except Exception as error:  # each client has errors of its own
+        raise InputError(f'folder {root!r} cannot be listed ({error}): check its address and your access') from error
+    is_hidden = [any(part.startswith('.') for part in path.split('/')) for path in found]
+    paths = sorted(
+        path
+        for path, hidden in zip(found, is_hidden, strict=True)
+        if not hidden and path.lower().endswith(tuple(extensions))
+    )
+    if not paths:
+        raise InputError(f'folder {root!r} holds no image ({", ".join(sorted(extensions))}): give another')
+    return paths
+
+
+def remote_backend(path: str, backend_args: dict | None = None) -> fileio.BaseStorageBackend:
+    """The file backend of mmengine for a path such as ``'s3://bucket/train'``.
+
+    Raises:
+        InputError: if none is registered for its prefix, or its client is not installed.
+    """
+    try:
+        return fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
+    except KeyError as error:
+        raise InputError(
+            f'no file backend of mmengine reads {path!r}: register one (mmengine.fileio.register_backend) for {error}'
+        ) from error
+    except (ImportError, TypeError, ValueError) as error:
+        raise InputError(f'{path!r} cannot be read: {error}') from error
+
+
 @DATASETS.register_module()
-class ImageFolder(CustomDataset):
+class ImageFolder(ImageDataset, CustomDataset):
     """mmpretrain's ``CustomDataset``, unlabelled by default, that checks what it reads.
 
     Args:
-        data_root: folder of the data.
+        data_root: folder of the data, or its address for a file backend of mmengine, such as ``'s3://bucket/data'``.
         data_prefix: folder of the images in ``data_root``, nested to any depth (:func:`find_images`).
         ann_file: list of image paths, one a line, absolute or relative to the folder of the images; empty for all
             images of the folder.
         with_label: take the label from the first folder below, or from the end of each line of ``ann_file``, where it
             follows the last space.
         extensions: of image files, in small letters.
-        max_unreadable: share of the images, in [0, 1), that may be unreadable: each is reported and replaced by
-            another, which depends on the seed, the epoch and its index only. Beyond it the run stops with the list.
+        max_unreadable: see :class:`ImageDataset`.
+        backend_args: of the file backend that lists the images and reads ``ann_file``; ``LoadImage`` has its own.
         kwargs: see ``CustomDataset``.
 
     Raises:
         InputError: names the folder, file or line, if anything is missing or cannot be read.
     """
+
+    ann_file: str
+    data_prefix: dict[str, str]
 
     def __init__(
         self,
@@ -88,57 +137,63 @@ class ImageFolder(CustomDataset):
         with_label: bool = False,
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
         max_unreadable: float = 0.0,
+        backend_args: dict | None = None,
         **kwargs: object,
     ) -> None:
-        if not 0 <= max_unreadable < 1:
-            raise InputError(f'max_unreadable={max_unreadable} is a share of the images and must lie in [0, 1)')
-        self.max_unreadable = max_unreadable
+        self.backend_args = backend_args
         super().__init__(
             data_root=data_root,
             data_prefix=data_prefix,
             ann_file=ann_file,
             with_label=with_label,
             extensions=extensions,
+            max_unreadable=max_unreadable,
             **kwargs,
         )
 
+    def _join_prefix(self) -> None:
+        """As mmengine's, for file backends of all kinds."""
+        if '://' not in self.data_root:
+            super()._join_prefix()
+            return
+        if self.ann_file:
+            self.ann_file = _join(self.data_root, self.ann_file)
+        self.data_prefix = {key: _join(self.data_root, prefix) for key, prefix in self.data_prefix.items()}
+
     def load_data_list(self) -> list[dict]:
-        if '://' in self.img_prefix + self.ann_file:
-            return super().load_data_list()
-        folder = Path(self.img_prefix)
-        if not folder.is_dir():
+        is_remote = '://' in self.img_prefix
+        folder = self.img_prefix if is_remote else str(Path(self.img_prefix))
+        if not is_remote and not os.path.isdir(folder):
             raise InputError(
-                f'image folder {str(folder)!r} not found: give an existing one by --cfg-options '
+                f'image folder {folder!r} not found: give an existing one by --cfg-options '
                 'train_dataloader.dataset.data_root=DIR'
             )
         if self.ann_file:
             return self._read_list()
-        paths = find_images(folder, self.extensions)
+        if is_remote:
+            paths = list_remote_images(folder, self.extensions, self.backend_args)
+        else:
+            paths = find_images(Path(folder), self.extensions)
         if not self.with_label:
-            return [{'img_path': str(folder / path)} for path in paths]
+            return [{'img_path': _join(folder, path)} for path in paths]
         number = {name: i for i, name in enumerate(self._class_folders(folder, paths))}
         return [
-            {'img_path': str(folder / path), 'gt_label': number[path.split(os.sep)[0]]}
+            {'img_path': _join(folder, path), 'gt_label': number[path.split(os.sep)[0]]}
             for path in paths
             if os.sep in path
         ]
 
-    def _class_folders(self, folder: Path, paths: list[str]) -> list[str]:
+    def _class_folders(self, folder: str, paths: list[str]) -> list[str]:
         """Names of the class folders, in order; become the classes where none are given."""
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith('.'))
+        names = class_folders(folder, paths)
         outside = [path for path in paths if os.sep not in path]
+        place = f'image folder {folder!r}'
         if len(outside) == len(paths):
             raise InputError(
-                f'image folder {str(folder)!r} has no class folders with images: put the images of each class into a '
-                'folder of its own, or set with_label=False'
+                f'{place} has no class folders with images: put the images of each class into a folder of its own, or '
+                'set with_label=False'
             )
-        if self.CLASSES is None:
-            self._metainfo['classes'] = tuple(names)
-        elif len(self.CLASSES) != len(names):
-            raise InputError(
-                f'image folder {str(folder)!r} has {len(names)} class folders, but {len(self.CLASSES)} classes are '
-                'given: give as many, or none'
-            )
+        self.take_classes(names, place)
         empty = set(names).difference(path.split(os.sep)[0] for path in paths)
         for message, found in (
             ('lie outside of the class folders and are left out', outside),
@@ -146,7 +201,7 @@ class ImageFolder(CustomDataset):
         ):
             if found:
                 print_log(
-                    f'{len(found)} entries of {str(folder)!r} {message}: {", ".join(sorted(found)[:5])}',
+                    f'{len(found)} entries of {folder!r} {message}: {", ".join(sorted(found)[:5])}',
                     logger='current',
                     level=logging.WARNING,
                 )
@@ -155,14 +210,21 @@ class ImageFolder(CustomDataset):
     def _read_list(self) -> list[dict]:
         """The images, and their labels, of ``ann_file``."""
         try:
-            text = Path(self.ann_file).read_text(encoding='utf-8-sig')
+            if '://' in self.ann_file:
+                content = remote_backend(self.ann_file, self.backend_args).get(self.ann_file)
+            else:
+                content = Path(self.ann_file).read_bytes()
+            text = content.decode('utf-8-sig')
         except FileNotFoundError:
             raise InputError(
                 f'image list {self.ann_file!r} not found: give an existing file, or leave ann_file out to read the '
                 'whole folder'
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, 'strerror', None) or 'it is no text in UTF-8'
+        except InputError:
+            raise
+        except Exception as error:  # clients of object stores have errors of their own
+            is_binary = isinstance(error, UnicodeDecodeError)
+            reason = 'it is no text in UTF-8' if is_binary else getattr(error, 'strerror', None) or error
             raise InputError(f'image list {self.ann_file!r} cannot be read ({reason}): give a text file') from error
         if not text:
             raise InputError(f'image list {self.ann_file!r} is empty: write one image path a line')
@@ -180,7 +242,7 @@ class ImageFolder(CustomDataset):
         if '\0' in line:
             raise InputError(f'{where} holds a null byte: give a text file')
         if not self.with_label:
-            return {'img_path': os.path.join(self.img_prefix, line)}
+            return {'img_path': _join(self.img_prefix, line)}
         path, _, label = line.strip().rpartition(' ')
         if not path:
             raise InputError(f'{where}, {line[:99]!r}, has no label: write the path, a space and the label')
@@ -188,12 +250,14 @@ class ImageFolder(CustomDataset):
             raise InputError(f'{where} ends with {label[:99]!r}, which is no label: write a whole number, from 0 on')
         if self.CLASSES is not None and int(label) >= len(self.CLASSES):
             raise InputError(f'{where} has the label {label}, but there are {len(self.CLASSES)} classes, from 0 on')
-        return {'img_path': os.path.join(self.img_prefix, path.rstrip()), 'gt_label': int(label)}
+        return {'img_path': _join(self.img_prefix, path.rstrip()), 'gt_label': int(label)}
 
     def _check_existence(self, paths: list[str]) -> None:
         """Lists each folder once, which is much faster than a look at every file."""
         names: dict[str, set[str]] = {}
         for number, path in enumerate(paths, 1):
+            if '://' in path:
+                continue
             folder, name = os.path.split(path)
             if folder not in names:
                 names[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
@@ -203,50 +267,24 @@ class ImageFolder(CustomDataset):
                     'data_root and data_prefix'
                 )
 
-    def full_init(self) -> None:
-        """As mmengine's; then makes the list of unreadable images, which the worker processes share."""
-        super().full_init()
-        if self.max_unreadable > 0:
-            self._is_unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
-    def prepare_data(self, idx: int) -> dict | None:
-        """A sample, or another one in the place of an unreadable image.
+def class_folders(root: str, paths: Sequence[str]) -> list[str]:
+    """Names of the folders below ``root``, sorted; for a file backend, of those that hold images.
 
-        Raises:
-            UnreadableImageError: if none may be unreadable.
-            InputError: with the list, if more images are unreadable than ``max_unreadable`` allows.
-        """
-        # Each attempt is the next draw of a generator that the sample alone seeds, so that the run can be repeated.
-        key = [idx.seed, idx.epoch, int(idx)] if isinstance(idx, SampleIndex) else [int(idx)]
-        generator: np.random.Generator | None = None
-        while True:
-            try:
-                return super().prepare_data(idx)
-            except UnreadableImageError as error:
-                if self.max_unreadable == 0:
-                    message = f'{error}, or set max_unreadable of the dataset to leave such images out'
-                    raise UnreadableImageError(message) from error
-                self._report(int(idx), error)
-            generator = generator or np.random.default_rng(key)
-            other = int(generator.integers(len(self)))
-            idx = SampleIndex(other, idx.seed, idx.epoch) if isinstance(idx, SampleIndex) else other
+    Args:
+        root: folder of the images.
+        paths: of the images, relative to it.
+    """
+    if '://' in root:
+        return sorted({path.split('/')[0] for path in paths if '/' in path})
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
 
-    def _report(self, index: int, error: UnreadableImageError) -> None:
-        if self._is_unreadable[index]:
-            return
-        self._is_unreadable[index] = True
-        found = self._is_unreadable.nonzero()[:, 0].tolist()
-        if len(found) > self.max_unreadable * len(self):
-            paths = ', '.join(self.get_data_info(other)['img_path'] for other in found[:100])
-            raise InputError(
-                f'{len(found)} of {len(self)} images cannot be read, more than max_unreadable={self.max_unreadable} '
-                f'allows: remove or replace {paths}'
-            )
-        print_log(
-            f'{error}; another image takes its place ({len(found)} of {len(self)} so far)',
-            logger='current',
-            level=logging.WARNING,
-        )
+
+def _join(folder: str, path: str) -> str:
+    """A path in a folder, of which either may be an address with the prefix of a file backend."""
+    if '://' in path or '://' not in folder:
+        return path if '://' in path else os.path.join(folder, path)
+    return f'{folder.rstrip("/")}/{path}'.rstrip('/')
 
 
 @DATASETS.register_module()

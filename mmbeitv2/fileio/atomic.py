@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -16,9 +18,11 @@ from mmbeitv2.errors import InputError
 PARTIAL = f'.{"[0-9a-f]" * 8}.tmp'
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Writes a file beside its place and renames it: a kill leaves the former file or the new one, both whole.
+@contextmanager
+def open_atomically(path: str | Path) -> Iterator[BinaryIO]:
+    """A stream into a file beside its place, which is renamed when the block succeeds.
 
+    A kill leaves the former file or the new one, both whole.
     Where ``path`` is a symbolic link, the file that it leads to is written. A file that is there keeps its permissions.
 
     Raises:
@@ -33,7 +37,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open('xb') as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         if target.is_file():
@@ -49,6 +53,12 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         raise InputError(
             f'cannot write {str(path)!r} ({error.strerror}){kept}: free some space, or write to another place'
         ) from error
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Writes a file by :func:`open_atomically`."""
+    with open_atomically(path) as stream:
+        stream.write(content)
 
 
 class AtomicBackend(LocalBackend):

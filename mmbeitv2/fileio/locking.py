@@ -13,11 +13,16 @@ from mmbeitv2.errors import InputError
 _held: dict[Path, TextIOWrapper] = {}  # until the process ends
 
 
-def hold_folder(folder: str | Path) -> None:
+def hold_folder(folder: str | Path, action: str = 'training', option: str = '--work-dir') -> None:
     """Keeps other processes from holding the same folder until this one ends, however it ends.
 
     The lock belongs to the process and not to the file ``.lock``, so one that a killed run left behind blocks nobody.
     Where the file system has no locks, nothing happens.
+
+    Args:
+        folder: made if it is missing.
+        action: what the processes do, for the message.
+        option: of the command line that names the folder.
 
     Raises:
         InputError: if another process holds the folder.
@@ -35,8 +40,7 @@ def hold_folder(folder: str | Path) -> None:
         holder = stream.read().strip() or 'unknown'
         stream.close()
         raise InputError(
-            f'another training ({holder}) is writing to {str(folder)!r}: wait for it, end it, or give another '
-            '--work-dir'
+            f'another {action} ({holder}) is writing to {str(folder)!r}: wait for it, end it, or give another {option}'
         ) from error
     except OSError:  # no locks here
         stream.close()

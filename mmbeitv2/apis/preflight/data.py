@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from mmbeitv2.datasets.image_dataset import FORKABLE
 from mmbeitv2.datasets.seeding import SampleIndex, SeededInfiniteSampler, SeededSampler
 from mmbeitv2.datasets.seg_labels import IGNORED, LoadSegLabels
 from mmbeitv2.errors import InputError, doing
@@ -50,12 +51,13 @@ def check_loader(key: str, loader: DataLoader) -> None:
             f'batch_size={loader.batch_size}. Set a lower batch_size, or drop_last=False'
         )
     info = info_of(dataset, 0)
-    if not os.path.isfile(info.get('img_path', '')):  # no file: let its own reader open it, in its own process
-        return
+    path = info.get('img_path', '')
+    if not os.path.isfile(path) and not path.startswith(FORKABLE):
+        return  # let its own reader open it, in its own process
     sampler: Any = getattr(loader.batch_sampler, 'sampler', loader.sampler)
     is_seeded = isinstance(sampler, (SeededSampler, SeededInfiniteSampler))
     index = SampleIndex(0, sampler.seed, 0) if is_seeded else 0
-    with doing(f'passing image {info["img_path"]!r} through the pipeline of {key}'):
+    with doing(f'passing image {path!r} through the pipeline of {key}'):
         sample = dataset[index]
         if loader.collate_fn is not None:
             loader.collate_fn([sample])

@@ -1,0 +1,206 @@
+"""A folder of images as tar shards with an index."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import stat
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from mmbeitv2.datasets.image_folder import class_folders, find_images
+from mmbeitv2.datasets.shards import INDEX, ShardIndex
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.atomic import PARTIAL, open_atomically
+from mmbeitv2.fileio.folders import claim_folder, require_claimable, require_own_place
+from mmbeitv2.fileio.locking import hold_folder
+
+# Name in the mark of the folder of shards.
+_TOOL = 'make_shards.py'
+_BLOCK = tarfile.BLOCKSIZE
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image as it lies, or is to lie, in a tar file: path, size in bytes, time of its last change in seconds."""
+
+    path: str
+    size: int
+    mtime: int
+
+
+def make_shards(args: argparse.Namespace) -> None:
+    """Packs a folder; see ``tools/make_shards.py --help`` for ``args``.
+
+    Raises:
+        InputError: if there is no image, one cannot be read, or the shards cannot be written.
+    """
+    root, out = args.images, args.out
+    paths = find_images(root)
+    require_own_place(out, keep=[root])
+    if out.resolve().is_relative_to(root.resolve()):
+        raise InputError(f'{str(out)!r} lies in the folder of images {str(root)!r}: give a folder elsewhere')
+    require_claimable(out, _TOOL)
+    plan = list(plan_shards(root, paths, args.shard_size))
+    classes = class_folders(str(root), paths)
+    claim_folder(out, _TOOL)
+    hold_folder(out, 'make_shards.py', 'folder')
+    if (out / INDEX).exists():
+        _require_same(out, ShardIndex.read(out), plan)
+        sys.stdout.write(f'{str(out)!r} holds these {len(paths)} images already\n')
+        return
+    for partial in out.glob(f'shard-*.tar{PARTIAL}'):  # left by a kill
+        partial.unlink()
+    _require_space(out, plan)
+    index = write_shards(root, out, plan, classes)
+    with open_atomically(out / INDEX) as stream:
+        index.write(stream)
+    sys.stdout.write(f'{len(paths)} images in {len(plan)} shards: {out}\n')
+
+
+def plan_shards(root: Path, paths: list[str], shard_size: int) -> Iterator[list[Member]]:
+    """The images of each shard, in the order of the paths; a shard that would grow beyond ``shard_size`` ends.
+
+    Raises:
+        InputError: if an image cannot be read.
+    """
+    shard: list[Member] = []
+    size = 0
+    for path in paths:
+        try:
+            status = os.stat(root / path)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError('it is not a regular file')
+        except (OSError, InputError) as error:
+            raise _unreadable(root / path, error) from error
+        if shard and size + _padded(status.st_size) > shard_size:
+            yield shard
+            shard, size = [], 0
+        shard.append(Member(path, status.st_size, int(status.st_mtime)))
+        size += _padded(status.st_size)
+    yield shard
+
+
+def write_shards(root: Path, out: Path, plan: list[list[Member]], classes: list[str]) -> ShardIndex:
+    """Writes the shards that are not there yet, and returns the index of all.
+
+    Raises:
+        InputError: if a shard that is there holds other images, an image changes meanwhile, or the disk is full.
+    """
+    names = [f'shard-{number:05}.tar' for number in range(len(plan))]
+    count = sum(map(len, plan))
+    shard, offset, length, label = (np.empty(count, kind) for kind in (np.int32, np.int64, np.int64, np.int32))
+    numbers = {name: number for number, name in enumerate(classes)}
+    start = 0
+    with tqdm(total=count, unit='image', smoothing=0.05) as progress:
+        for number, (name, members) in enumerate(zip(names, plan, strict=True)):
+            path = out / name
+            if path.exists():  # from a run that was stopped
+                progress.update(len(members))
+            else:
+                with open_atomically(path) as stream:
+                    write_tar(root, members, stream, progress)
+            found = dict(read_tar(path))
+            if list(found) != members:
+                raise InputError(
+                    f'shard {str(path)!r} does not hold what {str(root)!r} gives now (other images, or another '
+                    '--shard-size): give a new folder'
+                )
+            rows = slice(start, start := start + len(members))
+            shard[rows], offset[rows] = number, list(found.values())
+            length[rows] = [member.size for member in members]
+            label[rows] = [
+                numbers[path.split('/')[0]] if '/' in path else -1 for path in (member.path for member in members)
+            ]
+    encoded = [os.fsencode(member.path) for members in plan for member in members]
+    return ShardIndex(
+        shards=np.array(names),
+        sizes=np.array([os.stat(out / name).st_size for name in names], np.int64),
+        shard=shard,
+        offset=offset,
+        length=length,
+        label=label,
+        names=np.frombuffer(b''.join(encoded), np.uint8),
+        name_ends=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+        classes=np.array(classes, dtype=np.str_),
+    )
+
+
+def write_tar(root: Path, members: list[Member], stream: BinaryIO, progress: tqdm) -> None:
+    """Writes images into a tar file.
+
+    Raises:
+        InputError: if an image cannot be read, or has changed since it was planned.
+    """
+    with tarfile.open(fileobj=stream, mode='w', format=tarfile.PAX_FORMAT) as tar:
+        for member in members:
+            try:
+                content = (root / member.path).read_bytes()
+            except OSError as error:
+                raise _unreadable(root / member.path, error) from error
+            if len(content) != member.size:
+                raise InputError(
+                    f'image {str(root / member.path)!r} has changed meanwhile: run the same command when nothing '
+                    'writes to the folder'
+                )
+            header = tarfile.TarInfo(member.path)
+            header.size, header.mtime = member.size, member.mtime
+            tar.addfile(header, BytesIO(content))
+            progress.update()
+
+
+def read_tar(path: Path) -> Iterator[tuple[Member, int]]:
+    """The images in a tar file, and where the bytes of each begin.
+
+    Raises:
+        InputError: if it is no whole tar file.
+    """
+    try:
+        with tarfile.open(path, 'r:') as tar:
+            for header in tar:
+                yield Member(header.name, header.size, int(header.mtime)), header.offset_data
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(
+            f'shard {str(path)!r} cannot be read ({error}): remove it, then run the same command'
+        ) from error
+
+
+def _require_same(out: Path, index: ShardIndex, plan: list[list[Member]]) -> None:
+    """Refuses to make shards of other images in the place of those that are there."""
+    members = [member for shard in plan for member in shard]
+    if len(index) != len(members) or any(
+        (index.path(number), index.length[number]) != (member.path, member.size)
+        for number, member in enumerate(members)
+    ):
+        raise InputError(f'{str(out)!r} holds the shards of other images: give a new folder')
+
+
+def _require_space(out: Path, plan: list[list[Member]]) -> None:
+    there = sum(path.stat().st_size for path in out.glob('shard-*.tar'))
+    needed = sum(_padded(member.size) for shard in plan for member in shard) - there
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise InputError(
+            f'the shards need {needed / 1e9:.1f} GB more, and {str(out)!r} has {free / 1e9:.1f} GB: free some space, '
+            'or give a folder on another disk'
+        )
+
+
+def _padded(size: int) -> int:
+    """Bytes in a tar file of a file with a short name."""
+    return _BLOCK + -(-size // _BLOCK) * _BLOCK
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f'image {str(path)!r} cannot be read ({getattr(error, "strerror", None) or error}): remove or replace it'
+    )

@@ -1,0 +1,248 @@
+"""Images in tar files, read in any order by an index.
+
+``tools/make_shards.py`` makes a folder of ordinary tar files and ``index.npz``, whose arrays say of each image in which
+file it lies, where in it, and what its path was. The arrays are shared by all data-loading workers: 14 million images
+take 0.7 GB. An image's address, ``tar://SHARD?OFFSET+LENGTH#PATH``, is read by mmengine's ``fileio``, so whatever reads
+image paths reads shards.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO, overload
+
+import numpy as np
+from mmengine.fileio import BaseStorageBackend, register_backend
+from mmengine.logging import print_log
+
+from mmbeitv2.datasets.image_dataset import ImageDataset
+from mmbeitv2.errors import InputError
+from mmbeitv2.registry import DATASETS
+
+INDEX = 'index.npz'
+# Open at once in a process; a process may usually open 1024 files.
+_MAX_OPEN = 256
+_ADDRESS = re.compile(r'tar://(.*?)\?(\d+)\+(\d+)#', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Where the images of a set of shards lie.
+
+    Attributes:
+        shards: names of the tar files, (s,).
+        sizes: of the tar files in bytes, (s,) int64.
+        shard: of each image, (n,) int32.
+        offset: of its first byte in the shard, (n,) int64.
+        length: in bytes, (n,) int64.
+        label: number of its class folder, -1 outside of them, (n,) int32.
+        names: the paths of the images, one after the other, uint8.
+        name_ends: where each begins in ``names``, and the end of the last one, (n + 1,) int64.
+        classes: names of the class folders, (c,).
+    """
+
+    shards: np.ndarray
+    sizes: np.ndarray
+    shard: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    label: np.ndarray
+    names: np.ndarray
+    name_ends: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardIndex:
+        """The index of a folder, whose tar files are compared with it.
+
+        Raises:
+            InputError: if the index or a tar file is missing, cut off, or not what it was.
+        """
+        if not folder.is_dir():
+            raise InputError(f'folder of shards {str(folder)!r} not found: give an existing one')
+        path = folder / INDEX
+        try:
+            with np.load(path) as content:
+                index = cls(**{field.name: content[field.name] for field in fields(cls)})
+            index._check_arrays()
+        except FileNotFoundError:
+            raise InputError(
+                f'folder {str(folder)!r} has no {INDEX}: run tools/make_shards.py to its end, or give another folder'
+            ) from None
+        except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f'{str(path)!r} is damaged, or not an index of shards: remove it and run tools/make_shards.py again'
+            ) from error
+        index._check_shards(folder)
+        return index
+
+    def write(self, stream: BinaryIO) -> None:
+        np.savez(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    def _check_arrays(self) -> None:
+        """Raises an error if the arrays contradict each other."""
+        count = len(self.shard)
+        if not len(self.offset) == len(self.length) == len(self.label) == len(self.name_ends) - 1 == count:
+            raise ValueError('the arrays differ in length')
+        if len(self.sizes) != len(self.shards) or self.name_ends[-1] != len(self.names) or (self.offset < 0).any():
+            raise ValueError('the arrays do not belong together')
+        if (self.offset + self.length > self.sizes[self.shard]).any():  # an IndexError where there is no such shard
+            raise ValueError('an image lies beyond the end of its shard')
+
+    def _check_shards(self, folder: Path) -> None:
+        for name, size in zip(self.shards.tolist(), self.sizes.tolist(), strict=True):
+            try:
+                found = os.stat(folder / name).st_size
+            except OSError as error:
+                raise InputError(
+                    f'shard {str(folder / name)!r} cannot be read ({error.strerror}): put it back, or make the shards '
+                    'anew'
+                ) from error
+            if found != size:
+                kind = 'is cut off' if found < size else 'is not the one of the index'
+                raise InputError(
+                    f'shard {str(folder / name)!r} {kind} ({found:,} bytes; {INDEX} says {size:,}): copy it again, or '
+                    'make the shards anew'
+                )
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+    def path(self, number: int) -> str:
+        """Path of an image, relative to the folder from which the shards were made."""
+        return os.fsdecode(self.names[self.name_ends[number] : self.name_ends[number + 1]].tobytes())
+
+    def address(self, folder: str | Path, number: int) -> str:
+        """By what ``mmengine.fileio`` reads an image."""
+        shard = os.path.join(folder, self.shards[self.shard[number]])
+        return f'tar://{shard}?{self.offset[number]}+{self.length[number]}#{self.path(number)}'
+
+
+class TarBackend(BaseStorageBackend):
+    """Reads ``tar://SHARD?OFFSET+LENGTH#PATH``: so many bytes of a file from an offset on."""
+
+    def get(self, filepath: str | Path) -> bytes:
+        """The bytes of an image.
+
+        Raises:
+            OSError, InputError: if the file cannot be read, or is cut off.
+        """
+        address = _ADDRESS.match(str(filepath))
+        if address is None:
+            raise InputError(f'{str(filepath)!r} is no address of an image in a shard')
+        shard, offset, length = address[1], int(address[2]), int(address[3])
+        stream = _open(shard)
+        # Independent of the position in the file, which processes that were forked share.
+        content = os.pread(stream.fileno(), length, offset)
+        if len(content) < length:
+            raise InputError(f'shard {shard!r} is cut off')
+        return content
+
+    def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
+        return self.get(filepath).decode(encoding)
+
+
+@lru_cache(maxsize=_MAX_OPEN)
+def _open(path: str) -> FileIO:
+    """Closed when the cache drops it and nobody reads from it any more."""
+    return FileIO(path)
+
+
+register_backend('mmbeitv2.TarBackend', TarBackend, force=True, prefixes='tar')
+
+
+class _Rows(Sequence[dict]):
+    """What mmengine keeps of the images, made of the index when it is asked for."""
+
+    def __init__(self, folder: str, index: ShardIndex, with_label: bool) -> None:
+        self.folder, self.table, self.with_label = folder, index, with_label
+        self.numbers = np.flatnonzero(index.label >= 0) if with_label and (index.label < 0).any() else None
+
+    def __len__(self) -> int:
+        return len(self.table) if self.numbers is None else len(self.numbers)
+
+    @overload
+    def __getitem__(self, row: int) -> dict: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[dict]: ...
+
+    def __getitem__(self, row: int | slice) -> dict | list[dict]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        number = range(len(self))[row]
+        if self.numbers is not None:
+            number = int(self.numbers[number])
+        info = {'img_path': self.table.address(self.folder, number)}
+        return info | {'gt_label': int(self.table.label[number])} if self.with_label else info
+
+
+@DATASETS.register_module()
+class ImageShards(ImageDataset):
+    """The images of tar files that ``tools/make_shards.py`` made, in the order and with the labels of ``ImageFolder``.
+
+    Args:
+        data_root: folder of the data.
+        data_prefix: folder of the shards and their index in ``data_root``.
+        ann_file: must be empty: all images of the shards are taken.
+        with_label: take the label from the class folder in which the image lay.
+        max_unreadable: see :class:`ImageDataset`.
+        kwargs: see mmpretrain's ``BaseDataset``.
+
+    Raises:
+        InputError: if the index or a shard is missing, cut off, or not what it was.
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        data_prefix: str | dict = '',
+        ann_file: str = '',
+        with_label: bool = False,
+        max_unreadable: float = 0.0,
+        **kwargs: object,
+    ) -> None:
+        if ann_file:
+            raise InputError(
+                f'ImageShards reads no list (ann_file={ann_file!r}): make shards of a folder of these images'
+            )
+        self.with_label = with_label
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix=data_prefix,
+            max_unreadable=max_unreadable,
+            serialize_data=False,  # the index is one block of memory already
+            **kwargs,
+        )
+
+    def load_data_list(self) -> Sequence[dict]:
+        folder = Path(self.img_prefix)
+        index = ShardIndex.read(folder)
+        _open.cache_clear()  # a shard may have been made anew
+        if self.with_label:
+            self._check_labels(f'folder of shards {str(folder)!r}', index)
+        return _Rows(str(folder), index, self.with_label)
+
+    def _check_labels(self, place: str, index: ShardIndex) -> None:
+        outside = int((index.label < 0).sum())
+        if outside == len(index):
+            raise InputError(
+                f'{place} was made from a folder without class folders: make it from one with them, or set '
+                'with_label=False'
+            )
+        self.take_classes(index.classes.tolist(), place)
+        if outside:
+            print_log(
+                f'{outside} images of {place} lie outside of the class folders and are left out',
+                logger='current',
+                level=logging.WARNING,
+            )

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine import fileio
+from mmengine.dataset import default_collate
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader, Dataset
+
+from mmbeitv2.datasets import ImageFolder, ImageShards, SeededSampler
+from mmbeitv2.datasets.shards import _MAX_OPEN, ShardIndex, _open
+from mmbeitv2.errors import InputError, UnreadableImageError
+from tests.conftest import EXACT_MASKED, run_tool
+
+
+def shards_of(folder: Path, size: str = '20KB') -> Path:
+    out = folder.with_name(f'{folder.name}-shards')
+    run_tool('make_shards', str(folder), str(out), '--shard-size', size)
+    return out
+
+
+def batches(dataset: Dataset, num_workers: int) -> list[dict]:
+    sampler = SeededSampler(dataset, shuffle=True, seed=3)
+    sampler.set_epoch(1)
+    return list(DataLoader(dataset, 4, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
+
+
+def test_shards_give_the_batches_of_the_folder(image_folder: Path) -> None:
+    init_default_scope('mmpretrain')
+    spoiled = sorted(image_folder.rglob('*.jpg'))[0]
+    spoiled.write_bytes(spoiled.read_bytes()[:300])  # replaced by the same image in either
+    settings = dict(pipeline=EXACT_MASKED, max_unreadable=0.1)
+    expected = batches(ImageFolder(str(image_folder), **settings), num_workers=0)
+    shards = shards_of(image_folder)
+    assert len(list(shards.glob('shard-*.tar'))) > 2
+    shutil.rmtree(image_folder)
+    dataset = ImageShards(str(shards), **settings)
+    for num_workers in (0, 2):
+        for batch, other in zip(expected, batches(dataset, num_workers), strict=True):
+            assert batch.keys() == other.keys()
+            assert all(torch.equal(batch[key], other[key]) for key in batch)
+
+
+def test_labels_and_classes_are_those_of_the_folder(image_folder: Path) -> None:
+    (image_folder / 'empty').mkdir()
+    shutil.copy(image_folder / 'cat/nested/0.jpg', image_folder / 'aside.jpg')
+    folder, shards = (
+        ImageFolder(str(image_folder), with_label=True),
+        ImageShards(str(image_folder.parent), data_prefix=shards_of(image_folder).name, with_label=True),
+    )
+    assert shards.metainfo['classes'] == folder.metainfo['classes'] == ('cat', 'dog', 'empty')
+    assert len(shards) == len(folder) == 16  # without the one outside of the class folders
+    assert shards.get_gt_labels().tolist() == folder.get_gt_labels().tolist()
+    for index in (0, 7, 8, -1):
+        info, expected = shards.get_data_info(index), folder.get_data_info(index)
+        assert fileio.get(info['img_path']) == Path(expected['img_path']).read_bytes()
+        assert info['img_path'].endswith(f'#{Path(expected["img_path"]).relative_to(image_folder)}')
+    with pytest.raises(InputError, match='has 3 class folders, but 1 classes are given'):
+        ImageShards(str(image_folder.with_name('images-shards')), with_label=True, classes=['a'])
+
+
+def test_subsets_and_copies_for_other_processes_read_the_same(image_folder: Path) -> None:
+    shards = shards_of(image_folder)
+    whole = ImageShards(str(shards), with_label=True)
+    infos = [whole.get_data_info(i) for i in range(16)]
+    for indices, expected in ((3, infos[:3]), (-3, infos[-3:]), ([5, 2], [infos[5], infos[2]])):
+        for subset in (ImageShards(str(shards), with_label=True, indices=indices), whole.get_subset(indices)):
+            found = [subset.get_data_info(i) for i in range(len(subset))]
+            assert [info['img_path'] for info in found] == [info['img_path'] for info in expected]
+    other = pickle.loads(pickle.dumps(whole))
+    assert [other.get_data_info(i) for i in range(16)] == infos
+
+
+def test_few_files_are_open_at_once(tmp_path: Path) -> None:
+    addresses = []
+    for number in range(_MAX_OPEN + 20):
+        (tmp_path / f'{number}.tar').write_bytes(bytes([number % 256] * 4))
+        addresses.append(f'tar://{tmp_path / str(number)}.tar?1+2#image.jpg')
+    _open.cache_clear()
+    before = len(os.listdir('/proc/self/fd'))
+    for _ in range(2):
+        assert [fileio.get(address)[0] for address in addresses] == [i % 256 for i in range(len(addresses))]
+    assert len(os.listdir('/proc/self/fd')) - before == _MAX_OPEN
+    _open.cache_clear()
+    assert len(os.listdir('/proc/self/fd')) == before
+
+
+def test_a_shard_that_is_missing_or_cut_off_is_named_before_training(image_folder: Path) -> None:
+    shards = shards_of(image_folder)
+    last = sorted(shards.glob('*.tar'))[-1]
+    content = last.read_bytes()
+    for damage, message in (
+        (content[:-10], r"shard '.*shard-0000\d.tar' is cut off \([\d,]+ bytes; index.npz says [\d,]+\)"),
+        (content + b'more', r"shard '.*tar' is not the one of the index"),
+    ):
+        last.write_bytes(damage)
+        with pytest.raises(InputError, match=message):
+            ImageShards(str(shards))
+    last.unlink()
+    with pytest.raises(InputError, match=r"shard '.*tar' cannot be read \(No such file or directory\): put it back"):
+        ImageShards(str(shards))
+
+
+def test_a_shard_that_is_cut_off_during_training_names_the_image(image_folder: Path) -> None:
+    shards = shards_of(image_folder)
+    dataset = ImageShards(str(shards), pipeline=[dict(type='mmbeitv2.LoadImage')])
+    os.truncate(sorted(shards.glob('*.tar'))[-1], 1000)
+    with pytest.raises(UnreadableImageError, match=r"dog/nested/7.jpg' cannot be read \(shard '.*tar' is cut off\)"):
+        dataset[15]
+
+
+def test_a_missing_or_damaged_index_is_one_sentence(image_folder: Path) -> None:
+    shards = shards_of(image_folder)
+    index = shards / 'index.npz'
+    content = index.read_bytes()
+    for damage in (content[:-200], content[:200], b'', b'no index', b'\x93NUMPY'):
+        index.write_bytes(damage)
+        with pytest.raises(InputError, match="index.npz' is damaged, or not an index of shards"):
+            ImageShards(str(shards))
+    np.savez(index, shards=np.array(['a'], dtype=object))  # an array with code in its pickle is not opened
+    with pytest.raises(InputError, match='is damaged'):
+        ImageShards(str(shards))
+    index.unlink()
+    with pytest.raises(InputError, match='has no index.npz: run tools/make_shards.py to its end'):
+        ImageShards(str(shards))
+    with pytest.raises(InputError, match="folder of shards 'nowhere' not found"):
+        ImageShards('nowhere')
+
+
+@pytest.mark.parametrize('change', [dict(shard=[0, 9]), dict(offset=[0, 901]), dict(label=[0]), dict(name_ends=[0, 9])])
+def test_an_index_that_contradicts_itself_is_damaged(tmp_path: Path, change: dict) -> None:
+    arrays = dict(shards=['a.tar'], sizes=[1000], shard=[0, 0], offset=[0, 100], length=[100, 100], label=[0, 0])
+    arrays |= dict(names=np.zeros(4, np.uint8), name_ends=[0, 2, 4], classes=['cat'])
+    (tmp_path / 'a.tar').write_bytes(bytes(1000))
+    for values, is_good in ((arrays, True), (arrays | change, False)):
+        np.savez(tmp_path / 'index.npz', **values)
+        if is_good:
+            assert len(ShardIndex.read(tmp_path)) == 2
+        else:
+            with pytest.raises(InputError, match='is damaged'):
+                ShardIndex.read(tmp_path)
+
+
+def test_offsets_are_those_of_pythons_tarfile(image_folder: Path) -> None:
+    shards = shards_of(image_folder)
+    index = ShardIndex.read(shards)
+    number = 0
+    for name in index.shards:
+        with tarfile.open(shards / name) as tar:
+            for member in tar:
+                assert index.path(number) == member.name
+                assert (index.offset[number], index.length[number]) == (member.offset_data, member.size)
+                number += 1
+    assert number == len(index) == 16
+
+
+def test_settings_that_do_not_apply_to_shards_are_refused(image_folder: Path) -> None:
+    with pytest.raises(InputError, match="reads no list .ann_file='list.txt'.: make shards"):
+        ImageShards(str(image_folder), ann_file='list.txt')
+    with pytest.raises(InputError, match='made from a folder without class folders'):
+        ImageShards(str(shards_of(image_folder / 'cat/nested')), with_label=True)

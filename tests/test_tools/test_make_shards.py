@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmengine import fileio
+
+from mmbeitv2.apis import packing
+from mmbeitv2.datasets.shards import ShardIndex
+from tests.conftest import refused, run_tool
+
+SIZE = ('--shard-size', '20KB')
+
+
+def content_of(shards: Path) -> dict[str, bytes]:
+    """Images by path, as Python's tarfile reads them."""
+    found = {}
+    for path in sorted(shards.glob('*.tar')):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                found[member.name] = tar.extractfile(member).read()
+    return found
+
+
+def images_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*.jpg'))}
+
+
+def test_tar_lists_and_extracts_the_images(image_folder: Path, tmp_path: Path) -> None:
+    run_tool('make_shards', str(image_folder), str(tmp_path / 'out'), *SIZE)
+    shards = sorted((tmp_path / 'out').glob('*.tar'))
+    assert all(path.stat().st_size <= 20_000 + tarfile.RECORDSIZE for path in shards)
+    for path in shards:
+        subprocess.run(['tar', 'xf', str(path)], cwd=tmp_path / 'out', check=True)
+    for name in ('cat', 'dog'):
+        assert images_of(tmp_path / 'out' / name) == images_of(image_folder / name)
+
+
+def test_names_of_all_kinds_and_links_keep_their_content(image_folder: Path, tmp_path: Path) -> None:
+    nested = image_folder / 'cat/nested'
+    names = ['a b.jpg', 'ünï 猫.jpg', 'line\nbreak.jpg', 'x' * 200 + '.jpg', 'a?1+2#b.jpg', os.fsdecode(b'\xff.jpg')]
+    for number, name in enumerate(names):
+        (nested / f'{number}.jpg').rename(nested / name)
+    (image_folder / 'dog/linked').symlink_to(nested)
+    (image_folder / 'dog/link.jpg').symlink_to(nested / names[0])
+    run_tool('make_shards', str(image_folder), str(tmp_path / 'out'))
+    found = content_of(tmp_path / 'out')
+    assert len(found) == 16 + 8 + 1
+    assert all(found[f'cat/nested/{name}'] == (nested / name).read_bytes() for name in names)
+    index = ShardIndex.read(tmp_path / 'out')
+    for number in range(len(index)):
+        assert fileio.get(index.address(tmp_path / 'out', number)) == found[index.path(number)]
+
+
+class Killed(BaseException):
+    """As a signal that cannot be caught, for the purpose of a test."""
+
+
+def test_stopped_in_the_middle_it_has_no_index_and_the_same_command_goes_on(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_tool('make_shards', str(image_folder), str(tmp_path / 'whole'), *SIZE)
+    out = tmp_path / 'out'
+    write_tar, written = packing.write_tar, []
+
+    def stopped(root: Path, members: list, stream: io.BufferedWriter, progress: object) -> None:
+        write_tar(root, members[: 1 if len(written) == 2 else None], stream, progress)
+        written.append(members)
+        if len(written) == 3:
+            raise Killed
+
+    monkeypatch.setattr(packing, 'write_tar', stopped)
+    with pytest.raises(Killed):
+        run_tool('make_shards', str(image_folder), str(out), *SIZE)
+    assert sorted(path.name for path in out.glob('[!.]*')) == ['shard-00000.tar', 'shard-00001.tar']
+    (out / 'shard-00002.tar.0123abcd.tmp').write_bytes(b'half')  # what a kill that cannot be caught leaves
+    run_tool('make_shards', str(image_folder), str(out), *SIZE)
+    assert len(written) == len(list(out.glob('*.tar'))) + 1  # only the one that was stopped is written twice
+    for path in (tmp_path / 'whole').glob('shard-*'):
+        assert (out / path.name).read_bytes() == path.read_bytes()
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in (tmp_path / 'whole').iterdir())
+
+
+def test_shards_of_other_images_are_never_replaced(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = ('make_shards', str(image_folder), str(tmp_path / 'out'), *SIZE)
+    run_tool(*command)
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()}
+    run_tool(*command)
+    assert 'holds these 16 images already' in capsys.readouterr().out
+    (image_folder / 'cat/nested/0.jpg').unlink()
+    assert 'holds the shards of other images: give a new folder' in refused(capsys, *command)
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
+    (tmp_path / 'out/index.npz').unlink()
+    assert "shard-00000.tar' does not hold what" in refused(capsys, *command)
+    assert set(before) - {path.name for path in (tmp_path / 'out').iterdir()} == {'index.npz'}
+
+
+def test_bad_input_to_make_shards(image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full/notes.txt').write_text('mine')
+    out = str(tmp_path / 'out')
+    for arguments, message in (
+        ((str(tmp_path / 'empty'), out), 'holds no image'),
+        (('nowhere', out), "image folder 'nowhere' not found"),
+        ((str(image_folder), str(image_folder)), 'so it cannot be used for results'),
+        ((str(image_folder), str(image_folder / 'cat/out')), 'lies in the folder of images'),
+        ((str(image_folder), str(tmp_path)), 'so it cannot be used for results'),
+        ((str(image_folder), str(tmp_path / 'full')), "was not made by make_shards.py and holds 'notes.txt'"),
+        ((str(image_folder), str(tmp_path / 'full/notes.txt')), 'exists and is not a folder'),
+    ):
+        assert message in refused(capsys, 'make_shards', *arguments)
+    for size in ('0GB', 'x', '-1MB', '1.5', '1PB'):
+        arguments = (str(image_folder), out, f'--shard-size={size}')
+        assert 'is no size: write it as 500MB' in refused(capsys, 'make_shards', *arguments, code=2)
+    assert not (tmp_path / 'out').exists()
+    assert not (image_folder / 'cat/out').exists()
+
+
+def test_what_cannot_be_read_or_written_is_one_sentence(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ('make_shards', str(image_folder), str(tmp_path / 'out'))
+    odd = image_folder / 'cat/odd.jpg'
+    os.mkfifo(odd)
+    assert "odd.jpg' cannot be read (it is not a regular file)" in refused(capsys, *command)
+    odd.unlink()
+    odd.symlink_to('nowhere')
+    assert "odd.jpg' cannot be read (No such file or directory)" in refused(capsys, *command)
+    odd.unlink()
+    assert not (tmp_path / 'out').exists()
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: SimpleNamespace(free=1000))
+    assert 'the shards need 0.0 GB more' in refused(capsys, *command)
+    monkeypatch.undo()
+
+    def full(self: object, *arguments: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(tarfile.TarFile, 'addfile', full)
+    assert "cannot write '" in (message := refused(capsys, *command))
+    assert '(No space left on device)' in message
+    assert not list((tmp_path / 'out').glob('[!.]*'))

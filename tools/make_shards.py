@@ -1,0 +1,44 @@
+"""Packs a folder of images into tar files of about one size, with an index by which they are read in any order.
+
+    python tools/make_shards.py DIR OUT --shard-size 1GB
+
+OUT gets shard-00000.tar, shard-00001.tar, ... and index.npz; train on it with
+``dataset=dict(type='mmbeitv2.ImageShards', data_root='OUT')`` in the place of ``mmbeitv2.ImageFolder``. The images,
+their order and their labels (DIR/CLASS/...) are those that ImageFolder finds, and their files are copied as they are.
+The tar files are ordinary ones, for ``tar`` and WebDataset. Stopped in the middle, the same command goes on; the index
+is written last.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmbeitv2.apis.options import num_bytes
+from mmbeitv2.errors import one_sentence_errors
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images, of any depth')
+    parser.add_argument('out', type=Path, metavar='OUT', help='new folder for the shards')
+    parser.add_argument(
+        '--shard-size',
+        type=num_bytes,
+        default='1GB',
+        metavar='SIZE',
+        help='largest size of a tar file, as 500MB or 1.5GB (default: %(default)s)',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with one_sentence_errors('make_shards.py'):
+        from mmbeitv2.apis.packing import make_shards
+
+        make_shards(args)
+
+
+if __name__ == '__main__':
+    main()
