@@ -59,6 +59,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--num-workers', type=natural, default=0, help='processes that load images for data (default: none but this)'
     )
+    parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in our backbone')
     parser.add_argument('--tiny', action='store_true', help='models of width 48, to see that all runs')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
     return parser.parse_args(argv)

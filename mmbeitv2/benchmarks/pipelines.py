@@ -64,7 +64,7 @@ def measure_data(args: argparse.Namespace) -> dict:
         else:
             images, files = str(args.images), spread(args.images, 64)
         kilobytes = statistics.mean(Path(file).stat().st_size for file in files) / 1000
-        calls: dict[str, Callable[[], None]] = {}
+        calls: dict[str, Callable[[], object]] = {}
         shares: dict[str, dict[str, float]] = {}
         for name, pipeline in (('ours', ours), ('peer', peer)):
             init_default_scope('mmpretrain')

@@ -31,7 +31,7 @@ from mmbeitv2.models import NormEMAVectorQuantizer
 PRETRAIN_GFLOP = 163
 
 
-def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
     """A step of VQ-KD; the teacher is CLIP's ViT-B/16 with random weights."""
     cfg = load_config(Path(CONFIGS) / 'tokenizer/vqkd_vit-b_3x768x12-clip_100e.py')
     cfg.model.teacher = dict(
@@ -45,7 +45,7 @@ def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None
     return make_step(model, {'inputs': random_images(args.batch_size)}, args, is_ours)
 
 
-def quantizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+def quantizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
     """Forward and backward of the quantizer alone: 8192 codes of width 32, 196 patches per image."""
     quantizer = NormEMAVectorQuantizer(kmeans_init=False).to(args.device).train()
     if not is_ours:
@@ -62,7 +62,7 @@ def quantizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None
     return step
 
 
-def pretrain_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+def pretrain_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
     """A step of pretraining; the tokenizer has random weights."""
     images = random_images(args.batch_size)
     mask = torch.zeros(args.batch_size, 196, dtype=torch.bool)
@@ -96,7 +96,7 @@ def build_segmentor(is_ours: bool, args: argparse.Namespace, **changes: object) 
     return build(cfg, args)
 
 
-def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
     """A step of segmentation."""
     side = TINY_SIDE if args.tiny else 512
     samples = []
@@ -108,7 +108,7 @@ def segment_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
     return make_step(build_segmentor(is_ours, args), {'inputs': images, 'data_samples': samples}, args, is_ours)
 
 
-def segment_image(mode: str, is_ours: bool, args: argparse.Namespace) -> Callable[[], None]:
+def segment_image(mode: str, is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
     """Segments an image: ``'slide'``, 683 pixels wide and 512 high by two crops; ``'whole'``, 512x512 (mmseg's BEiT
     takes no other size)."""
     side = TINY_SIDE if args.tiny else 512
@@ -144,6 +144,8 @@ _TINY = {
 
 def build(cfg: Config, args: argparse.Namespace) -> BaseModel:
     """The model of a config with its initial weights; with ``args.tiny`` of small width."""
+    if args.with_cp and cfg.model.get('backbone', {}).get('type') == 'mmbeitv2.BEiTv2ViT':
+        cfg.model.backbone.with_cp = True
     if args.tiny:
         cfg.model = shrink(cfg.model)
     model = MODELS.build(cfg.model)
@@ -171,10 +173,27 @@ def shrink(settings: Any) -> Any:
     return tiny
 
 
+class TrainingStep:
+    """One call is one step, and gives the loss: preprocessing, forward, backward, clipping, AdamW.
+
+    Args:
+        model: on its device.
+        data: what the model's data preprocessor takes.
+        wrapper: of the optimizer.
+    """
+
+    def __init__(self, model: BaseModel, data: dict, wrapper: OptimWrapper) -> None:
+        self.model, self.data, self.wrapper = model, data, wrapper
+
+    def __call__(self) -> float:
+        losses = self.model.train_step(self.data, self.wrapper)
+        return losses['loss'].item()  # which waits for the GPU
+
+
 def make_step(
     model: BaseModel, data: dict, args: argparse.Namespace, is_ours: bool, clip_grad: dict | None = None
-) -> Callable[[], None]:
-    """One call is one step: preprocessing, forward, backward, clipping, AdamW (ours fused, as in our configs)."""
+) -> TrainingStep:
+    """A step of training (ours with fused AdamW, as in our configs)."""
     model = model.to(args.device).train()
     if is_ours and args.compile:
         model.compile()
@@ -186,13 +205,7 @@ def make_step(
         wrapper = OptimWrapper(optimizer, clip_grad=clip_grad)
     else:
         wrapper = AmpOptimWrapper(optimizer=optimizer, clip_grad=clip_grad, dtype=args.amp)
-
-    def step() -> None:
-        model.train_step(data, wrapper)
-        if args.device == 'cuda':
-            torch.cuda.synchronize()
-
-    return step
+    return TrainingStep(model, data, wrapper)
 
 
 def random_images(count: int) -> Tensor:
@@ -200,7 +213,7 @@ def random_images(count: int) -> Tensor:
     return torch.randint(0, 256, (count, 3, 224, 224), dtype=torch.uint8)
 
 
-STEPS: dict[str, Callable[[bool, argparse.Namespace], Callable[[], None]]] = {
+STEPS: dict[str, Callable[[bool, argparse.Namespace], Callable[[], object]]] = {
     'tokenizer': tokenizer_step,
     'quantizer': quantizer_step,
     'pretrain': pretrain_step,

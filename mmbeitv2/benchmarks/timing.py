@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def alternate(calls: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+def alternate(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Seconds of each call, the calls taking turns."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
