@@ -53,6 +53,17 @@ def peak_and_end(cfg: Config) -> tuple[int, int]:
     return warmup.end, decay.end
 
 
+def test_mask_decoding_has_the_numbers_of_eomts_recipe() -> None:
+    cfg = load('segmentation/beitv2-1600e_vit-b_eomt_40k_ade20k-512x512.py')
+    backbone, optim = cfg.model.backbone, cfg.optim_wrapper
+    assert (backbone.num_queries, backbone.query_blocks, backbone.num_upscales) == (100, 3, 2)
+    assert (optim.optimizer.lr, optim.optimizer.weight_decay, optim.clip_grad.max_norm) == (1e-4, 0.05, 0.01)
+    assert optim.paramwise_cfg.layer_decay_rate == 0.8
+    assert peak_and_end(cfg) == (1500, 40000) == (1500, cfg.train_cfg.max_iters)
+    assert cfg.param_scheduler[1].power == 0.9
+    assert cfg.train_dataloader.batch_size * 8 == 16
+
+
 def test_tokenizer_has_the_numbers_of_table_8() -> None:
     cfg = load('tokenizer/vqkd_vit-b_3x768x12-clip_100e.py')
     optimizer = cfg.optim_wrapper.optimizer

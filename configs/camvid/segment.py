@@ -1,5 +1,5 @@
 # UperNet (paper, table 11) on CamVid, small enough for a CPU: 480x360 images of 11 classes, 160x160 crops, the ViT of
-# pretrain.py, features of strides 8 to 32.
+# pretrain.py, features of strides 8 to 64.
 _base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
 classes = (
     'sky',
@@ -35,7 +35,7 @@ model = dict(
         out_indices=(2, 3, 4, 5),
         init_cfg=dict(checkpoint='work_dirs/camvid/pretrain/iter_700.pth'),
     ),
-    neck=dict(embed_dim=128, rescales=[2, 1, 1, 0.5]),
+    neck=dict(embed_dim=128, rescales=[2, 1, 0.5, 0.25]),
     decode_head=dict(in_channels=[128] * 4, channels=64, num_classes=len(classes)),
     auxiliary_head=dict(in_channels=128, channels=64, num_classes=len(classes)),
     test_cfg=dict(crop_size=(160, 160), stride=(107, 107)),
