@@ -12,9 +12,17 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 
 from mmbeitv2.models.backbones.beitv2_vit import ARCH
+from mmbeitv2.zoo import is_published
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+
+
+@pytest.fixture(autouse=True)
+def _own_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classes that segmentation/own_dataset.py reads."""
+    (tmp_path / 'classes.txt').write_text('sky\nroad\ncar\n')
+    monkeypatch.setenv('data_root', str(tmp_path))
 
 
 def load(name: str | Path) -> Config:
@@ -328,7 +336,7 @@ def test_pretraining_fits_the_tokenizers_that_its_ablations_name() -> None:
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT / 'configs')))
 def test_learning_rates_are_scaled_from_the_batch_that_the_config_is_meant_for(path: Path) -> None:
     cfg = load(path)
-    stated = re.search(r'batch (\d+) on (\d+) GPUs', path.read_text().replace('\n# ', ' '))
+    stated = re.search(r'batch (\d+) on (\d+) GPU', path.read_text().replace('\n# ', ' '))
     gpus = 1 if path.parent.name in ('quickstart', 'camvid') else int(stated[2]) if stated else 8
     assert cfg.auto_scale_lr.base_batch_size == gpus * cfg.train_dataloader.batch_size
     assert stated is None or cfg.auto_scale_lr.base_batch_size == int(stated[1])
@@ -348,3 +356,16 @@ def test_the_linear_reading_trains_nothing_of_the_backbone(arch: str) -> None:
     parts = [*model.backbone.blocks, model.backbone.norm, model.backbone.patch_embed]
     assert not any(module.training for part in parts for module in part.modules())
     assert model.decode_head.dropout is None
+
+
+def test_own_classes_reach_every_place_that_counts_them(tmp_path: Path) -> None:
+    cfg = load('segmentation/own_dataset.py')
+    assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 3
+    pipelines = [cfg[f'{split}_dataloader'].dataset.pipeline for split in ('train', 'val', 'test')]
+    steps = [step for pipeline in pipelines for step in pipeline] + cfg.tta_pipeline[1].transforms[2]
+    assert [step.num_classes for step in steps if 'num_classes' in step] == [3] * 4
+    for split in ('train', 'val', 'test'):
+        assert cfg[f'{split}_dataloader'].dataset.classes == ('sky', 'road', 'car')
+        assert cfg[f'{split}_dataloader'].dataset.data_root == str(tmp_path)
+    assert peak_and_end(cfg) == (500, 20000) == (500, cfg.train_cfg.max_iters)
+    assert is_published(cfg.model.backbone.init_cfg.checkpoint)

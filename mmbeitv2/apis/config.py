@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import re
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -57,7 +59,8 @@ def read_config(path: str, cfg_options: Sequence[str] | dict | None = None) -> C
 
     Args:
         path: a config of OpenMMLab: ``.py``, ``.yaml`` or ``.json``.
-        cfg_options: see :func:`merge_options`.
+        cfg_options: see :func:`merge_options`. An option may also name a variable of the file that has a place for it,
+            as ``data_root = '{{$data_root:data/own}}'``.
 
     Raises:
         InputError: if the file cannot be read, describes no model, or has a misspelled top-level key, or if an option
@@ -74,7 +77,10 @@ def read_config(path: str, cfg_options: Sequence[str] | dict | None = None) -> C
     if Path(path).suffix not in ('.py', '.yaml', '.yml', '.json'):
         raise InputError(f'config {path!r} is not a config file: give one that ends in .py, .yaml or .json')
     try:
-        cfg = Config.fromfile(path)
+        with _in_environment(cfg_options):
+            cfg = Config.fromfile(path)
+    except InputError:
+        raise
     except PermissionError as error:
         raise InputError(f'config {error.filename or path!r} cannot be read: you have no permission to') from error
     except Exception as error:  # whatever the code in a config raises
@@ -87,7 +93,29 @@ def read_config(path: str, cfg_options: Sequence[str] | dict | None = None) -> C
             require_openmmlab('mmseg')
         except ImportError as error:
             raise InputError(f'config {path!r} is one of segmentation: {error}') from None
-    return merge_options(cfg, cfg_options)
+    used = set(cfg.env_variables)
+    if not isinstance(cfg_options, dict):
+        return merge_options(cfg, [option for option in cfg_options or () if _split(option)[0] not in used])
+    return merge_options(cfg, {key: value for key, value in cfg_options.items() if key not in used})
+
+
+@contextmanager
+def _in_environment(cfg_options: Sequence[str] | dict | None) -> Iterator[None]:
+    """Gives options that name a variable of the file to it, which reads them by mmengine's ``'{{$NAME:default}}'``.
+
+    The file computes with its variables while it is read; an option that is merged afterwards would come too late.
+    """
+    options = cfg_options if isinstance(cfg_options, dict) else dict(map(_split, cfg_options or ()))
+    variables = {key: str(value) for key, value in options.items() if '.' not in key and key not in known_keys()}
+    former = {key: os.environ.get(key) for key in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for key, value in former.items():
+            os.environ.pop(key)
+            if value is not None:
+                os.environ[key] = value
 
 
 def merge_options(cfg: Config, cfg_options: Sequence[str] | dict | None) -> Config:

@@ -47,14 +47,14 @@ class SegFolder(BaseDataset):
         ann_file: str = '',
         seg_map_suffix: str = '.png',
         reduce_zero_label: bool = False,
-        ignored_labels: Sequence[int] = (),
+        ignored_labels: Sequence[int] | None = None,
         **kwargs: object,
     ) -> None:
         names = read_class_names(os.path.join(data_root, classes)) if isinstance(classes, str) else tuple(classes)
         self.seg_map_suffix = seg_map_suffix
         self.reduce_zero_label = reduce_zero_label
         # mmseg maps labels after it has reduced them.
-        self.label_map = {label - int(reduce_zero_label): IGNORED for label in ignored_labels} or None
+        self.label_map = {label - int(reduce_zero_label): IGNORED for label in ignored_labels or ()} or None
         super().__init__(
             data_root=data_root,
             data_prefix=data_prefix or dict(img_path='images', seg_map_path='labels'),

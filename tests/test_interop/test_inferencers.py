@@ -45,7 +45,11 @@ def through_the_test_pipeline(run: Run, model: torch.nn.Module) -> object:
 
 
 @pytest.mark.parametrize('name', INFERRED)
-def test_every_test_pipeline_loads_by_our_loader_under_the_name_that_inferencers_look_for(name: str) -> None:
+def test_every_test_pipeline_loads_by_our_loader_under_the_name_that_inferencers_look_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'classes.txt').write_text('cat\ndog\n')
+    monkeypatch.setenv('data_root', str(tmp_path))  # of segmentation/own_dataset.py
     cfg = Config.fromfile(str(ROOT / 'configs' / name))
     init_default_scope(cfg.default_scope)
     for pipeline in (cfg.test_pipeline, cfg.test_dataloader.dataset.pipeline, cfg.get('tta_pipeline')):
