@@ -1,4 +1,4 @@
-"""Any folder of images, on a disk or in an object store."""
+"""Any folder of images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine import fileio
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 from timm.data import ImageNetInfo
 
+from mmbeitv2.datasets.file_backends import is_remote, join, list_files, read_file
 from mmbeitv2.datasets.image_dataset import ImageDataset
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
@@ -57,53 +57,6 @@ def _walk(root: str) -> Iterator[str]:
             raise InputError(f'folder {folder!r} is a link to a folder that it lies in: remove the link')
         waiting += [(os.path.join(below, name), parents | {identity}) for name in folders]
         yield from (os.path.join(below, entry.name) for entry in entries if entry.name not in folders)
-
-
-def list_remote_images(
-    root: str, extensions: Sequence[str] = IMAGE_EXTENSIONS, backend_args: dict | None = None
-) -> list[str]:
-    """As :func:`find_images`, of a folder that one of mmengine's file backends reads, such as ``'s3://bucket/train'``.
-
-    Args:
-        root: with the prefix of the backend.
-        extensions: of image files, in small letters.
-        backend_args: see ``mmengine.fileio.get_file_backend``.
-
-    Raises:
-        InputError: if there is no such backend, it cannot list or reach the folder, or there is no image.
-    """
-    backend = remote_backend(root, backend_args)
-    if not hasattr(backend, 'list_dir_or_file'):
-        raise InputError(f'{type(backend).__name__} cannot list the images of {root!r}: list them in an ann_file')
-    try:
-        found = list(backend.list_dir_or_file(root, list_dir=False, recursive=True))
-    except Exception as error:  # each client has errors of its own
-        raise InputError(f'folder {root!r} cannot be listed ({error}): check its address and your access') from error
-    is_hidden = [any(part.startswith('.') for part in path.split('/')) for path in found]
-    paths = sorted(
-        path
-        for path, hidden in zip(found, is_hidden, strict=True)
-        if not hidden and path.lower().endswith(tuple(extensions))
-    )
-    if not paths:
-        raise InputError(f'folder {root!r} holds no image ({", ".join(sorted(extensions))}): give another')
-    return paths
-
-
-def remote_backend(path: str, backend_args: dict | None = None) -> fileio.BaseStorageBackend:
-    """The file backend of mmengine for a path such as ``'s3://bucket/train'``.
-
-    Raises:
-        InputError: if none is registered for its prefix, or its client is not installed.
-    """
-    try:
-        return fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
-    except KeyError as error:
-        raise InputError(
-            f'no file backend of mmengine reads {path!r}: register one (mmengine.fileio.register_backend) for {error}'
-        ) from error
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(f'{path!r} cannot be read: {error}') from error
 
 
 @DATASETS.register_module()
@@ -152,36 +105,37 @@ class ImageFolder(ImageDataset, CustomDataset):
         )
 
     def _join_prefix(self) -> None:
-        """As mmengine's, for file backends of all kinds."""
-        if '://' not in self.data_root:
-            super()._join_prefix()
-            return
+        """As mmengine's, for the prefixes of all file backends."""
         if self.ann_file:
-            self.ann_file = _join(self.data_root, self.ann_file)
-        self.data_prefix = {key: _join(self.data_root, prefix) for key, prefix in self.data_prefix.items()}
+            self.ann_file = join(self.data_root, self.ann_file)
+        self.data_prefix = {key: join(self.data_root, prefix) for key, prefix in self.data_prefix.items()}
 
     def load_data_list(self) -> list[dict]:
-        is_remote = '://' in self.img_prefix
-        folder = self.img_prefix if is_remote else str(Path(self.img_prefix))
-        if not is_remote and not os.path.isdir(folder):
+        folder = self.img_prefix if is_remote(self.img_prefix) else str(Path(self.img_prefix))
+        if not is_remote(folder) and not os.path.isdir(folder):
             raise InputError(
                 f'image folder {folder!r} not found: give an existing one by --cfg-options '
                 'train_dataloader.dataset.data_root=DIR'
             )
         if self.ann_file:
             return self._read_list()
-        if is_remote:
-            paths = list_remote_images(folder, self.extensions, self.backend_args)
-        else:
-            paths = find_images(Path(folder), self.extensions)
+        paths = self._list(folder)
         if not self.with_label:
-            return [{'img_path': _join(folder, path)} for path in paths]
+            return [{'img_path': join(folder, path)} for path in paths]
         number = {name: i for i, name in enumerate(self._class_folders(folder, paths))}
         return [
-            {'img_path': _join(folder, path), 'gt_label': number[path.split(os.sep)[0]]}
+            {'img_path': join(folder, path), 'gt_label': number[path.split(os.sep)[0]]}
             for path in paths
             if os.sep in path
         ]
+
+    def _list(self, folder: str) -> list[str]:
+        """Paths of the images in a folder, relative to it, sorted."""
+        if not is_remote(folder):
+            return find_images(Path(folder), self.extensions)
+        if not (paths := list_files(folder, self.extensions, self.backend_args)):
+            raise InputError(f'folder {folder!r} holds no image ({", ".join(sorted(self.extensions))}): give another')
+        return paths
 
     def _class_folders(self, folder: str, paths: list[str]) -> list[str]:
         """Names of the class folders, in order; become the classes where none are given."""
@@ -210,19 +164,13 @@ class ImageFolder(ImageDataset, CustomDataset):
     def _read_list(self) -> list[dict]:
         """The images, and their labels, of ``ann_file``."""
         try:
-            if '://' in self.ann_file:
-                content = remote_backend(self.ann_file, self.backend_args).get(self.ann_file)
-            else:
-                content = Path(self.ann_file).read_bytes()
-            text = content.decode('utf-8-sig')
+            text = read_file(self.ann_file, self.backend_args).decode('utf-8-sig')
         except FileNotFoundError:
             raise InputError(
                 f'image list {self.ann_file!r} not found: give an existing file, or leave ann_file out to read the '
                 'whole folder'
             ) from None
-        except InputError:
-            raise
-        except Exception as error:  # clients of object stores have errors of their own
+        except (OSError, ValueError) as error:
             is_binary = isinstance(error, UnicodeDecodeError)
             reason = 'it is no text in UTF-8' if is_binary else getattr(error, 'strerror', None) or error
             raise InputError(f'image list {self.ann_file!r} cannot be read ({reason}): give a text file') from error
@@ -242,7 +190,7 @@ class ImageFolder(ImageDataset, CustomDataset):
         if '\0' in line:
             raise InputError(f'{where} holds a null byte: give a text file')
         if not self.with_label:
-            return {'img_path': _join(self.img_prefix, line)}
+            return {'img_path': join(self.img_prefix, line)}
         path, _, label = line.strip().rpartition(' ')
         if not path:
             raise InputError(f'{where}, {line[:99]!r}, has no label: write the path, a space and the label')
@@ -250,13 +198,13 @@ class ImageFolder(ImageDataset, CustomDataset):
             raise InputError(f'{where} ends with {label[:99]!r}, which is no label: write a whole number, from 0 on')
         if self.CLASSES is not None and int(label) >= len(self.CLASSES):
             raise InputError(f'{where} has the label {label}, but there are {len(self.CLASSES)} classes, from 0 on')
-        return {'img_path': _join(self.img_prefix, path.rstrip()), 'gt_label': int(label)}
+        return {'img_path': join(self.img_prefix, path.rstrip()), 'gt_label': int(label)}
 
     def _check_existence(self, paths: list[str]) -> None:
         """Lists each folder once, which is much faster than a look at every file."""
         names: dict[str, set[str]] = {}
         for number, path in enumerate(paths, 1):
-            if '://' in path:
+            if is_remote(path):
                 continue
             folder, name = os.path.split(path)
             if folder not in names:
@@ -275,16 +223,9 @@ def class_folders(root: str, paths: Sequence[str]) -> list[str]:
         root: folder of the images.
         paths: of the images, relative to it.
     """
-    if '://' in root:
+    if is_remote(root):
         return sorted({path.split('/')[0] for path in paths if '/' in path})
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
-
-
-def _join(folder: str, path: str) -> str:
-    """A path in a folder, of which either may be an address with the prefix of a file backend."""
-    if '://' in path or '://' not in folder:
-        return path if '://' in path else os.path.join(folder, path)
-    return f'{folder.rstrip("/")}/{path}'.rstrip('/')
 
 
 @DATASETS.register_module()

@@ -6,9 +6,9 @@ from io import BytesIO
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmengine import fileio
 from PIL import Image
 
+from mmbeitv2.datasets.file_backends import read_file
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import TRANSFORMS
 
@@ -49,7 +49,7 @@ class LoadSegLabels(BaseTransform):
     def transform(self, results: dict) -> dict:
         path = str(results['seg_map_path'])
         try:
-            with Image.open(BytesIO(fileio.get(path, backend_args=self.backend_args))) as header:
+            with Image.open(BytesIO(read_file(path, self.backend_args))) as header:
                 mode, (width, height) = header.mode, header.size
             if mode in _INDEX_MODES:
                 results = self.load.transform(results)

@@ -5,20 +5,18 @@ Single numbers are drawn by ``random``: NumPy takes some ten times as long for e
 
 from __future__ import annotations
 
-import os
 import random
-import stat
 from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from mmengine import fileio
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 from torch import Tensor
 
 from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image
+from mmbeitv2.datasets.file_backends import backend_for, is_remote, read_file
 from mmbeitv2.datasets.resizing import Fit, fit_image, resize
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import TRANSFORMS
@@ -61,10 +59,10 @@ class LoadImage(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = str(results['img_path'])
+        if is_remote(path):
+            backend_for(path, self.backend_args)  # without it no image can be read
         try:
-            if '://' not in path and not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would never end
-                raise InputError('it is not a regular file')
-            content = fileio.get(path, backend_args=self.backend_args)
+            content = read_file(path, self.backend_args)
             results['img'] = decode_image(content, self.min_side, self.max_pixels)
         except (OSError, ValueError) as error:
             reason = getattr(error, 'strerror', None) or str(error)

@@ -40,7 +40,7 @@ def test_reads_labels_from_the_first_folder_or_a_list(image_folder: Path, tmp_pa
         (dict(data_root='nowhere'), "image folder 'nowhere' not found: give an existing one"),
         (dict(data_prefix='empty'), 'holds no image'),
         (dict(ann_file='none.txt'), "none.txt' not found"),
-        (dict(ann_file='cat'), r"cat' cannot be read \(Is a directory\)"),
+        (dict(ann_file='cat'), r"cat' cannot be read \(it is not a regular file\)"),
         (dict(data_prefix='cat/nested', with_label=True), "cat/nested' has no class folders with images"),
         (dict(with_label=True, classes=['a']), "images' has 3 class folders, but 1 classes are given"),
         (dict(max_unreadable=1), r'max_unreadable=1 is a share of the images and must lie in \[0, 1\)'),

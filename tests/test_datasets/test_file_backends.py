@@ -1,0 +1,128 @@
+"""Images, labels and lists in an object store, which a file backend of mmengine reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import default_collate
+from mmengine.fileio import BaseStorageBackend, register_backend
+from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
+
+from mmbeitv2.datasets import ImageFolder, LoadImage, LoadSegLabels, SeededSampler
+from mmbeitv2.errors import InputError, UnreadableImageError
+from tests.conftest import EXACT_MASKED
+
+
+class MemoryBackend(BaseStorageBackend):
+    """A store that has what object stores have: objects by name, no folders, contents as memoryviews."""
+
+    objects: dict[str, bytes] = {}  # noqa: RUF012
+
+    def get(self, filepath: str) -> memoryview:
+        return memoryview(self.objects[filepath])  # KeyError: no OSError, as with most clients
+
+    def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
+        return bytes(self.get(filepath)).decode(encoding)
+
+    def list_dir_or_file(self, dir_path: str, list_dir: bool = True, recursive: bool = False) -> Iterator[str]:
+        assert recursive
+        assert not list_dir
+        prefix = dir_path.rstrip('/') + '/'
+        return (name.removeprefix(prefix) for name in self.objects if name.startswith(prefix))
+
+
+@pytest.fixture
+def store(image_folder: Path) -> Iterator[dict[str, bytes]]:
+    """The images of the folder in ``memory://bucket/images``."""
+    MemoryBackend.objects = {
+        f'memory://bucket/images/{path.relative_to(image_folder)}': path.read_bytes()
+        for path in image_folder.rglob('*.jpg')
+    }
+    register_backend('memory', MemoryBackend, prefixes='memory')
+    yield MemoryBackend.objects
+    del backends['memory'], prefix_to_backends['memory']
+
+
+def infos(dataset: ImageFolder) -> list[dict]:
+    return [dataset.get_data_info(i) for i in range(len(dataset))]
+
+
+def test_a_store_gives_the_batches_of_the_folder(image_folder: Path, store: dict[str, bytes]) -> None:
+    init_default_scope('mmpretrain')
+    store['memory://bucket/images/notes.txt'] = store['memory://bucket/images/.hidden/0.jpg'] = b''
+    local = ImageFolder(str(image_folder), with_label=True, pipeline=EXACT_MASKED)
+    for settings in (
+        dict(data_root='memory://bucket/', data_prefix='images'),
+        dict(data_prefix='memory://bucket/images'),
+    ):
+        remote = ImageFolder(**settings, with_label=True, pipeline=EXACT_MASKED)
+        assert remote.metainfo['classes'] == ('cat', 'dog')
+        assert remote.get_gt_labels().tolist() == local.get_gt_labels().tolist()
+    assert len(ImageFolder('memory://bucket', pipeline=[])) == 16
+
+    def batches(dataset: ImageFolder, num_workers: int) -> list[dict]:
+        sampler = SeededSampler(dataset, shuffle=True, seed=3)
+        return list(DataLoader(dataset, 8, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
+
+    for batch, other in zip(batches(local, 0), batches(remote, 1), strict=True):
+        assert all(torch.equal(batch[key], other[key]) for key in batch)
+
+
+def test_lists_and_their_images_may_lie_in_a_store(image_folder: Path, tmp_path: Path, store: dict[str, bytes]) -> None:
+    text = 'cat/nested/1.jpg 1\r\nmemory://bucket/images/dog/nested/2.jpg 0\n'
+    expected = [('memory://bucket/images/cat/nested/1.jpg', 1), ('memory://bucket/images/dog/nested/2.jpg', 0)]
+    store['memory://bucket/list.txt'] = text.encode()
+    (tmp_path / 'list.txt').write_text(text)
+    for ann_file in ('list.txt', 'memory://bucket/list.txt', str(tmp_path / 'list.txt')):
+        dataset = ImageFolder('memory://bucket', 'images', ann_file, with_label=True)
+        assert [(info['img_path'], info['gt_label']) for info in infos(dataset)] == expected
+    dataset = ImageFolder(str(image_folder), ann_file='memory://bucket/list.txt', with_label=True)
+    assert [info['img_path'] for info in infos(dataset)] == [str(image_folder / 'cat/nested/1.jpg'), expected[1][0]]
+
+
+def test_large_jpegs_of_a_store_are_read_no_larger_than_wanted(store: dict[str, bytes]) -> None:
+    image = np.repeat(np.linspace(0, 255, 480).astype(np.uint8)[None], 300, axis=0)
+    store['memory://bucket/large.jpg'] = cv2.imencode('.jpg', image)[1].tobytes()
+    assert LoadImage(min_side=150).transform(dict(img_path='memory://bucket/large.jpg'))['img'].shape == (150, 240, 3)
+
+
+def test_label_images_of_a_store_are_read_and_checked(store: dict[str, bytes]) -> None:
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    store['memory://bucket/labels.png'] = cv2.imencode('.png', labels)[1].tobytes()
+    sample = dict(seg_map_path='memory://bucket/labels.png', reduce_zero_label=False, seg_fields=[])
+    assert (LoadSegLabels().transform(dict(sample))['gt_seg_map'] == labels).all()
+    with pytest.raises(InputError, match="'memory://bucket/labels.png' has the label 11, but there are 5 classes"):
+        LoadSegLabels(num_classes=5).transform(dict(sample))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(data_root='gs://bucket'), "no file backend of mmengine reads 'gs://bucket.*: register one"),
+        (dict(data_root='memory://empty'), "folder 'memory://empty.*' holds no image"),
+        (dict(data_root='https://example.org/images'), 'HTTPBackend cannot list the images of .*in an ann_file'),
+        (dict(data_root='memory://bucket', backend_args=dict(no=1)), 'cannot be read: .*argument'),
+        (dict(data_root='memory://bucket', ann_file='no.txt'), "image list 'memory://bucket/no.txt' cannot be read"),
+        (dict(data_root='memory://bucket', data_prefix='images/cat/nested', with_label=True), 'has no class folders'),
+    ],
+)
+def test_what_a_store_does_not_have_is_named(store: dict[str, bytes], settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolder(**settings)
+
+
+def test_an_unreadable_image_of_a_store_is_named(store: dict[str, bytes]) -> None:
+    store['memory://bucket/cut.jpg'] = store['memory://bucket/images/cat/nested/0.jpg'][:300]
+    for name in ('none.jpg', 'cut.jpg'):
+        with pytest.raises(UnreadableImageError, match=f"image 'memory://bucket/{name}' cannot be read"):
+            LoadImage().transform(dict(img_path=f'memory://bucket/{name}'))
+    with pytest.raises(InputError, match="no file backend of mmengine reads 'gs://bucket/a.jpg'") as error:
+        LoadImage().transform(dict(img_path='gs://bucket/a.jpg'))
+    assert not isinstance(error.value, UnreadableImageError)  # another image would not be readable either
