@@ -6,6 +6,7 @@ with silent_imports():  # they print, whether or not they are asked for
     import mmpretrain.datasets  # noqa: F401
 
 from .collating import stack_samples
+from .huggingface import HuggingFaceImages
 from .image_folder import ImageFolder, ImageNetVariant, find_images
 from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
@@ -18,6 +19,7 @@ __all__ = [
     'BlockMaskGenerator',
     'DrawColorJitter',
     'FitImage',
+    'HuggingFaceImages',
     'ImageFolder',
     'ImageNetVariant',
     'ImageShards',

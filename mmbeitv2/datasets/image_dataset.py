@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import torch
@@ -15,6 +17,24 @@ from mmbeitv2.errors import InputError, UnreadableImageError
 
 # Addresses of images that may be read before processes are forked, which clients of object stores do not bear.
 FORKABLE = ('tar://', 'huggingface://')
+
+
+class Rows(Sequence[dict]):
+    """What mmengine keeps of the images of a dataset, made when it is asked for: millions of dicts need much memory."""
+
+    @overload
+    def __getitem__(self, index: int) -> dict: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict]: ...
+
+    def __getitem__(self, index: int | slice) -> dict | list[dict]:
+        numbers = range(len(self))[index]
+        return self.row(numbers) if isinstance(numbers, int) else list(map(self.row, numbers))
+
+    @abstractmethod
+    def row(self, number: int) -> dict:
+        """The address of an image, ``img_path``, and its ``gt_label`` if it has one."""
 
 
 class ImageDataset(BaseDataset):

@@ -17,13 +17,13 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import BinaryIO
 
 import numpy as np
 from mmengine.fileio import BaseStorageBackend, register_backend
 from mmengine.logging import print_log
 
-from mmbeitv2.datasets.image_dataset import ImageDataset
+from mmbeitv2.datasets.image_dataset import ImageDataset, Rows
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
 
@@ -159,8 +159,8 @@ def _open(path: str) -> FileIO:
 register_backend('mmbeitv2.TarBackend', TarBackend, force=True, prefixes='tar')
 
 
-class _Rows(Sequence[dict]):
-    """What mmengine keeps of the images, made of the index when it is asked for."""
+class _ShardRows(Rows):
+    """Addresses and labels of the images of an index."""
 
     def __init__(self, folder: str, index: ShardIndex, with_label: bool) -> None:
         self.folder, self.table, self.with_label = folder, index, with_label
@@ -169,16 +169,7 @@ class _Rows(Sequence[dict]):
     def __len__(self) -> int:
         return len(self.table) if self.numbers is None else len(self.numbers)
 
-    @overload
-    def __getitem__(self, row: int) -> dict: ...
-
-    @overload
-    def __getitem__(self, row: slice) -> list[dict]: ...
-
-    def __getitem__(self, row: int | slice) -> dict | list[dict]:
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        number = range(len(self))[row]
+    def row(self, number: int) -> dict:
         if self.numbers is not None:
             number = int(self.numbers[number])
         info = {'img_path': self.table.address(self.folder, number)}
@@ -230,7 +221,7 @@ class ImageShards(ImageDataset):
         _open.cache_clear()  # a shard may have been made anew
         if self.with_label:
             self._check_labels(f'folder of shards {str(folder)!r}', index)
-        return _Rows(str(folder), index, self.with_label)
+        return _ShardRows(str(folder), index, self.with_label)
 
     def _check_labels(self, place: str, index: ShardIndex) -> None:
         outside = int((index.label < 0).sum())

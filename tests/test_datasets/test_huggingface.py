@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import datasets
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from mmengine.dataset import default_collate
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
+
+from mmbeitv2.datasets import HuggingFaceImages, ImageFolder, SeededSampler
+from mmbeitv2.datasets.huggingface import _columns
+from mmbeitv2.errors import InputError, UnreadableImageError
+from tests.conftest import EXACT_MASKED
+
+LOAD = [dict(type='mmbeitv2.LoadImage')]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, 'HF_DATASETS_CACHE', tmp_path / 'cache')
+    monkeypatch.setattr(datasets.config, 'HF_DATASETS_OFFLINE', True)
+
+
+@pytest.fixture
+def table(image_folder: Path) -> dict:
+    """The images of the folder in the order of ImageFolder, as columns."""
+    paths = sorted(image_folder.rglob('*.jpg'), key=str)
+    return dict(
+        image=[dict(bytes=path.read_bytes(), path=path.name) for path in paths],
+        label=[path.parts[-3] for path in paths],
+        number=list(range(16)),
+    )
+
+
+def write_parquet(path: Path, columns: dict) -> str:
+    """As a program writes it that does not know the library: no types but Arrow's."""
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return str(path)
+
+
+def in_library(columns: dict) -> datasets.Dataset:
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=['cat', 'dog']), number=datasets.Value('int64')
+    )
+    return datasets.Dataset.from_dict(columns, features)
+
+
+@pytest.mark.parametrize('kind', ['parquet', 'bytes', 'folder of parquet', 'one split', 'splits'])
+def test_a_table_gives_the_batches_of_the_folder(image_folder: Path, tmp_path: Path, table: dict, kind: str) -> None:
+    init_default_scope('mmpretrain')
+    path, split = tmp_path / 'table', 'train'
+    if kind == 'parquet':
+        path = write_parquet(tmp_path / 'table.parquet', table)
+    elif kind == 'bytes':
+        table['image'] = [image['bytes'] for image in table['image']]
+        path = write_parquet(tmp_path / 'table.parquet', table)
+    elif kind == 'folder of parquet':
+        path.mkdir()
+        in_library(table).to_parquet(path / 'train.parquet')
+    elif kind == 'one split':
+        in_library(table).save_to_disk(path)
+    else:
+        split = 'extra'
+        datasets.DatasetDict({'extra': in_library(table)}).save_to_disk(path)
+    dataset = HuggingFaceImages(str(path), split, label_column='label', pipeline=EXACT_MASKED)
+    folder = ImageFolder(str(image_folder), with_label=True, pipeline=EXACT_MASKED)
+    assert dataset.metainfo['classes'] == ('cat', 'dog')
+    assert dataset.get_gt_labels().tolist() == folder.get_gt_labels().tolist()
+
+    def batches(of: ImageFolder | HuggingFaceImages, num_workers: int) -> list[dict]:
+        sampler = SeededSampler(of, shuffle=True, seed=3)
+        return list(DataLoader(of, 8, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
+
+    expected = batches(folder, 0)
+    for num_workers in (0, 2) if kind == 'parquet' else (0,):
+        for batch, other in zip(expected, batches(dataset, num_workers), strict=True):
+            assert all(torch.equal(batch[key], other[key]) for key in batch)
+
+
+def test_images_may_lie_in_files_of_their_own(image_folder: Path, tmp_path: Path) -> None:
+    files = sorted(map(str, image_folder.rglob('*.jpg')))
+    data = datasets.Dataset.from_dict({'picture': files}, datasets.Features(picture=datasets.Image()))
+    data.select([3, 1]).save_to_disk(tmp_path / 'table')
+    dataset = HuggingFaceImages(str(tmp_path / 'table'), image_column='picture', pipeline=LOAD)
+    assert len(dataset) == 2
+    expected = ImageFolder(str(image_folder), pipeline=LOAD)
+    assert (dataset[0]['img'] == expected[3]['img']).all()
+
+
+def test_unreadable_rows_are_named_or_replaced(tmp_path: Path, table: dict) -> None:
+    table['image'][0]['bytes'] = table['image'][0]['bytes'][:300]
+    table['image'][1] = dict(bytes=None, path=None)
+    path = write_parquet(tmp_path / 'table.parquet', table)
+    for row, reason in ((0, 'Truncated File Read'), (1, 'its row is empty')):
+        with pytest.raises(UnreadableImageError, match=rf"table.parquet/train/{row}' cannot be read \({reason}"):
+            HuggingFaceImages(path, pipeline=LOAD)[row]
+    dataset = HuggingFaceImages(path, pipeline=LOAD, max_unreadable=0.2)
+    assert all(dataset[i]['img'].shape == (40, 48, 3) for i in range(16))
+
+
+def test_a_copy_for_another_process_reads_the_same(tmp_path: Path, table: dict) -> None:
+    dataset = HuggingFaceImages(write_parquet(tmp_path / 'table.parquet', table), pipeline=LOAD)
+    copy = pickle.dumps(dataset)
+    expected = dataset[5]['img']
+    _columns.clear()
+    assert (pickle.loads(copy)[5]['img'] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(image_column='img'), "has no column 'img': set image_column to one of 'image', 'label', 'number'"),
+        (dict(image_column='number'), r"has no images in image_column='number' \(.*int64.*\)"),
+        (dict(label_column='class'), "has no column 'class': set label_column to one of"),
+        (dict(label_column='image'), "has no labels in label_column='image'"),
+        (dict(split='val'), "split 'val' of data set '.*' cannot be loaded .*val"),
+        (dict(path='no/such'), "data set 'no/such' cannot be loaded"),
+        (dict(path='none.parquet'), "data set 'none.parquet' cannot be loaded"),
+        (dict(label_column='label', classes=['a']), "has 2 classes in label_column='label', but 1 classes are given"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, table: dict, settings: dict, message: str) -> None:
+    path = write_parquet(tmp_path / 'table.parquet', table)
+    with pytest.raises(InputError, match=message):
+        HuggingFaceImages(**dict(path=path) | settings)
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [([-1] * 16, 'has the label -1'), ([0] * 15 + [None], 'rows without a value'), ([0.5] * 16, 'has no labels in')],
+)
+def test_labels_that_are_none_are_refused(tmp_path: Path, table: dict, labels: list, message: str) -> None:
+    path = write_parquet(tmp_path / 'table.parquet', table | dict(label=labels))
+    with pytest.raises(InputError, match=message):
+        HuggingFaceImages(path, label_column='label')
+
+
+def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'datasets', None)
+    with pytest.raises(InputError, match='needs the package datasets .*: pip install datasets'):
+        HuggingFaceImages('some/data')
