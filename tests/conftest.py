@@ -46,6 +46,18 @@ def tiny_tokenizer(**changes: object) -> dict:
     )
 
 
+def tiny_kmeans(**changes: object) -> dict:
+    return (
+        dict(
+            type='mmbeitv2.KMeansTokenizer',
+            quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=NUM_CODES),
+            img_size=32,
+            patch_size=8,
+        )
+        | changes
+    )
+
+
 def tiny_pretraining(**changes: object) -> dict:
     return (
         dict(
@@ -234,6 +246,18 @@ def resumable_tokenizer(root: Path) -> str:
         + EXACT_LOADER.format(root=str(root), pipeline=[*EXACT_CROP, dict(type='PackInputs')])
         + f'model = {model!r}\n'
     )
+
+
+def resumable_kmeans(root: Path) -> str:
+    model = tiny_kmeans(
+        quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=40, dead_code_steps=2),
+        teacher=TEACHER | dict(pretrained=str(root.parent / 'teacher.pth')),
+        data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
+    )
+    loader = EXACT_LOADER.format(root=str(root), pipeline=[*EXACT_CROP, dict(type='PackInputs')])
+    runtime = EXACT_RUNTIME.partition('optim_wrapper')[0] + 'randomness = dict(seed=5)\n'
+    schedule = (ROOT / 'configs/_base_/schedules/kmeans_1e.py').read_text().partition('val_cfg')[0]
+    return f'{runtime}{loader}{schedule}train_cfg.update(max_epochs=4)\nmodel = {model!r}\n'
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,8 +37,9 @@ def test_every_config_builds(path: Path) -> None:
     assert first.startswith('# '), 'the first line must name the source'
     cfg = load(path)
     # Only what must be fetched is left out: weights, and the teacher that consists of them.
-    if cfg.model.type == 'mmbeitv2.VQKD':
-        cfg.model.teacher, cfg.model.target_dims = None, 512
+    for part in (cfg.model, cfg.model.get('tokenizer', {})):
+        if part.get('type') in ('mmbeitv2.VQKD', 'mmbeitv2.KMeansTokenizer'):
+            part.teacher, part.target_dims = None, 512
     for part in ('backbone', 'tokenizer'):
         if part in cfg.model:
             cfg.model[part].init_cfg = None
@@ -47,7 +48,8 @@ def test_every_config_builds(path: Path) -> None:
     is_pretraining = 'tokenizer' in cfg.model  # whose tokenizer draws its first weights as it is built
     with torch.device('cpu' if is_pretraining else 'meta'):
         model = MODELS.build(cfg.model)
-    assert sum(parameter.numel() for parameter in model.parameters()) > 1e5
+    weights = (*model.parameters(), *model.buffers())  # a k-means tokenizer has a codebook only
+    assert sum(weight.numel() for weight in weights) > 1e5
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for transform in (cfg.get(loader) or dict(dataset=dict(pipeline=[])))['dataset']['pipeline']:
             TRANSFORMS.build(transform)
@@ -299,6 +301,7 @@ def test_beit_v1_has_the_numbers_of_its_paper() -> None:
         ('vqkd-dim16', 'tokenizer.quantizer.code_dim', 16),
         ('vqkd-dim64', 'tokenizer.quantizer.code_dim', 64),
         ('vqkd-dino', 'tokenizer.target_dims', 768),
+        ('kmeans-clip', 'tokenizer.type', 'mmbeitv2.KMeansTokenizer'),
     ],
 )
 def test_an_ablation_changes_what_it_is_named_for_and_nothing_of_the_recipe(name: str, key: str, value: object) -> None:
@@ -318,12 +321,16 @@ def test_pretraining_fits_the_tokenizers_that_its_ablations_name() -> None:
         'vqkd-s-1x384x6': 'vqkd_vit-s_1x384x6-clip_100e',
         'vqkd-dim16': 'vqkd_vit-b_1x768x12-dim16-clip_100e',
         'vqkd-dim64': 'vqkd_vit-b_1x768x12-dim64-clip_100e',
+        'kmeans-clip': 'kmeans_vit-b-clip_1e',
     }
     for name, tokenizer in pairs.items():
         cfg = load(f'ablation/beitv2_vit-b_{name}_300e.py').model.tokenizer
-        assert cfg.init_cfg.checkpoint == f'work_dirs/{tokenizer}/epoch_100.pth'
-        trained = load(f'tokenizer/{tokenizer}.py').model
-        trained.teacher, trained.target_dims, cfg.init_cfg = None, 512, None
+        recipe = load(f'tokenizer/{tokenizer}.py')
+        assert cfg.init_cfg.checkpoint == f'work_dirs/{tokenizer}/epoch_{recipe.train_cfg.max_epochs}.pth'
+        trained = recipe.model
+        assert cfg.get('teacher', trained.teacher) == trained.teacher
+        for model in (cfg, trained):
+            model.update(teacher=None, target_dims=512, init_cfg=None)
         with torch.device('meta'):
             shapes = [
                 {key: value.shape for key, value in MODELS.build(model).state_dict().items()

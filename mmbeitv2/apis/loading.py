@@ -17,6 +17,12 @@ from mmbeitv2.checkpoints import PretrainedBEiTv2, load_exactly, read_checkpoint
 from mmbeitv2.errors import InputError
 
 Part = Literal['model', 'backbone', 'tokenizer']
+_PARTS = {
+    'backbone': ('mmbeitv2.BEiTv2ViT',),
+    'tokenizer': ('mmbeitv2.VQKD', 'mmbeitv2.KMeansTokenizer', 'mmbeitv2.DALLETokenizer'),
+}
+# Tokenizers that rebuild or cluster the features of a teacher.
+_TAUGHT = ('mmbeitv2.VQKD', 'mmbeitv2.KMeansTokenizer')
 
 
 def load_model(
@@ -34,7 +40,7 @@ def load_model(
         checkpoint: the weights. For the whole model, a checkpoint of this very model; for a part, any file that
             :class:`mmbeitv2.PretrainedBEiTv2` reads. None leaves the weights as they start, and loads nothing at all.
         part: ``'model'`` for all of it, ``'backbone'``, or ``'tokenizer'``: that of a pretraining, or the model itself
-            if it is one. A tokenizer comes without its teacher.
+            if it is one. A VQKD comes without its teacher, which it only needs for training.
         of: type that the model must have, as ``'mmbeitv2.BEiTv2'``; None for any.
         cfg_options: settings that override the config's, see :func:`read_config`.
         device: where to put it; None for the CPU.
@@ -82,14 +88,18 @@ def _settings_of(cfg: Config, part: Part, of: str | None) -> dict:
         raise InputError(f'{config} describes a model of type {model.get("type")}: give one of type {of}')
     if part == 'model':
         return model
-    wanted = {'backbone': 'mmbeitv2.BEiTv2ViT', 'tokenizer': 'mmbeitv2.VQKD'}[part]
-    settings = model if model.get('type') == wanted else model.get(part)
-    if not isinstance(settings, dict) or settings.get('type') != wanted:
-        raise InputError(f'{config} has no {part} of type {wanted}: give a config with one')
+    wanted = _PARTS[part]
+    settings = model if model.get('type') in wanted else model.get(part)
+    if not isinstance(settings, dict) or settings.get('type') not in wanted:
+        raise InputError(f'{config} has no {part} of type {" or ".join(wanted)}: give a config with one')
     return settings
 
 
 def _load_part(settings: dict, checkpoint: str) -> nn.Module:
+    if settings['type'] == 'mmbeitv2.DALLETokenizer':
+        model = MODELS.build({**settings, 'init_cfg': dict(type='Pretrained', checkpoint=checkpoint)})
+        model.init_weights()
+        return model
     file = read_checkpoint(checkpoint)
     settings = {**settings, 'init_cfg': None}
     if settings['type'] == 'mmbeitv2.VQKD':  # the teacher's width is seen from the layer that rebuilds its features
@@ -102,7 +112,7 @@ def _load_part(settings: dict, checkpoint: str) -> nn.Module:
 
 def _without_weights(settings: dict) -> dict:
     """The settings of a model with nothing to load: no checkpoints, and no teacher."""
-    if settings.get('type') == 'mmbeitv2.VQKD':
+    if settings.get('type') in _TAUGHT:
         settings = {**settings, 'teacher': None, 'target_dims': settings.get('target_dims') or 512}
     return {
         key: _without_weights(value) if isinstance(value, dict) else value

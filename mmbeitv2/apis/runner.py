@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -48,6 +49,8 @@ class QuietRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if not torch.cuda.is_available():
             model = revert_sync_batchnorm(model)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            return model.to(get_device())  # without gradients to average, which torch's wrapper refuses
         return super().wrap_model(model_wrapper_cfg, model)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

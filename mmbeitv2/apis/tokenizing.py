@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from mmbeitv2.apis.code_file import CodeFile, ImageCodes
 from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.outputs import require_writable
+from mmbeitv2.models import VQKD, KMeansTokenizer
 
 # Seconds between two writes of what is done: what a kill can cost.
 WRITE_EVERY = 30.0
@@ -117,16 +119,25 @@ def tokenize_folder(
     return len(done), unreadable
 
 
+def parts_of(tokenizer: VisualTokenizer) -> dict[str, nn.Module]:
+    """The parts of a tokenizer whose weights decide on the codes."""
+    model = tokenizer.model
+    if isinstance(model, KMeansTokenizer):  # whose weights hold the fingerprint of its teacher
+        return {'tokenizer': model}
+    if isinstance(model, VQKD):
+        return {'encoder': model.encoder, 'task': model.encode_task_layer, 'codebook': model.quantize.embedding}
+    return {'encoder': model.encoder}
+
+
 def identity(cfg: Config, tokenizer: VisualTokenizer) -> dict[str, str]:
     """What the codes of an image depend on."""
-    model = tokenizer.model
-    parts = {'encoder': model.encoder, 'task': model.encode_task_layer, 'codebook': model.quantize.embedding}
     digest = hashlib.sha256()
-    for name, part in parts.items():
+    for name, part in parts_of(tokenizer).items():
         for key, value in sorted(part.state_dict().items()):
-            digest.update(f'{name}.{key}'.encode() + value.float().cpu().numpy().tobytes())
-    settings = cfg.model if cfg.model.type == 'mmbeitv2.VQKD' else cfg.model.tokenizer
-    encoder = json.dumps(settings.encoder, sort_keys=True, default=str)
+            number = value.float() if value.is_floating_point() else value
+            digest.update(f'{name}.{key}'.encode() + number.cpu().numpy().tobytes())
+    settings = cfg.model.get('tokenizer', cfg.model)  # of a pretraining, or of the tokenizer itself
+    encoder = json.dumps(settings.get('encoder'), sort_keys=True, default=str)
     return {
         'weights': digest.hexdigest(),
         'encoder': hashlib.sha256(encoder.encode()).hexdigest(),

@@ -19,13 +19,13 @@ from mmbeitv2.datasets import LoadImage
 from mmbeitv2.datasets.decoding import check_size, to_rgb
 from mmbeitv2.datasets.resizing import Fit, fit_image
 from mmbeitv2.errors import InputError, UnreadableImageError
-from mmbeitv2.models import VQKD
+from mmbeitv2.models import VQKD, DALLETokenizer, KMeansTokenizer
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
 
 class VisualTokenizer:
-    """A trained VQ-KD: images of any kind and size in, codes out; codes in, code vectors out.
+    """A trained tokenizer: images of any kind and size in, codes out; codes in, code vectors out.
 
     Args:
         config: config file of a tokenizer, or of a pretraining, whose tokenizer is then meant.
@@ -54,11 +54,11 @@ class VisualTokenizer:
             raise InputError('a tokenizer without a checkpoint gives codes without a meaning: give its checkpoint')
         self.fit = fit
         self.device = usable_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        self.model: VQKD = load_model(
+        self.model: VQKD | KMeansTokenizer | DALLETokenizer = load_model(
             config, checkpoint, 'tokenizer', cfg_options=cfg_options, device=self.device
         ).requires_grad_(False)
         height, width = self.model.grid_size
-        self.image_size = (height * self.model.encoder.patch_size, width * self.model.encoder.patch_size)
+        self.image_size = (height * self.model.patch_size, width * self.model.patch_size)
 
     @property
     def grid_size(self) -> tuple[int, int]:
@@ -72,7 +72,13 @@ class VisualTokenizer:
 
     @property
     def codebook(self) -> Tensor:
-        """Code vectors (num_codes, D), each of unit length."""
+        """Code vectors (num_codes, D), each of unit length.
+
+        Raises:
+            InputError: if the tokenizer has none, as that of DALL-E.
+        """
+        if isinstance(self.model, DALLETokenizer):
+            raise InputError("DALL-E's tokenizer has no code vectors: its codes are the classes of a classifier")
         return self.model.quantize.embedding.weight
 
     @torch.inference_mode()

@@ -126,6 +126,11 @@ def is_tokenizer(state: StateDict) -> bool:
     return 'quantize.embedding.weight' in state and any(key.startswith('encoder.patch_embed.') for key in state)
 
 
+def is_kmeans(state: StateDict) -> bool:
+    """Whether names of weights are those of a k-means tokenizer."""
+    return {'quantize.embedding.weight', 'teacher_fingerprint'} <= state.keys()
+
+
 def to_ours(state: StateDict, source: Format) -> StateDict:
     """Weights under this package's names; what has none there is left out."""
     state = {key: value for key, value in state.items() if not key.endswith('relative_position_index')}

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from mmbeitv2.errors import InputError
 from mmbeitv2.models.backbones.beitv2_vit import BEiTv2ViT
 from mmbeitv2.models.positions import NUM_CLS_DISTANCES, ResizeMethod, resize_pos_embed, resize_relative_position_table
+from mmbeitv2.models.tokenizers.kmeans import KMeansTokenizer
 from mmbeitv2.models.tokenizers.vqkd import VQKD
 from mmbeitv2.registry import WEIGHT_INITIALIZERS
 
-from .formats import SHARED_TABLE, TABLE, StateDict
-from .reading import Checkpoint, check_fits, read_checkpoint
+from .formats import SHARED_TABLE, TABLE, StateDict, is_kmeans
+from .reading import Checkpoint, check_exact, check_fits, read_checkpoint
 
 # Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
 _MAY_BE_NEW = ('norm', 'fc_norm', 'mask_module')
@@ -23,7 +24,7 @@ _MAY_BE_NEW = ('norm', 'fc_norm', 'mask_module')
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedBEiTv2:
-    """Initialises a :class:`BEiTv2ViT` or a :class:`VQKD` from a file, ours or released.
+    """Initialises a :class:`BEiTv2ViT`, a :class:`VQKD` or a :class:`KMeansTokenizer` from a file, ours or released.
 
     It recognises what the file is, leaves out what the model does not use, gives each layer its copy of a shared
     relative position bias where the model has one per layer, and resizes absolute and relative positions to the model's
@@ -65,12 +66,14 @@ class PretrainedBEiTv2:
                     f'checkpoint {file.path!r} is {file.source}, not a VQ-KD tokenizer: give the file of a tokenizer'
                 )
             state = self._tokenizer_state(file.ours, module, done)
+        elif isinstance(module, KMeansTokenizer):
+            state = self._kmeans_state(file, module)
         elif isinstance(module, BEiTv2ViT):
             state = self._encoder_state(file.encoder, module, '', done)
         else:
             raise InputError(
-                f'PretrainedBEiTv2 initialises a BEiTv2ViT or a VQKD, not a {type(module).__name__}: put it in the '
-                'init_cfg of the backbone'
+                'PretrainedBEiTv2 initialises a BEiTv2ViT, a VQKD or a KMeansTokenizer, not a '
+                f'{type(module).__name__}: put it in the init_cfg of the backbone'
             )
         print_log(
             f'{self.checkpoint} is {file.source}: loaded {len(state)} weights' + ''.join(f'; {step}' for step in done),
@@ -98,6 +101,24 @@ class PretrainedBEiTv2:
                 'that the checkpoint was made with'
             )
         check_fits(state, wanted, self.checkpoint)
+        return state
+
+    @staticmethod
+    def _kmeans_state(file: Checkpoint, model: KMeansTokenizer) -> StateDict:
+        if not is_kmeans(file.state):
+            raise InputError(
+                f'checkpoint {file.path!r} is {file.source}, not a k-means tokenizer: give a checkpoint of a '
+                'KMeansTokenizer'
+            )
+        num_codes = len(file.state['quantize.embedding.weight'])
+        if num_codes != model.num_codes:
+            raise InputError(
+                f'checkpoint {file.path!r} has {num_codes} codes, the config {model.num_codes}: set '
+                f'num_codes={num_codes} in the quantizer of the tokenizer'
+            )
+        wanted = {key: value for key, value in model.state_dict().items() if not key.startswith('data_preprocessor.')}
+        state = {key: value for key, value in file.state.items() if key in wanted}
+        check_exact(state, wanted, file.path)
         return state
 
     def _encoder_state(self, state: StateDict, model: BEiTv2ViT, prefix: str, done: list[str]) -> StateDict:

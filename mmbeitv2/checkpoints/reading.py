@@ -12,7 +12,7 @@ from mmbeitv2.fileio.locating import locate
 from mmbeitv2.fileio.tensors import read_file
 from mmbeitv2.zoo import is_published
 
-from .formats import Format, StateDict, check_shapes, is_tokenizer, recognise, to_ours
+from .formats import Format, StateDict, check_shapes, is_kmeans, is_tokenizer, recognise, to_ours
 
 _MAKERS = {
     'mmbeitv2': 'this package',
@@ -69,6 +69,8 @@ class Checkpoint:
     @property
     def source(self) -> str:
         """What the file is, in words."""
+        if is_kmeans(self.state):
+            return 'a k-means tokenizer'
         if self.format is None:
             return 'of unknown format'
         if self.is_tokenizer:

@@ -3,6 +3,7 @@
 from .dense_knn import PatchKNNHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
+from .no_optimizer import NoOptimizer
 from .resume_guard import ResumeGuardHook, guard_resume
 from .resuming import AtomicCheckpointHook, SeedStepHook, prepare_resume
 from .sharding import FullyShardStrategy
@@ -13,6 +14,7 @@ __all__ = [
     'FullyShardStrategy',
     'KNNHook',
     'LayerDecayOptimWrapperConstructor',
+    'NoOptimizer',
     'NonFiniteLossHook',
     'PatchKNNHook',
     'ResumeGuardHook',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import chain
 
 import torch
 from mmengine.dist import all_gather, all_reduce, get_world_size
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
-from mmbeitv2.models import VQKD, BEiTv2, NormEMAVectorQuantizer
+from mmbeitv2.models import VQKD, BEiTv2, KMeansTokenizer, NormEMAVectorQuantizer
 from mmbeitv2.registry import HOOKS
 
 
@@ -46,13 +47,14 @@ class RunSummaryHook(Hook):
         epochs = (
             f' ({_count(runner.max_epochs, "epoch")})' if isinstance(runner.train_loop, EpochBasedTrainLoop) else ''
         )
+        device = next(chain(model.parameters(), model.buffers())).device  # some learn without parameters
         for line in (
             f'Config: {self.config}',
             f'Work dir: {runner.work_dir}',
             f'Model: {type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
             f'Data: {images}',
             f'Run: {_count(runner.max_iters, "step")} of {batch} images{epochs}',
-            f'Device: {next(model.parameters()).device}, {_count(get_world_size(), "process", "processes")}',
+            f'Device: {device}, {_count(get_world_size(), "process", "processes")}',
         ):
             runner.logger.info(line)
 
@@ -98,9 +100,9 @@ class CodebookHook(LogWindowHook):
     @staticmethod
     def _quantizer(runner: Runner) -> NormEMAVectorQuantizer:
         model = unwrapped(runner)
-        if not isinstance(model, VQKD):
+        if not isinstance(model, (VQKD, KMeansTokenizer)):
             raise InputError(
-                f'CodebookHook works only with a VQKD, but the model is a {type(model).__name__}: '
+                f'CodebookHook works only with a VQKD or a KMeansTokenizer, but the model is a {type(model).__name__}: '
                 'remove the hook from custom_hooks'
             )
         return model.quantize

@@ -10,12 +10,11 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
-import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
-from mmbeitv2.models.frozen import Frozen
+from mmbeitv2.models.frozen import Frozen, fingerprint
 
 Record = dict[str, str]
 STEPS_PER_EPOCH = 'train_dataloader.steps_per_epoch'
@@ -76,15 +75,6 @@ def fingerprints(model: nn.Module) -> Record:
         for name, module in model.named_modules()
         if isinstance(module, Frozen)
     }
-
-
-def fingerprint(module: nn.Module) -> str:
-    """A hash of the content of all weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f'{name} {tuple(value.shape)} {value.dtype}'.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def describe_dataset(dataset: object) -> str:

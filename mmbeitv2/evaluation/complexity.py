@@ -63,5 +63,6 @@ def parts(model: nn.Module, images: Tensor) -> Parts:
     views = images
     if model.data_preprocessor.view_size is not None:
         views = torch.zeros(1, 3, *[model.data_preprocessor.view_size] * 2)
-    counted['tokenizer'] = (model.tokenizer.module.encoder, (views,))
+    if hasattr(model.tokenizer.module, 'encoder'):  # a k-means tokenizer has its teacher only, which is not built here
+        counted['tokenizer'] = (model.tokenizer.module.encoder, (views,))
     return counted

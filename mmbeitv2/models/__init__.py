@@ -10,7 +10,16 @@ from .backbones import BEiTv2ViT, EoMTViT
 from .heads import BEiTv2MIMHead, EoMTHead
 from .necks import BatchNormNeck, CLSAggregationNeck
 from .preprocessor import BEiTv2DataPreprocessor
-from .tokenizers import VQKD, DALLETokenizer, NormEMAVectorQuantizer, OpenCLIPTeacher, PixelDecoder, TimmTeacher
+from .tokenizers import (
+    VQKD,
+    DALLETokenizer,
+    KMeansTokenizer,
+    NormEMAVectorQuantizer,
+    OpenCLIPTeacher,
+    PixelDecoder,
+    SphericalKMeans,
+    TimmTeacher,
+)
 
 __all__ = [
     'VQKD',
@@ -23,9 +32,11 @@ __all__ = [
     'DALLETokenizer',
     'EoMTHead',
     'EoMTViT',
+    'KMeansTokenizer',
     'NormEMAVectorQuantizer',
     'OpenCLIPTeacher',
     'PixelDecoder',
+    'SphericalKMeans',
     'TimmTeacher',
 ]
 

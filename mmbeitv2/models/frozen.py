@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
@@ -56,3 +57,12 @@ class Frozen(nn.Module):
         super()._apply(fn, recurse)
         self.module._apply(fn, recurse)
         return self
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A hash of the content of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f'{name} {tuple(value.shape)} {value.dtype}'.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from .dalle import DALLETokenizer
+from .kmeans import KMeansTokenizer, SphericalKMeans
 from .pixel_decoder import PixelDecoder
 from .quantizer import NormEMAVectorQuantizer
 from .teachers import FrozenTeacher, OpenCLIPTeacher, TimmTeacher
@@ -10,8 +11,10 @@ __all__ = [
     'VQKD',
     'DALLETokenizer',
     'FrozenTeacher',
+    'KMeansTokenizer',
     'NormEMAVectorQuantizer',
     'OpenCLIPTeacher',
     'PixelDecoder',
+    'SphericalKMeans',
     'TimmTeacher',
 ]

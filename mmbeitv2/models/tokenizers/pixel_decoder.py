@@ -39,7 +39,7 @@ class PixelDecoder(BaseModel):
         self.tokenizer = Frozen(frozen)
         self.decoder = MODELS.build(decoder)
         check_decoder(self.decoder, frozen.quantize.code_dim, frozen.grid_size)
-        self.patch_size = frozen.encoder.patch_size
+        self.patch_size = frozen.patch_size
         self.to_pixels = nn.Linear(self.decoder.embed_dims, 3 * self.patch_size**2)
 
     def decode(self, codes: Tensor) -> Tensor:

@@ -140,12 +140,12 @@ class NormEMAVectorQuantizer(nn.Module):
             z = l2norm(z.float().flatten(2).transpose(1, 2))  # (B, D, h, w) -> (B, N, D)
             flat = z.detach().flatten(0, 1)  # (B·N, D)
             if self.training:
-                self._initialise(flat)
+                self._initialise(z.detach())
             codes = nearest_codes(flat, self.embedding.weight)
             quantized = self.lookup(codes).view_as(z)
             loss = self.beta * F.mse_loss(z, quantized)
             if self.training:
-                self._move_codebook(flat, codes)
+                self._move_codebook(z.detach(), codes)
             quantized = z + (quantized - z).detach()
         quantized = quantized.transpose(1, 2).unflatten(2, (height, width))  # (B, N, D) -> (B, D, h, w)
         return quantized, loss, codes.view(len(z), -1)
@@ -156,24 +156,38 @@ class NormEMAVectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def _move_codebook(self, z: Tensor, codes: Tensor) -> None:
-        counts, sums = count_and_sum(z, codes, self.num_codes)
+        counts, sums = count_and_sum(z.flatten(0, 1), codes, self.num_codes)
         self.window_counts.add_(counts)
         self.cluster_size.lerp_(counts, 1 - self.decay)
-        weight = self.embedding.weight
-        means = torch.where(counts[:, None] > 0, l2norm(sums), weight)
-        weight.copy_(l2norm(torch.lerp(means, weight, self.decay)))
+        self.embedding.weight.copy_(self._moved(counts, sums))
         if self.dead_code_steps is not None:
             self._revive(z, counts > 0, self.dead_code_steps)
 
+    def _moved(self, counts: Tensor, sums: Tensor) -> Tensor:
+        """The code vectors after a batch, by its members per code (K,) and their sums (K, D)."""
+        weight = self.embedding.weight
+        means = torch.where(counts[:, None] > 0, l2norm(sums), weight)
+        return l2norm(torch.lerp(means, weight, self.decay))
+
     def _revive(self, z: Tensor, has_members: Tensor, patience: int) -> None:
         """Moves dead codes onto features; every code has a candidate in store, so that nothing waits for the device."""
-        share = -(-self.num_codes // get_world_size())
-        candidates = z[torch.randint(len(z), (share,), device=z.device)]
-        candidates = torch.cat(all_gather(candidates))[: self.num_codes]
+        candidates = self._draw(z)
         self.idle_steps.add_(1).masked_fill_(has_members, 0)
         is_dead = self.idle_steps >= patience
         self.embedding.weight.copy_(torch.where(is_dead[:, None], candidates, self.embedding.weight))
         self.idle_steps.masked_fill_(is_dead, 0)
+
+    def _draw(self, z: Tensor) -> Tensor:
+        """Features (K, D) drawn from those (B, N, D) of all ranks, as one process with the whole batch would."""
+        world_size, (size, num_patches) = get_world_size(), z.shape[:2]
+        drawn = torch.randint(world_size * size * num_patches, (self.num_codes,), device=z.device)
+        broadcast(drawn)
+        # One process has the images of all ranks by turns, see SeededSampler.
+        image, patch = drawn // num_patches, drawn % num_patches
+        is_own = image % world_size == get_rank()
+        features = torch.where(is_own[:, None], z[image // world_size, patch], 0)
+        all_reduce(features)
+        return features
 
     @torch.no_grad()
     def _initialise(self, z: Tensor) -> None:
@@ -182,7 +196,8 @@ class NormEMAVectorQuantizer(nn.Module):
             self._is_initialised = bool(self.embedding.initted.item())
         if self._is_initialised:
             return
-        samples = torch.cat(all_gather(z))
+        # (B, ranks, N, D): the images in the order in which one process has them, see SeededSampler.
+        samples = torch.stack(all_gather(z), dim=1).flatten(0, 2)
         if len(samples) < self.num_codes:
             raise InputError(
                 f'k-means cannot make {self.num_codes} codes from the {len(samples)} patches of the first batch: '

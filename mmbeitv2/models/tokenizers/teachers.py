@@ -5,6 +5,7 @@ open_clip and timm are imported where they are used: only teachers need them, an
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from abc import abstractmethod
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.frozen import Frozen, Precision, inference
+from mmbeitv2.models.frozen import Frozen, Precision, fingerprint, inference
 from mmbeitv2.registry import MODELS
 
 _LOCAL_DIR = 'local-dir:'
@@ -72,6 +73,12 @@ class FrozenTeacher(Frozen):
         if features.shape[-2:] != grid:
             features = F.interpolate(features, size=grid, mode='bilinear', align_corners=False)
         return features.flatten(2).transpose(1, 2)
+
+    def fingerprint(self) -> int:
+        """A number of 64 bits, signed, that tells teachers apart whose features differ."""
+        settings = (type(self).__name__, self.img_size, getattr(self, 'out_index', None))
+        digest = hashlib.sha256(f'{settings} {fingerprint(self.module)}'.encode()).digest()
+        return int.from_bytes(digest[:8], 'big', signed=True)
 
     @abstractmethod
     def patch_features(self, images: Tensor) -> Tensor:

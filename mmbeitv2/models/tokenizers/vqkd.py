@@ -76,6 +76,11 @@ class VQKD(BaseModel):
         """Size of the codebook."""
         return self.quantize.num_codes
 
+    @property
+    def patch_size(self) -> int:
+        """Side in pixels of the patch that gets a code."""
+        return self.encoder.patch_size
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantizes images.
 
@@ -121,11 +126,7 @@ class VQKD(BaseModel):
         if mode == 'loss':
             return dict(loss_reconstruction=distance.mean(), loss_commitment=commitment)
         if mode == 'predict':
-            data_samples = data_samples or [DataSample() for _ in codes]
-            for sample, code, value in zip(data_samples, codes, distance.mean(dim=1, keepdim=True), strict=True):
-                sample.set_field(code, 'codes')
-                sample.set_field(value, 'reconstruction_loss')
-            return data_samples
+            return add_codes(data_samples, codes, distance)
         raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
 
     def _distance_to_teacher(self, images: Tensor, quantized: Tensor) -> Tensor:
@@ -143,6 +144,24 @@ class VQKD(BaseModel):
             for layers in (self.encode_task_layer, self.decode_task_layer):
                 init_layers(layers)
         super().init_weights()
+
+
+def add_codes(data_samples: list[DataSample] | None, codes: Tensor, distance: Tensor) -> list[DataSample]:
+    """Data samples with what the metrics need.
+
+    Args:
+        data_samples: one per image; None for new ones.
+        codes: (B, N) int64.
+        distance: (B, N), 1 - cosine of each patch's target and what stands for it.
+
+    Returns:
+        The data samples with ``codes`` (N,) and ``reconstruction_loss`` (1,).
+    """
+    data_samples = data_samples or [DataSample() for _ in codes]
+    for sample, code, value in zip(data_samples, codes, distance.mean(dim=1, keepdim=True), strict=True):
+        sample.set_field(code, 'codes')
+        sample.set_field(value, 'reconstruction_loss')
+    return data_samples
 
 
 def check_decoder(decoder: BEiTv2ViT, code_dim: int, grid_size: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from mmbeitv2.models import NormEMAVectorQuantizer
+from mmbeitv2.models import NormEMAVectorQuantizer, SphericalKMeans
 from mmbeitv2.models.tokenizers.quantizer import cosine_kmeans
 
 
@@ -138,12 +138,12 @@ def test_codebook_is_identical_on_every_rank_after_kmeans_and_every_step(tmp_pat
 def _steps_main(rank: int, world_size: int, folder: str) -> None:
     if world_size > 1:
         dist.init_process_group('gloo', init_method=f'file://{folder}/store{world_size}', rank=rank, world_size=2)
-    torch.manual_seed(0)
-    quantizer = NormEMAVectorQuantizer(num_codes=8, code_dim=4, kmeans_init=False, decay=0.9)
-    for batch in torch.load(f'{folder}/batches.pt'):
-        size = len(batch) // world_size
-        quantizer(batch[rank * size : (rank + 1) * size])
-    torch.save(quantizer.embedding.weight, f'{folder}/{world_size}_{rank}.pt')
+    torch.manual_seed(rank)
+    for kind in (NormEMAVectorQuantizer, SphericalKMeans):
+        quantizer = kind(num_codes=24, code_dim=4, decay=0.9, dead_code_steps=1)
+        for batch in torch.load(f'{folder}/batches.pt'):
+            quantizer(batch[rank::world_size])
+        torch.save(quantizer.embedding.weight, f'{folder}/{kind.__name__}_{world_size}_{rank}.pt')
     if world_size > 1:
         dist.destroy_process_group()
 
@@ -152,4 +152,7 @@ def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) 
     torch.save([torch.randn(4, 4, 3, 3) for _ in range(10)], tmp_path / 'batches.pt')
     mp.spawn(_steps_main, args=(2, str(tmp_path)), nprocs=2)
     _steps_main(0, 1, str(tmp_path))
-    torch.testing.assert_close(torch.load(tmp_path / '2_0.pt'), torch.load(tmp_path / '1_0.pt'), rtol=0, atol=1e-5)
+    for kind in ('NormEMAVectorQuantizer', 'SphericalKMeans'):
+        whole, *halves = (torch.load(tmp_path / f'{kind}_{name}.pt') for name in ('1_0', '2_0', '2_1'))
+        assert torch.equal(*halves)
+        torch.testing.assert_close(halves[0], whole, rtol=0, atol=1e-5)
