@@ -151,8 +151,7 @@ def _train_main(rank: int, world_size: int, folder: str) -> None:
     optim_wrapper.optimizer.register_step_pre_hook(keep)
     codebooks = []
     for batch in torch.load(f'{folder}/batches.pt'):
-        size = len(batch) // world_size
-        model.train_step({'inputs': batch[rank * size : (rank + 1) * size]}, optim_wrapper)
+        model.train_step({'inputs': batch[rank::world_size]}, optim_wrapper)  # as SeededSampler deals them out
         codebooks.append(quantizer.embedding.weight.clone())
     torch.save((codebooks, gradients), f'{folder}/{world_size}_{rank}.pt')
     if world_size > 1:
