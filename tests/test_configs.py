@@ -97,7 +97,12 @@ def test_tokenizer_has_the_numbers_of_table_8() -> None:
 
 @pytest.mark.parametrize(('epochs', 'beta', 'drop_path'), [(1600, 0.999, 0.1), (300, 0.98, 0.0)])
 @pytest.mark.parametrize(
-    ('arch', 'layers', 'layer', 'scale'), [('b', (768, 12, 12), 9, 0.1), ('l', (1024, 24, 16), 21, 1e-5)]
+    ('arch', 'layers', 'layer', 'scale'),
+    [
+        ('s', (384, 12, 6), 9, 0.1),  # not in the paper: the recipe of ViT-B
+        ('b', (768, 12, 12), 9, 0.1),
+        ('l', (1024, 24, 16), 21, 1e-5),
+    ],
 )
 def test_pretraining_has_the_numbers_of_table_9(
     epochs: int, beta: float, drop_path: float, arch: str, layers: tuple, layer: int, scale: float
