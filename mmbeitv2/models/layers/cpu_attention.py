@@ -15,8 +15,8 @@ def trainable_bias_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> T
     torch's fused kernel gives no gradient of the bias, so ``F.scaled_dot_product_attention`` falls back to the written
     out formula, which keeps the probabilities of every layer for the backward. Here the forward is the fused kernel,
     and the backward computes the probabilities anew from the row sums that the kernel returns. Measured on one thread
-    with 12 heads, forward and backward, CPU time of the formula over ours: 1.4 at 1025 tokens, 1.0 at 197; and ViT-B
-    at 1025 tokens keeps 0.6 GB less per image.
+    with 12 heads, forward and backward, CPU time of the formula over ours: 1.4 at 1025 tokens, 1.0 at 197 (less for
+    fewer); and ViT-B at 1025 tokens keeps 0.6 GB less per image.
 
     Args:
         q: (B, num_heads, M, D).

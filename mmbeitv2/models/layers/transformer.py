@@ -14,6 +14,10 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.models.layers.cpu_attention import trainable_bias_attention
 from mmbeitv2.models.layers.position_bias import empty_relative_position_table
 
+# Up to this number of tokens the written out formula is faster, on the CPU with a trainable bias. Its CPU time over
+# that of the fused kernel, forward and backward, one thread: 0.76 at 37 tokens, 0.94 at 101, 0.97 at 197, 1.4 at 1025.
+FEW_TOKENS = 128
+
 
 class PatchEmbed(nn.Module):
     """Cuts an image into patches and projects each: (B, C, H, W) -> (B, N, D) and the grid (h, w)."""
@@ -108,10 +112,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """As :meth:`Block.forward`."""
         q, k, v = self.project(x, context)
-        if rel_pos_bias is not None and rel_pos_bias.requires_grad and x.device.type == 'cpu':
+        if rel_pos_bias is None or not rel_pos_bias.requires_grad or x.device.type != 'cpu':
+            x = F.scaled_dot_product_attention(q, k, v, attn_mask=rel_pos_bias)
+        elif k.shape[2] > FEW_TOKENS:
             x = trainable_bias_attention(q, k, v, rel_pos_bias)
         else:
-            x = F.scaled_dot_product_attention(q, k, v, attn_mask=rel_pos_bias)
+            x = self.probabilities(q, k, rel_pos_bias) @ v
         return self.proj(x.transpose(1, 2).flatten(2))  # (B, heads, M, D) -> (B, M, C)
 
     def project(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

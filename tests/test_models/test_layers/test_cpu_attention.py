@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbeitv2.models.layers import Attention
 from mmbeitv2.models.layers.cpu_attention import trainable_bias_attention
+from mmbeitv2.models.layers.transformer import FEW_TOKENS
 
 
 @pytest.mark.parametrize('batch_of_bias', [1, 3])
@@ -26,18 +27,23 @@ def test_output_and_all_gradients_are_those_of_torchs_formula(batch_of_bias: int
     torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), inputs), wanted)
 
 
-def test_no_probabilities_are_kept_for_the_backward() -> None:
-    attention, bias = Attention(32, 2), torch.randn(1, 2, 17, 17, requires_grad=True)
+def test_many_tokens_keep_no_probabilities_for_the_backward_and_few_take_the_formula() -> None:
+    many, few = kept_sizes(FEW_TOKENS + 1), kept_sizes(FEW_TOKENS)
+    assert max(many) < 2 * 2 * FEW_TOKENS**2 <= max(few)
+
+
+def kept_sizes(num_tokens: int) -> list[int]:
+    """Elements of each tensor that the attention keeps for its backward, the bias left out."""
+    attention, bias = Attention(32, 2), torch.randn(1, 2, num_tokens, num_tokens, requires_grad=True)
     kept: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
-        attention(torch.randn(3, 17, 32), bias)
-    assert kept
-    assert max(tensor.numel() for tensor in kept if tensor is not bias) < 3 * 2 * 17 * 17
+        attention(torch.randn(2, num_tokens, 32), bias)
+    return [tensor.numel() for tensor in kept if tensor is not bias]
 
 
 def test_autocast_computes_in_its_precision() -> None:
-    attention, bias = Attention(32, 2), torch.randn(1, 2, 17, 17, requires_grad=True)
-    x = torch.randn(3, 17, 32)
+    attention, bias = Attention(32, 2), torch.randn(1, 2, 130, 130, requires_grad=True)
+    x = torch.randn(3, 130, 32)
     expected = attention(x, bias)
     with torch.autocast('cpu', torch.bfloat16):
         found = attention(x, bias)
