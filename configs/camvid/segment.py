@@ -14,19 +14,6 @@ classes = (
     'pedestrian',
     'bicyclist',
 )
-palette = [
-    [128, 128, 128],
-    [128, 0, 0],
-    [192, 192, 128],
-    [128, 64, 128],
-    [60, 40, 222],
-    [128, 128, 0],
-    [192, 128, 128],
-    [64, 64, 128],
-    [64, 0, 128],
-    [64, 64, 0],
-    [0, 128, 192],
-]
 model = dict(
     data_preprocessor=dict(size=(160, 160)),
     backbone=dict(
@@ -55,14 +42,7 @@ test_pipeline = [
     dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=len(classes)),
     dict(type='PackSegInputs'),
 ]
-dataset = dict(
-    _delete_=True,
-    type='BaseSegDataset',
-    data_root='data/camvid',
-    metainfo=dict(classes=classes, palette=palette),
-    img_suffix='.jpg',
-    seg_map_suffix='.png',
-)
+dataset = dict(_delete_=True, type='mmbeitv2.SegFolder', data_root='data/camvid', classes=classes, ignored_labels=[11])
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
