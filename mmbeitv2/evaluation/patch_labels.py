@@ -1,0 +1,95 @@
+"""A label for each patch of an image: the class of the image, or the segment that most of its pixels lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mmbeitv2.apis.visual_tokenizer import to_tensor
+from mmbeitv2.datasets.resizing import Fit
+from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation.patch_knn import SegmentedImage, label_counts
+
+NO_LABEL = -1
+
+
+def class_labels(root: Path, paths: Sequence[Path], num_patches: int) -> np.ndarray:
+    """Labels (n, N) by the folders right below ``root``, each of which is a class.
+
+    Raises:
+        InputError: if an image lies in none of them, or there is only one.
+    """
+    parts = [path.relative_to(root).parts for path in paths]
+    flat = next((path for path, part in zip(paths, parts, strict=True) if len(part) == 1), None)
+    if flat is not None:
+        raise InputError(
+            f'image {str(flat)!r} is in no class folder: give a folder that holds one folder of images for each class, '
+            'or leave --classes out'
+        )
+    names, labels = np.unique([part[0] for part in parts], return_inverse=True)
+    if len(names) < 2:
+        raise InputError(
+            f'{str(root)!r} has one class folder only, {str(names[0])!r}: give two or more, or no --classes'
+        )
+    return np.repeat(labels[:, None], num_patches, axis=1)
+
+
+def segment_labels(
+    root: Path, paths: Sequence[Path], folder: Path, grid: tuple[int, int], fit: Fit, ignored: Sequence[int]
+) -> np.ndarray:
+    """Labels (n, N) of patches by label images, (H, W) of whole numbers in 0 to 255, one for each image.
+
+    Args:
+        root: folder of the images.
+        paths: of the images, in ``root``.
+        folder: of the label images: that of ``a/1.jpg`` is ``a/1.png``.
+        grid: patches (h, w).
+        fit: how the images get the tokenizer's size.
+        ignored: labels that mean "none".
+
+    Raises:
+        InputError: naming the label image that is missing, cannot be read, or has not the size of its image.
+    """
+    return np.stack(
+        [
+            _majority(_read(folder / path.relative_to(root).with_suffix('.png'), path), grid, fit, ignored)
+            for path in paths
+        ]
+    )
+
+
+def _read(path: Path, image: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f'image {str(image)!r} has no label image {str(path)!r}: add it, or remove the image')
+    size = to_tensor(image).shape[:0:-1]  # turned by its EXIF tag, as the tokenizer sees it
+    try:
+        with Image.open(path) as labels:
+            values = np.asarray(labels)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f'cannot read label image {str(path)!r}: {error}') from error
+    if values.ndim != 2 or values.dtype.kind not in 'iub' or values.min() < 0 or values.max() > 255:
+        raise InputError(f'label image {str(path)!r} has no labels from 0 to 255: give a PNG of one channel')
+    if values.shape != size[::-1]:
+        raise InputError(
+            f'label image {str(path)!r} has {values.shape[1]}x{values.shape[0]} pixels, its image {size[0]}x{size[1]}: '
+            'give both the same size'
+        )
+    return values
+
+
+def _majority(labels: np.ndarray, grid: tuple[int, int], fit: Fit, ignored: Sequence[int]) -> np.ndarray:
+    """The commonest label of each patch, (h·w,)."""
+    if fit == 'crop':  # the middle, in the shape of the grid
+        height, width = labels.shape
+        scale = max(grid[0] / height, grid[1] / width)
+        wanted = [max(round(side / scale), 1) for side in grid]
+        top, left = ((have - want) // 2 for have, want in zip(labels.shape, wanted, strict=True))
+        labels = labels[top : top + wanted[0], left : left + wanted[1]]
+    image = SegmentedImage(torch.empty(0), grid, grid, torch.from_numpy(labels.astype(np.int64)), '')
+    counts = label_counts(image, 256, 1)[:, :256]
+    counts[:, [*ignored, 255]] = 0
+    return torch.where(counts.sum(dim=1) > 0, counts.argmax(dim=1), NO_LABEL).numpy()

@@ -1,0 +1,259 @@
+"""How good a tokenizer's codes are on a folder of images: numbers, and one HTML page with pictures."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.transforms.v2 import ColorJitter
+from tqdm import tqdm
+
+from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.apis.visual_tokenizer import to_tensor
+from mmbeitv2.datasets.resizing import fit_image
+from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation import codebook_statistics
+from mmbeitv2.evaluation.codes import (
+    Measure,
+    codes_per_image,
+    label_information,
+    neighbour_agreement,
+    purity,
+    stability,
+)
+from mmbeitv2.evaluation.patch_labels import class_labels, segment_labels
+from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.fileio.outputs import require_json, require_writable
+from mmbeitv2.models import DALLETokenizer
+from mmbeitv2.visualization.pictures import choose_images, code_colors, draw_codebook, draw_usage
+
+# As in pretraining: brightness, contrast and saturation by factors of 0.6 to 1.4.
+JITTER = 0.4
+Number = float | Measure
+
+_MEANING = {
+    'codebook_usage': 'percent of the codes that occur',
+    'perplexity': 'number of equally frequent codes of the same entropy',
+    'codes_per_image': 'different codes in an image',
+    'neighbour_agreement': 'neighbouring patches with the same code',
+    'label_information': "share of the labels' entropy that the codes tell",
+    'label_purity': 'patches with the commonest label of their code',
+    'stable_flip': 'codes that stay the same in the mirror image',
+    'stable_crop': 'codes that stay the same in a crop shifted by one patch',
+    'stable_jitter': 'codes that stay the same after colour jitter',
+}
+
+
+@dataclass
+class Judged:
+    """A tokenizer with what was found.
+
+    Attributes:
+        name: of its checkpoint.
+        numbers: by name, see ``_MEANING``.
+        images: (n, H, W, 3) uint8, as it saw them.
+        codes: (n, h, w).
+        num_codes: size of its codebook.
+        colors: (num_codes, 3) in [0, 1].
+    """
+
+    name: str
+    numbers: dict[str, Number]
+    images: np.ndarray
+    codes: np.ndarray
+    num_codes: int
+    colors: np.ndarray
+
+
+def judge_tokenizers(args: argparse.Namespace) -> None:
+    """Judges one tokenizer or several; see ``tools/judge_tokenizer.py --help`` for ``args``.
+
+    Raises:
+        InputError: if an image, label image or checkpoint cannot be used, or the results cannot be written.
+    """
+    if args.json is not None:
+        require_json(args.json)
+    if args.out is not None:
+        if args.out.suffix != '.html':
+            raise InputError(f'--out {str(args.out)!r} must end in .html')
+        require_writable(args.out)
+    paths = choose_images(args.images, args.num_images)
+    judged = []
+    for i, (config, checkpoint) in enumerate([(args.config, args.checkpoint), *args.versus]):
+        options = args.cfg_options if i == 0 else None
+        tokenizer = VisualTokenizer(config, checkpoint, args.device, args.fit, options)
+        labels = _labels(args, paths, tokenizer)
+        judged.append(judge(tokenizer, paths, labels, f'{Path(config).stem}, {Path(checkpoint).name}'))
+    sys.stdout.write(table(judged, len(paths)))
+    if args.json is not None:
+        AtomicBackend().put_text(json.dumps(as_json(judged, args), indent=1) + '\n', args.json)
+    if args.out is not None:
+        title = f'{len(paths)} images of {args.images.name}'
+        AtomicBackend().put_text(page(judged, title, args.num_pictures), args.out)
+        sys.stdout.write(f'{args.out}\n')
+
+
+def _labels(args: argparse.Namespace, paths: Sequence[Path], tokenizer: VisualTokenizer) -> np.ndarray | None:
+    (h, w) = tokenizer.grid_size
+    if args.classes:
+        return class_labels(args.images, paths, h * w)
+    if args.labels is not None:
+        return segment_labels(args.images, paths, args.labels, (h, w), args.fit, args.ignored_labels)
+    return None
+
+
+def judge(tokenizer: VisualTokenizer, paths: Sequence[Path], labels: np.ndarray | None, name: str) -> Judged:
+    """Tokenizes images, changed in four ways too.
+
+    Args:
+        tokenizer: the tokenizer.
+        paths: image files.
+        labels: (n, h·w) of the patches, below 0 for none; None if there are no labels.
+        name: for the report.
+    """
+    parts = [_codes_of_batch(tokenizer, paths[i : i + 32], i) for i in tqdm(range(0, len(paths), 32), unit='batch')]
+    images, codes, flipped, first, second, jittered = (np.concatenate(part) for part in zip(*parts, strict=True))
+    counts = torch.bincount(torch.from_numpy(codes).flatten(), minlength=tokenizer.num_codes)
+    numbers: dict[str, Number] = {
+        **codebook_statistics(counts),
+        'codes_per_image': codes_per_image(codes),
+        'neighbour_agreement': neighbour_agreement(codes),
+    }
+    if labels is not None:
+        flat = codes.reshape(len(codes), -1)
+        numbers |= {'label_information': label_information(flat, labels), 'label_purity': purity(flat, labels)}
+    numbers |= {'stable_flip': stability(codes, flipped[:, :, ::-1])}
+    if min(tokenizer.grid_size) > 1:
+        numbers |= {'stable_crop': stability(first[:, 1:, 1:], second[:, :-1, :-1])}
+    numbers |= {'stable_jitter': stability(codes, jittered)}
+    return Judged(name, numbers, images, codes, tokenizer.num_codes, _colors(tokenizer))
+
+
+def _codes_of_batch(tokenizer: VisualTokenizer, paths: Sequence[Path], start: int) -> tuple[np.ndarray, ...]:
+    """Pictures (n, H, W, 3), and codes (n, h, w): as they are, mirrored, of two crops one patch apart, jittered."""
+    height, width = tokenizer.image_size
+    side = tokenizer.model.patch_size
+    tensors = [to_tensor(path) for path in paths]
+    plain = torch.stack([fit_image(image, (height, width), tokenizer.fit) for image in tensors])
+    larger = torch.stack([fit_image(image, (height + side, width + side), tokenizer.fit) for image in tensors])
+    views = (plain, plain.flip(-1), larger[..., :-side, :-side], larger[..., side:, side:], _jittered(plain, start))
+    return plain.permute(0, 2, 3, 1).numpy(), *(tokenizer.tokenize(view).numpy() for view in views)
+
+
+def _jittered(images: Tensor, start: int) -> Tensor:
+    """Each image with changes of its own, drawn by its number."""
+    jitter = ColorJitter(brightness=JITTER, contrast=JITTER, saturation=JITTER)
+    changed = []
+    with torch.random.fork_rng(devices=[]):
+        for i, image in enumerate(images, start):
+            torch.manual_seed(i)
+            changed.append(jitter(image))
+    return torch.stack(changed)
+
+
+def _colors(tokenizer: VisualTokenizer) -> np.ndarray:
+    if isinstance(tokenizer.model, DALLETokenizer):  # which has no code vectors
+        return np.random.default_rng(0).random((tokenizer.num_codes, 3))
+    return code_colors(tokenizer.codebook.cpu().numpy())
+
+
+def table(judged: Sequence[Judged], num_images: int) -> str:
+    """The numbers for the terminal, one column for each tokenizer, chance in brackets."""
+    lines = [f'{num_images} images' + (', by chance in brackets' if judged else '')]
+    lines += [f'({i}) {each.name}' for i, each in enumerate(judged, 1)]
+    lines.append(f'{"":22}' + ''.join(f'{f"({i})":>18}' for i in range(1, len(judged) + 1)))
+    for name in judged[0].numbers:
+        cells = ''.join(f'{_text(each.numbers.get(name)):>18}' for each in judged)
+        lines.append(f'{name:22}{cells}  {_MEANING[name]}')
+    return '\n'.join(lines) + '\n'
+
+
+def _text(number: Number | None) -> str:
+    if number is None:
+        return ''
+    if isinstance(number, Measure):
+        return f'{100 * number.value:.1f} % ({100 * number.chance:.1f} %)'
+    return f'{number:.1f}'
+
+
+def as_json(judged: Sequence[Judged], args: argparse.Namespace) -> dict:
+    """All numbers; a share has its ``value`` and its ``chance``, both in [0, 1]."""
+    pairs = [(args.config, args.checkpoint), *args.versus]
+    return {
+        'images': str(args.images),
+        'num_images': len(judged[0].images),
+        'tokenizers': [
+            {'config': str(config), 'checkpoint': str(checkpoint), 'num_codes': each.num_codes}
+            | {key: value._asdict() if isinstance(value, Measure) else value for key, value in each.numbers.items()}
+            for each, (config, checkpoint) in zip(judged, pairs, strict=True)
+        ],
+    }
+
+
+def page(judged: Sequence[Judged], title: str, num_pictures: int) -> str:
+    """One HTML page without other files: numbers, code maps, use of the codes, and patches of some codes."""
+    head = ''.join(f'<th>{html.escape(each.name)}</th>' for each in judged)
+    rows = ''.join(
+        f'<tr><td>{name}</td>{"".join(f"<td>{_text(each.numbers.get(name))}</td>" for each in judged)}'
+        f'<td>{html.escape(_MEANING[name])}</td></tr>'
+        for name in judged[0].numbers
+    )
+    parts = ''.join(_section(each, num_pictures) for each in judged)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>'
+        'body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; } h1 { font-size: 1.3em; } '
+        'td, th { padding: 2px 1em; text-align: left; border-top: 1px solid #ddd; } '
+        'img { max-width: 100%; margin: 2px; }'
+        f'</style></head><body><h1>{html.escape(title)}</h1>'
+        f'<p>By chance in brackets.</p><table><tr><th></th>{head}<th></th></tr>{rows}</table>{parts}</body></html>\n'
+    )
+
+
+def _section(judged: Judged, num_pictures: int) -> str:
+    used, counts = np.unique(judged.codes, return_counts=True)
+    order = used[counts.argsort(kind='stable')[::-1]]
+    maps = ''.join(
+        _picture(_code_map(image, judged.colors[codes]))
+        for image, codes in zip(judged.images[:num_pictures], judged.codes, strict=False)
+    )
+    return (
+        f'<h2>{html.escape(judged.name)}</h2><h3>Images and their codes: alike where the colour is</h3>{maps}'
+        f'<h3>Use of the codes</h3>{_figure(draw_usage(judged.codes, judged.num_codes))}'
+        f'<h3>The most used codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[:8]))}'
+        f'<h3>The least used codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[-8:][::-1]))}'
+    )
+
+
+def _code_map(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """An image beside its codes as colours, (H, 2·W, 3) uint8; small images are enlarged."""
+    scale = max(1, 128 // image.shape[0])
+    size = (image.shape[1] * scale, image.shape[0] * scale)
+    cells = cv2.resize((colors * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return np.hstack((cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), cells))
+
+
+def _picture(pixels: np.ndarray) -> str:
+    encoded = cv2.imencode('.png', pixels[..., ::-1])[1]
+    return _image_tag(encoded.tobytes())
+
+
+def _figure(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100, format='png')
+    return _image_tag(buffer.getvalue())
+
+
+def _image_tag(png: bytes) -> str:
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

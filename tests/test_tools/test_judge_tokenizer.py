@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+from PIL import Image
+
+from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.evaluation import codebook_statistics
+from tests.conftest import NUM_CODES, TEACHER, refused, run_tool, tiny_kmeans, tiny_tokenizer, tiny_vit
+
+
+@pytest.fixture
+def tokenizers(tmp_path: Path) -> dict[str, tuple[str, str]]:
+    """Config and checkpoint of a VQ-KD, and of a k-means tokenizer."""
+    torch.save(MODELS.build(TEACHER).module.state_dict(), tmp_path / 'teacher.pth')
+    teacher = TEACHER | dict(pretrained=str(tmp_path / 'teacher.pth'))
+    found = {}
+    for name, model in (('vqkd', tiny_tokenizer()), ('kmeans', tiny_kmeans(teacher=teacher))):
+        config, checkpoint = tmp_path / f'{name}.py', tmp_path / f'{name}.pth'
+        config.write_text(f'model = {model!r}\n')
+        torch.save({'state_dict': MODELS.build(model).state_dict()}, checkpoint)
+        found[name] = (str(config), str(checkpoint))
+    return found
+
+
+def test_two_tokenizers_are_judged_on_a_labelled_folder(
+    tmp_path: Path, image_folder: Path, tokenizers: dict, capsys: pytest.CaptureFixture
+) -> None:
+    out, numbers = tmp_path / 'page.html', tmp_path / 'numbers.json'
+    versus = ('--versus', *tokenizers['kmeans'])
+    run_tool(
+        'judge_tokenizer',
+        *tokenizers['vqkd'],
+        str(image_folder),
+        *versus,
+        '--classes',
+        '--out',
+        str(out),
+        '--json',
+        str(numbers),
+    )
+    report = json.loads(numbers.read_text())
+    assert report['num_images'] == 16
+    for found, (name, own) in zip(report['tokenizers'], tokenizers.items(), strict=True):
+        tokenizer = VisualTokenizer(*own)
+        codes = tokenizer(sorted(image_folder.rglob('*.jpg')))
+        wanted = codebook_statistics(torch.bincount(codes.flatten(), minlength=NUM_CODES))
+        assert found['perplexity'] == pytest.approx(wanted['perplexity'])
+        assert found['codebook_usage'] == wanted['codebook_usage']
+        assert found['checkpoint'] == own[1]
+        assert 0 < found['label_information']['value'] < 1
+        assert f'{name}.pth' in capsys.readouterr().out or name == 'kmeans'
+    html = out.read_text()
+    assert html.count('<h2>') == 2
+    assert html.count('data:image/png;base64,') == 2 * (16 + 3)
+    assert 'http' not in html
+
+
+def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirror_image_and_in_a_shifted_crop(
+    tmp_path: Path,
+) -> None:
+    encoder = tiny_vit(
+        arch=dict(embed_dims=32, depth=1, num_heads=2),
+        out_type='featmap',
+        final_norm='fc_norm',
+        rel_pos_bias='none',
+        layer_scale_init_value=1e-9,  # no attention, and no positions
+    )
+    model = tiny_tokenizer(encoder=encoder)
+    (tmp_path / 'blind.py').write_text(f'model = {model!r}\n')
+    torch.save({'state_dict': MODELS.build(model).state_dict()}, tmp_path / 'blind.pth')
+    # Of 5x5 patches of one colour a crop of 4x4 has whole ones; of 4x4 the mirror image.
+    for side, name in ((5, 'stable_crop'), (4, 'stable_flip')):
+        folder = tmp_path / str(side)
+        folder.mkdir()
+        for i in range(8):
+            colors = np.random.default_rng(i).integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(colors.repeat(8, axis=0).repeat(8, axis=1)).save(folder / f'{i}.png')
+        numbers = tmp_path / f'{side}.json'
+        run_tool(
+            'judge_tokenizer',
+            *(str(tmp_path / 'blind.py'), str(tmp_path / 'blind.pth'), str(folder), '--json', str(numbers)),
+        )
+        (found,) = json.loads(numbers.read_text())['tokenizers']
+        assert found[name]['value'] == 1
+        assert found[name]['chance'] < 0.5
+        assert found['neighbour_agreement']['value'] < 0.5
+        assert found['stable_jitter']['value'] < 1
+
+
+def test_bad_input_to_judge_tokenizer(
+    tmp_path: Path, image_folder: Path, tokenizers: dict, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'empty').mkdir()
+    vqkd, kmeans = tokenizers['vqkd'], tokenizers['kmeans']
+    for arguments, sentence in (
+        ((*vqkd, str(tmp_path / 'empty')), "'.*empty'"),
+        ((vqkd[0], kmeans[1], str(image_folder)), 'is a k-means tokenizer, not a VQ-KD tokenizer'),
+        ((kmeans[0], vqkd[1], str(image_folder)), 'is a VQ-KD tokenizer, not a k-means tokenizer'),
+        ((*vqkd, str(image_folder / 'cat'), '--classes'), 'one class folder only'),
+        ((*vqkd, str(image_folder), '--labels', str(tmp_path)), 'has no label image'),
+        ((*vqkd, str(image_folder), '--out', str(tmp_path / 'page.txt')), 'must end in .html'),
+        ((*vqkd, str(image_folder), '--json', str(tmp_path / 'page.txt')), 'must end in .json'),
+    ):
+        assert re.search(sentence, refused(capsys, 'judge_tokenizer', *arguments))
+    (image_folder / 'cat' / 'cut.jpg').write_bytes((image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:300])
+    assert 'cut.jpg' in refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder))
+    assert not list(tmp_path.glob('page*'))

@@ -1,0 +1,74 @@
+"""Reports how good the codes of a tokenizer are on a folder of images.
+
+    python tools/judge_tokenizer.py CONFIG CHECKPOINT DIR [--classes | --labels DIR] [--out PAGE.html] [--json F.json]
+
+Use of the codebook; how far neighbouring patches share codes; how much the codes tell of the classes or segments of a
+labelled folder; how many codes stay the same in the mirror image, in a shifted crop and after colour jitter. Each share
+stands beside what codes without a meaning would reach. --versus adds another tokenizer to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmbeitv2.apis.config import add_cfg_options
+from mmbeitv2.apis.options import add_device, add_fit, natural, positive
+from mmbeitv2.errors import one_sentence_errors
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of the tokenizer, or of a pretraining')
+    parser.add_argument('checkpoint', help='weights of the tokenizer')
+    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images, of any depth')
+    parser.add_argument(
+        '--versus',
+        nargs=2,
+        action='append',
+        default=[],
+        metavar=('CONFIG', 'CHECKPOINT'),
+        help='another tokenizer, on the same images; may be repeated',
+    )
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument('--classes', action='store_true', help='the folders right below DIR are classes')
+    labels.add_argument('--labels', type=Path, metavar='DIR', help='folder of label images: a/1.png for a/1.jpg')
+    parser.add_argument(
+        '--ignored-labels',
+        type=_label,
+        nargs='*',
+        default=[],
+        metavar='LABEL',
+        help='labels that mean "none", beside 255; ADE20K: 0',
+    )
+    parser.add_argument(
+        '--num-images', type=positive, default=500, help='images to tokenize, chosen at random (default: %(default)s)'
+    )
+    parser.add_argument('--out', type=Path, metavar='PAGE.html', help='page to write, with pictures')
+    parser.add_argument(
+        '--num-pictures', type=natural, default=24, help='images with their codes on the page (default: %(default)s)'
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help='file to write all numbers to')
+    add_fit(parser)
+    add_cfg_options(parser)
+    add_device(parser)
+    return parser.parse_args(argv)
+
+
+def _label(text: str) -> int:
+    number = natural(text)
+    if number > 255:
+        raise argparse.ArgumentTypeError(f'{text!r} is no label: give a whole number from 0 to 255')
+    return number
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with one_sentence_errors('judge_tokenizer.py'):
+        from mmbeitv2.visualization.tokenizer_report import judge_tokenizers
+
+        judge_tokenizers(args)
+
+
+if __name__ == '__main__':
+    main()
