@@ -156,7 +156,7 @@ def test_ended_in_the_middle_it_goes_on_where_it_stopped(
     with pytest.raises(SystemExit):
         run_tool('tokenize_images', *command)
     assert not (tmp_path / 'codes.npz').exists()
-    (tmp_path / 'codes.npz.parts' / '000002.npz.tmp').write_bytes(b'half')  # as a kill leaves it
+    (tmp_path / 'codes.npz.parts' / '000002.npz.0123abcd.tmp').write_bytes(b'half')  # as a kill leaves it
     capsys.readouterr()
     run_tool('tokenize_images', *command)
     assert sum(calls[3:]) == 16 - 2 * 3
