@@ -17,7 +17,7 @@ MIM_FILES = ('configs', 'tools', 'model-index.yml')
 NEED_A_CLONE = ('env.sh', 'quickstart.sh', 'run_tests.sh')
 
 # Extra -> its file in requirements/.
-EXTRAS = {'openmmlab': 'mminstall', 'export': 'export', 'masks': 'masks', 'tests': 'tests'}
+EXTRAS = {name: name for name in ('channels', 'export', 'masks', 'tests')} | {'openmmlab': 'mminstall'}
 
 
 class BuildWithMim(build_py):

@@ -6,6 +6,7 @@ import math
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
@@ -18,6 +19,7 @@ from mmbeitv2.registry import WEIGHT_INITIALIZERS
 from .formats import SHARED_TABLE, TABLE, StateDict, is_kmeans
 from .reading import Checkpoint, check_exact, check_fits, read_checkpoint
 
+_PATCHES = 'patch_embed.proj.weight'
 # Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
 _MAY_BE_NEW = ('norm', 'fc_norm', 'mask_module')
 
@@ -28,7 +30,9 @@ class PretrainedBEiTv2:
 
     It recognises what the file is, leaves out what the model does not use, gives each layer its copy of a shared
     relative position bias where the model has one per layer, and resizes absolute and relative positions to the model's
-    patch grid. One line in the log says what it found and did.
+    patch grid. A patch embedding of RGB starts one of N channels by timm's rule: its three filters are repeated over
+    the channels and scaled by 3/N, so that a gray image gives the same patches; for one channel they are summed. One
+    line in the log says what it found and did.
 
     Args:
         checkpoint: path of the file, or what else :func:`mmbeitv2.fileio.locating.locate` takes.
@@ -137,6 +141,9 @@ class PretrainedBEiTv2:
                 step = f'positions were resized from {source[0]}x{source[1]} to {h}x{w} patches'
                 if step not in done:
                     done.append(step)
+        if self._adapt_channels(state, wanted):
+            count = wanted[_PATCHES].shape[1]
+            done.append(f'the RGB filters of {prefix}{_PATCHES} were repeated over {count} channels')
         unused = sorted(key for key in state if key not in wanted and not key.endswith('relative_position_index'))
         refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
         if refused:
@@ -158,6 +165,15 @@ class PretrainedBEiTv2:
         state = {key: value for key, value in state.items() if key in wanted}
         check_fits(state, wanted, self.checkpoint)
         return state
+
+    @staticmethod
+    def _adapt_channels(state: StateDict, wanted: StateDict) -> bool:
+        """Brings the patch embedding of RGB to the model's channels; returns whether there was something to do."""
+        source, channels = state.get(_PATCHES), wanted[_PATCHES].shape[1]
+        if source is None or source.ndim != 4 or source.shape[1] != 3 or channels == 3:
+            return False
+        state[_PATCHES] = adapt_input_conv(channels, source)
+        return True
 
     def _resize_positions(self, key: str, value: Tensor, model: BEiTv2ViT) -> tuple[tuple[int, int], Tensor] | None:
         """The source grid and the resized value of a position parameter; None for any other weight."""

@@ -5,6 +5,7 @@ from mmbeitv2.errors import silent_imports
 with silent_imports():  # they print, whether or not they are asked for
     import mmpretrain.datasets  # noqa: F401
 
+from .channels import CHANNEL_EXTENSIONS, LoadChannels
 from .collating import stack_samples
 from .huggingface import HuggingFaceImages
 from .image_folder import ImageFolder, ImageNetVariant, find_images
@@ -16,6 +17,7 @@ from .shards import ImageShards
 from .transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 
 __all__ = [
+    'CHANNEL_EXTENSIONS',
     'BlockMaskGenerator',
     'DrawColorJitter',
     'FitImage',
@@ -23,6 +25,7 @@ __all__ = [
     'ImageFolder',
     'ImageNetVariant',
     'ImageShards',
+    'LoadChannels',
     'LoadImage',
     'LoadSegLabels',
     'PackMaskedImage',

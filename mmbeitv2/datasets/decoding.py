@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import cv2
@@ -31,18 +33,28 @@ def decode_image(content: bytes, min_side: int | None = None, max_pixels: int = 
         ValueError, OSError: with the reason, if these bytes are no image, are cut off, or hold more pixels or another
             type of pixels than supported.
     """
+    with decoding(content), Image.open(BytesIO(content)) as image:  # reads the header only
+        check_size(image, max_pixels)
+        # OpenCV decodes a JPEG to the same pixels in two thirds of Pillow's time, but some versions of it return
+        # what there is of a file that is cut off: whatever does not end as a JPEG does is left to Pillow.
+        if image.format == 'JPEG' and image.mode in ('L', 'RGB') and content.endswith(b'\xff\xd9'):
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), _scale_flag(min(image.size), min_side))
+            if pixels is not None:
+                return pixels
+        return cv2.cvtColor(to_rgb(image), cv2.COLOR_RGB2BGR)
+
+
+@contextmanager
+def decoding(content: bytes) -> Iterator[None]:
+    """Turns whatever decoders raise on bytes that are no image into one reason.
+
+    Raises:
+        ValueError, OSError: with the reason.
+    """
     if not content:
         raise InputError('the file is empty')
     try:
-        with Image.open(BytesIO(content)) as image:  # reads the header only
-            check_size(image, max_pixels)
-            # OpenCV decodes a JPEG to the same pixels in two thirds of Pillow's time, but some versions of it return
-            # what there is of a file that is cut off: whatever does not end as a JPEG does is left to Pillow.
-            if image.format == 'JPEG' and image.mode in ('L', 'RGB') and content.endswith(b'\xff\xd9'):
-                pixels = cv2.imdecode(np.frombuffer(content, np.uint8), _scale_flag(min(image.size), min_side))
-                if pixels is not None:
-                    return pixels
-            return cv2.cvtColor(to_rgb(image), cv2.COLOR_RGB2BGR)
+        yield
     except UnidentifiedImageError:
         raise InputError('it is cut off, or no image of a format and pixel type that Pillow reads') from None
     except Image.DecompressionBombError as error:

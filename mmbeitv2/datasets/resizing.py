@@ -19,14 +19,21 @@ _MAX_ASPECT = 4
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes an image (3, H, W) uint8 to ``size`` (height, width)."""
+    """Resizes an image (C, H, W), uint8 or floating point, to ``size`` (height, width).
+
+    Bicubic interpolation overshoots at edges: uint8 is cut at 0 and 255, and each channel of a floating-point image at
+    its least and its greatest value.
+    """
     if pixels.shape[-2:] == size:
         return pixels
-    return F.interpolate(pixels[None], size=size, mode='bicubic', antialias=True)[0]
+    resized = F.interpolate(pixels[None], size=size, mode='bicubic', antialias=True)[0]
+    if not pixels.is_floating_point():
+        return resized
+    return resized.clamp(pixels.amin(dim=(1, 2), keepdim=True), pixels.amax(dim=(1, 2), keepdim=True))
 
 
 def fit_image(pixels: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
-    """Brings an image (3, H, W) uint8 to ``size`` (height, width).
+    """Brings an image (C, H, W), uint8 or floating point, to ``size`` (height, width).
 
     Args:
         pixels: the image.

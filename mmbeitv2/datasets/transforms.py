@@ -63,12 +63,16 @@ class LoadImage(BaseTransform):
             backend_for(path, self.backend_args)  # without it no image can be read
         try:
             content = read_file(path, self.backend_args)
-            results['img'] = decode_image(content, self.min_side, self.max_pixels)
+            results['img'] = self.decode(content)
         except (OSError, ValueError) as error:
             reason = getattr(error, 'strerror', None) or str(error)
             raise UnreadableImageError(f'image {path!r} cannot be read ({reason}): remove or replace it') from error
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
+
+    def decode(self, content: bytes) -> np.ndarray:
+        """The pixels of an image file."""
+        return decode_image(content, self.min_side, self.max_pixels)
 
 
 @TRANSFORMS.register_module()
@@ -119,14 +123,16 @@ class FitImage(BaseTransform):
 
 
 def _to_tensor(img: np.ndarray) -> Tensor:
-    """(H, W, 3) -> (3, H, W)."""
-    if img.ndim != 3 or img.dtype != np.uint8:
-        raise InputError(f'an image of shape {img.shape} and type {img.dtype} cannot be resized: give (H, W, 3) uint8')
+    """(H, W, C) -> (C, H, W)."""
+    if img.ndim != 3 or img.dtype not in (np.uint8, np.float32):
+        raise InputError(
+            f'an image of shape {img.shape} and type {img.dtype} cannot be resized: give (H, W, C) uint8 or float32'
+        )
     return torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)
 
 
 def _set_image(results: dict, pixels: Tensor) -> dict:
-    """Stores (3, H, W) as (H, W, 3)."""
+    """Stores (C, H, W) as (H, W, C)."""
     results['img'] = pixels.permute(1, 2, 0).numpy()
     results['img_shape'] = results['img'].shape[:2]
     return results
@@ -163,7 +169,7 @@ class DrawColorJitter(BaseTransform):
 class PackMaskedImage(BaseTransform):
     """Keeps what :class:`BEiTv2DataPreprocessor` needs, as tensors that a worker can collate.
 
-    Gives ``inputs`` uint8 (3, H, W), ``mask`` bool (N,) and, if it was drawn, ``jitter`` (3, 2).
+    Gives ``inputs`` (C, H, W) uint8 or float32, ``mask`` bool (N,) and, if it was drawn, ``jitter`` (3, 2).
     """
 
     def transform(self, results: dict) -> dict:

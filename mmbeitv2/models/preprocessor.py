@@ -1,4 +1,4 @@
-"""From a batch of uint8 crops to what the network and the tokenizer see, on the device."""
+"""From a batch of crops to what the network and the tokenizer see, on the device."""
 
 from __future__ import annotations
 
@@ -20,26 +20,39 @@ _LUMA = (0.299, 0.587, 0.114)
 class MaskedBatch(TypedDict):
     """What pretraining needs of a batch."""
 
-    images: Tensor  # (B, 3, H, W), normalised for the network
-    views: Tensor  # (B, 3, Ht, Wt) in [-1, 1], for the tokenizer
+    images: Tensor  # (B, C, H, W), normalised for the network
+    views: Tensor  # (B, C, Ht, Wt) in [-1, 1], for the tokenizer
     mask: Tensor  # (B, N) bool
     masked_index: Tensor  # (B, M) int64, the masked patches of each image in rising order
 
 
 @MODELS.register_module()
 class BEiTv2DataPreprocessor(BaseDataPreprocessor):
-    """Jitters colours and normalises twice, on the device and in batch: one uint8 crop travels there, once.
+    """Jitters colours and normalises twice, on the device and in batch: one crop travels there, once.
+
+    For images of other channels than RGB (``mmbeitv2.LoadChannels``), ``mean`` and ``std`` have as many entries as
+    there are channels, in the values of the files, and ``to_rgb=False``. ``value_range`` says which values of a channel
+    are black and white: they become -1 and 1 for the tokenizer, and values beyond go beyond. Only ``color_channels``
+    are jittered, cut to their range; the other channels stay as they are.
 
     Args:
-        mean: per channel of RGB in 0..255, for the network.
-        std: likewise.
+        mean: per channel, for the network; of RGB in 0..255.
+        std: likewise, above 0.
         view_size: side in pixels of the tokenizer's view; None for the same size as the network's (the paper's).
-        to_rgb: the crops are BGR, as mmcv loads them.
+        to_rgb: the crops are BGR, as mmcv loads them; for three channels only.
         non_blocking: copy to the device without waiting.
+        value_range: least and greatest value, of all channels or a pair for each. ``tools/channel_statistics.py``
+            computes them.
+        color_channels: red, green and blue, counted from 0; None for the first three of three, and for none otherwise.
+
+    Raises:
+        InputError: if the settings do not fit one another.
     """
 
     mean: Tensor
     std: Tensor
+    low: Tensor
+    span: Tensor
 
     def __init__(
         self,
@@ -48,19 +61,40 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         view_size: int | None = None,
         to_rgb: bool = True,
         non_blocking: bool = True,
+        value_range: Sequence[float] | Sequence[Sequence[float]] = (0.0, 255.0),
+        color_channels: Sequence[int] | None = None,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
+        channels = len(mean)
+        _check_statistics(mean, std)
+        if to_rgb and channels != 3:
+            raise InputError(f'to_rgb=True is for three channels, and mean has {channels}: set to_rgb=False')
+        if color_channels is None and channels == 3:
+            color_channels = (0, 1, 2)
+        if color_channels is not None:
+            check_color_channels('color_channels', color_channels, channels)
+            if len(set(color_channels)) < 3:
+                raise InputError(f'color_channels={color_channels} must be three different channels')
         self.view_size = view_size
         self.to_rgb = to_rgb
-        self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1) / 255, persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1) / 255, persistent=False)
+        self.color_channels = None if color_channels is None else list(color_channels)
+        ranges = _channel_ranges(value_range, channels)
+        self.is_8_bit = all(tuple(pair) == (0, 255) for pair in ranges)
+        low, high = torch.tensor(ranges, dtype=torch.float32).unbind(1)
+        for name, values in (
+            ('low', low),
+            ('span', high - low),
+            ('mean', (torch.tensor(mean) - low) / (high - low)),
+            ('std', torch.tensor(std) / (high - low)),
+        ):
+            self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepares a collated batch.
 
         Args:
-            data: ``inputs`` uint8 (B, 3, H, W); ``mask`` (B, N) bool, the same count in each row; optionally
-                ``jitter`` (B, 3, 2), see :func:`jitter_colors`.
+            data: ``inputs`` (B, C, H, W), uint8 or float32; ``mask`` (B, N) bool, the same count in each row;
+                optionally ``jitter`` (B, 3, 2), see :func:`jitter_colors`.
 
         Returns:
             ``inputs``: a :class:`MaskedBatch`.
@@ -69,12 +103,13 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         data = self.cast_data({**data, 'masked_index': masked_index})
         images = self.to_unit(data['inputs'])
         if 'jitter' in data:
-            images = jitter_colors(images, data['jitter'])
+            images = self._jitter(images, data['jitter'])
         views = images
         if self.view_size is not None and images.shape[-2:] != (self.view_size, self.view_size):
             views = F.interpolate(
                 images, size=(self.view_size, self.view_size), mode='bicubic', align_corners=False, antialias=True
-            ).clamp(0, 1)
+            )
+            views = views.clamp(0, 1) if self.is_8_bit else views
         batch = MaskedBatch(
             images=self.normalise(images),
             views=views * 2 - 1,
@@ -84,13 +119,65 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         return {'inputs': batch}
 
     def to_unit(self, crops: Tensor) -> Tensor:
-        """Crops uint8 (B, 3, H, W), as loaded, in [0, 1] RGB."""
-        images = crops.float() / 255
+        """Crops (B, C, H, W), as loaded, with their range as [0, 1]; RGB if ``to_rgb``."""
+        images = crops.float() / 255 if self.is_8_bit else (crops.float() - self.low) / self.span
         return images.flip(1) if self.to_rgb else images
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] RGB as the network wants them."""
+        """Images (B, C, H, W) of :meth:`to_unit` as the network wants them."""
         return (images - self.mean) / self.std
+
+    def _jitter(self, images: Tensor, jitter: Tensor) -> Tensor:
+        if self.color_channels == [0, 1, 2] and images.shape[1] == 3 and self.is_8_bit:
+            return jitter_colors(images, jitter)
+        if self.color_channels is None:
+            raise InputError(
+                'the pipeline draws colour jitter, but the images have no colours: set color_channels of the data '
+                'preprocessor to their red, green and blue, or remove DrawColorJitter'
+            )
+        jittered = jitter_colors(images[:, self.color_channels].clamp(0, 1), jitter)
+        return images.index_copy(1, torch.tensor(self.color_channels, device=images.device), jittered)
+
+
+def check_color_channels(name: str, chosen: Sequence[int], channels: int) -> None:
+    """Checks channels that stand for red, green and blue.
+
+    Args:
+        name: of the setting.
+        chosen: the channels, counted from 0.
+        channels: that there are.
+
+    Raises:
+        InputError: if these are not three channels that exist.
+    """
+    if len(chosen) != 3 or not all(0 <= channel < channels for channel in chosen):
+        raise InputError(
+            f'{name}={tuple(chosen)} must be three channels, for red, green and blue, between 0 and {channels - 1}'
+        )
+
+
+def _check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
+    if len(mean) != len(std) or not mean:
+        raise InputError(
+            f'mean has {len(mean)} entries and std {len(std)}: give one for each channel of the images in both'
+        )
+    for channel, value in enumerate(std):
+        if not value > 0:
+            raise InputError(
+                f'std of channel {channel} is {value}, and must be above 0: leave out a channel that is the same '
+                'everywhere, or give 1'
+            )
+
+
+def _channel_ranges(value_range: Sequence, channels: int) -> list[Sequence[float]]:
+    """Least and greatest value of each channel."""
+    pairs = list(value_range) if value_range and isinstance(value_range[0], Sequence) else [value_range] * channels
+    if len(pairs) != channels or any(len(pair) != 2 or not pair[0] < pair[1] for pair in pairs):
+        raise InputError(
+            f'value_range={value_range} must be (least, greatest) value, one pair for all {channels} channels or one '
+            'for each'
+        )
+    return pairs
 
 
 def masked_indices(mask: Tensor) -> Tensor:

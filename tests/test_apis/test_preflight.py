@@ -220,6 +220,33 @@ def test_what_mmengine_would_build_later_is_built_now(
 
 
 @pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['model.backbone.in_channels=6'], 'jpg. has 3 channels in the pipeline, but model.backbone takes 6: set'),
+        (
+            ['data_preprocessor.mean=[1,1,1,1]', 'data_preprocessor.std=[1,1,1,1]'],
+            'has 3 channels in the pipeline, but mean of the data preprocessor has 4 entries: give one for each',
+        ),
+        (['data_preprocessor.std=[1,0,1]'], r'std is \[1, 0, 1\] .*: each must be a number above 0'),
+        (
+            [f'{DATASET}.pipeline.0.type=mmbeitv2.LoadChannels', f'{DATASET}.pipeline.0.channels=4'],
+            'jpg. cannot be read .it has 3 channels of type uint8, but LoadChannels expects channels=4',
+        ),
+    ],
+)
+def test_images_of_other_channels_than_the_model_are_refused(
+    tmp_path: Path, classification: str, options: list[str], words: str
+) -> None:
+    said = sentence(classification, tmp_path / 'work', *options)
+    assert re.search(words, said), said
+
+
+def test_a_tokenizer_of_other_channels_than_the_backbone_is_refused(tmp_path: Path, pretraining: str) -> None:
+    said = sentence(pretraining, tmp_path / 'work', 'model.backbone.in_channels=6')
+    assert 'model.backbone.in_channels=6, but the tokenizer takes images of 3 channels' in said
+
+
+@pytest.mark.parametrize(
     ('scheduler', 'words'),
     [
         ("[dict(type='CosinAnnealingLR', T_max=3)]", "param_scheduler.0 in .*did you mean 'CosineAnnealingLR'"),

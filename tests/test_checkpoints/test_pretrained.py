@@ -68,6 +68,27 @@ def test_finetuning_gets_a_copy_of_the_shared_bias_in_every_layer_and_a_new_norm
     assert len(tables) == 2  # copies, which part ways in training
 
 
+@pytest.mark.parametrize('channels', [1, 2, 6, 8])
+def test_rgb_filters_start_a_patch_embedding_of_other_channels(tmp_path: Path, channels: int) -> None:
+    state = released_pretrained()
+    model = load(save(tmp_path, state), in_channels=channels)
+    filters = state['patch_embed.proj.weight']
+    for channel in range(channels):
+        expected = filters.sum(1) if channels == 1 else filters[:, channel % 3] * 3 / channels
+        torch.testing.assert_close(model.patch_embed.proj.weight[:, channel], expected)
+    if channels in (1, 6):  # a gray image gives the patches that it gave as RGB
+        gray = torch.randn(1, 1, 32, 32)
+        patches = torch.nn.functional.conv2d(gray.expand(-1, 3, -1, -1), filters, state['patch_embed.proj.bias'], 8)
+        found = model.patch_embed(gray.expand(-1, channels, -1, -1))[0]
+        torch.testing.assert_close(found, patches.flatten(2).transpose(1, 2), atol=1e-4, rtol=1e-4)
+
+
+def test_filters_of_other_channels_start_no_model_of_others(tmp_path: Path) -> None:
+    state = released_pretrained(**{'patch_embed.proj.weight': torch.randn(32, 4, 8, 8)})
+    with pytest.raises(ValueError, match=r'patch_embed.proj.weight has shape \(32, 4, 8, 8\) in the file'):
+        load(save(tmp_path, state), in_channels=6)
+
+
 def test_positions_are_resized_to_the_grid_of_the_model(tmp_path: Path) -> None:
     state = released_pretrained(pos_embed=torch.randn(1, 17, 32))
     path = save(tmp_path, state)

@@ -73,3 +73,48 @@ def test_jitter_after_the_crop_is_distributed_as_the_references_before_it() -> N
     for reference, ours in zip(*(np.array(values).T for values in statistics), strict=True):
         distance = ks_2samp(reference, ours).statistic  # the largest one between the two distribution functions
         assert 0 < distance < 0.03
+
+
+def test_channels_are_normalised_by_their_own_statistics_and_ranges() -> None:
+    inputs = torch.rand(2, 5, 8, 8) * 3000
+    mean, std = [1000.0, 1100, 1200, 1300, 1400], [200.0, 300, 400, 500, 600]
+    ranges = [(0, 2000 + 100 * channel) for channel in range(5)]
+    preprocessor = BEiTv2DataPreprocessor(mean, std, to_rgb=False, value_range=ranges)
+    batch = preprocessor(dict(inputs=inputs, mask=torch.tensor([[True, False]] * 2)))['inputs']
+    for channel in range(5):
+        values = inputs[:, channel]
+        expected = (values - mean[channel]) / std[channel]
+        torch.testing.assert_close(batch['images'][:, channel], expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(batch['views'][:, channel], values / ranges[channel][1] * 2 - 1)
+
+
+def test_jitter_changes_the_colour_channels_as_a_picture_and_no_other() -> None:
+    inputs, jitter = torch.rand(2, 5, 8, 8) * 1000, DrawColorJitter().transform({})['jitter']
+    settings = dict(mean=[500] * 5, std=[250] * 5, to_rgb=False, value_range=(0, 1000), color_channels=(2, 1, 0))
+    data = dict(inputs=inputs, mask=torch.tensor([[True, False]] * 2))
+    batch = BEiTv2DataPreprocessor(**settings)(data | dict(jitter=torch.tensor(jitter).repeat(2, 1, 1)))['inputs']
+    expected = jitter_colors(inputs[:, [2, 1, 0]] / 1000, torch.tensor(jitter).repeat(2, 1, 1))
+    torch.testing.assert_close(batch['views'][:, [2, 1, 0]], expected * 2 - 1)
+    torch.testing.assert_close(batch['views'][:, 3:], inputs[:, 3:] / 500 - 1)
+    colourless = BEiTv2DataPreprocessor(**(settings | dict(color_channels=None)))
+    with pytest.raises(ValueError, match='the images have no colours: set color_channels'):
+        colourless(data | dict(jitter=torch.tensor(jitter).repeat(2, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(mean=[0] * 6), 'mean has 6 entries and std 3'),
+        (dict(std=[1, 0, 1]), 'std of channel 1 is 0, and must be above 0'),
+        (dict(std=[1, float('nan'), 1]), 'std of channel 1 is nan'),
+        (dict(mean=[0] * 6, std=[1] * 6), 'to_rgb=True is for three channels'),
+        (dict(color_channels=(0, 1, 3)), r'color_channels=\(0, 1, 3\) must be three channels, .* between 0 and 2'),
+        (dict(color_channels=(0, 1)), 'must be three channels'),
+        (dict(color_channels=(0, 0, 0)), 'three different channels'),
+        (dict(value_range=(5, 5)), 'must be .least, greatest. value'),
+        (dict(value_range=[(0, 1), (0, 1)]), 'one pair for all 3 channels or one for each'),
+    ],
+)
+def test_settings_that_do_not_fit_the_channels_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BEiTv2DataPreprocessor(**settings)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from mmengine.dist import get_world_size
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.datasets.image_dataset import FORKABLE
@@ -28,15 +28,16 @@ _LABEL_READERS = {'mmbeitv2.datasets.seg_labels.LoadSegLabels', 'mmseg.datasets.
 _EXIF_ORIENTATION = 0x0112
 
 
-def check_loader(key: str, loader: DataLoader) -> None:
+def check_loader(key: str, loader: DataLoader, model: nn.Module) -> None:
     """Checks that a loader has images and at least one batch, and that its first image passes the pipeline.
 
     Args:
         key: of the loader in the config, for messages.
         loader: whose generators and workers are left as they are.
+        model: that takes the images.
 
     Raises:
-        InputError: if there is no image or no batch.
+        InputError: if there is no image or no batch, or an image has other channels than the model.
     """
     dataset: Any = loader.dataset
     try:
@@ -61,6 +62,31 @@ def check_loader(key: str, loader: DataLoader) -> None:
         sample = dataset[index]
         if loader.collate_fn is not None:
             loader.collate_fn([sample])
+    if isinstance(sample, dict):
+        _check_channels(key, info['img_path'], sample.get('inputs'), model)
+
+
+def _check_channels(key: str, path: str, image: object, model: nn.Module) -> None:
+    """An image (C, H, W), the statistics of the data preprocessor and the patch embeddings have the same channels."""
+    if not isinstance(image, Tensor) or image.ndim != 3:
+        return
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    for name in ('mean', 'std'):
+        statistics = getattr(preprocessor, name, None)
+        if isinstance(statistics, Tensor) and statistics.numel() not in (1, len(image)):
+            raise InputError(
+                f'{key}: image {path!r} has {len(image)} channels in the pipeline, but {name} of the data preprocessor '
+                f'has {statistics.numel()} entries: give one for each channel'
+            )
+    for name, part in model.named_modules():
+        if name.endswith(('backbone.patch_embed.proj', 'encoder.patch_embed.proj')):
+            channels = getattr(part, 'in_channels', len(image))
+            if channels != len(image):
+                part_name = name.removesuffix('.patch_embed.proj').replace('module.', '')
+                raise InputError(
+                    f'{key}: image {path!r} has {len(image)} channels in the pipeline, but model.{part_name} takes '
+                    f'{channels}: set model.{part_name}.in_channels={len(image)}, or let the pipeline load {channels}'
+                )
 
 
 def no_image(key: str, dataset: dict) -> str:

@@ -61,7 +61,7 @@ def checked_runner(cfg: Config, is_training: bool, is_rehearsal: bool = False) -
     with generators_kept():
         loaders = _loaders(runner, cfg, is_training)
         for stage, loader in loaders.items():
-            check_loader(f'{stage}_dataloader', loader)
+            check_loader(f'{stage}_dataloader', loader, unwrapped(runner))
             if is_training:
                 check_same_classes(f'{stage}_dataloader', loader.dataset, loaders['train'].dataset)
             if is_main_process():
@@ -164,7 +164,7 @@ def _warn_of_test_loader(runner: Runner | FlexibleRunner, cfg: Config, loaders: 
     try:
         with _building('test_dataloader', cfg):
             loader = runner.build_dataloader(settings, seed=0)
-        check_loader('test_dataloader', loader)
+        check_loader('test_dataloader', loader, unwrapped(runner))
         check_same_classes('test_dataloader', loader.dataset, loaders['train'].dataset)
         check_labels('test_dataloader', loader.dataset, unwrapped(runner))
         with _building('test_evaluator', cfg):

@@ -76,6 +76,12 @@ class BEiTv2(BaseModel):
                 f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set '
                 f'model.head.num_codes={num_codes}'
             )
+        channels, expected = backbone.patch_embed.proj.in_channels, getattr(self.tokenizer.module, 'in_channels', 3)
+        if channels != expected:
+            raise InputError(
+                f'model.backbone.in_channels={channels}, but the tokenizer takes images of {expected} '
+                'channels: set model.tokenizer.encoder.in_channels and model.backbone.in_channels alike'
+            )
         if self.neck is None and not self.head.is_shared:
             raise InputError(
                 'model.head.is_shared=False makes a second linear layer for the patch aggregation, but model.neck is '

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from mmbeitv2.errors import InputError
 from mmbeitv2.models.backbones import BEiTv2ViT
 from mmbeitv2.models.layers import init_layers
+from mmbeitv2.models.preprocessor import check_color_channels
 from mmbeitv2.registry import MODELS
 
 
@@ -27,6 +30,8 @@ class VQKD(BaseModel):
         quantizer: config of the quantizer.
         teacher: config of the teacher; None for a tokenizer that is only used, not trained.
         target_dims: width of the rebuilt features; None for the teacher's.
+        teacher_channels: channels of the images, counted from 0, that are the teacher's red, green and blue, cut to
+            [-1, 1]; one may be named thrice, as (0, 0, 0) of gray images. None for RGB images.
         data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
         init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a tokenizer of ours or a released one.
     """
@@ -38,6 +43,7 @@ class VQKD(BaseModel):
         quantizer: dict,
         teacher: dict | None = None,
         target_dims: int | None = None,
+        teacher_channels: Sequence[int] | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -57,6 +63,14 @@ class VQKD(BaseModel):
         self.encoder = MODELS.build(encoder)
         self.quantize = MODELS.build(quantizer)
         self.decoder = MODELS.build(decoder)
+        self.teacher_channels = None if teacher_channels is None else list(teacher_channels)
+        if teacher_channels is not None:
+            check_color_channels('teacher_channels', teacher_channels, self.in_channels)
+        elif self.teacher is not None and self.in_channels != 3:
+            raise InputError(
+                f'the tokenizer takes images of {self.in_channels} channels, and its teacher of three: set '
+                'teacher_channels to those that are red, green and blue for the teacher'
+            )
         check_decoder(self.decoder, self.quantize.code_dim, self.encoder.grid_size)
         width, decoder_width = self.encoder.embed_dims, self.decoder.embed_dims
         self.encode_task_layer = nn.Sequential(
@@ -72,6 +86,11 @@ class VQKD(BaseModel):
         return self.encoder.grid_size
 
     @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.encoder.patch_embed.proj.in_channels
+
+    @property
     def num_codes(self) -> int:
         """Size of the codebook."""
         return self.quantize.num_codes
@@ -85,7 +104,7 @@ class VQKD(BaseModel):
         """Quantizes images.
 
         Args:
-            images: (B, 3, H, W) in [-1, 1].
+            images: (B, C, H, W) in [-1, 1].
 
         Returns:
             Code vectors (B, D, h, w), the commitment loss, the codes (B, h·w) int64.
@@ -101,7 +120,7 @@ class VQKD(BaseModel):
         return self.decode_task_layer(features.flatten(2).transpose(1, 2))
 
     def tokenize(self, images: Tensor) -> Tensor:
-        """Codes (B, h·w) int64 of images (B, 3, H, W) in [-1, 1]."""
+        """Codes (B, h·w) int64 of images (B, C, H, W) in [-1, 1]."""
         return self.encode(images)[2]
 
     def lookup(self, codes: Tensor) -> Tensor:
@@ -114,7 +133,7 @@ class VQKD(BaseModel):
         """Runs the tokenizer.
 
         Args:
-            inputs: images (B, 3, H, W) in [-1, 1].
+            inputs: images (B, C, H, W) in [-1, 1].
             data_samples: one per image, used by ``mode='predict'``.
             mode: ``'tensor'`` gives the codes (B, h·w); ``'loss'`` the losses; ``'predict'`` the data samples with
                 ``codes`` (h·w,) and ``reconstruction_loss`` (1,) for the metrics.
@@ -135,6 +154,8 @@ class VQKD(BaseModel):
             raise InputError(
                 'this tokenizer has no teacher, so it can tokenize but not be trained or scored: set model.teacher'
             )
+        if self.teacher_channels is not None:
+            images = images[:, self.teacher_channels].clamp(-1, 1)
         target = self.teacher(images.add(1).div(2), quantized.shape[-2:])
         return 1 - F.cosine_similarity(self.decode(quantized).float(), target, dim=-1)
 

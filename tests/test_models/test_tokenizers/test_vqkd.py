@@ -45,6 +45,20 @@ def test_loss_is_one_minus_cosine_to_the_teacher_plus_commitment() -> None:
     torch.testing.assert_close(samples[1].reconstruction_loss, distance[1].mean().view(1))
 
 
+def test_the_teacher_sees_the_chosen_channels_as_a_picture_and_the_encoder_sees_all() -> None:
+    encoder = dict(tiny_tokenizer()['encoder'], in_channels=5)
+    model = build(teacher=TEACHER, target_dims=None, encoder=encoder, teacher_channels=(4, 0, 2)).eval()
+    seen: list[torch.Tensor] = []
+    model.teacher.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    images = torch.randn(2, 5, 32, 32) * 2  # beyond [-1, 1], as values beyond the range of a channel
+    loss = model(images, mode='loss')['loss_reconstruction']
+    torch.testing.assert_close(seen[0], ((images[:, [4, 0, 2]] + 1) / 2).clamp(0, 1))
+    others = images.clone()
+    others[:, 3] += 1  # which the teacher does not see
+    assert model(others, mode='loss')['loss_reconstruction'] != loss
+    assert torch.equal(seen[1], seen[0])
+
+
 def test_every_parameter_gets_a_gradient_and_the_teacher_is_neither_parameter_nor_saved() -> None:
     model = build(teacher=TEACHER, target_dims=None).train()
     sum(model(torch.rand(4, 3, 32, 32) * 2 - 1, mode='loss').values()).backward()
@@ -85,6 +99,11 @@ def test_codes_of_images_of_another_size() -> None:
     [
         (dict(target_dims=None), 'needs target_dims'),
         (dict(teacher=TEACHER, target_dims=512), 'target_dims=512, but the features of the teacher are 192 wide'),
+        (dict(teacher_channels=(0, 1, 3)), r'teacher_channels=\(0, 1, 3\) must be three channels, .* between 0 and 2'),
+        (
+            dict(teacher=TEACHER, target_dims=None, encoder=dict(tiny_tokenizer()['encoder'], in_channels=5)),
+            'images of 5 channels, and its teacher of three: set teacher_channels',
+        ),
         (dict(decoder=tiny_vit()), 'patch_size=1 and in_channels=8'),
         (dict(decoder=tiny_vit(img_size=5, patch_size=1, in_channels=8)), r'img_size=\(4, 4\)'),
     ],
