@@ -41,7 +41,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_codebook.py'):
-        from mmbeitv2.apis import VisualTokenizer
+        from mmbeitv2.apis import VisualTokenizer, read_config
+        from mmbeitv2.apis.channels import channels_of, image_extensions
         from mmbeitv2.fileio.folders import claim_folder, require_claimable, require_own_place
         from mmbeitv2.fileio.outputs import require_writable_folder
         from mmbeitv2.visualization.codebook import require_drawable, save_codebook_pictures
@@ -51,8 +52,9 @@ def main(argv: list[str] | None = None) -> None:
         require_own_place(args.out, keep=[args.images])
         require_claimable(args.out, TOOL)
         require_drawable(args.codes, args.most_used)
-        images = choose_images(args.images, args.num_images)
-        tokenizer = VisualTokenizer(args.config, args.checkpoint, args.device, args.fit, args.cfg_options)
+        cfg = read_config(args.config, args.cfg_options)
+        images = choose_images(args.images, args.num_images, extensions=image_extensions(channels_of(cfg)))
+        tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
         title = f'{Path(args.checkpoint).name} on {args.images.name}'
         claim_folder(args.out, TOOL)
         num_used = save_codebook_pictures(tokenizer, images, args.out, title, args.codes, args.most_used, args.context)

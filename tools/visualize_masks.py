@@ -43,12 +43,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_masks.py'):
         from mmbeitv2.apis import read_config
+        from mmbeitv2.apis.channels import channels_of, image_extensions
         from mmbeitv2.visualization.masks import masks_picture
         from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
 
         require_picture(args.out, [args.images])
-        images = choose_images(args.images, args.num_images, args.seed)
         cfg = read_config(args.config, args.cfg_options)
+        images = choose_images(args.images, args.num_images, args.seed, image_extensions(channels_of(cfg)))
         decoder = None if args.pixel_decoder is None else (read_config(args.pixel_decoder[0]), args.pixel_decoder[1])
         figure = masks_picture(cfg, args.checkpoint, images, args.tokenizer, decoder, args.seed, args.fit)
         write_picture(figure, args.out, dpi=120)

@@ -49,15 +49,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_patch_pca.py'):
+        from mmbeitv2.apis.channels import channels_of, image_extensions
         from mmbeitv2.visualization.patch_pca import list_models, patch_pca_picture
         from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
 
         require_picture(args.out, args.images)
         models = list_models(args.configs, args.checkpoints, args.names, args.cfg_options)
+        kinds = image_extensions(channels_of(models[0][1]))
         paths = [
             path
             for given in args.images
-            for path in (choose_images(given, args.num_images, args.seed) if given.is_dir() else [given])
+            for path in (choose_images(given, args.num_images, args.seed, kinds) if given.is_dir() else [given])
         ]
         figure = patch_pca_picture(models, paths, args.layers, args.size, args.fit, args.device)
         write_picture(figure, args.out, dpi=150)

@@ -21,6 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmbeitv2.apis.channels import channels_of
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.loading import Part, load_model
 from mmbeitv2.apis.visual_tokenizer import to_tensor
@@ -198,6 +199,8 @@ def _require_exportable(out: Path, opset: int | None) -> None:
 
 def _normalisation(cfg: Config, part: Part) -> tuple[Tensor, Tensor, bool]:
     """Mean and standard deviation (3, 1, 1) in 0..255, and whether the model takes RGB, else BGR."""
+    if channels_of(cfg) is not None:
+        raise InputError('models of other images than RGB of 8 bits (mmbeitv2.LoadChannels) cannot be exported')
     if part == 'tokenizer':
         return torch.full((3, 1, 1), 127.5), torch.full((3, 1, 1), 127.5), True
     settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}

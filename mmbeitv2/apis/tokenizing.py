@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from mmbeitv2.apis import VisualTokenizer, read_config
+from mmbeitv2.apis.channels import Channels, channels_of, image_extensions
 from mmbeitv2.apis.code_file import CodeFile, ImageCodes
 from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError
@@ -28,7 +29,7 @@ WRITE_EVERY = 30.0
 
 
 class PreparedImages(Dataset):
-    """Image files at the tokenizer's size: (path, size, mtime, digest, pixels (3, H, W) uint8 or an error)."""
+    """Image files at the tokenizer's size: (path, size, mtime, digest, pixels (C, H, W) or an error)."""
 
     def __init__(self, root: Path, paths: list[str], tokenizer: VisualTokenizer) -> None:
         self.root, self.paths, self.prepare = root, paths, tokenizer.prepare
@@ -90,7 +91,7 @@ def tokenize_folder(
     Raises:
         InputError: if no image can be read, or the file holds codes of something else.
     """
-    paths = find_images(root)
+    paths = find_images(root, image_extensions(tokenizer.channels))
     done = valid_codes(root, paths, out)
     remaining = [path for path in paths if path not in done]
     loader = DataLoader(
@@ -138,12 +139,17 @@ def identity(cfg: Config, tokenizer: VisualTokenizer) -> dict[str, str]:
             digest.update(f'{name}.{key}'.encode() + number.cpu().numpy().tobytes())
     settings = cfg.model.get('tokenizer', cfg.model)  # of a pretraining, or of the tokenizer itself
     encoder = json.dumps(settings.get('encoder'), sort_keys=True, default=str)
-    return {
+    channels = {} if tokenizer.channels is None else {'channels': _settings_of(tokenizer.channels)}
+    return channels | {
         'weights': digest.hexdigest(),
         'encoder': hashlib.sha256(encoder.encode()).hexdigest(),
         'image_size': 'x'.join(map(str, tokenizer.image_size)),
         'fit': tokenizer.fit,
     }
+
+
+def _settings_of(channels: Channels) -> str:
+    return f'{channels.loader.dtype} {channels.low.flatten().tolist()} {channels.high.flatten().tolist()}'
 
 
 def tokenize_images(args: argparse.Namespace) -> None:
@@ -155,8 +161,8 @@ def tokenize_images(args: argparse.Namespace) -> None:
     if args.out.suffix != '.npz':
         raise InputError(f'--out {str(args.out)!r} must end in .npz')
     require_writable(args.out)
-    find_images(args.images)  # or says that there are none, before the model is built
     cfg = read_config(args.config, args.cfg_options)
+    find_images(args.images, image_extensions(channels_of(cfg)))  # says that there are none before a model is built
     tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
     out = CodeFile(args.out, identity(cfg, tokenizer), args.images, tokenizer.num_codes)
     count, unreadable = tokenize_folder(args.images, tokenizer, out, args.batch_size, args.num_workers)

@@ -14,6 +14,8 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
+from mmbeitv2.apis.channels import channels_of
+from mmbeitv2.apis.config import merge_options, read_config
 from mmbeitv2.apis.loading import load_model, usable_device
 from mmbeitv2.datasets import LoadImage
 from mmbeitv2.datasets.decoding import check_size, to_rgb
@@ -54,8 +56,10 @@ class VisualTokenizer:
             raise InputError('a tokenizer without a checkpoint gives codes without a meaning: give its checkpoint')
         self.fit = fit
         self.device = usable_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        cfg = merge_options(config if isinstance(config, Config) else read_config(str(config)), cfg_options)
+        self.channels = channels_of(cfg)
         self.model: VQKD | KMeansTokenizer | DALLETokenizer = load_model(
-            config, checkpoint, 'tokenizer', cfg_options=cfg_options, device=self.device
+            cfg, checkpoint, 'tokenizer', device=self.device
         ).requires_grad_(False)
         height, width = self.model.grid_size
         self.image_size = (height * self.model.patch_size, width * self.model.patch_size)
@@ -88,6 +92,8 @@ class VisualTokenizer:
         Args:
             images: one image, or any iterable of images: paths; PIL images; arrays (H, W, 3) or (H, W), uint8 RGB;
                 tensors (3, H, W), uint8 or float in [0, 1], RGB. A tensor or array of four dimensions is a batch.
+                Where the config loads other channels (``mmbeitv2.LoadChannels``): paths, arrays (H, W, C) and tensors
+                (C, H, W) of the type and with the values that its files have.
             batch_size: images that go through the network at once, at least 1.
 
         Returns:
@@ -108,7 +114,8 @@ class VisualTokenizer:
     @torch.inference_mode()
     def tokenize(self, prepared: Tensor) -> Tensor:
         """Codes (B, h, w) int64, on the CPU, of images that :meth:`prepare` made, stacked."""
-        images = prepared.to(self.device).float().div(127.5).sub(1)
+        images = prepared.to(self.device)
+        images = images.float().div(127.5).sub(1) if self.channels is None else self.channels.for_tokenizer(images)
         return self.model.tokenize(images).unflatten(1, self.grid_size).cpu()
 
     def lookup(self, codes: Tensor | np.ndarray | Sequence[int]) -> Tensor:
@@ -132,8 +139,13 @@ class VisualTokenizer:
         return self.codebook.cpu()[index]
 
     def prepare(self, image: ImageLike) -> Tensor:
-        """An image at the model's size: (3, H, W) uint8 RGB."""
-        return fit_image(to_tensor(image), self.image_size, self.fit)
+        """An image at the model's size: (3, H, W) uint8 RGB, or (C, H, W) of the config's channels."""
+        pixels = to_tensor(image) if self.channels is None else self.channels.read(image)
+        return fit_image(pixels, self.image_size, self.fit)
+
+    def pictures(self, prepared: Tensor) -> Tensor:
+        """Images of :meth:`prepare`, stacked, as pictures (B, 3, H, W) uint8 RGB."""
+        return prepared if self.channels is None else self.channels.picture(prepared)
 
 
 def _is_collection(images: object) -> bool:

@@ -183,13 +183,13 @@ def _read_picture(content: bytes, max_pixels: int) -> np.ndarray:
                 raise InputError('it is a damaged PNG file')
             order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]  # OpenCV gives BGR
             return np.ascontiguousarray(pixels[..., order])
-        image = ImageOps.exif_transpose(image)
-        if image.mode in _PLAIN_MODES or image.mode.startswith('I;16'):
-            values = np.array(image)
-            if image.mode == 'I' and values.min() >= 0 and values.max() <= 65535:  # a 16-bit PNG in older Pillows
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode in _PLAIN_MODES or turned.mode.startswith('I;16'):
+            values = np.array(turned)
+            if turned.mode == 'I' and values.min() >= 0 and values.max() <= 65535:  # a 16-bit PNG in older Pillows
                 return values.astype(np.uint16)
             return values
-        return np.array(image.convert('RGB'))
+        return np.array(turned.convert('RGB'))
 
 
 def _check_shape(shape: Sequence[int], max_pixels: int) -> None:

@@ -32,6 +32,7 @@ class SegFolder(BaseDataset):
             to ``data_root``.
         seg_map_suffix: how the name of a label image goes on where that of its image has its extension.
         reduce_zero_label: whether 0 means "ignored" and the classes are numbered from 1.
+        extensions: of image files, in small letters.
         ignored_labels: further values of the label images that mean "ignored", beside 255.
         kwargs: see mmengine's ``BaseDataset``.
 
@@ -48,10 +49,12 @@ class SegFolder(BaseDataset):
         seg_map_suffix: str = '.png',
         reduce_zero_label: bool = False,
         ignored_labels: Sequence[int] | None = None,
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
         **kwargs: object,
     ) -> None:
         names = read_class_names(os.path.join(data_root, classes)) if isinstance(classes, str) else tuple(classes)
         self.seg_map_suffix = seg_map_suffix
+        self.extensions = extensions
         self.reduce_zero_label = reduce_zero_label
         # mmseg maps labels after it has reduced them.
         self.label_map = {label - int(reduce_zero_label): IGNORED for label in ignored_labels or ()} or None
@@ -65,7 +68,7 @@ class SegFolder(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         images, labels = (Path(self.data_prefix[key]) for key in ('img_path', 'seg_map_path'))
-        paths = find_images(images)
+        paths = find_images(images, self.extensions)
         if images.resolve() == labels.resolve():
             paths = [path for path in paths if not path.endswith(self.seg_map_suffix)]
         if self.ann_file:
@@ -98,7 +101,7 @@ class SegFolder(BaseDataset):
             if line not in by_name:
                 raise InputError(
                     f'line {number} of image list {self.ann_file!r} names {line[:99]!r}, which is no image '
-                    f'({", ".join(IMAGE_EXTENSIONS)}) in {self.data_prefix["img_path"]!r}: correct or remove the line'
+                    f'({", ".join(self.extensions)}) in {self.data_prefix["img_path"]!r}: correct or remove the line'
                 )
             chosen.append(by_name[line])
         return chosen

@@ -28,7 +28,8 @@ def show_complexity(args: argparse.Namespace) -> None:
         raise InputError(f'--shape {" ".join(map(str, args.shape))} must be one or two sides in pixels')
     logging.getLogger('fvcore').setLevel(logging.ERROR)
     model = load_model(args.config, None, cfg_options=args.cfg_options)
-    images = torch.zeros(1, 3, args.shape[0], args.shape[-1])
+    channels = next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), 3)  # of the input
+    images = torch.zeros(1, channels, args.shape[0], args.shape[-1])
     lines = [f'{"":12}{"parameters":>12}{"operations":>14}\n']
     for name, (part, inputs) in parts(model, images).items():
         counter = FlopCountAnalysis(part, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -62,7 +63,7 @@ def parts(model: nn.Module, images: Tensor) -> Parts:
     counted['head'] = (model.head, (features.masked,))
     views = images
     if model.data_preprocessor.view_size is not None:
-        views = torch.zeros(1, 3, *[model.data_preprocessor.view_size] * 2)
+        views = torch.zeros(1, images.shape[1], *[model.data_preprocessor.view_size] * 2)
     if hasattr(model.tokenizer.module, 'encoder'):  # a k-means tokenizer has its teacher only, which is not built here
         counted['tokenizer'] = (model.tokenizer.module.encoder, (views,))
     return counted

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from mmbeitv2.apis.channels import Channels, channels_of, image_extensions
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
@@ -30,20 +31,23 @@ WEIGHT_DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
 
 
 class LabelledImages(Dataset):
-    """Images of class folders at the model's size: pixels (3, H, W) uint8 BGR, and the label.
+    """Images of class folders at the model's size, as its pipeline loads them: pixels (C, H, W), and the label.
 
     Args:
         root: holds a folder for each class, in which the images lie at any depth.
         size: height and width of the model's input.
         fit: see :func:`mmbeitv2.datasets.resizing.fit_image`.
+        channels: see :func:`channels_of`.
 
     Raises:
         InputError: if an image lies outside the class folders.
     """
 
-    def __init__(self, root: Path, size: tuple[int, int], fit: Literal['crop', 'stretch']) -> None:
-        self.root, self.size, self.fit = root, size, fit
-        self.paths = find_images(root)
+    def __init__(
+        self, root: Path, size: tuple[int, int], fit: Literal['crop', 'stretch'], channels: Channels | None = None
+    ) -> None:
+        self.root, self.size, self.fit, self.channels = root, size, fit, channels
+        self.paths = find_images(root, image_extensions(channels))
         flat = [path for path in self.paths if len(Path(path).parts) == 1]
         if flat:
             raise InputError(
@@ -58,8 +62,9 @@ class LabelledImages(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        pixels = fit_image(to_tensor(self.root / self.paths[index]), self.size, self.fit)
-        return pixels.flip(0), self.labels[index]
+        path = self.root / self.paths[index]
+        loaded = to_tensor(path).flip(0) if self.channels is None else self.channels.read(path)  # BGR
+        return fit_image(loaded, self.size, self.fit), self.labels[index]
 
 
 @torch.no_grad()
@@ -116,8 +121,9 @@ def probe_features(args: argparse.Namespace) -> None:
         require_json(args.json)
     model, device = _load(args)
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
+    channels = channels_of(read_config(args.config, args.cfg_options))
     bank_images, query_images = (
-        LabelledImages(root, (h * side, w * side), args.fit) for root in (args.bank, args.query)
+        LabelledImages(root, (h * side, w * side), args.fit, channels) for root in (args.bank, args.query)
     )
     if bank_images.classes != query_images.classes or len(bank_images.classes) < 2:
         raise InputError(f'{str(args.bank)!r} and {str(args.query)!r} must have the same class folders, two or more')
@@ -149,7 +155,9 @@ def probe_patches(args: argparse.Namespace) -> None:
         model.backbone.out_indices = (args.layer,)
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
     size = (h * side, w * side) if args.size is None else (args.size, args.size)
-    pipeline = [LoadImage(), FitImage(size, 'stretch'), LoadSegLabels(num_classes=len(names)), PackSegInputs()]
+    channels = channels_of(read_config(args.config, args.cfg_options))
+    load = LoadImage() if channels is None else channels.loader
+    pipeline = [load, FitImage(size, 'stretch'), LoadSegLabels(num_classes=len(names)), PackSegInputs()]
     loaders: list[DataLoader] = []
     for images, labels in (args.bank, args.query):
         prefix = dict(img_path=str(images.absolute()), seg_map_path=str(labels.absolute()))

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from mmengine.config import Config
 from torch import Tensor
 
+from mmbeitv2.apis.channels import channels_of
 from mmbeitv2.apis.visual_tokenizer import Fit
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2ViT
@@ -42,11 +43,13 @@ def attention_picture(
     row, column = patch or (h // 2, w // 2)
     if not (0 <= row < h and 0 <= column < w):
         raise InputError(f'patch {row} {column} lies outside the grid of {h}x{w} patches, counted from 0')
-    pixels = read_image(image, (h * side, w * side), fit)
+    channels = channels_of(cfg)
+    pixels = read_image(image, (h * side, w * side), fit, channels)
     attention = attention_of_layer(backbone, normalise(pixels, cfg)[None], layer)[0]  # (heads, 1+N, 1+N)
     cls = attention[:, 0, 1:].unflatten(1, (h, w)).numpy()
     chosen = attention[:, 1 + row * w + column, 1:].unflatten(1, (h, w)).numpy()
-    return draw_attention(pixels.permute(1, 2, 0).numpy(), cls, chosen, (row, column))
+    shown = pixels if channels is None else channels.picture(pixels)
+    return draw_attention(shown.permute(1, 2, 0).numpy(), cls, chosen, (row, column))
 
 
 @torch.inference_mode()

@@ -62,7 +62,7 @@ def save_codebook_pictures(
     prepared = torch.stack([tokenizer.prepare(path) for path in tqdm(paths, unit='image', desc='reading')])
     batches = tqdm(prepared.split(64), unit='batch', desc='tokenizing')
     codes = torch.cat([tokenizer.tokenize(batch) for batch in batches]).numpy()
-    images = prepared.permute(0, 2, 3, 1).numpy()
+    images = tokenizer.pictures(prepared).permute(0, 2, 3, 1).numpy()
     chosen = choose_codes(codes, wanted, most_used)
     write_picture(draw_codebook(images, codes, chosen, context=context), out / 'codebook.png', dpi=150)
     write_picture(draw_positions(codes, chosen), out / 'positions.png', dpi=120)

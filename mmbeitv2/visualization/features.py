@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from mmbeitv2.apis.channels import Channels
 from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
 from mmbeitv2.errors import InputError
@@ -45,20 +46,21 @@ def require_layer(backbone: BEiTv2ViT, layer: int) -> int:
     return layer % backbone.depth
 
 
-def read_image(path: Path, size: tuple[int, int], fit: Fit) -> Tensor:
-    """An image file as (3, H, W) uint8 RGB.
+def read_image(path: Path, size: tuple[int, int], fit: Fit, channels: Channels | None = None) -> Tensor:
+    """An image file as (3, H, W) uint8 RGB, or (C, H, W) with its channels.
 
     Args:
         path: of the file.
         size: height and width.
         fit: how the image gets this size, see :class:`VisualTokenizer`.
+        channels: see :func:`channels_of`.
     """
-    return fit_image(to_tensor(path), size, fit)
+    return fit_image(to_tensor(path) if channels is None else channels.read(path), size, fit)
 
 
 def normalise(images: Tensor, cfg: Config) -> Tensor:
-    """Images (..., 3, H, W) uint8 RGB, with the mean and standard deviation of a config's data preprocessor."""
+    """Images (..., C, H, W) of :func:`read_image`, normalised as by a config's data preprocessor."""
     settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
-    mean = torch.tensor(settings.get('mean', (123.675, 116.28, 103.53))).view(3, 1, 1)
-    std = torch.tensor(settings.get('std', (58.395, 57.12, 57.375))).view(3, 1, 1)
+    mean = torch.tensor(settings.get('mean', (123.675, 116.28, 103.53))).view(-1, 1, 1)
+    std = torch.tensor(settings.get('std', (58.395, 57.12, 57.375))).view(-1, 1, 1)
     return (images.float() - mean) / std

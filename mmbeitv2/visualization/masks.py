@@ -14,11 +14,13 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
+from mmbeitv2.apis.channels import channels_of
 from mmbeitv2.apis.loading import load_model
-from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
+from mmbeitv2.apis.visual_tokenizer import Fit
 from mmbeitv2.datasets import BlockMaskGenerator
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2, PixelDecoder
+from mmbeitv2.visualization.features import read_image
 from mmbeitv2.visualization.pictures import code_colors, draw_masks
 
 
@@ -51,9 +53,11 @@ def masks_picture(
     generator = build_mask_generator(cfg)
     random.seed(seed)
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
-    images = torch.stack([fit_image(to_tensor(path), (h * side, w * side), fit) for path in paths])
+    channels = channels_of(cfg)
+    images = torch.stack([read_image(path, (h * side, w * side), fit, channels) for path in paths])
+    loaded, images = (images.flip(1), images) if channels is None else (images, channels.picture(images))  # BGR
     mask = torch.from_numpy(np.stack([generator.draw().ravel() for _ in paths]))
-    batch = model.data_preprocessor({'inputs': images.flip(1), 'mask': mask})['inputs']  # RGB -> BGR, as loaded
+    batch = model.data_preprocessor({'inputs': loaded, 'mask': mask})['inputs']
     results = model(batch, mode='predict')
     codes = torch.stack([result.codes for result in results]).unflatten(1, (h, w))
     predicted = torch.stack([result.predicted_codes for result in results]).unflatten(1, (h, w))

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from torch import Tensor
 from tqdm import tqdm
 
+from mmbeitv2.apis.channels import channels_of
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.loading import usable_device
 from mmbeitv2.apis.visual_tokenizer import Fit
@@ -109,8 +110,10 @@ def patch_pca_picture(
         backbone = load_backbone(cfg, checkpoint, place)
         numbers = [require_layer(backbone, layer) for layer in layers]
         size = _size(backbone, side)
-        images = torch.stack([read_image(path, size, fit) for path in paths])
-        shown = images if shown is None or images.shape[2] > shown.shape[2] else shown
+        channels = channels_of(cfg)
+        images = torch.stack([read_image(path, size, fit, channels) for path in paths])
+        pictures = images if channels is None else channels.picture(images)
+        shown = pictures if shown is None or pictures.shape[2] > shown.shape[2] else shown
         features = patch_features(backbone, normalise(images, cfg), numbers)
         columns += [Column(name, number, *principal_colors(features[number])) for number in numbers]
     assert shown is not None

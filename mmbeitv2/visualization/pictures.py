@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mmbeitv2.datasets import find_images
+from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable
@@ -52,13 +53,13 @@ def write_picture(figure: Figure, path: Path, dpi: int) -> None:
     AtomicBackend().put(buffer.getvalue(), path)
 
 
-def choose_images(folder: Path, count: int, seed: int = 0) -> list[Path]:
+def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[Path]:
     """Some images of a folder, of any depth, at random; all of them, in random order, if there are no more.
 
     Raises:
         InputError: if there is no such folder, or no image in it.
     """
-    return [folder / path for path in np.random.default_rng(seed).permutation(find_images(folder))[:count]]
+    return [folder / path for path in np.random.default_rng(seed).permutation(find_images(folder, extensions))[:count]]
 
 
 def code_colors(codebook: np.ndarray) -> np.ndarray:
