@@ -190,6 +190,20 @@ def refused(capsys: pytest.CaptureFixture, name: str, *arguments: str, code: int
     return sentence
 
 
+def shards_of(folder: Path, size: str = '20KB') -> Path:
+    """A folder of shards of the images of another, beside it."""
+    out = folder.with_name(f'{folder.name}-shards')
+    run_tool('make_shards', str(folder), str(out), '--shard-size', size)
+    return out
+
+
+def on_shards(config: str, folder: Path) -> str:
+    """The text of a config that reads a folder, reading shards of it instead."""
+    return config.replace('mmbeitv2.ImageFolder', 'mmbeitv2.ImageShards').replace(
+        repr(str(folder)), repr(str(shards_of(folder)))
+    )
+
+
 def last_line(output: str) -> str:
     return output.strip().splitlines()[-1]
 

@@ -5,6 +5,7 @@
     python tools/benchmark.py pretrain --peer mmpretrain --json pretrain.json
     python tools/benchmark.py segment --json segment.json
     python tools/benchmark.py data --peer mmpretrain --json data.json
+    python tools/benchmark.py shards --images DIR --json shards.json
 
 ``tokenizer``: VQ-KD at full size, against the same with the usual one-hot quantizer and attention written out.
 ``quantizer``: the quantizer of that step alone.
@@ -13,6 +14,8 @@
 683x512 in overlapping crops (keys ``slide_...``) and of 512x512 as a whole (``whole_...``).
 ``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR,
 and the milliseconds of each transform; or by --num-workers processes.
+``shards``: reading (keys ``read_...``) and decoding up to 500 images of --images DIR in random order, from tar shards
+that are made of it, against the folder.
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
 peer, and for the steps ``memory_ratio``, the same of the peak memory.
 """
@@ -27,7 +30,7 @@ from mmbeitv2.apis.config import add_cfg_options
 from mmbeitv2.apis.options import natural, positive
 from mmbeitv2.errors import one_sentence_errors
 
-WHAT = ('tokenizer', 'quantizer', 'pretrain', 'segment', 'data')
+WHAT = ('tokenizer', 'quantizer', 'pretrain', 'segment', 'data', 'shards')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -55,7 +58,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='config whose pipeline is measured by data (default: the pretraining of ViT-B)',
     )
     add_cfg_options(parser)
-    parser.add_argument('--images', type=Path, metavar='DIR', help='images that data loads (default: made for it)')
+    parser.add_argument('--images', type=Path, metavar='DIR', help='images for data and shards (default: made for it)')
     parser.add_argument(
         '--num-workers', type=natural, default=0, help='processes that load images for data (default: none but this)'
     )

@@ -44,27 +44,42 @@ def make_shards(args: argparse.Namespace) -> None:
     Raises:
         InputError: if there is no image, one cannot be read, or the shards cannot be written.
     """
-    root, out = args.images, args.out
+    count = pack_folder(args.images, args.out, args.shard_size)
+    sys.stdout.write(f'{count} images: {args.out}\n')
+
+
+def pack_folder(root: Path, out: Path, shard_size: int) -> int:
+    """Makes shards of a folder, or what is still missing of them.
+
+    Args:
+        root: folder of images, of any depth.
+        out: new folder, or one that a stopped run left; nothing in it is replaced.
+        shard_size: largest size of a shard in bytes.
+
+    Returns:
+        Number of images.
+
+    Raises:
+        InputError: if there is no image, one cannot be read, or the shards cannot be written.
+    """
     paths = find_images(root)
     require_own_place(out, keep=[root])
     if out.resolve().is_relative_to(root.resolve()):
         raise InputError(f'{str(out)!r} lies in the folder of images {str(root)!r}: give a folder elsewhere')
     require_claimable(out, _TOOL)
-    plan = list(plan_shards(root, paths, args.shard_size))
-    classes = class_folders(str(root), paths)
+    plan = list(plan_shards(root, paths, shard_size))
     claim_folder(out, _TOOL)
-    hold_folder(out, 'make_shards.py', 'folder')
+    hold_folder(out, _TOOL, 'folder')
     if (out / INDEX).exists():
         _require_same(out, ShardIndex.read(out), plan)
-        sys.stdout.write(f'{str(out)!r} holds these {len(paths)} images already\n')
-        return
+        return len(paths)
     for partial in out.glob(f'shard-*.tar{PARTIAL}'):  # left by a kill
         partial.unlink()
     _require_space(out, plan)
-    index = write_shards(root, out, plan, classes)
+    index = write_shards(root, out, plan, class_folders(str(root), paths))
     with open_atomically(out / INDEX) as stream:
         index.write(stream)
-    sys.stdout.write(f'{len(paths)} images in {len(plan)} shards: {out}\n')
+    return len(paths)
 
 
 def plan_shards(root: Path, paths: list[str], shard_size: int) -> Iterator[list[Member]]:

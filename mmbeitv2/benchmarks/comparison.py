@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 
 import torch
 from mmengine.logging import MMLogger
 
 from mmbeitv2.benchmarks.pipelines import measure_data
 from mmbeitv2.benchmarks.steps import measure_step
+from mmbeitv2.benchmarks.storage import measure_shards
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_json
@@ -22,7 +24,9 @@ _BATCH_SIZES = {
     'pretrain': (4, 256),
     'segment': (2, 16),
     'data': (64, 64),
+    'shards': (1, 1),
 }
+_MEASURES: dict[str, Callable[[argparse.Namespace], dict]] = {'data': measure_data, 'shards': measure_shards}
 
 
 def run_benchmark(args: argparse.Namespace) -> None:
@@ -40,7 +44,7 @@ def run_benchmark(args: argparse.Namespace) -> None:
     is_gpu = args.device == 'cuda'
     args.amp = args.amp or ('bfloat16' if is_gpu else 'none')
     args.batch_size = args.batch_size or _BATCH_SIZES[args.what][is_gpu]
-    result = {'what': args.what, **(measure_data(args) if args.what == 'data' else measure_step(args))}
+    result = {'what': args.what, **_MEASURES.get(args.what, measure_step)(args)}
     for key, value in result.items():
         sys.stdout.write(f'{key:24} {f"{value:.3f}" if isinstance(value, float) else value}\n')
     if args.json is not None:

@@ -14,6 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from mmbeitv2.datasets import SeededInfiniteSampler, SeededSampler, SeedSample
 from mmbeitv2.datasets.seeding import SampleIndex
+from tests.conftest import shards_of
 
 PIPELINE = [
     dict(type='mmbeitv2.SeedSample'),
@@ -26,10 +27,11 @@ PIPELINE = [
 ]
 
 
-@pytest.fixture
-def dataset(image_folder: Path) -> torch.utils.data.Dataset:
+@pytest.fixture(params=['ImageFolder', 'ImageShards'])
+def dataset(request: pytest.FixtureRequest, image_folder: Path) -> torch.utils.data.Dataset:
     init_default_scope('mmpretrain')
-    return DATASETS.build(dict(type='mmbeitv2.ImageFolder', data_root=str(image_folder), pipeline=PIPELINE))
+    root = image_folder if request.param == 'ImageFolder' else shards_of(image_folder)
+    return DATASETS.build(dict(type=f'mmbeitv2.{request.param}', data_root=str(root), pipeline=PIPELINE))
 
 
 def read_epochs(dataset: torch.utils.data.Dataset, num_workers: int, epochs: tuple[int, ...]) -> list[dict]:

@@ -17,13 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmbeitv2.datasets import ImageFolder, ImageShards, SeededSampler
 from mmbeitv2.datasets.shards import _MAX_OPEN, ShardIndex, _open
 from mmbeitv2.errors import InputError, UnreadableImageError
-from tests.conftest import EXACT_MASKED, run_tool
-
-
-def shards_of(folder: Path, size: str = '20KB') -> Path:
-    out = folder.with_name(f'{folder.name}-shards')
-    run_tool('make_shards', str(folder), str(out), '--shard-size', size)
-    return out
+from tests.conftest import EXACT_MASKED, shards_of
 
 
 def batches(dataset: Dataset, num_workers: int) -> list[dict]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmbeitv2.benchmarks import pipelines, steps
+from mmbeitv2.benchmarks import pipelines, steps, storage
 from mmbeitv2.benchmarks.peers import OneHotQuantizer, WrittenOutAttention, write_attention_out
 from mmbeitv2.models import NormEMAVectorQuantizer
 from tests.conftest import ROOT, refused, run_tool, tiny_vit
@@ -55,6 +55,19 @@ def test_both_pipelines_are_measured(
     assert re.search(r'ratio +1\.500', capsys.readouterr().out)
     assert result['ours_ms_LoadImage'] > 0
     assert result['peer_ms_LoadImageFromFile'] > 0
+
+
+def test_shards_and_folder_are_measured(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, 'alternate', seconds)
+    out = tmp_path / 'shards.json'
+    run_tool('benchmark', 'shards', '--images', str(image_folder), '--json', str(out))
+    result = json.loads(out.read_text())
+    assert (result['ours'], result['peer'], result['ratio'], result['read_ratio']) == (
+        8,
+        pytest.approx(16 / 3),
+        1.5,
+        1.5,
+    )
 
 
 def test_a_step_of_both_quantizers_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
