@@ -233,6 +233,17 @@ with one_sentence_errors('tool.py'):
 """
 
 
+def test_an_interrupt_that_a_library_turned_into_another_error_is_an_interrupt(capsys: pytest.CaptureFixture) -> None:
+    def fail() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+        except BaseException:  # as mmengine does where it formats a config
+            raise SyntaxError('Failed to format the config file')  # noqa: B904
+
+    assert screen(capsys, fail, code=130) == 'tool.py: interrupted\n'
+
+
 def test_a_program_that_hangs_ends_all_the_same() -> None:
     process = subprocess.Popen([sys.executable, '-c', PROGRAM, 'hang'], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

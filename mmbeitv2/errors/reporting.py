@@ -49,17 +49,13 @@ def one_sentence_errors(program: str) -> Iterator[None]:
                 end_with_parent(int(launcher))
             yield
             sys.stdout.flush()
-    except (EndedBySignalError, KeyboardInterrupt) as error:
-        number = getattr(error, 'number', signal.SIGINT)
-        last_word.ended_by(number)
-        raise SystemExit(128 + number) from None
-    except BrokenPipeError as error:
-        if _reader_has_gone():
+    except (Exception, EndedBySignalError, KeyboardInterrupt) as error:
+        if (number := _signal_behind(error)) is not None:
+            last_word.ended_by(number)
+            raise SystemExit(128 + number) from None
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
             _silence_stdout()
             raise SystemExit(128 + signal.SIGPIPE) from None
-        last_word.failed_by(error)
-        raise SystemExit(1) from None
-    except Exception as error:
         last_word.failed_by(error)
         raise SystemExit(1) from None
     finally:
@@ -78,7 +74,7 @@ class _LastWord:
     program: str
     reports: Path | None
 
-    def failed_by(self, error: Exception) -> None:
+    def failed_by(self, error: BaseException) -> None:
         report = report_of(error)
         text = ''.join(traceback.format_exception(error))
         sentence = report.sentence
@@ -105,6 +101,15 @@ class _LastWord:
                 (self.reports / f'{os.getpid()}.json').write_text(json.dumps(report))
                 return
         _write(f'{line}\n')
+
+
+def _signal_behind(error: BaseException | None) -> int | None:
+    """The signal that caused an error, if one did; mmengine makes another error of one that comes while it formats."""
+    while error is not None:
+        if isinstance(error, (EndedBySignalError, KeyboardInterrupt)):
+            return getattr(error, 'number', signal.SIGINT)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _where_traceback_is(text: str) -> str:
