@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from PIL import Image
 
 from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
 from tests.conftest import NUM_CODES, TEACHER, refused, run_tool, tiny_kmeans, tiny_tokenizer, tiny_vit
 
@@ -92,6 +93,25 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
         assert found[name]['chance'] < 0.5
         assert found['neighbour_agreement']['value'] < 0.5
         assert found['stable_jitter']['value'] < 1
+
+
+def test_every_tool_for_codes_takes_k_means_and_dall_e(tmp_path: Path, image_folder: Path, tokenizers: dict) -> None:
+    model = dict(type='mmbeitv2.DALLETokenizer', img_size=32, encoder=dict(n_hid=8))
+    (tmp_path / 'dalle.py').write_text(f'model = {model!r}\n')
+    torch.save({'state_dict': MODELS.build(model).encoder.state_dict()}, tmp_path / 'dalle.pth')
+    for own in (tokenizers['kmeans'], (str(tmp_path / 'dalle.py'), str(tmp_path / 'dalle.pth'))):
+        name = Path(own[0]).stem
+        options = ('--config', own[0], '--checkpoint', own[1], '--num-workers', '0')
+        run_tool('tokenize_images', str(image_folder), '--out', str(tmp_path / f'{name}.npz'), *options)
+        with np.load(tmp_path / f'{name}.npz') as written:
+            paths = [image_folder / path for path in written['paths'].tolist()]
+            assert written['codes'].tolist() == VisualTokenizer(*own)(paths).tolist()
+        run_tool('visualize_codebook', *own, str(image_folder), '--out', str(tmp_path / name))
+        assert (tmp_path / name / 'index.html').is_file()
+        run_tool('judge_tokenizer', *own, str(image_folder), '--out', str(tmp_path / f'{name}.html'))
+        assert (tmp_path / f'{name}.html').is_file()
+    with pytest.raises(InputError, match='no code vectors'):
+        VisualTokenizer(*own).lookup([0])
 
 
 def test_bad_input_to_judge_tokenizer(
