@@ -49,7 +49,8 @@ def stability(codes: np.ndarray, changed: np.ndarray) -> Measure:
 def label_information(codes: np.ndarray, labels: np.ndarray, seed: int = 0) -> Measure:
     """Mutual information of code and label, as a share of the labels' entropy: 1 if a code tells the label for sure.
 
-    Of few patches, many codes seem to tell something: chance is what they tell of labels dealt out anew to the images.
+    Chance is what the codes tell of the labels of another image, drawn at random, at the same place: with many codes
+    and few patches they seem to tell something, and segments have their usual places.
 
     Args:
         codes: (n, N), the codes of each image.

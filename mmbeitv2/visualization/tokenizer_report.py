@@ -85,6 +85,8 @@ def judge_tokenizers(args: argparse.Namespace) -> None:
     """
     if args.json is not None:
         require_json(args.json)
+    if args.ignored_labels and args.labels is None:
+        raise InputError('--ignored-labels is of no use without label images: give --labels DIR')
     if args.out is not None:
         if args.out.suffix != '.html':
             raise InputError(f'--out {str(args.out)!r} must end in .html')

@@ -126,6 +126,7 @@ def test_bad_input_to_judge_tokenizer(
         ((*vqkd, str(image_folder / 'cat'), '--classes'), 'one class folder only'),
         ((*vqkd, str(image_folder), '--labels', str(tmp_path)), 'has no label image'),
         ((*vqkd, str(image_folder), '--out', str(tmp_path / 'page.txt')), 'must end in .html'),
+        ((*vqkd, str(image_folder), '--ignored-labels', '0'), 'without label images'),
         ((*vqkd, str(image_folder), '--json', str(tmp_path / 'page.txt')), 'must end in .json'),
     ):
         assert re.search(sentence, refused(capsys, 'judge_tokenizer', *arguments))
