@@ -2,7 +2,7 @@
 
 ``tools/make_shards.py`` makes a folder of ordinary tar files and ``index.npz``, whose arrays say of each image in which
 file it lies, where in it, and what its path was. The arrays are shared by all data-loading workers: 14 million images
-take 0.7 GB. An image's address, ``tar://SHARD?OFFSET+LENGTH#PATH``, is read by mmengine's ``fileio``, so whatever reads
+take 0.9 GB. An image's address, ``tar://SHARD?OFFSET+LENGTH#PATH``, is read by mmengine's ``fileio``, so whatever reads
 image paths reads shards.
 """
 
