@@ -38,6 +38,11 @@ SEGMENTOR = dict(
     ),
     test_cfg=dict(mode='whole'),
 )
+MASK_DECODER = SEGMENTOR | dict(
+    backbone=tiny_vit(type='mmbeitv2.EoMTViT', num_queries=6, query_blocks=1, num_upscales=1, rel_pos_bias='per_layer'),
+    neck=None,
+    decode_head=dict(type='mmbeitv2.EoMTHead', in_channels=32, num_classes=5),
+)
 
 
 def write(folder: Path, text: str) -> tuple[str, str]:
@@ -139,12 +144,15 @@ def test_another_size_than_the_models_bakes_in_resized_positions(
     assert not operators & {'Resize', 'GatherND', 'ScatterND'}
 
 
-def test_logits_of_an_exported_segmentor_have_the_size_of_the_image(tmp_path: Path, images: np.ndarray) -> None:
-    segmentor = write(tmp_path / 'segmentor', f'default_scope = "mmseg"\nmodel = {SEGMENTOR!r}\n')
+@pytest.mark.parametrize('config', [SEGMENTOR, MASK_DECODER], ids=['UperNet', 'EoMT'])
+def test_logits_of_an_exported_segmentor_have_the_size_of_the_image(
+    config: dict, tmp_path: Path, images: np.ndarray
+) -> None:
+    segmentor = write(tmp_path / 'segmentor', f'default_scope = "mmseg"\nmodel = {config!r}\n')
     run_tool('export_onnx', *segmentor, str(tmp_path / 'a.onnx'))
     (logits,) = run_onnx(tmp_path / 'a.onnx', images)
     init_default_scope('mmseg')
-    model = MODELS.build(SEGMENTOR).eval()
+    model = MODELS.build(config).eval()
     load_checkpoint(model, segmentor[1])
     batch = dict(inputs=[torch.from_numpy(image).flip(0) for image in images])  # BGR, as mmseg loads them
     with torch.no_grad():

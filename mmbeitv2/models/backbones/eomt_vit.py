@@ -77,12 +77,12 @@ class EoMTViT(BEiTv2ViT):
         x, grid = self._embed(x, None)  # (B, 1+N, C)
         shared_bias = self.position_bias(grid)
         first = self.depth - self.query_blocks
-        shares = masked_shares(self.query_blocks)
+        shares = masked_shares(self.query_blocks) if self.training else []
         predictions = []
         for i, block in enumerate(self.blocks):
             bias = self._bias_of(block, shared_bias, grid)
             if i == first:
-                x = torch.cat((x, self.mask_module.queries.expand(len(x), -1, -1)), dim=1)  # (B, 1+N+Q, C)
+                x = torch.cat((x, self.mask_module.queries.expand(x.shape[0], -1, -1)), dim=1)  # (B, 1+N+Q, C)
             if i >= first:
                 barred = None
                 if self.training:
