@@ -140,8 +140,11 @@ class VisualTokenizer:
 
     def prepare(self, image: ImageLike) -> Tensor:
         """An image at the model's size: (3, H, W) uint8 RGB, or (C, H, W) of the config's channels."""
-        pixels = to_tensor(image) if self.channels is None else self.channels.read(image)
-        return fit_image(pixels, self.image_size, self.fit)
+        return fit_image(self.read(image), self.image_size, self.fit)
+
+    def read(self, image: ImageLike) -> Tensor:
+        """An image at its own size: (3, H, W) uint8 RGB, or (C, H, W) of the config's channels."""
+        return to_tensor(image) if self.channels is None else self.channels.read(image)
 
     def pictures(self, prepared: Tensor) -> Tensor:
         """Images of :meth:`prepare`, stacked, as pictures (B, 3, H, W) uint8 RGB."""

@@ -21,7 +21,6 @@ from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
 
 from mmbeitv2.apis import VisualTokenizer
-from mmbeitv2.apis.visual_tokenizer import to_tensor
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
@@ -139,7 +138,8 @@ def judge(tokenizer: VisualTokenizer, paths: Sequence[Path], labels: np.ndarray 
     numbers |= {'stable_flip': stability(codes, flipped[:, :, ::-1])}
     if min(tokenizer.grid_size) > 1:
         numbers |= {'stable_crop': stability(first[:, 1:, 1:], second[:, :-1, :-1])}
-    numbers |= {'stable_jitter': stability(codes, jittered)}
+    if tokenizer.channels is None:  # else the channels are no colours
+        numbers |= {'stable_jitter': stability(codes, jittered)}
     return Judged(name, numbers, images, codes, tokenizer.num_codes, _colors(tokenizer))
 
 
@@ -147,11 +147,12 @@ def _codes_of_batch(tokenizer: VisualTokenizer, paths: Sequence[Path], start: in
     """Pictures (n, H, W, 3), and codes (n, h, w): as they are, mirrored, of two crops one patch apart, jittered."""
     height, width = tokenizer.image_size
     side = tokenizer.model.patch_size
-    tensors = [to_tensor(path) for path in paths]
+    tensors = [tokenizer.read(path) for path in paths]
     plain = torch.stack([fit_image(image, (height, width), tokenizer.fit) for image in tensors])
     larger = torch.stack([fit_image(image, (height + side, width + side), tokenizer.fit) for image in tensors])
-    views = (plain, plain.flip(-1), larger[..., :-side, :-side], larger[..., side:, side:], _jittered(plain, start))
-    return plain.permute(0, 2, 3, 1).numpy(), *(tokenizer.tokenize(view).numpy() for view in views)
+    jittered = _jittered(plain, start) if tokenizer.channels is None else plain
+    views = (plain, plain.flip(-1), larger[..., :-side, :-side], larger[..., side:, side:], jittered)
+    return tokenizer.pictures(plain).permute(0, 2, 3, 1).numpy(), *(tokenizer.tokenize(view).numpy() for view in views)
 
 
 def _jittered(images: Tensor, start: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.models.preprocessor import check_color_channels
 from mmbeitv2.models.tokenizers.quantizer import NormEMAVectorQuantizer, l2norm
 from mmbeitv2.models.tokenizers.vqkd import add_codes
 from mmbeitv2.registry import MODELS
@@ -85,6 +87,8 @@ class KMeansTokenizer(BaseModel):
         img_size: side in pixels of the images that the tokenizer is made for.
         patch_size: side in pixels of the patch that gets a code; the teacher's features are resampled to it.
         target_dims: width of the teacher's features, needed without a teacher only.
+        teacher_channels: channels of the images that are the teacher's red, green and blue, see :class:`VQKD`; it sees
+            no others, so neither do the codes.
         data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
         init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a checkpoint of this tokenizer.
     """
@@ -98,6 +102,7 @@ class KMeansTokenizer(BaseModel):
         img_size: int = 224,
         patch_size: int = 16,
         target_dims: int | None = None,
+        teacher_channels: Sequence[int] | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -115,6 +120,7 @@ class KMeansTokenizer(BaseModel):
             )
         self.quantize = MODELS.build({**quantizer, 'code_dim': width})
         self.patch_size = patch_size
+        self.teacher_channels = None if teacher_channels is None else list(teacher_channels)
         self.grid_size = (img_size // patch_size, img_size // patch_size)
         fingerprint = 0 if self.teacher is None else self.teacher.fingerprint()
         self.register_buffer('teacher_fingerprint', torch.tensor(fingerprint))
@@ -136,6 +142,14 @@ class KMeansTokenizer(BaseModel):
         if self.teacher is None:
             raise InputError('this k-means tokenizer has no teacher, whose features it needs: set its teacher')
         grid = (images.shape[2] // self.patch_size, images.shape[3] // self.patch_size)
+        if self.teacher_channels is not None:
+            check_color_channels('teacher_channels', self.teacher_channels, images.shape[1])
+            images = images[:, self.teacher_channels].clamp(-1, 1)
+        elif images.shape[1] != 3:
+            raise InputError(
+                f'the images have {images.shape[1]} channels, and the teacher takes three: set teacher_channels of the '
+                'tokenizer to those that are red, green and blue for it'
+            )
         features = self.teacher(images.add(1).div(2), grid)
         if self.training:
             self._require_finite(images, features)

@@ -117,6 +117,21 @@ def test_codes_are_the_clusters_nearest_to_the_teachers_features() -> None:
     assert 0 < metric.compute_metrics(metric.results)['codebook_usage'] <= 100
 
 
+def test_the_teacher_sees_the_channels_that_are_its_colours() -> None:
+    images = torch.rand(2, 5, 32, 32) * 2 - 1
+    torch.manual_seed(0)
+    rgb = build().eval()
+    torch.manual_seed(0)
+    chosen = build(teacher_channels=(4, 0, 2)).eval()
+    assert torch.equal(chosen(images), rgb(images[:, [4, 0, 2]]))
+    for model, sentence in (
+        (rgb, 'the images have 5 channels'),
+        (build(teacher_channels=(0, 1, 5)), 'between 0 and 4'),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            model(images)
+
+
 def test_a_step_moves_the_codebook_and_computes_no_gradient() -> None:
     model = build().train()
     before = model.quantize.embedding.weight.clone()
