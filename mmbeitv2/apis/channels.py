@@ -92,17 +92,17 @@ def channels_of(cfg: Config) -> Channels | None:
         width = std if cfg.model.type == 'mmbeitv2.VQKD' else 2 * std
         low, high = mean - width, mean + width
     for values in (low, high):
-        if len(values) not in (1, load.channels):
+        if len(values) not in (1, load.num_kept):
             raise InputError(
                 f'the data preprocessor of {cfg.filename!r} knows {len(values)} channels, but its pipeline loads '
-                f'{load.channels}: give mean, std and value_range for each channel'
+                f'{load.num_kept}: give mean, std and value_range for each channel'
             )
     color: Sequence[int] = (
         settings.get('color_channels')
         or cfg.model.get('teacher_channels')
-        or ((0, 1, 2) if load.channels >= 3 else (0, 0, 0))
+        or ((0, 1, 2) if load.num_kept >= 3 else (0, 0, 0))
     )
-    low, high = (values.expand(load.channels).view(-1, 1, 1) for values in (low, high))
+    low, high = (values.expand(load.num_kept).view(-1, 1, 1) for values in (low, high))
     return Channels(load, low, high, list(color))
 
 

@@ -40,6 +40,7 @@ class LoadChannels(LoadImage):
         channels: number N of channels, 1 to 32, that every image must have.
         dtype: type of the values that every image must have: ``'uint8'``, ``'uint16'``, ``'int16'`` or ``'float32'``,
             which stands for floating-point numbers of any width.
+        keep: which channels ``img`` gets, counted from 0, in this order; None for all.
         max_pixels: a larger image (height times width) counts as unreadable.
         backend_args: of the file backend, see ``mmengine.fileio.get``.
 
@@ -52,6 +53,7 @@ class LoadChannels(LoadImage):
         self,
         channels: int,
         dtype: ChannelType = 'uint8',
+        keep: Sequence[int] | None = None,
         max_pixels: int = MAX_PIXELS,
         backend_args: dict | None = None,
     ) -> None:
@@ -60,14 +62,18 @@ class LoadChannels(LoadImage):
             raise InputError(f'channels={channels} of LoadChannels must lie between 1 and {MAX_CHANNELS}')
         if dtype not in get_args(ChannelType):
             raise InputError(f'dtype={dtype!r} of LoadChannels must be one of {", ".join(get_args(ChannelType))}')
+        if keep is not None and not (keep and all(0 <= channel < channels for channel in keep)):
+            raise InputError(f'keep={keep} of LoadChannels must be channels between 0 and {channels - 1}')
         self.channels = channels
         self.dtype = dtype
+        self.keep = None if keep is None else list(keep)
+        self.num_kept = channels if keep is None else len(keep)
 
     def decode(self, content: bytes) -> np.ndarray:
         return self.checked(decode_channels(content, self.max_pixels))
 
     def checked(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (H, W, N) that are as the config says: uint8, or float32 for any other type.
+        """The channels to keep of pixels (H, W, N) that are as the config says: uint8, or float32 for any other type.
 
         Raises:
             InputError: naming what differs.
@@ -77,7 +83,8 @@ class LoadChannels(LoadImage):
                 f'it has {_count(pixels.shape[2])} of type {pixels.dtype}, but LoadChannels expects '
                 f'channels={self.channels} and dtype={self.dtype!r}, which must be those of every image'
             )
-        return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+        kept = pixels if self.keep is None else pixels[..., self.keep]
+        return kept if kept.dtype == np.uint8 else kept.astype(np.float32)
 
 
 def decode_channels(content: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:

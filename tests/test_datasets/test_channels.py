@@ -82,6 +82,8 @@ def test_values_reach_the_pipeline_as_uint8_or_float32(tmp_path: Path) -> None:
         loaded = LoadChannels(6, name).transform(dict(img_path=str(tmp_path / 'a.npy')))
         assert loaded['img'].dtype == expected
         np.testing.assert_array_equal(loaded['img'], pixels.astype(expected))
+        kept = LoadChannels(6, name, keep=(5, 0)).transform(dict(img_path=str(tmp_path / 'a.npy')))
+        np.testing.assert_array_equal(kept['img'], pixels[..., [5, 0]].astype(expected))
         assert loaded['img_shape'] == loaded['ori_shape'] == (12, 17)
 
 
@@ -146,7 +148,9 @@ def test_a_large_header_takes_no_memory() -> None:
         decode_channels(stream.getvalue())
 
 
-@pytest.mark.parametrize('settings', [dict(channels=0), dict(channels=33), dict(channels=3, dtype='int64')])
+@pytest.mark.parametrize(
+    'settings', [dict(channels=0), dict(channels=33), dict(channels=3, dtype='int64'), dict(channels=3, keep=[3])]
+)
 def test_settings_that_cannot_be_are_refused(settings: dict) -> None:
     with pytest.raises(InputError, match='LoadChannels must'):
         LoadChannels(**settings)

@@ -1,0 +1,122 @@
+"""Mean and standard deviation of each channel over a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, decode_channels
+from mmbeitv2.datasets.file_backends import read_file
+from mmbeitv2.datasets.image_folder import find_images
+from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.fileio.outputs import require_json
+
+# Black and white of a picture lie so many standard deviations from the mean.
+RANGE_STDS = 2
+
+
+def channel_statistics(paths: Iterable[Path]) -> dict:
+    """Statistics over all pixels of some images, in float64 and one image in memory at a time.
+
+    Args:
+        paths: of image files, which must have the same channels and type.
+
+    Returns:
+        ``images``, ``channels``, ``dtype``, and for each channel ``mean``, ``std`` (of the population), ``min`` and
+        ``max``, in the values of the files.
+
+    Raises:
+        InputError: naming the image that cannot be read, or has other channels or another type than the first.
+    """
+    first, images, pixels = None, 0, 0
+    mean = deviations = low = high = np.zeros(0)
+    for path in paths:
+        try:
+            image = decode_channels(read_file(str(path)))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, 'strerror', None) or str(error)
+            raise UnreadableImageError(
+                f'image {str(path)!r} cannot be read ({reason}): remove or replace it'
+            ) from error
+        kind = (image.shape[2], image.dtype.name)
+        if first is None:
+            first = (path, kind)
+            mean, deviations = np.zeros(kind[0]), np.zeros(kind[0])
+            low, high = np.full(kind[0], np.inf), np.full(kind[0], -np.inf)
+        if kind != first[1]:
+            raise InputError(
+                f'image {str(path)!r} has {kind[0]} channels of type {kind[1]}, and {str(first[0])!r} has '
+                f'{first[1][0]} of type {first[1][1]}: keep images of one kind in a folder'
+            )
+        values = image.reshape(-1, kind[0]).astype(np.float64)
+        # Chan, Golub and LeVeque 1979: sums of squares of large values would cancel.
+        own_mean, count = values.mean(axis=0), len(values)
+        shift = own_mean - mean
+        total = pixels + count
+        deviations = deviations + ((values - own_mean) ** 2).sum(axis=0) + shift**2 * (pixels * count / total)
+        mean = mean + shift * (count / total)
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+        images, pixels = images + 1, total
+    if first is None:
+        raise InputError('there are no images: give the paths of some')
+    return {
+        'images': images,
+        'channels': first[1][0],
+        'dtype': first[1][1],
+        'mean': mean.tolist(),
+        'std': np.sqrt(deviations / pixels).tolist(),
+        'min': low.tolist(),
+        'max': high.tolist(),
+    }
+
+
+def config_lines(statistics: dict) -> str:
+    """Settings to paste into a config."""
+    mean, std = (_rounded(statistics[name]) for name in ('mean', 'std'))
+    ranges = [_rounded([m - RANGE_STDS * s, m + RANGE_STDS * s]) for m, s in zip(mean, std, strict=True)]
+    if statistics['dtype'] == 'uint8':
+        ranges = [[0, 255]] * len(mean)
+    return (
+        f'channel_mean = {mean}\n'
+        f'channel_std = {std}\n'
+        f'channel_range = {ranges}\n'
+        f"load_channels = dict(type='mmbeitv2.LoadChannels', channels={statistics['channels']}, "
+        f'dtype={statistics["dtype"]!r})\n'
+    )
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [float(f'{value:.6g}') for value in values]
+
+
+def print_channel_statistics(args: argparse.Namespace) -> None:
+    """Writes a table and settings; see ``tools/channel_statistics.py --help`` for ``args``.
+
+    Raises:
+        InputError: if there is no image, one cannot be read, or they differ in kind.
+    """
+    if args.json is not None:
+        require_json(args.json)
+    paths = find_images(args.images, CHANNEL_EXTENSIONS)
+    if args.sample is not None and args.sample < len(paths):
+        chosen = np.random.default_rng(args.seed).choice(len(paths), args.sample, replace=False)
+        paths = [paths[i] for i in sorted(chosen)]
+    statistics = channel_statistics(args.images / path for path in tqdm(paths, unit='image'))
+    lines = [f'{statistics["images"]} images of {statistics["channels"]} channels, {statistics["dtype"]}']
+    lines.append(f'{"channel":>7}{"mean":>12}{"std":>12}{"min":>12}{"max":>12}')
+    for channel in range(statistics['channels']):
+        row = ''.join(f'{statistics[name][channel]:>12.6g}' for name in ('mean', 'std', 'min', 'max'))
+        lines.append(f'{channel:>7}{row}')
+    sys.stdout.write('\n'.join(lines) + '\n\n' + config_lines(statistics))
+    constant = [str(channel) for channel, std in enumerate(statistics['std']) if std == 0]
+    if constant:
+        sys.stdout.write(f'\nThe same in all pixels, so leave them out by keep=: channels {", ".join(constant)}\n')
+    if args.json is not None:
+        AtomicBackend().put_text(json.dumps(statistics) + '\n', args.json)

@@ -1,0 +1,35 @@
+"""Mean and standard deviation of each channel of the images of a folder, of any depth, and settings for a config.
+
+    python tools/channel_statistics.py DIR
+
+Images are .npy, TIFF, PNG, JPEG and the like, of 1 to 32 channels; all must have the same channels and type.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmbeitv2.apis.options import natural, positive
+from mmbeitv2.errors import one_sentence_errors
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images')
+    parser.add_argument('--sample', type=positive, help='take so many images at random (default: all)')
+    parser.add_argument('--seed', type=natural, default=0, help='of the sample (default: %(default)s)')
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with one_sentence_errors('channel_statistics.py'):
+        from mmbeitv2.datasets.channel_statistics import print_channel_statistics
+
+        print_channel_statistics(args)
+
+
+if __name__ == '__main__':
+    main()
