@@ -117,6 +117,10 @@ def weights_of(content: object) -> StateDict:
     }
 
 
+# The last layers of mmseg's and mmpretrain's models, whose rows are classes.
+_CLASSIFIERS = ('conv_seg.weight', 'head.fc.weight')
+
+
 def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
     """Refuses a state dict with a weight of another shape or kind of number than the model's.
 
@@ -129,6 +133,8 @@ def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
         in_file, in_model = tuple(value.shape), tuple(wanted[key].shape)
         if in_file != in_model:
             difference = f'shape {in_file} in the file and {in_model} in the model'
+            if key.endswith(_CLASSIFIERS) and in_file[1:] == in_model[1:]:
+                difference += f', as the file was trained on {in_file[0]} classes and the config has {in_model[0]}'
         elif value.is_floating_point() != wanted[key].is_floating_point():
             difference = f'type {value.dtype} in the file and {wanted[key].dtype} in the model'
         else:

@@ -384,7 +384,6 @@ def damage_label(root: Path, name: str) -> None:
         ('16 bit', "train/2.png' has pixels of Pillow mode 'I;16'"),
         ('cut off', "label image '.*train/2.png' cannot be read"),
         ('missing', "train/2.jpg' has no label image '.*train/2.png'"),
-        ('alone', "1 label images in '.*train' have no image, the first is '2.png'"),
         ('empty', "val_dataloader finds no image with data_root='.*seg', data_prefix=.*img_suffix='.jpg'"),
         ('all ignored', 'train_dataloader: all pixels of all label images are ignored'),
     ],
@@ -394,6 +393,48 @@ def test_label_images_are_checked(tmp_path: Path, name: str, words: str) -> None
     damage_label(tmp_path / 'seg', name)
     said = sentence(config, tmp_path / 'work')
     assert re.search(words, said), said
+
+
+SEGMENTATION = [
+    ('model.decode_head.channels=0', 'must be a whole number of at least 1'),
+    ('model.decode_head.channels=many', "channels is 'many' .*: it must be a whole number of at least 1"),
+    ('model.decode_head.num_convs=1.5', 'must be a whole number of at least 0'),
+    ('model.decode_head.dropout_ratio=7', 'must be a number below 1'),
+    ('model.decode_head.ignore_index=abc', 'must be a whole number'),
+    ('model.decode_head.loss_decode=3', r'must be a component, dict\(type=...\)'),
+    ('model.decode_head.align_corners=maybe', 'must be True or False'),
+    ('model.decode_head.norm_cfg.type=SyncBatch', "norm_cfg.type is 'SyncBatch' .*, which is unknown. Did you mean"),
+    ('model.decode_head.norm_cfg.requires_grad=maybe', 'must be True or False'),
+    ('model.data_preprocessor.size=(32.5,32)', r'must be a list of two whole numbers of at least 1, \(height, width\)'),
+    ('model.test_cfg.mode=slides', 'must be one of slide, whole'),
+    ('val_evaluator.iou_metrics=[mIou]', 'must be a list of some of mIoU, mDice, mFscore'),
+    (f'{DATASET}.pipeline.2.crop_size=(32.5,32)', 'must be a whole number of at least 1, or a list of two'),
+    (f'{DATASET}.pipeline.2.cat_max_ratio=abc', 'must be a number'),
+    (f'{DATASET}.metainfo.classes=abc', 'must be a list of names, or a text file with one a line'),
+    (f'{DATASET}.metainfo.palette=3', r'must be a list of colours, \[red, green, blue\] each'),
+    (f'{DATASET}.reduce_zero_label=maybe', 'must be True or False'),
+    (f'{DATASET}.data_prefix.img_path=None', 'must be the path of a folder'),
+]
+
+
+def test_a_setting_that_mmseg_would_report_late_or_by_a_traceback_is_named(tmp_path: Path) -> None:
+    config = segmentation_config(tmp_path)
+    for option, words in SEGMENTATION:
+        said = sentence(config, tmp_path / 'work', option)
+        assert re.search(words, said), said
+        assert option.partition('=')[0] in said
+    said = sentence(config, tmp_path / 'work', 'model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(32,32)')
+    assert re.search("test_cfg.stride is None .*: with mode='slide' it must be a list of two", said), said
+
+
+def test_label_images_without_an_image_are_told_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = segmentation_config(tmp_path)
+    damage_label(tmp_path / 'seg', 'alone')
+    cfg = loaded(config, tmp_path / 'work')
+    show_plan(checked_runner(cfg, True, is_rehearsal=True), cfg, True, None)
+    said = capsys.readouterr()
+    assert 'train images  3' in said.out
+    assert re.search("1 label images in '.*train' have no image and are left out, the first is '2.png'", str(said))
 
 
 def test_a_head_may_ignore_another_value_than_255(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

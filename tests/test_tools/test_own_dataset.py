@@ -90,6 +90,13 @@ def test_own_images_are_trained_on_and_scored_with_their_own_class_names(
         checkpoint = str(tmp_path / 'work' / 'iter_6.pth')
         run_tool('test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out), *more, *options)
         assert 0 <= json.loads(out.read_text())['mIoU'] <= 100
+    # With one more class, the checkpoint fits neither to be scored nor to start from.
+    with (tmp_path / 'data' / 'classes.txt').open('a') as stream:
+        stream.write('bike\n')
+    words = 'as the file was trained on 3 classes and the config has 4'
+    assert words in refused(capsys, 'test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), *options)
+    start = [*options, f'load_from={checkpoint}']
+    assert words in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'second'), *start)
 
 
 def test_a_run_that_ends_between_two_checkpoints_and_is_resumed_gives_the_same_weights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -194,7 +196,7 @@ def _check_label_images(key: str, dataset: Any, model: nn.Module) -> set[int]:
 
 
 def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
-    """Each image has a label image, and each label image an image."""
+    """Each image must have a label image; label images without an image are told."""
     listings: dict[Path, set[str]] = {}
     expected: dict[Path, set[str]] = {}
     for info in infos:
@@ -212,10 +214,12 @@ def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
         return
     for folder, names in listings.items():
         alone = sorted(name for name in names - expected[folder] if name.endswith(suffix))
-        if alone:
-            raise InputError(
-                f'{key}: {len(alone)} label images in {str(folder)!r} have no image, the first is {alone[0]!r}. Add '
-                f'the images ({dataset.img_suffix}), remove the labels, or list the images by ann_file'
+        if alone:  # mmseg leaves them out, too
+            print_log(
+                f'{key}: {len(alone)} label images in {str(folder)!r} have no image and are left out, the first is '
+                f'{alone[0]!r}',
+                logger='current',
+                level=logging.WARNING,
             )
 
 

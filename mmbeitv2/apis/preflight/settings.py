@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 import mmbeitv2.registry
 from mmbeitv2.apis.config import known_keys, nearest, walk_settings
+from mmbeitv2.apis.preflight.segmentation import check_segmentation
 from mmbeitv2.errors import InputError
 from mmbeitv2.errors.annotations import misfit
 from mmbeitv2.fileio.outputs import require_writable_folder
@@ -146,6 +147,8 @@ def check_settings(cfg: Config, is_training: bool) -> None:
     for key, value in settings:
         if isinstance(value, dict):
             _check_group(cfg, key, value)
+    if cfg.get('default_scope') == 'mmseg':
+        check_segmentation(cfg, settings)
     require_writable_folder(cfg.work_dir, 'work dir')
 
 
