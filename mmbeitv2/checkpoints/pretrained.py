@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from mmengine.logging import print_log
@@ -10,7 +11,9 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.models.algorithms.beitv2 import BEiTv2
 from mmbeitv2.models.backbones.beitv2_vit import BEiTv2ViT
+from mmbeitv2.models.frozen import fingerprint
 from mmbeitv2.models.positions import NUM_CLS_DISTANCES, ResizeMethod, resize_pos_embed, resize_relative_position_table
 from mmbeitv2.models.tokenizers.kmeans import KMeansTokenizer
 from mmbeitv2.models.tokenizers.vqkd import VQKD
@@ -22,26 +25,38 @@ from .reading import Checkpoint, check_exact, check_fits, read_checkpoint
 _PATCHES = 'patch_embed.proj.weight'
 # Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
 _MAY_BE_NEW = ('norm', 'fc_norm', 'mask_module')
+# Parts of a pretraining model beside the encoder: what they are, and how the names of their weights start.
+_PARTS = {
+    'neck': ('patch aggregation', ('neck.blocks.', 'neck.norm.')),
+    'head': ('head', ('head.lm_head.', 'head.cls_pt_lm_head.')),
+}
 
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedBEiTv2:
-    """Initialises a :class:`BEiTv2ViT`, a :class:`VQKD` or a :class:`KMeansTokenizer` from a file, ours or released.
+    """Initialises a backbone, a tokenizer or a whole pretraining model from a file, ours or released.
 
-    It recognises what the file is, leaves out what the model does not use, gives each layer its copy of a shared
-    relative position bias where the model has one per layer, and resizes absolute and relative positions to the model's
-    patch grid. A patch embedding of RGB starts one of N channels by timm's rule: its three filters are repeated over
-    the channels and scaled by 3/N, so that a gray image gives the same patches; for one channel they are summed. One
-    line in the log says what it found and did.
+    These are a :class:`BEiTv2ViT`, a :class:`VQKD`, a :class:`KMeansTokenizer` and a :class:`BEiTv2`. It recognises
+    what the file is, leaves out what the model does not use, gives each layer its copy of a shared relative position
+    bias where the model has one per layer, and resizes absolute and relative positions to the model's patch grid. A
+    patch embedding of RGB starts one of N channels by timm's rule: its three filters are repeated over the channels and
+    scaled by 3/N, so that a gray image gives the same patches; for one channel they are summed. One line in the log
+    says what it found and did.
+
+    Of a whole pretraining model (``init_cfg`` of the model itself), the mask token, the patch aggregation and the head
+    start afresh where the file has none. The tokenizer has an ``init_cfg`` of its own.
 
     Args:
         checkpoint: path of the file, or what else :func:`mmbeitv2.fileio.locating.locate` takes.
         resize: how relative position tables are resized, see :func:`resize_relative_position_table`.
+        fresh_head: of a whole pretraining model, leave the head of the file out: for another tokenizer than the one
+            that the file was pretrained with.
     """
 
-    def __init__(self, checkpoint: str, resize: ResizeMethod = 'geometric') -> None:
+    def __init__(self, checkpoint: str, resize: ResizeMethod = 'geometric', fresh_head: bool = False) -> None:
         self.checkpoint = checkpoint
         self.resize = resize
+        self.fresh_head = fresh_head
 
     def __call__(self, module: nn.Module) -> None:
         """Loads the weights.
@@ -74,9 +89,11 @@ class PretrainedBEiTv2:
             state = self._kmeans_state(file, module)
         elif isinstance(module, BEiTv2ViT):
             state = self._encoder_state(file.encoder, module, '', done)
+        elif isinstance(module, BEiTv2):
+            state = self._pretraining_state(file, module, done)
         else:
             raise InputError(
-                'PretrainedBEiTv2 initialises a BEiTv2ViT, a VQKD or a KMeansTokenizer, not a '
+                'PretrainedBEiTv2 initialises a BEiTv2ViT, a BEiTv2, a VQKD or a KMeansTokenizer, not a '
                 f'{type(module).__name__}: put it in the init_cfg of the backbone'
             )
         print_log(
@@ -125,7 +142,71 @@ class PretrainedBEiTv2:
         check_exact(state, wanted, file.path)
         return state
 
-    def _encoder_state(self, state: StateDict, model: BEiTv2ViT, prefix: str, done: list[str]) -> StateDict:
+    def _pretraining_state(self, file: Checkpoint, model: BEiTv2, done: list[str]) -> StateDict:
+        if file.is_tokenizer:
+            raise InputError(
+                f'checkpoint {file.path!r} is {file.source}, not a pretrained model: put it in model.tokenizer.init_cfg'
+            )
+        may_be_new = (*_MAY_BE_NEW, 'mask_token')
+        encoder = self._encoder_state(file.encoder, model.backbone, 'backbone.', done, may_be_new)
+        state = {f'backbone.{key}': value for key, value in encoder.items()}
+        wanted = model.state_dict()
+        for name, (part, prefixes) in _PARTS.items():
+            own = {key: value for key, value in file.ours.items() if key.startswith(prefixes)}
+            needed = {key: value for key, value in wanted.items() if key.startswith(f'{name}.')}
+            if own and not needed:
+                done.append(f'left out the {part}, which the model does not have')
+            elif needed and (not own or (name == 'head' and self.fresh_head)):
+                done.append(f'the {part} starts afresh, ' + ('as fresh_head is set' if own else 'as the file has none'))
+            else:
+                self._check_part(own, needed)
+                state |= own
+        if 'head.lm_head.weight' in state:
+            self._compare_tokenizers(file, model)
+        return state
+
+    def _check_part(self, own: StateDict, needed: StateDict) -> None:
+        """Refuses a patch aggregation or a head of another kind than the model's."""
+        place = f'checkpoint {self.checkpoint!r}'
+        num_codes = [len(part['head.lm_head.weight']) for part in (own, needed) if 'head.lm_head.weight' in part]
+        if num_codes and num_codes[0] != num_codes[-1]:
+            raise InputError(
+                f'{place} predicts {num_codes[0]} codes, but the tokenizer has {num_codes[-1]}: give the tokenizer '
+                'that it was pretrained with, or set model.init_cfg.fresh_head=True to start the head afresh'
+            )
+        depths = [len({key.split('.')[2] for key in part if key.startswith('neck.blocks.')}) for part in (own, needed)]
+        if depths[0] != depths[1]:
+            raise InputError(
+                f'{place} has {depths[0]} blocks of patch aggregation, the model {depths[1]}: set '
+                f'model.neck.depth={depths[0]}'
+            )
+        is_shared = [not any(key.startswith(('neck.norm.', 'head.cls_pt')) for key in part) for part in (own, needed)]
+        if is_shared[0] != is_shared[1]:
+            raise InputError(
+                f'{place} has {"one head" if is_shared[0] else "two heads"} for the two branches, unlike the model: '
+                f'set model.neck.is_shared={is_shared[0]} and model.head.is_shared={is_shared[0]}'
+            )
+        check_fits(own, needed, self.checkpoint)
+        check_exact(own, needed, self.checkpoint)
+
+    def _compare_tokenizers(self, file: Checkpoint, model: BEiTv2) -> None:
+        """Warns of another tokenizer; it may be the same one with its positions resized, so it is not refused."""
+        if file.tokenizer not in (None, f'weights {fingerprint(model.tokenizer.module)}'):
+            print_log(
+                f'{self.checkpoint} was pretrained with a tokenizer of other weights. Unless only its image size '
+                'differs, give that tokenizer, or set model.init_cfg.fresh_head=True to start the head afresh',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _encoder_state(
+        self,
+        state: StateDict,
+        model: BEiTv2ViT,
+        prefix: str,
+        done: list[str],
+        may_be_new: tuple[str, ...] = _MAY_BE_NEW,
+    ) -> StateDict:
         self._check_depth(state, model)
         wanted = model.state_dict()
         state = dict(state)
@@ -151,7 +232,7 @@ class PretrainedBEiTv2:
                 f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: '
                 f'{self._remedy(refused[0])}'
             )
-        missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in _MAY_BE_NEW)
+        missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in may_be_new)
         if missing:
             raise InputError(
                 f'checkpoint {self.checkpoint!r} lacks {prefix}{missing[0]}, which the model has: '
@@ -159,7 +240,7 @@ class PretrainedBEiTv2:
             )
         if unused:
             done.append(f'left out {", ".join(unused)}')
-        new = [part for part in _MAY_BE_NEW if any(key.startswith(f'{part}.') and key not in state for key in wanted)]
+        new = [part for part in may_be_new if any(key.partition('.')[0] == part and key not in state for key in wanted)]
         if new:
             done.append(f'kept the initial values of {", ".join(new)}, as the file has none')
         state = {key: value for key, value in state.items() if key in wanted}

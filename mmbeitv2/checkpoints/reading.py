@@ -32,11 +32,13 @@ class Checkpoint:
         path: the file.
         state: all its weights under the file's names, wrappers and ``module.`` taken off.
         format: what names they are; None if they are no BEiT's.
+        tokenizer: fingerprint of the tokenizer that a pretraining run of this package had; None if it is unknown.
     """
 
     path: str
     state: StateDict
     format: Format | None
+    tokenizer: str | None = None
 
     @cached_property
     def ours(self) -> StateDict:
@@ -95,10 +97,18 @@ def read_checkpoint(path: str) -> Checkpoint:
         InputError: if the file is missing, holds no weights, or is refused by
             :func:`mmbeitv2.fileio.tensors.read_file`.
     """
-    state = weights_of(read_file(locate(path)))
+    content = read_file(locate(path))
+    state = weights_of(content)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights: give a file with a state dict')
-    return Checkpoint(str(path), state, recognise(state))
+    return Checkpoint(str(path), state, recognise(state), _recorded_tokenizer(content))
+
+
+def _recorded_tokenizer(content: object) -> str | None:
+    """What :class:`mmbeitv2.engine.ResumeGuardHook` wrote of the tokenizer into a checkpoint."""
+    for key in ('meta', 'run', 'tokenizer'):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, str) else None
 
 
 def weights_of(content: object) -> StateDict:

@@ -8,7 +8,8 @@ from mmengine.registry import MODELS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mmbeitv2.checkpoints import read_checkpoint
+from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
+from mmbeitv2.models.frozen import fingerprint
 from mmbeitv2.models.positions import relative_position_index, resize_pos_embed, resize_relative_position_table
 from tests.conftest import tiny_pretraining, tiny_tokenizer, tiny_vit
 
@@ -215,3 +216,128 @@ def test_nothing_is_executed_when_a_checkpoint_is_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='cannot be used'):
         read_checkpoint(str(tmp_path / 'bad.pth'))
     assert not (tmp_path / 'executed').exists()
+
+
+def whole(path: str, fresh_head: bool = False, **changes: object) -> nn.Module:
+    """A pretraining model that starts from a file."""
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path, fresh_head=fresh_head)
+    model = MODELS.build(tiny_pretraining(init_cfg=init_cfg, **changes))
+    model.init_weights()
+    return model
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged on loading."""
+    lines: list[str] = []
+    monkeypatch.setattr('mmbeitv2.checkpoints.pretrained.print_log', lambda line, **_: lines.append(line))
+    return lines
+
+
+@pytest.fixture
+def pretrained(tmp_path: Path) -> nn.Module:
+    """A whole pretraining model with random weights, in ``ours.pth``"""
+    model = MODELS.build(tiny_pretraining())
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'ours.pth')
+    return model
+
+
+@pytest.mark.parametrize('layout', ['mmbeitv2', 'official', 'mmpretrain'])
+def test_a_whole_pretraining_model_goes_on_from_a_file_of_each_layout(
+    tmp_path: Path, said: list[str], pretrained: nn.Module, layout: str
+) -> None:
+    path = str(tmp_path / 'file.pth')
+    convert_checkpoint(str(tmp_path / 'ours.pth'), path, layout)
+    loaded = whole(path).state_dict()
+    for key, value in pretrained.state_dict().items():
+        assert torch.equal(loaded[key], value), key
+    assert 'afresh' not in said[0]
+
+
+def test_the_release_has_a_whole_pretraining_model_under_its_own_names(tmp_path: Path) -> None:
+    state = released_pretrained()
+    loaded = whole(save(tmp_path, state)).state_dict()
+    assert torch.equal(loaded['head.lm_head.weight'], state['lm_head.weight'])
+    assert torch.equal(loaded['neck.blocks.1.attn.qkv.weight'], state['cls_pt_layers.1.attn.qkv.weight'])
+    assert torch.equal(loaded['backbone.mask_token'], state['mask_token'])
+
+
+def test_what_a_file_lacks_starts_afresh_and_the_log_says_so(
+    tmp_path: Path, said: list[str], pretrained: nn.Module
+) -> None:
+    path = str(tmp_path / 'timm.pth')
+    _, left_out = convert_checkpoint(str(tmp_path / 'ours.pth'), path, 'timm')
+    assert 'head.lm_head.weight' in left_out
+    backbone = tiny_vit(
+        out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True, rel_pos_bias='per_layer'
+    )
+    loaded = whole(path, backbone=backbone).state_dict()
+    (line,) = said
+    assert 'kept the initial values of mask_token, as the file has none' in line
+    assert (
+        'the patch aggregation starts afresh, as the file has none; the head starts afresh, as the file has none'
+        in line
+    )
+    for key in ('backbone.blocks.1.mlp.fc1.weight', 'backbone.norm.weight'):
+        assert torch.equal(loaded[key], pretrained.state_dict()[key])
+    assert loaded['head.lm_head.weight'].std() < 0.1  # as initialised; those of the file have a deviation of 1
+    assert loaded['head.lm_head.bias'].eq(0).all()
+    assert (loaded['neck.blocks.0.gamma_1'] == 0.1).all()
+    assert loaded['backbone.mask_token'].std() < 0.1
+
+
+def test_the_head_of_another_tokenizer_is_refused_or_starts_afresh(
+    tmp_path: Path, said: list[str], pretrained: nn.Module
+) -> None:
+    path = str(tmp_path / 'ours.pth')
+    tokenizer = tiny_tokenizer(quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=9, code_dim=8))
+    with pytest.raises(ValueError, match=r'predicts 16 codes, but the tokenizer has 9: .*fresh_head=True'):
+        whole(path, tokenizer=tokenizer)
+    loaded = whole(path, fresh_head=True, tokenizer=tokenizer).state_dict()
+    assert 'the head starts afresh, as fresh_head is set' in said[-1]
+    assert loaded['head.lm_head.weight'].shape == (9, 32)
+    assert torch.equal(loaded['neck.blocks.0.mlp.fc1.weight'], pretrained.state_dict()['neck.blocks.0.mlp.fc1.weight'])
+
+
+def test_a_tokenizer_of_other_weights_than_the_former_run_had_is_told(
+    tmp_path: Path, said: list[str], pretrained: nn.Module
+) -> None:
+    tokenizer = str(tmp_path / 'tokenizer.pth')
+    torch.save(dict(state_dict=pretrained.tokenizer.module.state_dict()), tokenizer)
+    record = dict(tokenizer=f'weights {fingerprint(pretrained.tokenizer.module)}')
+    path = str(tmp_path / 'run.pth')
+    torch.save(dict(state_dict=pretrained.state_dict(), meta=dict(run=record)), path)
+    same = tiny_tokenizer(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer))
+    whole(path, tokenizer=same)
+    whole(path, fresh_head=True)
+    assert not [line for line in said if 'other weights' in line]
+    whole(path)  # with a random tokenizer
+    assert 'run.pth was pretrained with a tokenizer of other weights' in said[-2]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(neck=dict(type='mmbeitv2.CLSAggregationNeck', depth=1)), 'has 2 blocks of patch .* model.neck.depth=2'),
+        (
+            dict(
+                neck=dict(type='mmbeitv2.CLSAggregationNeck', is_shared=False),
+                head=dict(type='mmbeitv2.BEiTv2MIMHead', is_shared=False),
+            ),
+            'has one head for the two branches, unlike the model: set model.neck.is_shared=True',
+        ),
+    ],
+)
+def test_another_patch_aggregation_than_the_file_has_is_refused(
+    tmp_path: Path, pretrained: nn.Module, changes: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        whole(str(tmp_path / 'ours.pth'), **changes)
+
+
+def test_a_tokenizer_is_not_taken_for_a_pretrained_model(tmp_path: Path, pretrained: nn.Module) -> None:
+    torch.save(pretrained.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
+    with pytest.raises(ValueError, match=r'is a VQ-KD tokenizer, not a pretrained model: put it in model.tokenizer'):
+        whole(str(tmp_path / 'tokenizer.pth'))
