@@ -114,8 +114,7 @@ class ImageFolder(ImageDataset, CustomDataset):
         folder = self.img_prefix if is_remote(self.img_prefix) else str(Path(self.img_prefix))
         if not is_remote(folder) and not os.path.isdir(folder):
             raise InputError(
-                f'image folder {folder!r} not found: give an existing one by --cfg-options '
-                'train_dataloader.dataset.data_root=DIR'
+                f'image folder {folder!r} not found: give an existing one by data_root and data_prefix of the dataset'
             )
         if self.ann_file:
             return self._read_list()

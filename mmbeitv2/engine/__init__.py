@@ -2,10 +2,11 @@
 
 from .dense_knn import PatchKNNHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
-from .monitoring import CodebookHook, KNNHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
+from .monitoring import CodebookHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
 from .no_optimizer import NoOptimizer
 from .resume_guard import ResumeGuardHook, guard_resume
 from .resuming import AtomicCheckpointHook, SeedStepHook, prepare_resume
+from .scoring import KNNHook
 from .sharding import FullyShardStrategy
 
 __all__ = [

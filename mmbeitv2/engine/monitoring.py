@@ -1,4 +1,4 @@
-"""Hooks that monitor training: run summary, codebook usage, throughput, NaN losses, k-nearest-neighbour accuracy."""
+"""Hooks that monitor training: run summary, codebook usage, throughput, NaN losses."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import time
 from itertools import chain
 
 import torch
-from mmengine.dist import all_gather, all_reduce, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
-from mmbeitv2.models import VQKD, BEiTv2, KMeansTokenizer, NormEMAVectorQuantizer
+from mmbeitv2.models import VQKD, KMeansTokenizer, NormEMAVectorQuantizer
 from mmbeitv2.registry import HOOKS
 
 
@@ -166,76 +165,3 @@ class NonFiniteLossHook(Hook):
         if 'loss_commitment' in wrong:
             return "the encoder's features are NaN or infinite"
         return "the decoder's features are NaN or infinite"
-
-
-@HOOKS.register_module()
-class KNNHook(Hook):
-    """Evaluates the backbone during pretraining by a k-nearest-neighbour classifier on its CLS token.
-
-    Logs ``knn_top1`` (percent). The nearest images of the bank vote for their class, each vote weighted by
-    exp(cosine / temperature) (Wu et al. 2018, as in DINO's evaluation).
-
-    Args:
-        bank_dataloader: config of a loader of labelled images whose pipeline ends with ``PackInputs``.
-        query_dataloader: the same for the images to classify.
-        interval: number of epochs between two evaluations.
-        num_neighbors: number of neighbours that vote.
-        temperature: temperature of the votes.
-    """
-
-    priority = 'NORMAL'
-
-    def __init__(
-        self,
-        bank_dataloader: dict,
-        query_dataloader: dict,
-        interval: int = 10,
-        num_neighbors: int = 20,
-        temperature: float = 0.07,
-    ) -> None:
-        self.loaders = (bank_dataloader, query_dataloader)
-        self.interval = interval
-        self.num_neighbors, self.temperature = num_neighbors, temperature
-        self._built: list[DataLoader] = []
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        if not self.every_n_epochs(runner, self.interval) and not self.is_last_train_epoch(runner):
-            return
-        if not self._built:
-            self._built = [runner.build_dataloader(loader, seed=runner.seed) for loader in self.loaders]
-        model = unwrapped(runner)
-        assert isinstance(model, BEiTv2)
-        was_training = model.training
-        model.eval()
-        (bank, labels), (queries, truth) = (self._features(model, loader) for loader in self._built)
-        model.train(was_training)
-        bank, labels = torch.cat(all_gather(bank)), torch.cat(all_gather(labels))
-        predicted = knn_classify(bank, labels, queries, self.num_neighbors, self.temperature)
-        right = torch.stack(((predicted == truth).sum(), torch.tensor(len(truth), device=truth.device)))
-        all_reduce(right)
-        top1 = 100 * float(right[0] / right[1])
-        runner.message_hub.update_scalar('val/knn_top1', top1)
-        runner.visualizer.add_scalar('knn_top1', top1, step=runner.epoch + 1)
-        runner.logger.info(f'Epoch [{runner.epoch + 1}] knn_top1: {top1:.2f}')
-
-    @torch.inference_mode()
-    def _features(self, model: BEiTv2, loader: DataLoader) -> tuple[Tensor, Tensor]:
-        """Unit CLS tokens (n, C) and labels (n,) of the images of this rank."""
-        device = next(model.parameters()).device
-        features, labels = [], []
-        for batch in loader:
-            features.append(model.cls_features(batch['inputs'].to(device)))
-            labels += [sample.gt_label for sample in batch['data_samples']]
-        return torch.cat(features), torch.cat(labels).to(device)
-
-
-def knn_classify(bank: Tensor, labels: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Classes (m,) of queries (m, C) by the weighted votes of their nearest neighbours in a bank (n, C), all unit."""
-    num_classes = int(labels.max()) + 1
-    predicted = []
-    for chunk in queries.split(1024):
-        similarity, nearest = (chunk @ bank.T).topk(min(num_neighbors, len(bank)), dim=1)
-        votes = torch.zeros(len(chunk), num_classes, device=bank.device, dtype=similarity.dtype)
-        votes.scatter_add_(1, labels[nearest], (similarity / temperature).exp())
-        predicted.append(votes.argmax(dim=1))
-    return torch.cat(predicted)

@@ -57,8 +57,9 @@ class FullyShardStrategy(DDPStrategy):
             if isinstance(module, Block):
                 fully_shard(module, **options)
         fully_shard(model, **options)  # in place
-        if hasattr(model, 'cls_features'):  # an entrance beside forward
-            register_fsdp_forward_method(model, 'cls_features')
+        for entrance in ('cls_features', 'patch_features'):  # beside forward
+            if hasattr(model, entrance):
+                register_fsdp_forward_method(model, entrance)
         return model
 
     def model_state_dict(self) -> dict:

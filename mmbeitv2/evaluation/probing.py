@@ -20,7 +20,7 @@ from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
 from mmbeitv2.datasets import FitImage, LoadImage, LoadSegLabels, SegFolder, find_images, read_class_names
-from mmbeitv2.engine.monitoring import knn_classify
+from mmbeitv2.engine.scoring import knn_classify
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.patch_knn import score_by_patches
 from mmbeitv2.fileio import AtomicBackend

@@ -4,18 +4,14 @@ import math
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mmbeitv2.engine.monitoring import knn_classify
-from tests.conftest import NUM_CODES, TEACHER, tiny_pretraining, tiny_tokenizer
+from tests.conftest import NUM_CODES, TEACHER, tiny_tokenizer
 
 
 class Images(Dataset):
@@ -140,62 +136,3 @@ def test_speed_is_that_of_the_steps_since_the_last_line(tmp_path: Path) -> None:
     speeds = runner.message_hub.get_scalar('train/images_per_second').data[0]
     assert len(speeds) == 2
     assert all(1 < speed < 4 / 0.2 for speed in speeds)  # four images a step of at least 0.2 s
-
-
-def test_neighbours_vote_by_their_similarity() -> None:
-    bank = F.normalize(torch.randn(50, 6), dim=1)
-    labels = torch.randint(0, 4, (50,))
-    queries = F.normalize(torch.randn(30, 6), dim=1)
-    predicted = knn_classify(bank, labels, queries, num_neighbors=7, temperature=0.1)
-    for query, found in zip(queries.tolist(), predicted.tolist(), strict=True):
-        similarity = [sum(a * b for a, b in zip(query, row, strict=True)) for row in bank.tolist()]
-        nearest = sorted(range(50), key=lambda i: -similarity[i])[:7]
-        votes = [sum(math.exp(similarity[i] / 0.1) for i in nearest if labels[i] == label) for label in range(4)]
-        assert found == votes.index(max(votes))
-
-
-def test_the_hook_scores_the_cls_token_and_leaves_training_as_it_was(tmp_path: Path, image_folder: Path) -> None:
-    for i in range(8):  # one class dark, one bright: what any backbone can tell
-        for name, value in (('cat', 40), ('dog', 200)):
-            noise = np.random.default_rng(i).integers(-30, 30, (40, 48, 3))
-            cv2.imwrite(str(image_folder / name / 'nested' / f'{i}.jpg'), np.uint8(value + noise))
-    crop = [dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(32, 32))]
-
-    def loader(pipeline: list, **dataset: object) -> dict:
-        return dict(
-            batch_size=4,
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            collate_fn=dict(type='default_collate'),
-            dataset=dict(type='mmbeitv2.ImageFolder', data_root=str(image_folder), pipeline=pipeline, **dataset),
-        )
-
-    masked = [
-        *crop,
-        dict(type='mmbeitv2.BlockMaskGenerator', grid_size=4, num_masked=6, min_block=2),
-        dict(type='mmbeitv2.PackMaskedImage'),
-    ]
-    labelled = loader([*crop, dict(type='PackInputs')], with_label=True)
-    runner = Runner(
-        model=ConfigDict(tiny_pretraining()),
-        work_dir=str(tmp_path),
-        train_dataloader=loader(masked),
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-4)),
-        train_cfg=dict(by_epoch=True, max_epochs=3),
-        custom_hooks=[
-            dict(
-                type='mmbeitv2.KNNHook',
-                bank_dataloader=labelled,
-                query_dataloader=labelled,
-                interval=2,
-                num_neighbors=3,
-            )
-        ],
-        default_scope='mmpretrain',
-        experiment_name=str(tmp_path),
-    )
-    runner.train()
-    scores = runner.message_hub.get_scalar('val/knn_top1').data[0]
-    assert len(scores) == 2  # epochs 2 and 3, the last
-    assert scores[-1] == 100
-    assert runner.model.training
-    assert not runner.model.tokenizer.module.training

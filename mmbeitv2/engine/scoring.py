@@ -1,0 +1,233 @@
+"""Hooks that score the backbone during pretraining on labelled images, keep the best weights, and stop in time."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from mmengine.dist import all_gather, all_reduce
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmbeitv2.datasets.seeding import generators_kept
+from mmbeitv2.engine.monitoring import unwrapped
+from mmbeitv2.errors import InputError
+from mmbeitv2.models import BEiTv2
+from mmbeitv2.registry import HOOKS
+
+
+class ScoreHook(Hook):
+    """Base of the hooks that score the backbone on labelled images while it is pretrained.
+
+    Training is not changed: the model's mode and the generators of random numbers are put back. The first score, the
+    best and the number of scores below the first are in each checkpoint, so that a resumed run goes on with them.
+
+    Args:
+        bank_dataloader: config of a loader of labelled images.
+        query_dataloader: the same for the images to score.
+        interval: number of epochs, or iterations, between two scores; the last is always taken.
+        by_epoch: whether ``interval`` counts epochs.
+        score_start: take a score before the first step, too.
+        keep_best: keep the weights with the best score as ``best_SCORE.pth`` in the work dir.
+        patience: stop training after so many scores in a row below the one before the first step; None for never.
+    """
+
+    priority = 'NORMAL'  # before checkpoints are written
+    score_name: ClassVar[str]
+
+    def __init__(
+        self,
+        bank_dataloader: dict,
+        query_dataloader: dict,
+        interval: int = 10,
+        by_epoch: bool = True,
+        score_start: bool = False,
+        keep_best: bool = False,
+        patience: int | None = None,
+    ) -> None:
+        if patience is not None and (patience < 1 or not score_start):
+            raise InputError(
+                f'patience={patience} must be at least 1 and needs score_start=True, as later scores are compared with '
+                'the one before the first step'
+            )
+        self.settings = {'bank_dataloader': bank_dataloader, 'query_dataloader': query_dataloader}
+        self.interval, self.by_epoch = interval, by_epoch
+        self.score_start, self.keep_best, self.patience = score_start, keep_best, patience
+        self._loaders: list[DataLoader] = []
+
+    def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
+        """Refuses loaders that cannot be scored on.
+
+        Raises:
+            InputError: saying what is wrong with them.
+        """
+        raise NotImplementedError
+
+    def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
+        """The score of a model in eval mode, in percent, the same in all processes."""
+        raise NotImplementedError
+
+    def before_train(self, runner: Runner) -> None:
+        """Builds the loaders, so that what is wrong with the data stops the run before its first step."""
+        name, model = type(self).__name__, unwrapped(runner)
+        if not isinstance(model, BEiTv2):
+            raise InputError(
+                f'{name} works only with a BEiTv2, but the model is a {type(model).__name__}: remove the hook from '
+                'custom_hooks'
+            )
+        with generators_kept():
+            self._loaders = [self._build(runner, key) for key in self.settings]
+        self.check_loaders(*self._loaders)
+        if self._is_over(self._record(runner)):
+            runner.logger.warning(f'Training had been stopped by {name}: raise its patience to go on')
+            runner.train_loop.stop_training = True
+
+    def _build(self, runner: Runner, key: str) -> DataLoader:
+        try:
+            return runner.build_dataloader(self.settings[key], seed=runner.seed)
+        except InputError as error:
+            raise InputError(
+                f'{key} of {type(self).__name__}: {error}. Without labelled images, remove the hook from custom_hooks'
+            ) from error
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        if self.score_start and runner.iter == 0:
+            self._take_score(runner, 0)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if self.by_epoch and (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
+            self._take_score(runner, runner.epoch + 1)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
+    ) -> None:
+        if not self.by_epoch and (self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)):
+            self._take_score(runner, runner.iter + 1)
+
+    def _take_score(self, runner: Runner, step: int) -> None:
+        """Scores the model after an epoch or iteration, counted from 1; 0 is before the first."""
+        model = unwrapped(runner)
+        assert isinstance(model, BEiTv2)
+        bank, queries = self._loaders
+        was_training = model.training
+        model.eval()
+        with generators_kept():
+            score = self.score(model, bank, queries, runner.seed)
+        model.train(was_training)
+        runner.message_hub.update_scalar(f'val/{self.score_name}', score)
+        runner.visualizer.add_scalar(self.score_name, score, step=step)
+        former = self._record(runner)
+        record = {
+            'start': score if step == 0 else former.get('start'),
+            'best': max(score, former.get('best', score)),
+            'best_step': step if score > former.get('best', -1.0) else former['best_step'],
+        }
+        is_below = record['start'] is not None and score < record['start']
+        record['below'] = former.get('below', 0) + 1 if is_below else 0
+        runner.message_hub.update_info(f'{self.score_name}_record', record)
+        unit = 'Epoch' if self.by_epoch else 'Iter'
+        since = f' (start {record["start"]:.2f}, best {record["best"]:.2f})' if step and self.score_start else ''
+        runner.logger.info(f'{unit} [{step}] {self.score_name}: {score:.2f}{since}')
+        if self.keep_best and record['best_step'] == step:
+            self._save(runner, 0 if step == 0 else runner.iter + (not self.by_epoch))
+        if self._is_over(record):
+            self._stop(runner, record, f'{unit.lower()} {step}')
+
+    def _record(self, runner: Runner) -> dict[str, Any]:
+        """What the scores so far amount to; empty before the first one."""
+        key = f'{self.score_name}_record'
+        return runner.message_hub.get_info(key) if key in runner.message_hub.runtime_info else {}
+
+    def _is_over(self, record: dict[str, Any]) -> bool:
+        return self.patience is not None and record.get('below', 0) >= self.patience
+
+    def _save(self, runner: Runner, iteration: int) -> None:
+        runner.save_checkpoint(
+            runner.work_dir,
+            f'best_{self.score_name}.pth',
+            save_optimizer=False,
+            save_param_scheduler=False,
+            meta=dict(epoch=runner.epoch, iter=iteration),
+            by_epoch=False,
+            backend_args=dict(backend='mmbeitv2.AtomicBackend'),
+        )
+
+    def _stop(self, runner: Runner, record: dict[str, Any], place: str) -> None:
+        count = 'the last score was' if self.patience == 1 else f'the last {record["below"]} scores were'
+        best = f'{self.score_name} {record["best"]:.2f} at step {record["best_step"]}'
+        kept = f' Its best weights ({best}) are in best_{self.score_name}.pth.' if self.keep_best else ''
+        runner.logger.warning(
+            f'Training stopped at {place}: {count} below the first ({self.score_name} {record["start"]:.2f}).{kept} '
+            'To go further, start again with a lower optim_wrapper.optimizer.lr'
+        )
+        runner.train_loop.stop_training = True
+
+
+@HOOKS.register_module()
+class KNNHook(ScoreHook):
+    """Evaluates the backbone during pretraining by a k-nearest-neighbour classifier on its CLS token.
+
+    Logs ``knn_top1`` (percent). The nearest images of the bank vote for their class, each vote weighted by
+    exp(cosine / temperature) (Wu et al. 2018, as in DINO's evaluation).
+
+    Args:
+        bank_dataloader: config of a loader of labelled images whose pipeline ends with ``PackInputs``.
+        query_dataloader: the same for the images to classify.
+        num_neighbors: number of neighbours that vote.
+        temperature: temperature of the votes.
+        kwargs: see :class:`ScoreHook`.
+    """
+
+    score_name = 'knn_top1'
+
+    def __init__(
+        self,
+        bank_dataloader: dict,
+        query_dataloader: dict,
+        num_neighbors: int = 20,
+        temperature: float = 0.07,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(bank_dataloader, query_dataloader, **kwargs)
+        self.num_neighbors, self.temperature = num_neighbors, temperature
+
+    def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
+        for key, loader in zip(self.settings, (bank, queries), strict=True):
+            dataset: Any = loader.dataset
+            if hasattr(dataset, 'get_data_info') and 'gt_label' not in dataset.get_data_info(0):
+                raise InputError(
+                    f'{key} of KNNHook gives images without labels: set with_label=True of its dataset, or remove the '
+                    'hook from custom_hooks'
+                )
+
+    def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
+        (features, labels), (unknown, truth) = (self._features(model, loader) for loader in (bank, queries))
+        features, labels = torch.cat(all_gather(features)), torch.cat(all_gather(labels))
+        predicted = knn_classify(features, labels, unknown, self.num_neighbors, self.temperature)
+        right = torch.stack(((predicted == truth).sum(), torch.tensor(len(truth), device=truth.device)))
+        all_reduce(right)
+        return 100 * float(right[0] / right[1])
+
+    @torch.inference_mode()
+    def _features(self, model: BEiTv2, loader: DataLoader) -> tuple[Tensor, Tensor]:
+        """Unit CLS tokens (n, C) and labels (n,) of the images of this rank."""
+        device = next(model.parameters()).device
+        features, labels = [], []
+        for batch in loader:
+            features.append(model.cls_features(batch['inputs'].to(device)))
+            labels += [sample.gt_label for sample in batch['data_samples']]
+        return torch.cat(features), torch.cat(labels).to(device)
+
+
+def knn_classify(bank: Tensor, labels: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
+    """Classes (m,) of queries (m, C) by the weighted votes of their nearest neighbours in a bank (n, C), all unit."""
+    num_classes = int(labels.max()) + 1
+    predicted = []
+    for chunk in queries.split(1024):
+        similarity, nearest = (chunk @ bank.T).topk(min(num_neighbors, len(bank)), dim=1)
+        votes = torch.zeros(len(chunk), num_classes, device=bank.device, dtype=similarity.dtype)
+        votes.scatter_add_(1, labels[nearest], (similarity / temperature).exp())
+        predicted.append(votes.argmax(dim=1))
+    return torch.cat(predicted)
