@@ -18,6 +18,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
 
 from mmbeitv2.apis.work_dir import checkpoint_in
 from mmbeitv2.fileio.folders import MARKER
@@ -105,12 +106,13 @@ def numbers_of_mmseg(config: Path, checkpoint: Path, folder: Path) -> tuple[dict
     cfg.work_dir, cfg.load_from = str(folder), str(checkpoint)
     areas = []
 
+    @METRICS.register_module(force=True)  # upstream mmengine cannot write a config with the class itself
     class RecordingMetric(IoUMetric):
         def compute_metrics(self, results: list) -> dict:
             areas.extend(results)
             return super().compute_metrics(results)
 
-    cfg.test_evaluator = dict(type=RecordingMetric)
+    cfg.test_evaluator = dict(type='RecordingMetric')
     return Runner.from_cfg(cfg).test(), areas
 
 
