@@ -76,7 +76,8 @@ class BEiTv2(BaseModel):
                 f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set '
                 f'model.head.num_codes={num_codes}'
             )
-        channels, expected = backbone.patch_embed.proj.in_channels, getattr(self.tokenizer.module, 'in_channels', 3)
+        channels = backbone.patch_embed.proj.in_channels
+        expected = getattr(self.tokenizer.module, 'in_channels', channels)  # a k-means tokenizer takes any
         if channels != expected:
             raise InputError(
                 f'model.backbone.in_channels={channels}, but the tokenizer takes images of {expected} '

@@ -23,6 +23,7 @@ class DALLETokenizer(BaseModel):
     """
 
     num_codes = 8192
+    in_channels = 3
     patch_size = _PATCH_SIZE
 
     def __init__(self, img_size: int = 112, encoder: dict | None = None, init_cfg: dict | None = None) -> None:

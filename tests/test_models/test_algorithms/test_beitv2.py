@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmbeitv2.models import BEiTv2
 from mmbeitv2.models.preprocessor import MaskedBatch
-from tests.conftest import tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.conftest import TEACHER, tiny_kmeans, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 OPTIM = dict(
     type='OptimWrapper',
@@ -149,6 +149,20 @@ def test_accumulated_halves_equal_the_whole_batch() -> None:
     assert gradients[0].keys() == gradients[1].keys() != set()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_six_channels_are_learned_from_with_the_codes_of_six_or_of_three_of_them() -> None:
+    preprocessor = dict(
+        type='mmbeitv2.BEiTv2DataPreprocessor', mean=[100] * 6, std=[50] * 6, to_rgb=False, color_channels=(2, 1, 0)
+    )
+    vqkd = tiny_tokenizer(encoder=dict(tiny_tokenizer()['encoder'], in_channels=6))
+    kmeans = tiny_kmeans(teacher=TEACHER, teacher_channels=(2, 1, 0))
+    for tokenizer in (vqkd, kmeans):
+        backbone = dict(tiny_pretraining()['backbone'], in_channels=6)
+        model = build(backbone=backbone, tokenizer=tokenizer, data_preprocessor=preprocessor)
+        data = make_data() | dict(inputs=torch.randint(0, 256, (4, 6, 32, 32), dtype=torch.uint8))
+        losses = model(**model.data_preprocessor(data), mode='loss')
+        assert all(value.isfinite() for value in losses.values())
 
 
 def test_predictions_hold_codes_guesses_and_mask_of_each_image() -> None:
