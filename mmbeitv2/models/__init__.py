@@ -9,7 +9,7 @@ from .algorithms import BEiTv2
 from .backbones import BEiTv2ViT, EoMTViT
 from .heads import BEiTv2MIMHead, EoMTHead
 from .necks import BatchNormNeck, CLSAggregationNeck
-from .preprocessor import BEiTv2DataPreprocessor
+from .preprocessor import BEiTv2DataPreprocessor, ChannelsSegDataPreprocessor
 from .tokenizers import (
     VQKD,
     DALLETokenizer,
@@ -29,6 +29,7 @@ __all__ = [
     'BEiTv2ViT',
     'BatchNormNeck',
     'CLSAggregationNeck',
+    'ChannelsSegDataPreprocessor',
     'DALLETokenizer',
     'EoMTHead',
     'EoMTViT',

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -102,6 +103,42 @@ def test_pictures_show_the_colour_channels_in_their_range(
     assert len(masks_picture(cfg, checkpoint, [path]).axes) == 4
     assert len(attention_picture(cfg, checkpoint, path).axes) == 8
     assert LabelledImages(folder, (32, 32), 'crop', channels)[3][0].shape == (6, 32, 32)
+
+
+def test_segmentation_learns_from_six_channels_through_the_transforms_of_its_recipe(folder: Path) -> None:
+    init_default_scope('mmseg')
+    pipeline = Compose(
+        [
+            LOAD,
+            dict(type='RandomResize', scale=(2048, 40), ratio_range=(0.8, 1.5), keep_ratio=True),
+            dict(type='RandomCrop', crop_size=(32, 32), cat_max_ratio=1.0),
+            dict(type='RandomFlip', prob=1.0),
+            dict(type='PackSegInputs'),
+        ]
+    )
+    model = MODELS.build(
+        dict(
+            type='EncoderDecoder',
+            data_preprocessor=dict(type='mmbeitv2.ChannelsSegDataPreprocessor', size=(32, 32), mean=MEAN, std=STD),
+            backbone=tiny_vit(in_channels=6, out_indices=(1,), out_type='featmap', final_norm='none'),
+            decode_head=dict(
+                type='FCNHead', in_channels=32, channels=8, num_convs=1, num_classes=3, norm_cfg=dict(type='BN')
+            ),
+            train_cfg=dict(),
+            test_cfg=dict(mode='whole'),
+        )
+    )
+    labels = dict(seg_fields=['gt_seg_map'])
+    batch = [
+        pipeline(dict(img_path=str(path), gt_seg_map=np.zeros((40, 48), np.uint8)) | labels)
+        for path in sorted((folder / 'a').iterdir())
+    ]
+    assert all(sample['inputs'].shape == (6, 32, 32) for sample in batch)
+    inputs = {key: [sample[key] for sample in batch] for key in ('inputs', 'data_samples')}
+    data = model.data_preprocessor(inputs, training=True)
+    spread = data['inputs'].std(dim=(0, 2, 3))
+    assert ((spread > 0.3) & (spread < 1.5)).all()  # normalised, each channel by its own numbers
+    assert model.loss(**data)['decode.loss_ce'].isfinite()
 
 
 def test_images_of_other_channels_are_refused_by_the_tokenizer(folder: Path, tokenizer: tuple[str, str]) -> None:
