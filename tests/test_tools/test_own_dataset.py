@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
 from mmseg.models import EncoderDecoder
 from PIL import Image
 
-from tests.conftest import ROOT, refused, run_tool
+from tests.conftest import ROOT, refused, run, run_tool
 
 # What makes it small; the rest is the config as it is, SyncBN included.
 TINY = """
@@ -137,3 +139,35 @@ def test_what_is_wrong_with_the_settings_is_named(own: list[str], capsys: pytest
     assert "image list '" in said('val=test.txt')
     assert 'has the label 9, but there are 3 classes' in said('ignored_labels=[]')
     assert "nothing reads a setting 'imagess'" in said('imagess=x')
+
+
+def test_two_processes_train_as_one(tmp_path: Path, own: list[str]) -> None:
+    """Batch norm and what is drawn at random apart: two processes of one image, and one of two."""
+    config, *options = own
+    with Path(config).open('a') as stream:
+        stream.write("""
+norm_cfg = dict(_delete_=True, type='GN', num_groups=2)
+model['backbone']['drop_path_rate'] = 0.0
+for part in ('neck', 'decode_head', 'auxiliary_head'):
+    model[part]['norm_cfg'] = norm_cfg
+    if part != 'neck':
+        model[part]['dropout_ratio'] = 0.0
+optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+""")
+    options += [
+        'val_dataloader=None',
+        'val_cfg=None',
+        'val_evaluator=None',
+        'train_cfg.max_iters=3',
+        'param_scheduler=[]',
+    ]
+    options += ['default_hooks.checkpoint.interval=3']
+    run_tool('train', config, '--work-dir', str(tmp_path / 'one'), *options)
+    two = [*options, 'train_dataloader.batch_size=1']
+    run('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'two'), *two)
+    one, two = (torch.load(tmp_path / name / 'iter_3.pth', weights_only=False)['state_dict'] for name in ('one', 'two'))
+    start = MODELS.build(Config.fromfile(str(tmp_path / 'one' / 'tiny.py')).model).state_dict()
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert torch.allclose(value, two[key], rtol=1e-4, atol=1e-6), key
+    assert not torch.equal(one['decode_head.conv_seg.weight'], start['decode_head.conv_seg.weight'])
