@@ -381,3 +381,20 @@ def test_own_classes_reach_every_place_that_counts_them(tmp_path: Path) -> None:
         assert cfg[f'{split}_dataloader'].dataset.data_root == str(tmp_path)
     assert peak_and_end(cfg) == (500, 20000) == (500, cfg.train_cfg.max_iters)
     assert is_published(cfg.model.backbone.init_cfg.checkpoint)
+
+
+@pytest.mark.parametrize(('arch', 'recipe', 'decay'), [('s', '1600e', 0.8), ('b', '1600e', 0.8), ('l', '1600e', 0.9)])
+def test_adapting_keeps_the_network_and_the_tokenizer_of_the_pretraining(arch: str, recipe: str, decay: float) -> None:
+    cfg, base = load(f'adapt/beitv2_vit-{arch}_adapt.py'), load(f'beitv2_vit-{arch}_{recipe}.py')
+    for part in ('backbone', 'neck', 'head', 'tokenizer'):
+        assert cfg.model[part] == base.model[part]
+    assert peak_and_end(cfg) == (500, 10000) == (500, cfg.train_cfg.max_iters)
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == decay
+    assert cfg.optim_wrapper.optimizer.lr < base.optim_wrapper.optimizer.lr * cfg.auto_scale_lr.base_batch_size / 2048
+    assert cfg.train_dataloader.dataset.pipeline == base.train_dataloader.dataset.pipeline
+    assert cfg.model.init_cfg.type == 'mmbeitv2.PretrainedBEiTv2'
+    assert {'large': 'large', 'base': 'base', 'small': 'vit-s'}[
+        cfg.model.backbone.arch
+    ] in cfg.model.init_cfg.checkpoint
+    hook = cfg.custom_hooks[-1]
+    assert (hook.type, hook.score_start, hook.keep_best, hook.patience) == ('mmbeitv2.KNNHook', True, True, 3)
