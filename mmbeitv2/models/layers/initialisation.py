@@ -1,4 +1,4 @@
-"""Initial weights, as the release draws them; ``docs/differences.md`` has the table.
+"""Initial weights, as the release draws them; ``docs/guides/differences.md`` has the table.
 
 The release has two rules. In pretraining, everything is drawn from a normal distribution that is cut at one standard
 deviation. In the tokenizer, in fine-tuning and in segmentation, the cut is so far out that it has no effect, and the
