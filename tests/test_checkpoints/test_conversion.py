@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint, require_fit
 from mmbeitv2.errors import InputError
-from tests.conftest import ROOT, last_line, run, tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.conftest import refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 READS = pytest.mark.parametrize('reads', ['avg_featmap', 'cls_token'])
 PEER_ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=128)
@@ -278,11 +278,10 @@ def test_a_folder_with_other_files_is_not_written_to(tmp_path: Path) -> None:
     assert len(list(folder.iterdir())) == 4
 
 
-def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path) -> None:
+def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = save(pretraining(), tmp_path)
-    tool = ('python', str(ROOT / 'tools/convert_checkpoint.py'))
-    output = run(*tool, path, str(tmp_path / 'hf'), '--to', 'hf')
-    assert 'hf has no place for 30: neck.blocks.0.gamma_1' in output
+    run_tool('convert_checkpoint', path, str(tmp_path / 'hf'), '--to', 'hf')
+    assert 'hf has no place for 30: neck.blocks.0.gamma_1' in capsys.readouterr().out
     assert json.loads((tmp_path / 'hf' / 'config.json').read_text())['image_size'] == 32
     torch.save({'weight': torch.zeros(2)}, tmp_path / 'other.pth')
     cases = [
@@ -296,5 +295,5 @@ def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path) -> N
         ((str(tmp_path / 'other.pth'), str(tmp_path / 'y.pth'), '--to', 'timm'), 'holds no BEiT encoder'),
     ]
     for arguments, message in cases:
-        assert message in last_line(run(*tool, *arguments, ok=False))
+        assert message in refused(capsys, 'convert_checkpoint', *arguments)
     assert not list(tmp_path.glob('y.pth*'))
