@@ -8,6 +8,7 @@ which has everything imported, forks, and runs the program in the fork.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -158,6 +159,7 @@ def _become(
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
+        gc.freeze()  # mmengine collects garbage often, and need not look through all that is imported
         forget_the_past()
         torch.set_num_threads(1)  # the threads of the parent are not in the fork
         with setting():

@@ -37,6 +37,8 @@ PENDING = (
 )
 # Imported before a program is forked; with them, everything that a tool needs.
 PACKAGES = (
+    'matplotlib.backends.backend_agg',
+    'matplotlib.pyplot',
     'mmpretrain.apis',
     'mmpretrain.datasets',
     'mmpretrain.evaluation',

@@ -70,12 +70,15 @@ class Weights:
         file = self.folder / f'{"-".join(path.relative_to(ROOT / "configs").with_suffix("").parts)}.pth'
         if not file.exists():
             cfg = _shrink(_real_fromfile(str(path)), self)
-            with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')), torch.random.fork_rng():
+            with (
+                DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')),
+                torch.random.fork_rng(),
+                mock.patch.object(MMLogger, 'isEnabledFor', return_value=False),  # it would log every weight
+            ):
                 torch.manual_seed(0)
                 cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
                 model = MODELS.build(without_weights(cfg.model))
-                with mock.patch.object(MMLogger, 'isEnabledFor', return_value=False):  # it would log every weight
-                    model.init_weights()
+                model.init_weights()
             temporary = file.with_suffix('.tmp')
             torch.save(dict(state_dict=model.state_dict(), meta={}), temporary)
             temporary.rename(file)
@@ -120,6 +123,8 @@ def everything_tiny(weights: Weights) -> Iterator[None]:
         mock.patch.object(mmengine.config.Config, 'fromfile', staticmethod(fromfile)),
         mock.patch.object(apis_config, 'merge_options', merge_options),
         mock.patch.object(locating, 'download', weights.of_address),
+        # Four fifths of the time of a tiny training would go into the layout of its dumped config.
+        mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda code, **_: (code, True)),
         mock.patch.object(torch.cuda, 'is_available', return_value=False),
     ):
         yield
