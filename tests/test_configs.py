@@ -21,8 +21,10 @@ CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' n
 
 @pytest.fixture(autouse=True)
 def _own_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The classes that segmentation/own_dataset.py reads."""
+    """The classes that segmentation/own_dataset.py and classification/own_folders.py read."""
     (tmp_path / 'classes.txt').write_text('sky\nroad\ncar\n')
+    for name in 'dog', 'cat':
+        (tmp_path / 'train' / name).mkdir(parents=True)
     monkeypatch.setenv('data_root', str(tmp_path))
 
 
@@ -381,6 +383,21 @@ def test_own_classes_reach_every_place_that_counts_them(tmp_path: Path) -> None:
         assert cfg[f'{split}_dataloader'].dataset.classes == ('sky', 'road', 'car')
         assert cfg[f'{split}_dataloader'].dataset.data_root == str(tmp_path)
     assert peak_and_end(cfg) == (500, 20000) == (500, cfg.train_cfg.max_iters)
+    assert is_published(cfg.model.backbone.init_cfg.checkpoint)
+
+
+def test_own_class_folders_reach_every_place_that_counts_them(tmp_path: Path) -> None:
+    cfg = load('classification/own_folders.py')
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 2
+    for split, folder in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert (dataset.data_root, dataset.data_prefix) == (str(tmp_path), folder)
+        assert 'split' not in dataset  # of ImageNet, which ImageFolder does not know
+    assert peak_and_end(cfg) == (5, 30) == (5, cfg.train_cfg.max_epochs)
+    paper = load('classification/beitv2-1600e_vit-b_ft-100e_in1k.py')
+    batch = cfg.train_dataloader.batch_size
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert cfg.optim_wrapper.optimizer.lr == paper.optim_wrapper.optimizer.lr * batch / 1024
     assert is_published(cfg.model.backbone.init_cfg.checkpoint)
 
 

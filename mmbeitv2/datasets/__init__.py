@@ -8,7 +8,7 @@ with silent_imports():  # they print, whether or not they are asked for
 from .channels import CHANNEL_EXTENSIONS, LoadChannels
 from .collating import stack_samples
 from .huggingface import HuggingFaceImages
-from .image_folder import ImageFolder, ImageNetVariant, find_images
+from .image_folder import ImageFolder, ImageNetVariant, find_images, read_class_folders
 from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
 from .seg_folder import SegFolder, read_class_names
@@ -36,6 +36,7 @@ __all__ = [
     'SeededSampler',
     'SegFolder',
     'find_images',
+    'read_class_folders',
     'read_class_names',
     'stack_samples',
 ]

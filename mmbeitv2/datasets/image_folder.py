@@ -227,6 +227,22 @@ def class_folders(root: str, paths: Sequence[str]) -> list[str]:
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
 
 
+def read_class_folders(folder: str | Path) -> tuple[str, ...]:
+    """Names of the classes of a folder with one folder per class, in the order of their labels.
+
+    Raises:
+        InputError: if there is no such folder, or no folder in it.
+    """
+    if not os.path.isdir(folder):
+        raise InputError(f'image folder {str(folder)!r} not found: give an existing one')
+    names = class_folders(str(folder), ())
+    if not names:
+        raise InputError(
+            f'image folder {str(folder)!r} has no class folders: put the images of each class into a folder of its own'
+        )
+    return tuple(names)
+
+
 @DATASETS.register_module()
 class ImageNetVariant(ImageFolder):
     """Images of some or all classes of ImageNet-1k, in folders named by synset: ImageNet-A, -R, -Sketch, -V2.

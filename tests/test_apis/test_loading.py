@@ -55,6 +55,12 @@ def test_without_a_checkpoint_nothing_is_loaded() -> None:
     assert load_model(Config(dict(model=settings)), None).tokenizer.module.teacher is None
 
 
+def test_the_weights_of_a_pretraining_are_not_listed_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    load_model(Config(dict(model=tiny_pretraining())), None)
+    captured = capsys.readouterr()
+    assert 'init_weights' not in captured.out + captured.err
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     checkpoint, model = saved(tmp_path, tiny_pretraining())
     classifier = Config(dict(model=dict(type='ImageClassifier', backbone=tiny_vit())))

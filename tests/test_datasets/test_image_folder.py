@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader, Dataset
 
-from mmbeitv2.datasets import ImageFolder, ImageNetVariant, SeededSampler, find_images
+from mmbeitv2.datasets import ImageFolder, ImageNetVariant, SeededSampler, find_images, read_class_folders
 from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError
 from tests.conftest import EXACT_MASKED, ROOT
@@ -270,3 +270,15 @@ def test_variants_of_imagenet_have_its_labels(image_folder: Path) -> None:
     (image_folder / 'n02123045').rename(image_folder / 'cat')
     with pytest.raises(ValueError, match="folder 'cat' in .* is no synset of ImageNet-1k"):
         ImageNetVariant(data_root=str(image_folder), pipeline=[])
+
+
+def test_class_folders_are_named_in_the_order_of_the_labels(image_folder: Path, tmp_path: Path) -> None:
+    (image_folder / 'ant').mkdir()  # no image in it yet: a class all the same, as ImageFolder counts it
+    names = read_class_folders(image_folder)
+    assert names == ('ant', 'cat', 'dog')
+    dataset = ImageFolder(data_root=str(image_folder), with_label=True, pipeline=[])
+    assert tuple(dataset.metainfo['classes']) == names
+    with pytest.raises(InputError, match='has no class folders'):
+        read_class_folders(image_folder / 'cat' / 'nested')
+    with pytest.raises(InputError, match="'missing' not found"):
+        read_class_folders('missing')

@@ -49,7 +49,9 @@ def test_every_test_pipeline_loads_by_our_loader_under_the_name_that_inferencers
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / 'classes.txt').write_text('cat\ndog\n')
-    monkeypatch.setenv('data_root', str(tmp_path))  # of segmentation/own_dataset.py
+    (tmp_path / 'train' / 'cat').mkdir(parents=True)
+    # Of segmentation/own_dataset.py and classification/own_folders.py.
+    monkeypatch.setenv('data_root', str(tmp_path))
     cfg = Config.fromfile(str(ROOT / 'configs' / name))
     init_default_scope(cfg.default_scope)
     for pipeline in (cfg.test_pipeline, cfg.test_dataloader.dataset.pipeline, cfg.get('tta_pipeline')):

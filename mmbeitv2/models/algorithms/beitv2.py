@@ -49,6 +49,8 @@ class BEiTv2(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(_with_settings_of_backbone(neck, self.backbone))
         frozen = MODELS.build(tokenizer)
+        # mmengine would list how each of its weights was initialized: on the screen, where there is no log file.
+        frozen._dump_init_info = lambda: None
         frozen.init_weights()
         self.tokenizer = Frozen(frozen, tokenizer_precision)
         self.head = MODELS.build({'embed_dims': self.backbone.embed_dims, 'num_codes': frozen.num_codes, **head})
