@@ -30,10 +30,6 @@ PENDING = (
     'CONTRIBUTING.md',
     'docs/benchmarks.md',
     'docs/model_zoo.md',
-    'docs/guides/adapt.md',
-    'docs/guides/data.md',
-    'docs/guides/reproduce.md',
-    'docs/guides/train_tokenizer.md',
 )
 # Imported before a program is forked; with them, everything that a tool needs.
 PACKAGES = (
