@@ -1,9 +1,11 @@
-"""Draws what the quickstart learned: codebook, masks, segmentations and loss curves."""
+"""Draws what the quickstart learned: codebook, masks, segmentations, all of it for two scenes, and loss curves."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import mmcv
 import numpy as np
@@ -15,9 +17,9 @@ from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.errors import one_sentence_errors
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 from mmbeitv2.visualization.curves import read_curve
-from mmbeitv2.visualization.masks import masks_picture
-from mmbeitv2.visualization.pictures import choose_images, draw_curves, write_picture
-from mmbeitv2.visualization.segmentation import draw_segmentations
+from mmbeitv2.visualization.masks import masks_picture, predict_masked
+from mmbeitv2.visualization.pictures import choose_images, draw_curves, new_figure, write_picture
+from mmbeitv2.visualization.segmentation import draw_segmentations, paint_labels
 
 CURVES = {
     'tokenizer': {'reconstruction loss': 'loss_reconstruction', 'commitment loss': 'loss_commitment'},
@@ -54,20 +56,72 @@ def draw_tokens(work_dir: Path, out: Path) -> None:
 
 def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
     """Segmentations of validation images beside the truth."""
+    scenes = read_scenes(work_dir, count)
+    labels = {'truth': scenes.truth}
+    for title, stage in (('pretrained', 'segment'), ('from scratch', 'segment_scratch')):
+        labels[title] = segment(work_dir, stage, scenes.paths)
+    figure = draw_segmentations(scenes.images, labels, scenes.classes, scenes.palette)
+    write_picture(figure, out / 'segmentations.png', dpi=120)
+
+
+def draw_overview(work_dir: Path, out: Path, count: int = 2) -> None:
+    """What each stage makes of some validation scenes: codes, masked image, predicted codes, segmentation, truth."""
+    scenes = read_scenes(work_dir, count)
+    cfg = stage_config(work_dir, 'pretrain')
+    seen = predict_masked(cfg, last_checkpoint(work_dir, 'pretrain'), scenes.paths, fit='stretch')
+    side = seen.images.shape[1] // seen.masks.shape[1]
+    hidden = np.kron(seen.masks, np.ones((1, side, side), dtype=bool))[..., None]
+    guesses, faded = seen.colors[seen.predicted], 0.75 + 0.25 * seen.colors[seen.codes]
+    columns: dict[str, Sequence[np.ndarray] | np.ndarray] = {
+        'image': scenes.images,
+        'codes': seen.colors[seen.codes],
+        'masked': np.where(hidden, 128, seen.images),
+        'predicted codes': np.where(seen.masks[..., None], guesses, faded),
+        'segmentation': segment(work_dir, 'segment', scenes.paths),
+        'truth': scenes.truth,
+    }
+    figure = new_figure(1.7 * len(columns), 1.7 * count + 0.2)
+    axes = figure.subplots(count, len(columns), squeeze=False)
+    for column, (title, pictures) in enumerate(columns.items()):
+        axes[0, column].set_title(title, fontsize=9)
+        for row, picture in enumerate(pictures):
+            if title in ('segmentation', 'truth'):
+                picture = paint_labels(scenes.images[row], picture, scenes.classes, scenes.palette)
+            axes[row, column].imshow(picture)
+            axes[row, column].set_axis_off()
+    write_picture(figure, out / 'overview.png', dpi=120)
+
+
+class Scenes(NamedTuple):
+    """Validation images of the segmentation, evenly spread over the set."""
+
+    paths: list[Path]
+    images: list[np.ndarray]  # (H, W, 3) uint8 RGB
+    truth: list[np.ndarray]  # (H, W) uint8; 255 is no class
+    classes: list[str]
+    palette: np.ndarray  # (classes, 3) uint8
+
+
+def read_scenes(work_dir: Path, count: int) -> Scenes:
     cfg = stage_config(work_dir, 'segment')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     infos = [dataset.get_data_info(i) for i in np.linspace(0, len(dataset) - 1, count).astype(int)]
-    images = [mmcv.imread(info['img_path'], channel_order='rgb') for info in infos]
-    # 0 is unlabelled and the classes start from 1: as uint8, 0 - 1 is 255.
-    labels = {'truth': [mmcv.imread(info['seg_map_path'], flag='grayscale') - 1 for info in infos]}
-    for title, stage in (('pretrained', 'segment'), ('from scratch', 'segment_scratch')):
-        stage_cfg = stage_config(work_dir, stage)
-        stage_cfg.model.backbone.init_cfg = None
-        model = init_model(stage_cfg, last_checkpoint(work_dir, stage), device='cpu')
-        labels[title] = [inference_model(model, info['img_path']).pred_sem_seg.data[0].numpy() for info in infos]
-    classes, palette = dataset.metainfo['classes'], np.array(dataset.metainfo['palette'], dtype=np.uint8)
-    figure = draw_segmentations(images, labels, classes, palette)
-    write_picture(figure, out / 'segmentations.png', dpi=120)
+    return Scenes(
+        paths=[Path(info['img_path']) for info in infos],
+        images=[mmcv.imread(info['img_path'], channel_order='rgb') for info in infos],
+        # 0 is unlabelled and the classes start from 1: as uint8, 0 - 1 is 255.
+        truth=[mmcv.imread(info['seg_map_path'], flag='grayscale') - 1 for info in infos],
+        classes=list(dataset.metainfo['classes']),
+        palette=np.array(dataset.metainfo['palette'], dtype=np.uint8),
+    )
+
+
+def segment(work_dir: Path, stage: str, paths: Sequence[Path]) -> list[np.ndarray]:
+    """Predicted classes (H, W) of each image."""
+    cfg = stage_config(work_dir, stage)
+    cfg.model.backbone.init_cfg = None
+    model = init_model(cfg, last_checkpoint(work_dir, stage), device='cpu')
+    return [inference_model(model, str(path)).pred_sem_seg.data[0].numpy() for path in paths]
 
 
 def draw_losses(work_dir: Path, out: Path) -> None:
@@ -89,7 +143,7 @@ def main() -> None:
     args = parser.parse_args()
     with one_sentence_errors('mmbeitv2.demo.pictures'):
         args.out.mkdir(parents=True, exist_ok=True)
-        for draw in (draw_tokens, draw_segments, draw_losses):
+        for draw in (draw_tokens, draw_segments, draw_overview, draw_losses):
             draw(args.work_dir, args.out)
 
 

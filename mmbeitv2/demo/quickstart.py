@@ -42,7 +42,7 @@ _RUN = (
 )
 _WRITTEN = (*_RUN, *(f'test/{pattern}' for pattern in _RUN))
 _PICTURES = ('index.html', *(f'{name}.png' for name in ('codebook', 'positions', 'usage', 'masks', 'segmentations')))
-_PICTURES += ('curves.png',)
+_PICTURES += ('overview.png', 'curves.png')
 
 
 class Quickstart:

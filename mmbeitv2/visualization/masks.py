@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +25,17 @@ from mmbeitv2.visualization.features import read_image
 from mmbeitv2.visualization.pictures import code_colors, draw_masks
 
 
-@torch.inference_mode()
+class MaskedPrediction(NamedTuple):
+    """What a pretrained model makes of some images."""
+
+    images: np.ndarray  # (n, H, W, 3) uint8 RGB
+    masks: np.ndarray  # (n, h, w) bool
+    codes: np.ndarray  # (n, h, w) int, the tokenizer's
+    predicted: np.ndarray  # (n, h, w) int, the model's
+    colors: np.ndarray  # (K, 3) of the codes
+    rebuilt: dict[str, np.ndarray]  # title -> pictures (n, H, W, 3) uint8 of a pixel decoder
+
+
 def masks_picture(
     cfg: Config,
     checkpoint: str,
@@ -46,6 +57,20 @@ def masks_picture(
         seed: of the masks.
         fit: how an image gets the model's size, see :class:`VisualTokenizer`.
     """
+    return draw_masks(*predict_masked(cfg, checkpoint, paths, tokenizer, pixel_decoder, seed, fit))
+
+
+@torch.inference_mode()
+def predict_masked(
+    cfg: Config,
+    checkpoint: str,
+    paths: Sequence[Path],
+    tokenizer: str | None = None,
+    pixel_decoder: tuple[Config, str] | None = None,
+    seed: int = 0,
+    fit: Fit = 'crop',
+) -> MaskedPrediction:
+    """Masks some images, and lets a pretrained model predict the codes; the arguments of :func:`masks_picture`."""
     cfg = deepcopy(cfg)
     if tokenizer is not None and 'tokenizer' in cfg.model:
         cfg.model.tokenizer.init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer)
@@ -69,7 +94,7 @@ def masks_picture(
         decoder: PixelDecoder = load_model(decoder_cfg, pixel_decoder[1], of='mmbeitv2.PixelDecoder')
         rebuilt['from codes'] = to_pictures(decoder.decode(codes))
         rebuilt['from predicted codes'] = to_pictures(decoder.decode(torch.where(masks, predicted, codes)))
-    return draw_masks(
+    return MaskedPrediction(
         images.permute(0, 2, 3, 1).numpy(),
         masks.numpy(),
         codes.numpy(),
