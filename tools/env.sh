@@ -44,7 +44,7 @@ make_environment() {
 
 install_packages() {
   local pip=("$1" -m pip --disable-pip-version-check --no-input) constraints=requirements/constraints.txt
-  "${pip[@]}" install -r requirements/runtime.txt -r requirements/mminstall.txt -r requirements/tests.txt -r requirements/export.txt -c "$constraints" || return
+  "${pip[@]}" install -r requirements/runtime.txt -r requirements/mminstall.txt -r requirements/tests.txt -r requirements/export.txt -r requirements/docs.txt -c "$constraints" || return
   # The mm packages ask for opencv-python, which links X libraries that a bare server lacks.
   "${pip[@]}" uninstall -y opencv-python || return
   "${pip[@]}" install --force-reinstall --no-deps opencv-python-headless -c "$constraints" || return

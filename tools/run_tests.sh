@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, types and tests; on a fresh machine it installs first (see env.sh). Arguments go to pytest.
+# Lint, types, documentation and tests; on a fresh machine it installs first (see env.sh). Arguments go to pytest.
 #   bash tools/run_tests.sh --upstream DIR    the tests alone, in the environment DIR, which has OpenMMLab's own packages
 set -euo pipefail
 if [ "${1:-}" = --upstream ]; then
@@ -15,4 +15,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$root"
 echo '== lint';  ruff check . && ruff format --check .
 echo '== types'; mypy mmbeitv2 tools
+[ $# -gt 0 ] || { echo '== docs'; bash tools/build_docs.sh; }
 echo '== tests'; python -m pytest -q "$@"

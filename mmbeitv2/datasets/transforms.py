@@ -77,7 +77,7 @@ class LoadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
-    """mmpretrain's ``RandomResizedCrop`` with the resampling of the release, see :mod:`mmbeitv2.datasets.resizing`.
+    """mmpretrain's ``RandomResizedCrop`` with the resampling of the release, see :func:`resizing.resize`.
 
     Args:
         scale: height and width of the result, or the side of a square.

@@ -38,7 +38,7 @@ class Confusion:
             truth: the same shape.
 
         Returns:
-            IoU of this image, in [0, 1]: the mean over the classes that are in it or predicted; NaN if no pixel counts.
+            The mean IoU of this image, in [0, 1], over the classes that are in it or predicted; NaN if no pixel counts.
 
         Raises:
             InputError: if a class is beyond those that have names.

@@ -71,7 +71,7 @@ class CLSAggregationNeck(BaseModule):
             masked_index: (B, M) int64, the patches that are wanted, counted from 0; all if None.
 
         Returns:
-            The aggregated patches, (B, M, C) or (B, N, C): normalised if the neck has a norm of its own, so that a
+            The aggregated patches, (B, M, C) or (B, N, C). They are normalised if the neck has a norm of its own; a
             shared one is left to the caller.
         """
         x = torch.cat((cls_token, early), dim=1)  # (B, 1+N, C)
