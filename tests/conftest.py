@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing as mp
 from mmengine.logging import MMLogger
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
@@ -178,6 +180,21 @@ def run_tool(name: str, *arguments: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.main(list(arguments))
+
+
+def train_by_two(*arguments: str) -> None:
+    """``tools/train.py`` in two processes that ``gloo`` connects, forked so that nothing is imported anew."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        port = listener.getsockname()[1]
+    mp.start_processes(_train_as_rank, (port, arguments), nprocs=2, start_method='fork')
+
+
+def _train_as_rank(rank: int, port: int, arguments: tuple[str, ...]) -> None:
+    torch.set_num_threads(1)  # a fork must not use the threads of its parent
+    os.environ |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2', RANK=str(rank))
+    os.environ['LOCAL_RANK'] = str(rank)
+    run_tool('train', *arguments, '--launcher', 'pytorch')
 
 
 def refused(capsys: pytest.CaptureFixture, name: str, *arguments: str, code: int = 1) -> str:

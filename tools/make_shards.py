@@ -4,7 +4,8 @@
 
 OUT gets shard-00000.tar, shard-00001.tar, ... and index.npz; train on it with
 ``dataset=dict(type='mmbeitv2.ImageShards', data_root='OUT')`` in the place of ``mmbeitv2.ImageFolder``. The images,
-their order and their labels (DIR/CLASS/...) are those that ImageFolder finds, and their files are copied as they are.
+their order and their labels (DIR/CLASS/...) are those that ImageFolder finds, with --extensions for its setting of that
+name, and their files are copied as they are. Most tools that take a folder of images take OUT, too.
 The tar files are ordinary ones, for ``tar`` and WebDataset. Stopped in the middle, the same command goes on; the index
 is written last.
 """
@@ -28,6 +29,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default='1GB',
         metavar='SIZE',
         help='largest size of a tar file, as 500MB or 1.5GB (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--extensions',
+        nargs='+',
+        metavar='EXT',
+        help='ends of the names of image files, as .npy .tif (default: the usual formats, without .npy)',
     )
     return parser.parse_args(argv)
 

@@ -78,11 +78,12 @@ class CodeFile:
                 f'{str(file)!r} is not a file of codes of this version of tokenize_images.py, or is damaged: remove '
                 'it, or give another --out'
             ) from error
-        differing = sorted(name for name in self.made_by if made_by.get(name) != self.made_by[name])
+        names = made_by.keys() | self.made_by.keys()
+        differing = sorted(name for name in names if made_by.get(name) != self.made_by.get(name))
         if differing:
+            kinds = ' and '.join(_OTHER.get(name, name) for name in differing)
             raise InputError(
-                f'the codes in {str(file)!r} were made with {" and ".join(_OTHER[name] for name in differing)}: remove '
-                'the file, or give another --out'
+                f'the codes in {str(file)!r} were made with {kinds}: remove the file, or give another --out'
             )
         return images, root
 
@@ -119,4 +120,5 @@ _OTHER = {
     'encoder': 'another config (its encoder differs)',
     'image_size': 'another image size',
     'fit': 'another --fit',
+    'channels': 'other channels',
 }

@@ -25,7 +25,7 @@ from mmbeitv2.apis.channels import channels_of
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.loading import Part, load_model
 from mmbeitv2.apis.visual_tokenizer import to_tensor
-from mmbeitv2.datasets import find_images
+from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.demo.sample_set import SHAPES, draw_scene
 from mmbeitv2.errors import InputError, doing
@@ -230,9 +230,9 @@ def read_images(folder: str | None, size: tuple[int, int]) -> Tensor:
         rng = np.random.default_rng(0)
         scenes = [draw_scene(rng, shape).image[..., ::-1] for shape in SHAPES[:count]]
         return torch.stack([fit_image(to_tensor(scene.copy()), size, 'crop') for scene in scenes]).float()
-    paths = find_images(Path(folder))
+    paths = list(image_files(Path(folder)).values())
     chosen = paths[:: max(len(paths) // count, 1)][:count]
-    images = torch.stack([fit_image(to_tensor(Path(folder, path)), size, 'crop') for path in chosen]).float()
+    images = torch.stack([fit_image(to_tensor(path), size, 'crop') for path in chosen]).float()
     return images if len(images) > 1 else images.repeat(2, 1, 1, 1)  # an example of one would fix the size of a batch
 
 

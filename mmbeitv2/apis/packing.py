@@ -8,7 +8,7 @@ import shutil
 import stat
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from mmbeitv2.datasets.image_folder import class_folders, find_images
-from mmbeitv2.datasets.shards import INDEX, ShardIndex
+from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, SHARD_INDEX, class_folders, find_images
+from mmbeitv2.datasets.shards import ShardIndex
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import PARTIAL, open_atomically
 from mmbeitv2.fileio.folders import claim_folder, require_claimable, require_own_place
@@ -44,17 +44,19 @@ def make_shards(args: argparse.Namespace) -> None:
     Raises:
         InputError: if there is no image, one cannot be read, or the shards cannot be written.
     """
-    count = pack_folder(args.images, args.out, args.shard_size)
+    extensions = IMAGE_EXTENSIONS if args.extensions is None else [each.lower() for each in args.extensions]
+    count = pack_folder(args.images, args.out, args.shard_size, extensions)
     sys.stdout.write(f'{count} images: {args.out}\n')
 
 
-def pack_folder(root: Path, out: Path, shard_size: int) -> int:
+def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> int:
     """Makes shards of a folder, or what is still missing of them.
 
     Args:
         root: folder of images, of any depth.
         out: new folder, or one that a stopped run left; nothing in it is replaced.
         shard_size: largest size of a shard in bytes.
+        extensions: of image files, in small letters.
 
     Returns:
         Number of images.
@@ -62,7 +64,7 @@ def pack_folder(root: Path, out: Path, shard_size: int) -> int:
     Raises:
         InputError: if there is no image, one cannot be read, or the shards cannot be written.
     """
-    paths = find_images(root)
+    paths = find_images(root, extensions)
     require_own_place(out, keep=[root])
     if out.resolve().is_relative_to(root.resolve()):
         raise InputError(f'{str(out)!r} lies in the folder of images {str(root)!r}: give a folder elsewhere')
@@ -70,14 +72,14 @@ def pack_folder(root: Path, out: Path, shard_size: int) -> int:
     plan = list(plan_shards(root, paths, shard_size))
     claim_folder(out, _TOOL)
     hold_folder(out, _TOOL, 'folder')
-    if (out / INDEX).exists():
+    if (out / SHARD_INDEX).exists():
         _require_same(out, ShardIndex.read(out), plan)
         return len(paths)
     for partial in out.glob(f'shard-*.tar{PARTIAL}'):  # left by a kill
         partial.unlink()
     _require_space(out, plan)
     index = write_shards(root, out, plan, class_folders(str(root), paths))
-    with open_atomically(out / INDEX) as stream:
+    with open_atomically(out / SHARD_INDEX) as stream:
         index.write(stream)
     return len(paths)
 

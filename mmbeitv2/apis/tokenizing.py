@@ -1,11 +1,10 @@
-"""The codes of all images of a folder, in a file."""
+"""The codes of all images of a folder, or of shards, in a file."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,9 @@ from tqdm import tqdm
 from mmbeitv2.apis import VisualTokenizer, read_config
 from mmbeitv2.apis.channels import Channels, channels_of, image_extensions
 from mmbeitv2.apis.code_file import CodeFile, ImageCodes
-from mmbeitv2.datasets import find_images
+from mmbeitv2.datasets import image_files
+from mmbeitv2.datasets.file_backends import read_file
+from mmbeitv2.datasets.shards import size_and_time
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.outputs import require_writable
 from mmbeitv2.models import VQKD, KMeansTokenizer
@@ -29,38 +30,41 @@ WRITE_EVERY = 30.0
 
 
 class PreparedImages(Dataset):
-    """Image files at the tokenizer's size: (path, size, mtime, digest, pixels (C, H, W) or an error)."""
+    """Images at the tokenizer's size: (path, size, mtime, digest, pixels (C, H, W) or an error).
 
-    def __init__(self, root: Path, paths: list[str], tokenizer: VisualTokenizer) -> None:
-        self.root, self.paths, self.prepare = root, paths, tokenizer.prepare
+    Args:
+        files: of :func:`image_files`.
+        tokenizer: which prepares them.
+    """
+
+    def __init__(self, files: dict[str, str], tokenizer: VisualTokenizer) -> None:
+        self.files, self.prepare = list(files.items()), tokenizer.prepare
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[str, int, int, int, torch.Tensor | str]:
-        path = self.paths[index]
+        path, place = self.files[index]
         try:
-            status = os.stat(self.root / path)
-            identity = (status.st_size, status.st_mtime_ns, digest_of(self.root / path))
-            return path, *identity, self.prepare(self.root / path)
+            return path, *size_and_time(place), digest_of(place), self.prepare(place)
         except (InputError, OSError) as error:
             return path, 0, 0, 0, str(error)
 
 
-def digest_of(path: Path) -> int:
-    """64 bits by which the content of a file is known again."""
-    return int.from_bytes(hashlib.blake2b(path.read_bytes(), digest_size=8).digest(), 'big')
+def digest_of(place: str) -> int:
+    """64 bits by which the content of an image file is known again."""
+    return int.from_bytes(hashlib.blake2b(read_file(place), digest_size=8).digest(), 'big')
 
 
-def still_valid(root: Path, path: str, known: ImageCodes, is_same_folder: bool) -> bool:
-    """Whether the codes from before are those of the image that now has this path."""
-    status = os.stat(root / path)
-    if is_same_folder and (status.st_size, status.st_mtime_ns) == (known.size, known.mtime):
+def still_valid(place: str, known: ImageCodes, is_same_folder: bool) -> bool:
+    """Whether the codes from before are those of an image as it is now."""
+    size, mtime = size_and_time(place)
+    if is_same_folder and (size, mtime) == (known.size, known.mtime):
         return True
-    return status.st_size == known.size and digest_of(root / path) == known.digest
+    return size == known.size and digest_of(place) == known.digest
 
 
-def valid_codes(root: Path, paths: list[str], out: CodeFile) -> dict[str, ImageCodes]:
+def valid_codes(root: Path, files: dict[str, str], out: CodeFile) -> dict[str, ImageCodes]:
     """The codes from before of images that are the same as then.
 
     Raises:
@@ -68,8 +72,7 @@ def valid_codes(root: Path, paths: list[str], out: CodeFile) -> dict[str, ImageC
     """
     known, roots = out.read()
     others = sorted(roots - {out.root})
-    present = set(paths)
-    valid = {path: row for path, row in known.items() if path in present and still_valid(root, path, row, not others)}
+    valid = {path: row for path, row in known.items() if path in files and still_valid(files[path], row, not others)}
     stale = len(known) - len(valid)
     if others and stale:
         raise InputError(
@@ -91,16 +94,16 @@ def tokenize_folder(
     Raises:
         InputError: if no image can be read, or the file holds codes of something else.
     """
-    paths = find_images(root, image_extensions(tokenizer.channels))
-    done = valid_codes(root, paths, out)
-    remaining = [path for path in paths if path not in done]
+    files = image_files(root, image_extensions(tokenizer.channels))
+    done = valid_codes(root, files, out)
+    remaining = {path: place for path, place in files.items() if path not in done}
     loader = DataLoader(
-        PreparedImages(root, remaining, tokenizer), batch_size=batch_size, num_workers=num_workers, collate_fn=list
+        PreparedImages(remaining, tokenizer), batch_size=batch_size, num_workers=num_workers, collate_fn=list
     )
     unreadable: list[str] = []
     new: dict[str, ImageCodes] = {}
     written = time.monotonic()
-    with tqdm(total=len(paths), initial=len(done), unit='image', smoothing=0.05) as progress:
+    with tqdm(total=len(files), initial=len(done), unit='image', smoothing=0.05) as progress:
         for batch in loader:
             unreadable += [pixels for *_, pixels in batch if isinstance(pixels, str)]
             readable = [row for row in batch if not isinstance(row[-1], str)]
@@ -115,7 +118,7 @@ def tokenize_folder(
                 written = time.monotonic()
     done |= new
     if not done:
-        raise InputError(f'none of the {len(paths)} images of {str(root)!r} can be read ({unreadable[0]})')
+        raise InputError(f'none of the {len(files)} images of {str(root)!r} can be read ({unreadable[0]})')
     out.finish(done)
     return len(done), unreadable
 
@@ -138,7 +141,10 @@ def identity(cfg: Config, tokenizer: VisualTokenizer) -> dict[str, str]:
             number = value.float() if value.is_floating_point() else value
             digest.update(f'{name}.{key}'.encode() + number.cpu().numpy().tobytes())
     settings = cfg.model.get('tokenizer', cfg.model)  # of a pretraining, or of the tokenizer itself
-    encoder = json.dumps(settings.get('encoder'), sort_keys=True, default=str)
+    model, encoder = tokenizer.model, settings.get('encoder')
+    if isinstance(model, KMeansTokenizer):  # which has none
+        encoder = {'patch_size': model.patch_size, 'teacher_channels': model.teacher_channels}
+    encoder = json.dumps(encoder, sort_keys=True, default=str)
     channels = {} if tokenizer.channels is None else {'channels': _settings_of(tokenizer.channels)}
     return channels | {
         'weights': digest.hexdigest(),
@@ -162,7 +168,7 @@ def tokenize_images(args: argparse.Namespace) -> None:
         raise InputError(f'--out {str(args.out)!r} must end in .npz')
     require_writable(args.out)
     cfg = read_config(args.config, args.cfg_options)
-    find_images(args.images, image_extensions(channels_of(cfg)))  # says that there are none before a model is built
+    image_files(args.images, image_extensions(channels_of(cfg)))  # says that there are none before a model is built
     tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
     out = CodeFile(args.out, identity(cfg, tokenizer), args.images, tokenizer.num_codes)
     count, unreadable = tokenize_folder(args.images, tokenizer, out, args.batch_size, args.num_workers)

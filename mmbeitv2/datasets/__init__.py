@@ -13,7 +13,7 @@ from .masking import BlockMaskGenerator, RandomMaskGenerator
 from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
 from .seg_folder import SegFolder, read_class_names
 from .seg_labels import LoadSegLabels
-from .shards import ImageShards
+from .shards import ImageShards, image_files
 from .transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     'SeededSampler',
     'SegFolder',
     'find_images',
+    'image_files',
     'read_class_folders',
     'read_class_names',
     'stack_samples',

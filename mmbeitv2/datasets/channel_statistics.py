@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, decode_channels
 from mmbeitv2.datasets.file_backends import read_file
-from mmbeitv2.datasets.image_folder import find_images
+from mmbeitv2.datasets.shards import image_files
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_json
@@ -22,7 +22,7 @@ from mmbeitv2.fileio.outputs import require_json
 RANGE_STDS = 2
 
 
-def channel_statistics(paths: Iterable[Path]) -> dict:
+def channel_statistics(paths: Iterable[str | Path]) -> dict:
     """Statistics over all pixels of some images, in float64 and one image in memory at a time.
 
     Args:
@@ -104,11 +104,11 @@ def print_channel_statistics(args: argparse.Namespace) -> None:
     """
     if args.json is not None:
         require_json(args.json)
-    paths = find_images(args.images, CHANNEL_EXTENSIONS)
+    paths = list(image_files(args.images, CHANNEL_EXTENSIONS).values())
     if args.sample is not None and args.sample < len(paths):
         chosen = np.random.default_rng(args.seed).choice(len(paths), args.sample, replace=False)
         paths = [paths[i] for i in sorted(chosen)]
-    statistics = channel_statistics(args.images / path for path in tqdm(paths, unit='image'))
+    statistics = channel_statistics(tqdm(paths, unit='image'))
     lines = [f'{statistics["images"]} images of {statistics["channels"]} channels, {statistics["dtype"]}']
     lines.append(f'{"channel":>7}{"mean":>12}{"std":>12}{"min":>12}{"max":>12}')
     for channel in range(statistics['channels']):

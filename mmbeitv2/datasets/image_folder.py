@@ -17,6 +17,8 @@ from mmbeitv2.datasets.image_dataset import ImageDataset
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
 
+# The file by which a folder of shards is known, see mmbeitv2.datasets.shards.
+SHARD_INDEX = 'index.npz'
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 
@@ -32,6 +34,11 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
     if not root.is_dir():
         raise InputError(f'image folder {str(root)!r} not found: give an existing one')
     paths = sorted(path for path in _walk(str(root)) if path.lower().endswith(tuple(extensions)))
+    if not paths and (root / SHARD_INDEX).is_file():
+        raise InputError(
+            f'{str(root)!r} is a folder of shards, but image files are needed here: give the folder that the shards '
+            "were made of. A dataset reads shards with type='mmbeitv2.ImageShards'"
+        )
     if not paths:
         raise InputError(f'image folder {str(root)!r} holds no image ({", ".join(sorted(extensions))}): give another')
     return paths

@@ -24,10 +24,10 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 from mmengine.logging import print_log
 
 from mmbeitv2.datasets.image_dataset import ImageDataset, Rows
+from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, SHARD_INDEX, find_images
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
 
-INDEX = 'index.npz'
 # Open at once in a process; a process may usually open 1024 files.
 _MAX_OPEN = 256
 _ADDRESS = re.compile(r'tar://(.*?)\?(\d+)\+(\d+)#', re.DOTALL)
@@ -68,14 +68,15 @@ class ShardIndex:
         """
         if not folder.is_dir():
             raise InputError(f'folder of shards {str(folder)!r} not found: give an existing one')
-        path = folder / INDEX
+        path = folder / SHARD_INDEX
         try:
             with np.load(path) as content:
                 index = cls(**{field.name: content[field.name] for field in fields(cls)})
             index._check_arrays()
         except FileNotFoundError:
             raise InputError(
-                f'folder {str(folder)!r} has no {INDEX}: run tools/make_shards.py to its end, or give another folder'
+                f'folder {str(folder)!r} has no {SHARD_INDEX}: run tools/make_shards.py to its end, or give another '
+                'folder'
             ) from None
         except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
             raise InputError(
@@ -109,8 +110,8 @@ class ShardIndex:
             if found != size:
                 kind = 'is cut off' if found < size else 'is not the one of the index'
                 raise InputError(
-                    f'shard {str(folder / name)!r} {kind} ({found:,} bytes; {INDEX} says {size:,}): copy it again, or '
-                    'make the shards anew'
+                    f'shard {str(folder / name)!r} {kind} ({found:,} bytes; {SHARD_INDEX} says {size:,}): copy it '
+                    'again, or make the shards anew'
                 )
 
     def __len__(self) -> int:
@@ -237,3 +238,30 @@ class ImageShards(ImageDataset):
                 logger='current',
                 level=logging.WARNING,
             )
+
+
+def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dict[str, str]:
+    """The images of a folder, or of a folder of shards: the path of each in it, and where ``read_file`` finds it.
+
+    Raises:
+        InputError: see :func:`find_images` and :meth:`ShardIndex.read`.
+    """
+    if not (root / SHARD_INDEX).is_file():
+        return {path: os.path.join(root, path) for path in find_images(root, extensions)}
+    index = ShardIndex.read(root)
+    names = ((number, index.path(number)) for number in range(len(index)))
+    files = {path: index.address(root, number) for number, path in names if path.lower().endswith(tuple(extensions))}
+    if not files:
+        raise InputError(f'the shards in {str(root)!r} hold no image ({", ".join(sorted(extensions))}): give others')
+    return files
+
+
+def size_and_time(path: str) -> tuple[int, int]:
+    """Bytes of an image of :func:`image_files`, and when its file, or its shard, was changed last, in ns.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    address = _ADDRESS.match(path)
+    status = os.stat(path if address is None else address[1])
+    return status.st_size if address is None else int(address[3]), status.st_mtime_ns

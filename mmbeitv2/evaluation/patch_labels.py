@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,18 @@ from mmbeitv2.evaluation.patch_knn import SegmentedImage, label_counts
 NO_LABEL = -1
 
 
-def class_labels(root: Path, paths: Sequence[Path], num_patches: int) -> np.ndarray:
-    """Labels (n, N) by the folders right below ``root``, each of which is a class.
+def class_labels(root: Path, paths: Iterable[str], num_patches: int) -> np.ndarray:
+    """Labels (n, N) by the folders right below ``root``, in which ``paths`` lie, each of which is a class.
 
     Raises:
         InputError: if an image lies in none of them, or there is only one.
     """
-    parts = [path.relative_to(root).parts for path in paths]
-    flat = next((path for path, part in zip(paths, parts, strict=True) if len(part) == 1), None)
+    parts = [Path(path).parts for path in paths]
+    flat = next((part for part in parts if len(part) == 1), None)
     if flat is not None:
         raise InputError(
-            f'image {str(flat)!r} is in no class folder: give a folder that holds one folder of images for each class, '
-            'or leave --classes out'
+            f'image {str(root / flat[0])!r} is in no class folder: give a folder that holds one folder of images for '
+            'each class, or leave --classes out'
         )
     names, labels = np.unique([part[0] for part in parts], return_inverse=True)
     if len(names) < 2:
@@ -39,13 +39,12 @@ def class_labels(root: Path, paths: Sequence[Path], num_patches: int) -> np.ndar
 
 
 def segment_labels(
-    root: Path, paths: Sequence[Path], folder: Path, grid: tuple[int, int], fit: Fit, ignored: Sequence[int]
+    files: dict[str, str], folder: Path, grid: tuple[int, int], fit: Fit, ignored: Sequence[int]
 ) -> np.ndarray:
     """Labels (n, N) of patches by label images, (H, W) of whole numbers in 0 to 255, one for each image.
 
     Args:
-        root: folder of the images.
-        paths: of the images, in ``root``.
+        files: the images, see :func:`image_files`.
         folder: of the label images: that of ``a/1.jpg`` is ``a/1.png``.
         grid: patches (h, w).
         fit: how the images get the tokenizer's size.
@@ -56,15 +55,15 @@ def segment_labels(
     """
     return np.stack(
         [
-            _majority(_read(folder / path.relative_to(root).with_suffix('.png'), path), grid, fit, ignored)
-            for path in paths
+            _majority(_read((folder / path).with_suffix('.png'), place), grid, fit, ignored)
+            for path, place in files.items()
         ]
     )
 
 
-def _read(path: Path, image: Path) -> np.ndarray:
+def _read(path: Path, image: str) -> np.ndarray:
     if not path.is_file():
-        raise InputError(f'image {str(image)!r} has no label image {str(path)!r}: add it, or remove the image')
+        raise InputError(f'image {image!r} has no label image {str(path)!r}: add it, or remove the image')
     size = to_tensor(image).shape[:0:-1]  # turned by its EXIF tag, as the tokenizer sees it
     try:
         with Image.open(path) as labels:

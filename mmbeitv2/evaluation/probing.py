@@ -19,7 +19,7 @@ from mmbeitv2.apis.channels import Channels, channels_of, image_extensions
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
-from mmbeitv2.datasets import FitImage, LoadImage, LoadSegLabels, SegFolder, find_images, read_class_names
+from mmbeitv2.datasets import FitImage, LoadImage, LoadSegLabels, SegFolder, image_files, read_class_names
 from mmbeitv2.engine.scoring import knn_classify
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.patch_knn import score_by_patches
@@ -34,7 +34,7 @@ class LabelledImages(Dataset):
     """Images of class folders at the model's size, as its pipeline loads them: pixels (C, H, W), and the label.
 
     Args:
-        root: holds a folder for each class, in which the images lie at any depth.
+        root: holds a folder for each class, in which the images lie at any depth; or shards of such a folder.
         size: height and width of the model's input.
         fit: see :func:`mmbeitv2.datasets.resizing.fit_image`.
         channels: see :func:`channels_of`.
@@ -46,23 +46,24 @@ class LabelledImages(Dataset):
     def __init__(
         self, root: Path, size: tuple[int, int], fit: Literal['crop', 'stretch'], channels: Channels | None = None
     ) -> None:
-        self.root, self.size, self.fit, self.channels = root, size, fit, channels
-        self.paths = find_images(root, image_extensions(channels))
-        flat = [path for path in self.paths if len(Path(path).parts) == 1]
+        self.size, self.fit, self.channels = size, fit, channels
+        files = image_files(root, image_extensions(channels))
+        self.places = list(files.values())
+        flat = [path for path in files if len(Path(path).parts) == 1]
         if flat:
             raise InputError(
                 f'image {str(root / flat[0])!r} is in no class folder: give a folder that holds one folder of images '
                 'for each class, and no other images'
             )
-        names = [Path(path).parts[0] for path in self.paths]
+        names = [Path(path).parts[0] for path in files]
         self.classes = sorted(set(names))
         self.labels = [self.classes.index(name) for name in names]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path = self.root / self.paths[index]
+        path = self.places[index]
         loaded = to_tensor(path).flip(0) if self.channels is None else self.channels.read(path)  # BGR
         return fit_image(loaded, self.size, self.fit), self.labels[index]
 

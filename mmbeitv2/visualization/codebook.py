@@ -34,7 +34,7 @@ def require_drawable(wanted: Sequence[int] | None, most_used: int | None) -> Non
 
 def save_codebook_pictures(
     tokenizer: VisualTokenizer,
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     out: Path,
     title: str,
     wanted: Sequence[int] | None = None,

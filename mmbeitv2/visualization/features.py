@@ -46,7 +46,7 @@ def require_layer(backbone: BEiTv2ViT, layer: int) -> int:
     return layer % backbone.depth
 
 
-def read_image(path: Path, size: tuple[int, int], fit: Fit, channels: Channels | None = None) -> Tensor:
+def read_image(path: str | Path, size: tuple[int, int], fit: Fit, channels: Channels | None = None) -> Tensor:
     """An image file as (3, H, W) uint8 RGB, or (C, H, W) with its channels.
 
     Args:

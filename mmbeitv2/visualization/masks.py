@@ -39,7 +39,7 @@ class MaskedPrediction(NamedTuple):
 def masks_picture(
     cfg: Config,
     checkpoint: str,
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     tokenizer: str | None = None,
     pixel_decoder: tuple[Config, str] | None = None,
     seed: int = 0,

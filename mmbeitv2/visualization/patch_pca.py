@@ -79,7 +79,7 @@ def list_models(
 
 def patch_pca_picture(
     models: Sequence[tuple[str, Config, str]],
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     layers: Sequence[int],
     side: int | None = None,
     fit: Fit = 'crop',

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mmbeitv2.datasets import find_images
+from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
@@ -53,13 +53,24 @@ def write_picture(figure: Figure, path: Path, dpi: int) -> None:
     AtomicBackend().put(buffer.getvalue(), path)
 
 
-def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[Path]:
-    """Some images of a folder, of any depth, at random; all of them, in random order, if there are no more.
+def choose_files(
+    folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS
+) -> dict[str, str]:
+    """Some images of a folder, or of a folder of shards, at random; all, in random order, if there are no more.
+
+    Returns:
+        As :func:`image_files`.
 
     Raises:
         InputError: if there is no such folder, or no image in it.
     """
-    return [folder / path for path in np.random.default_rng(seed).permutation(find_images(folder, extensions))[:count]]
+    files = image_files(folder, extensions)
+    return {path: files[path] for path in np.random.default_rng(seed).permutation(list(files))[:count].tolist()}
+
+
+def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[str]:
+    """Where the images of :func:`choose_files` are read."""
+    return list(choose_files(folder, count, seed, extensions).values())
 
 
 def code_colors(codebook: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ from mmbeitv2.evaluation.patch_labels import class_labels, segment_labels
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_json, require_writable
 from mmbeitv2.models import DALLETokenizer
-from mmbeitv2.visualization.pictures import choose_images, code_colors, draw_codebook, draw_usage
+from mmbeitv2.visualization.pictures import choose_files, code_colors, draw_codebook, draw_usage
 
 # As in pretraining: brightness, contrast and saturation by factors of 0.6 to 1.4.
 JITTER = 0.4
@@ -90,12 +90,13 @@ def judge_tokenizers(args: argparse.Namespace) -> None:
         if args.out.suffix != '.html':
             raise InputError(f'--out {str(args.out)!r} must end in .html')
         require_writable(args.out)
-    paths = choose_images(args.images, args.num_images)
+    files = choose_files(args.images, args.num_images)
+    paths = list(files.values())
     judged = []
     for i, (config, checkpoint) in enumerate([(args.config, args.checkpoint), *args.versus]):
         options = args.cfg_options if i == 0 else None
         tokenizer = VisualTokenizer(config, checkpoint, args.device, args.fit, options)
-        labels = _labels(args, paths, tokenizer)
+        labels = _labels(args, files, tokenizer)
         judged.append(judge(tokenizer, paths, labels, f'{Path(config).stem}, {Path(checkpoint).name}'))
     sys.stdout.write(table(judged, len(paths)))
     if args.json is not None:
@@ -106,16 +107,16 @@ def judge_tokenizers(args: argparse.Namespace) -> None:
         sys.stdout.write(f'{args.out}\n')
 
 
-def _labels(args: argparse.Namespace, paths: Sequence[Path], tokenizer: VisualTokenizer) -> np.ndarray | None:
+def _labels(args: argparse.Namespace, files: dict[str, str], tokenizer: VisualTokenizer) -> np.ndarray | None:
     (h, w) = tokenizer.grid_size
     if args.classes:
-        return class_labels(args.images, paths, h * w)
+        return class_labels(args.images, files, h * w)
     if args.labels is not None:
-        return segment_labels(args.images, paths, args.labels, (h, w), args.fit, args.ignored_labels)
+        return segment_labels(files, args.labels, (h, w), args.fit, args.ignored_labels)
     return None
 
 
-def judge(tokenizer: VisualTokenizer, paths: Sequence[Path], labels: np.ndarray | None, name: str) -> Judged:
+def judge(tokenizer: VisualTokenizer, paths: Sequence[str | Path], labels: np.ndarray | None, name: str) -> Judged:
     """Tokenizes images, changed in four ways too.
 
     Args:
@@ -143,7 +144,7 @@ def judge(tokenizer: VisualTokenizer, paths: Sequence[Path], labels: np.ndarray 
     return Judged(name, numbers, images, codes, tokenizer.num_codes, _colors(tokenizer))
 
 
-def _codes_of_batch(tokenizer: VisualTokenizer, paths: Sequence[Path], start: int) -> tuple[np.ndarray, ...]:
+def _codes_of_batch(tokenizer: VisualTokenizer, paths: Sequence[str | Path], start: int) -> tuple[np.ndarray, ...]:
     """Pictures (n, H, W, 3), and codes (n, h, w): as they are, mirrored, of two crops one patch apart, jittered."""
     height, width = tokenizer.image_size
     side = tokenizer.model.patch_size

@@ -60,8 +60,8 @@ def test_a_patch_has_the_label_of_most_of_its_pixels(tmp_path: Path) -> None:
     for folder, pixels in (('images/a', np.zeros((24, 32, 3), dtype=np.uint8)), ('labels/a', labels)):
         (tmp_path / folder).mkdir(parents=True)
         Image.fromarray(pixels).save(tmp_path / folder / '1.png')
-    path = tmp_path / 'images/a/1.png'
-    found = segment_labels(tmp_path / 'images', [path], tmp_path / 'labels', (4, 4), 'crop', [7])
+    files = {'a/1.png': str(tmp_path / 'images/a/1.png')}
+    found = segment_labels(files, tmp_path / 'labels', (4, 4), 'crop', [7])
     middle = labels[:, 4:28]
     for place, label in enumerate(found[0]):
         row, column = divmod(place, 4)
@@ -69,7 +69,7 @@ def test_a_patch_has_the_label_of_most_of_its_pixels(tmp_path: Path) -> None:
         counts = {key: count for key, count in patch.items() if key not in (7, 255)}
         assert (label == -1) if not counts else counts[label] == max(counts.values())
     assert found[0, [0, 4]].tolist() == [-1, -1]
-    stretched = segment_labels(tmp_path / 'images', [path], tmp_path / 'labels', (1, 1), 'stretch', [0, 1, 7])
+    stretched = segment_labels(files, tmp_path / 'labels', (1, 1), 'stretch', [0, 1, 7])
     assert stretched.tolist() == [[2]]
 
 
@@ -80,7 +80,7 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(image)
 
     def labels() -> np.ndarray:
-        return segment_labels(image.parent, [image], tmp_path / 'labels', (2, 2), 'crop', [])
+        return segment_labels({'1.jpg': str(image)}, tmp_path / 'labels', (2, 2), 'crop', [])
 
     with pytest.raises(InputError, match=r"'\S+images/1.jpg' has no label image '\S+labels/1.png'"):
         labels()
@@ -96,6 +96,6 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read label image '\S+labels/1.png'"):
         labels()
     with pytest.raises(InputError, match=r"'\S+1.jpg' is in no class folder"):
-        class_labels(image.parent, [image], 4)
+        class_labels(image.parent, ['1.jpg'], 4)
     with pytest.raises(InputError, match=r"one class folder only, 'images'"):
-        class_labels(tmp_path, [image], 4)
+        class_labels(tmp_path, ['images/1.jpg'], 4)

@@ -9,10 +9,12 @@ import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from mmengine import fileio
 
 from mmbeitv2.apis import packing
+from mmbeitv2.datasets import ImageShards
 from mmbeitv2.datasets.shards import ShardIndex
 from tests.conftest import refused, run_tool
 
@@ -57,6 +59,14 @@ def test_names_of_all_kinds_and_links_keep_their_content(image_folder: Path, tmp
     index = ShardIndex.read(tmp_path / 'out')
     for number in range(len(index)):
         assert fileio.get(index.address(tmp_path / 'out', number)) == found[index.path(number)]
+
+
+def test_images_of_many_channels_are_packed_by_their_extension(image_folder: Path, tmp_path: Path) -> None:
+    np.save(image_folder / 'cat' / 'six.npy', np.zeros((8, 8, 6), np.uint16))
+    run_tool('make_shards', str(image_folder), str(tmp_path / 'out'), '--extensions', '.NPY')
+    assert list(content_of(tmp_path / 'out')) == ['cat/six.npy']
+    load = dict(type='mmbeitv2.LoadChannels', channels=6, dtype='uint16')
+    assert ImageShards(str(tmp_path / 'out'), pipeline=[load])[0]['img'].shape == (8, 8, 6)
 
 
 class Killed(BaseException):

@@ -1,0 +1,111 @@
+"""configs/adapt from the command line, at tiny size, on shards of images drawn here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.models import BEiTv2
+from tests.conftest import ROOT, refused, run_tool, shards_of, tiny_pretraining, tiny_tokenizer, train_by_two
+
+# What makes it small; the rest is the recipe as it is: layer-wise decay, clipping, colour jitter, the first score.
+TINY = """
+_base_ = {base!r}
+data_root = {root!r}
+arch = dict(_delete_=True, embed_dims=32, depth=2, num_heads=2)
+vit = dict(arch=arch, img_size=32, patch_size=8)
+model = dict(
+    backbone=dict(**vit, out_indices=(0, 1), layer_scale_init_value=0.1),
+    tokenizer=dict(
+        encoder=vit,
+        decoder=dict(arch=arch, img_size=4, in_channels=8),
+        quantizer=dict(num_codes=16, code_dim=8),
+        target_dims=24,
+        init_cfg=dict(checkpoint=data_root + '/tokenizer.pth'),
+    ),
+    init_cfg=dict(checkpoint=data_root + '/pretrained.pth'),
+    data_preprocessor=dict(view_size=32),
+)
+train_pipeline = _base_.train_pipeline
+train_pipeline[2].update(scale=32)
+train_pipeline[5].update(grid_size=4, num_masked=6, min_block=2)
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=1,
+    dataset=dict(_delete_=True, type='mmbeitv2.ImageShards', data_root=data_root + '/images-shards',
+                 pipeline=train_pipeline),
+)
+hook = _base_.custom_hooks.pop()
+for key in ('bank_dataloader', 'query_dataloader'):
+    hook[key].update(batch_size=4, num_workers=0)
+    hook[key]['dataset'].update(data_root=data_root + '/images')
+    hook[key]['dataset']['pipeline'][1].update(scale=32)
+hook.update(interval=2, num_neighbors=3, patience=50)
+custom_hooks = [*_base_.custom_hooks, hook]
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4)]
+train_cfg = dict(max_iters=6)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
+randomness = dict(seed=3)
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, image_folder: Path) -> str:
+    model = MODELS.build(tiny_pretraining(tokenizer=tiny_tokenizer()))
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'pretrained.pth')
+    torch.save(model.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
+    assert shards_of(image_folder) == tmp_path / 'images-shards'
+    path = tmp_path / 'tiny.py'
+    path.write_text(TINY.format(base=str(ROOT / 'configs' / 'adapt' / 'beitv2_vit-b_adapt.py'), root=str(tmp_path)))
+    return str(path)
+
+
+def saved(work_dir: Path) -> dict:
+    return torch.load(work_dir / 'iter_6.pth', weights_only=False)
+
+
+def test_stopped_between_two_checkpoints_and_resumed_it_ends_as_left_alone(
+    tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Bit for bit, with drop path and a worker that had loaded ahead, in the second pass over the shards."""
+    run_tool('train', config, '--work-dir', str(tmp_path / 'alone'))
+    step, calls = BEiTv2.train_step, []
+
+    def stopping(*args: object, **kwargs: object) -> dict:
+        calls.append(1)
+        if len(calls) == 6:
+            raise InputError('enough')
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(BEiTv2, 'train_step', stopping)
+    assert 'enough' in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'stopped'))
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / 'stopped').glob('iter_*.pth')] == ['iter_4.pth']
+    run_tool('train', config, '--work-dir', str(tmp_path / 'stopped'), '--resume')
+    alone, resumed = saved(tmp_path / 'alone'), saved(tmp_path / 'stopped')
+    torch.testing.assert_close(resumed['state_dict'], alone['state_dict'], rtol=0, atol=0)
+    torch.testing.assert_close(resumed['optimizer']['state'], alone['optimizer']['state'], rtol=0, atol=0)
+    record = alone['message_hub']['runtime_info']['knn_top1_record']
+    assert resumed['message_hub']['runtime_info']['knn_top1_record'] == record
+    assert record['start'] is not None
+
+
+def test_two_processes_on_shards_adapt_as_one(tmp_path: Path, config: str) -> None:
+    """Drop path apart, which draws for each process: two processes of two images, and one of four."""
+    options = ('--cfg-options', 'model.backbone.drop_path_rate=0.0')
+    run_tool('train', config, '--work-dir', str(tmp_path / 'one'), *options)
+    train_by_two(config, '--work-dir', str(tmp_path / 'two'), *options, 'train_dataloader.batch_size=2')
+    one, two, start = saved(tmp_path / 'one'), saved(tmp_path / 'two'), torch.load(tmp_path / 'pretrained.pth')
+    assert one['state_dict'].keys() == two['state_dict'].keys()
+    for key, value in one['state_dict'].items():
+        torch.testing.assert_close(two['state_dict'][key], value, rtol=0, atol=2e-5, msg=key)
+    moved = (one['state_dict'][key] - value for key, value in start['state_dict'].items() if key.endswith('weight'))
+    assert max(float(difference.abs().max()) for difference in moved) > 1e-3
+    records = [file['message_hub']['runtime_info']['knn_top1_record'] for file in (one, two)]
+    assert records[0] == records[1]

@@ -1,0 +1,85 @@
+"""Tools that take a folder of images take a folder of shards, and give the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+from PIL import Image
+
+from tests.conftest import MASKED, refused, run_tool, shards_of, tiny_pretraining, tiny_tokenizer
+
+
+@pytest.fixture
+def shards(image_folder: Path) -> Path:
+    return shards_of(image_folder)
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> tuple[str, str]:
+    """Config and checkpoint."""
+    (tmp_path / 'tokenizer.py').write_text(f'model = {tiny_tokenizer()!r}\n')
+    torch.save({'state_dict': MODELS.build(tiny_tokenizer()).state_dict()}, tmp_path / 'tokenizer.pth')
+    return str(tmp_path / 'tokenizer.py'), str(tmp_path / 'tokenizer.pth')
+
+
+def test_codes_of_shards_are_those_of_the_folder_and_go_on_from_them(
+    tmp_path: Path, image_folder: Path, shards: Path, tokenizer: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    config, checkpoint = tokenizer
+    options = ('--config', config, '--checkpoint', checkpoint, '--num-workers', '0')
+    for folder, name in ((image_folder, 'a.npz'), (shards, 'b.npz'), (shards, 'a.npz'), (shards, 'b.npz')):
+        run_tool('tokenize_images', str(folder), '--out', str(tmp_path / name), *options)
+    assert 'dropped' not in capsys.readouterr().out
+    with np.load(tmp_path / 'a.npz') as one, np.load(tmp_path / 'b.npz') as other:
+        assert len(one['paths']) == 16
+        for key in ('paths', 'codes', 'size', 'digest'):
+            assert np.array_equal(one[key], other[key])
+
+
+def test_reports_and_pictures_of_shards_are_those_of_the_folder(
+    tmp_path: Path, image_folder: Path, shards: Path, tokenizer: tuple[str, str]
+) -> None:
+    labels = tmp_path / 'labels'
+    for image in image_folder.rglob('*.jpg'):
+        path = (labels / image.relative_to(image_folder)).with_suffix('.png')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(len(str(path))).integers(0, 3, (40, 48), dtype=np.uint8)).save(path)
+    config = tmp_path / 'pretrain.py'
+    config.write_text(f'model = {tiny_pretraining()!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n')
+    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
+    model = (str(config), str(tmp_path / 'model.pth'))
+    found = []
+    for folder in (image_folder, shards):
+        numbers = {}
+        for name, arguments in {
+            'channel_statistics': (str(folder),),
+            'probe_features': (*model, '--bank', str(folder), '--query', str(folder), '--num-workers', '0'),
+            'judge_tokenizer': (*tokenizer, str(folder), '--labels', str(labels)),
+        }.items():
+            run_tool(name, *arguments, '--json', str(tmp_path / 'numbers.json'))
+            numbers[name] = json.loads((tmp_path / 'numbers.json').read_text())
+        del numbers['judge_tokenizer']['images']
+        for name, arguments in {
+            'visualize_masks': (*model, str(folder), '--tokenizer', tokenizer[1]),
+            'visualize_patch_pca': (str(folder), '--configs', model[0], '--checkpoints', model[1]),
+        }.items():
+            run_tool(name, *arguments, '--num-images', '2', '--out', str(tmp_path / f'{name}.png'))
+            numbers[name] = np.asarray(Image.open(tmp_path / f'{name}.png')).tolist()
+        found.append(numbers)
+    assert found[0] == found[1]
+
+
+def test_a_tool_that_needs_files_says_so_of_shards(tmp_path: Path, shards: Path, capsys: pytest.CaptureFixture) -> None:
+    for arguments in (
+        ('make_shards', str(shards), str(tmp_path / 'out')),
+        ('benchmark_resampling', str(shards)),
+    ):
+        message = refused(capsys, *arguments)
+        assert f'{str(shards)!r} is a folder of shards, but image files are needed here' in message
+    (shards / 'index.npz').write_bytes(b'')
+    assert "index.npz' is damaged" in refused(capsys, 'channel_statistics', str(shards))
