@@ -20,7 +20,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
 
-from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.apis import VisualTokenizer, read_config
+from mmbeitv2.apis.channels import channels_of, image_extensions
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
@@ -90,7 +91,8 @@ def judge_tokenizers(args: argparse.Namespace) -> None:
         if args.out.suffix != '.html':
             raise InputError(f'--out {str(args.out)!r} must end in .html')
         require_writable(args.out)
-    files = choose_files(args.images, args.num_images)
+    kinds = image_extensions(channels_of(read_config(args.config, args.cfg_options)))
+    files = choose_files(args.images, args.num_images, extensions=kinds)
     paths = list(files.values())
     judged = []
     for i, (config, checkpoint) in enumerate([(args.config, args.checkpoint), *args.versus]):
