@@ -48,6 +48,7 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     _adapt_loaders(cfg, not args.no_pin_memory, not getattr(args, 'no_persistent_workers', False))
+    _pad_whole_images(cfg)
     with silent_imports():  # what the registries would import anyhow
         for package in {'mmbeitv2', cfg.get('default_scope')} & {'mmbeitv2', 'mmseg'}:
             importlib.import_module(f'{package}.datasets')
@@ -88,6 +89,17 @@ def _adapt_loaders(cfg: Config, pin_memory: bool, persistent_workers: bool) -> N
             loader.pop('prefetch_factor', None)
         if not persistent_workers or loader.get('num_workers') == 0:
             loader['persistent_workers'] = False
+
+
+def _pad_whole_images(cfg: Config) -> None:
+    """Of an image that the backbone pads to whole patches, mmseg would stretch the logits; its preprocessor's padding
+    it cuts off again."""
+    model = cfg.get('model') or {}
+    backbone, preprocessor = model.get('backbone') or {}, model.get('data_preprocessor') or cfg.get('data_preprocessor')
+    is_whole = (model.get('test_cfg') or {}).get('mode') == 'whole'
+    is_ours = backbone.get('type') in ('mmbeitv2.BEiTv2ViT', 'mmbeitv2.EoMTViT')
+    if is_whole and is_ours and isinstance(preprocessor, dict):
+        preprocessor.setdefault('test_cfg', dict(size_divisor=backbone.get('patch_size', 16)))
 
 
 def _prepare_distributed(cfg: Config) -> None:

@@ -103,6 +103,7 @@ class PretrainedBEiTv2:
         return state
 
     def _tokenizer_state(self, state: StateDict, model: VQKD, done: list[str]) -> StateDict:
+        _check_num_codes(state, model, self.checkpoint)
         wanted = model.state_dict()
         state = {key: value for key, value in state.items() if key in wanted or key.endswith(('pos_embed', TABLE))}
         for part in ('encoder', 'decoder'):
@@ -131,12 +132,7 @@ class PretrainedBEiTv2:
                 f'checkpoint {file.path!r} is {file.source}, not a k-means tokenizer: give a checkpoint of a '
                 'KMeansTokenizer'
             )
-        num_codes = len(file.state['quantize.embedding.weight'])
-        if num_codes != model.num_codes:
-            raise InputError(
-                f'checkpoint {file.path!r} has {num_codes} codes, the config {model.num_codes}: set '
-                f'num_codes={num_codes} in the quantizer of the tokenizer'
-            )
+        _check_num_codes(file.state, model, file.path)
         wanted = {key: value for key, value in model.state_dict().items() if not key.startswith('data_preprocessor.')}
         state = {key: value for key, value in file.state.items() if key in wanted}
         check_exact(state, wanted, file.path)
@@ -295,3 +291,12 @@ class PretrainedBEiTv2:
         if 'mask_token' in key:
             return 'set use_mask_token=False'
         return 'set the backbone as in the run that made the checkpoint'
+
+
+def _check_num_codes(state: StateDict, model: VQKD | KMeansTokenizer, path: str) -> None:
+    codebook = state.get('quantize.embedding.weight')
+    if codebook is not None and len(codebook) != model.num_codes:
+        raise InputError(
+            f'checkpoint {path!r} has {len(codebook)} codes, the config {model.num_codes}: set '
+            f'num_codes={len(codebook)} in the quantizer of the tokenizer'
+        )
