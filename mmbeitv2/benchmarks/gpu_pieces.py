@@ -32,12 +32,12 @@ Rows = list[dict]
 # Kinds of kernels by a part of their names, the first that fits; the CPU's are those of torch's operators.
 KINDS = {
     'attention': 'attention|fmha|flash|mem_eff',
-    'matrix products': 'gemm|cutlass|nvjet|xmma|aten::mm|aten::addmm|aten::bmm|aten::baddbmm',
+    'matrix products': 'gemm|gemv|cutlass|nvjet|xmma|splitk|aten::mm|aten::addmm|aten::bmm|aten::baddbmm',
     'convolutions': 'conv|cudnn',
     'optimizer': 'adam|multi_tensor|foreach',
     'norms and softmax': 'norm|softmax|reduce',
-    'copies': 'copy|memcpy|memset|cat',
     'lookups': 'index|gather|scatter|embedding',
+    'copies': 'copy|memcpy|memset|cat',
     'elementwise': 'elementwise|vectorized|triton|gelu|aten::mul|aten::add',
 }
 # What the host does while it waits for the GPU.
@@ -143,6 +143,8 @@ def where_the_time_goes(tiny: bool) -> Rows:
     kinds: dict[str, float] = defaultdict(float)
     waits = 0.0
     for event in profiler.key_averages():
+        if event.is_user_annotation:  # a range of time around kernels, as Optimizer.step
+            continue
         is_kernel = event.device_type == torch.autograd.DeviceType.CUDA
         if is_kernel or tiny:
             kinds[kind_of(event.key)] += (event.self_cpu_time_total if tiny else event.self_device_time_total) / 1e6

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -81,14 +84,20 @@ def _run_in_process_of_its_own(name: str, device: str, work_dir: Path) -> list[d
     command += ['--page', str(work_dir / 'piece.md')]
     if not (work_dir / 'piece.md').is_file():
         AtomicBackend().put_text(f'{BEGIN}\n{END}\n', work_dir / 'piece.md')
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    )
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, cwd=ROOT)
+        stderr = process.communicate(timeout=TIME_LIMIT)[1]
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f'not done after {TIME_LIMIT} seconds') from error
+    finally:  # with the processes that it started, which would keep the GPU
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     result = read_result(work_dir, name, device)
     if result is None or 'error' in result:
-        reason = result['error'] if result else f'exit code {ended.returncode}: {ended.stderr.strip()[-300:]}'
-        raise RuntimeError(reason)
+        raise RuntimeError(result['error'] if result else f'exit code {process.returncode}: {stderr.strip()[-300:]}')
     return result['rows']
 
 

@@ -204,7 +204,10 @@ def make_step(
     if args.amp == 'none':
         wrapper = OptimWrapper(optimizer, clip_grad=clip_grad)
     else:
-        wrapper = AmpOptimWrapper(optimizer=optimizer, clip_grad=clip_grad, dtype=args.amp)
+        # As tools/train.py --amp; mmengine scales the loss in bfloat16 too, which makes the host wait for the device.
+        scaled = not (is_ours and args.amp == 'bfloat16')
+        loss_scale = 'dynamic' if scaled else dict(enabled=False)
+        wrapper = AmpOptimWrapper(loss_scale, args.amp, optimizer=optimizer, clip_grad=clip_grad)
     return TrainingStep(model, data, wrapper)
 
 

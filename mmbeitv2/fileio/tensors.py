@@ -142,6 +142,8 @@ def existing_file(path: str | Path) -> Path:
             raise InputError(f'checkpoint {path!r} not found: give an existing file')
         if not file.is_file():
             raise InputError(f'checkpoint {path!r} is no regular file: give a file')
+    except InputError:
+        raise
     except (OSError, ValueError, RuntimeError) as error:  # no permission, a null byte, an unknown home
         raise InputError(f'checkpoint {path!r} cannot be read ({error}): give the path of a file') from error
     return file

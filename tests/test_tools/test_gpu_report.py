@@ -72,22 +72,30 @@ def test_results_of_the_cpu_go_into_no_page_by_themselves(
 
 
 def test_a_piece_in_a_process_of_its_own(tmp_path: Path, pieces: list, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(command: list[str], **options: object) -> subprocess.CompletedProcess:
-        assert command[0] == sys.executable
-        run_tool('gpu_report', *command[2:])
-        return subprocess.CompletedProcess(command, 0, '', '')
+    class InThisProcess(subprocess.Popen):
+        def __init__(self, command: list[str], **options: object) -> None:
+            assert command[0] == sys.executable
+            run_tool('gpu_report', *command[2:])
+            super().__init__(['true'], **options)
 
-    monkeypatch.setattr(gpu_report.subprocess, 'run', run)
+    monkeypatch.setattr(gpu_report.subprocess, 'Popen', InThisProcess)
     run_tool('gpu_report', str(tmp_path), '--piece', 'good')
     assert json.loads((tmp_path / 'good.json').read_text())['rows'] == [{'ours': 1.23456, 'tiny': True}]
 
-    def hang(command: list[str], **options: object) -> None:
-        raise subprocess.TimeoutExpired(command, 1)
 
-    monkeypatch.setattr(gpu_report.subprocess, 'run', hang)
+def test_a_piece_that_takes_too_long_ends_with_all_that_it_started(
+    tmp_path: Path, pieces: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / 'slow.sh'
+    slow.write_text(f'#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/pid\nwait\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, 'executable', str(slow))
+    monkeypatch.setattr(gpu_report, 'TIME_LIMIT', 2)
     with pytest.raises(SystemExit):
-        run_tool('gpu_report', str(tmp_path), '--piece', 'bad')
-    assert 'not done after 590 seconds' in json.loads((tmp_path / 'bad.json').read_text())['error']
+        run_tool('gpu_report', str(tmp_path / 'work'), '--piece', 'bad')
+    assert 'not done after 2 seconds' in json.loads((tmp_path / 'work' / 'bad.json').read_text())['error']
+    status = Path('/proc') / (tmp_path / 'pid').read_text().strip() / 'status'
+    assert not status.exists() or 'State:\tZ' in status.read_text()
 
 
 @pytest.mark.parametrize('name', [name for name in gpu_pieces.PIECES if '28' not in name and '5' not in name])
@@ -126,8 +134,20 @@ def test_bad_input_to_gpu_report(tmp_path: Path, pieces: list, capsys: pytest.Ca
         ('void at::native::vectorized_elementwise_kernel<4, at::native::AddFunctor>', 'elementwise'),
         ('void at::native::vectorized_layer_norm_kernel<float>', 'norms and softmax'),
         ('Memcpy DtoD (Device -> Device)', 'copies'),
+        ('void at::native::_scatter_gather_elementwise_kernel<128, 8>', 'lookups'),
+        ('void cublasLt::splitKreduce_kernel<32, 16, int, float>', 'matrix products'),
         ('something_new', 'others'),
     ],
 )
 def test_kinds_of_kernels(kernel: str, kind: str) -> None:
     assert gpu_pieces.kind_of(kernel) == kind
+
+
+def test_ranges_that_only_frame_kernels_are_not_counted_as_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step() -> float:
+        with torch.profiler.record_function('Optimizer.step#AdamW.step'):
+            return float((torch.ones(400, 400) @ torch.ones(400, 400)).sum())
+
+    monkeypatch.setattr(steps, 'pretrain_step', lambda is_ours, args: step)
+    monkeypatch.setattr(steps, 'matmul_rate', lambda args: 1e12)
+    assert 'optimizer' not in {row['what'] for row in gpu_pieces.where_the_time_goes(True)}
