@@ -7,6 +7,7 @@ behaviour but to check and keep what they are given.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections import OrderedDict
@@ -156,7 +157,7 @@ def _unpickle(file: Path) -> object:
 
 def _reason(file: Path, error: Exception) -> str:
     """Why a file cannot be read, and what to do."""
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:  # of a seek in a short file
         return error.strerror
     text = str(error)
     if found := re.search(r'GLOBAL (\S+?),? ', text):
