@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
@@ -193,12 +194,12 @@ def read_tar(path: Path) -> Iterator[tuple[Member, int]]:
 
 def _require_same(out: Path, index: ShardIndex, plan: list[list[Member]]) -> None:
     """Refuses to make shards of other images in the place of those that are there."""
-    members = [member for shard in plan for member in shard]
-    if len(index) != len(members) or any(
-        (index.path(number), index.length[number]) != (member.path, member.size)
-        for number, member in enumerate(members)
-    ):
-        raise InputError(f'{str(out)!r} holds the shards of other images: give a new folder')
+    found = (member for name in index.shards.tolist() for member, _ in read_tar(out / name))
+    members = (member for shard in plan for member in shard)
+    if any(one != other for one, other in zip_longest(found, members)):
+        raise InputError(
+            f'{str(out)!r} holds the shards of other images, or of former versions of these: give a new folder'
+        )
 
 
 def _require_space(out: Path, plan: list[list[Member]]) -> None:
@@ -207,7 +208,7 @@ def _require_space(out: Path, plan: list[list[Member]]) -> None:
     free = shutil.disk_usage(out).free
     if needed > free:
         raise InputError(
-            f'the shards need {needed / 1e9:.1f} GB more, and {str(out)!r} has {free / 1e9:.1f} GB: free some space, '
+            f'the shards need {needed / 1e6:,.1f} MB more, and {str(out)!r} has {free / 1e6:,.1f} MB: free some space, '
             'or give a folder on another disk'
         )
 

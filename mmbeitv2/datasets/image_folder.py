@@ -33,7 +33,8 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
     """
     if not root.is_dir():
         raise InputError(f'image folder {str(root)!r} not found: give an existing one')
-    paths = sorted(path for path in _walk(str(root)) if path.lower().endswith(tuple(extensions)))
+    ends = tuple(extension.lower() for extension in extensions)
+    paths = sorted(path for path in _walk(str(root)) if path.lower().endswith(ends))
     if not paths and (root / SHARD_INDEX).is_file():
         raise InputError(
             f'{str(root)!r} is a folder of shards, but image files are needed here: give the folder that the shards '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.dist import is_main_process
 from torch.utils.data import DataLoader
 
 from mmbeitv2.engine.scoring import ScoreHook
@@ -43,7 +44,12 @@ class PatchKNNHook(ScoreHook):
         self.max_per_class, self.num_neighbors, self.temperature = max_per_class, num_neighbors, temperature
 
     def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
+        from mmbeitv2.apis.preflight.data import check_labels  # which imports this package
+
         classes_of(bank, queries)
+        for key, loader in zip(self.settings, (bank, queries), strict=True):
+            if is_main_process():
+                check_labels(f'{key} of {type(self).__name__}', loader.dataset)
 
     def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
         scores = score_by_patches(model, bank, queries, self.max_per_class, self.num_neighbors, self.temperature, seed)

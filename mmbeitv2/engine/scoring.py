@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
-from mmengine.dist import all_gather, all_reduce
+from mmengine.dist import all_gather
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -118,6 +119,10 @@ class ScoreHook(Hook):
         model.train(was_training)
         runner.message_hub.update_scalar(f'val/{self.score_name}', score)
         runner.visualizer.add_scalar(self.score_name, score, step=step)
+        if math.isnan(score):
+            raise InputError(
+                f'{type(self).__name__}: {self.score_name} is not a number: check the labels of the queries'
+            )
         former = self._record(runner)
         record = {
             'start': score if step == 0 else former.get('start'),
@@ -204,11 +209,9 @@ class KNNHook(ScoreHook):
 
     def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
         (features, labels), (unknown, truth) = (self._features(model, loader) for loader in (bank, queries))
-        features, labels = torch.cat(all_gather(features)), torch.cat(all_gather(labels))
+        features, labels = _of_all_ranks(features, bank), _of_all_ranks(labels, bank)
         predicted = knn_classify(features, labels, unknown, self.num_neighbors, self.temperature)
-        right = torch.stack(((predicted == truth).sum(), torch.tensor(len(truth), device=truth.device)))
-        all_reduce(right)
-        return 100 * float(right[0] / right[1])
+        return 100 * float(_of_all_ranks(predicted == truth, queries).double().mean())
 
     @torch.inference_mode()
     def _features(self, model: BEiTv2, loader: DataLoader) -> tuple[Tensor, Tensor]:
@@ -219,6 +222,17 @@ class KNNHook(ScoreHook):
             features.append(model.cls_features(batch['inputs'].to(device)))
             labels += [sample.gt_label for sample in batch['data_samples']]
         return torch.cat(features), torch.cat(labels).to(device)
+
+
+def _of_all_ranks(rows: Tensor, loader: DataLoader) -> Tensor:
+    """The rows of all images of a loader in their order, none twice; samplers repeat some, so that ranks have as many.
+
+    Args:
+        rows: (n, ...), of the images of this rank.
+        loader: which gave the images, with mmengine's ``DefaultSampler``.
+    """
+    dataset: Any = loader.dataset
+    return torch.stack(all_gather(rows), dim=1).flatten(0, 1)[: len(dataset)]
 
 
 def knn_classify(bank: Tensor, labels: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from mmbeitv2.apis.visual_tokenizer import to_tensor
 from mmbeitv2.datasets.resizing import Fit
@@ -39,7 +40,12 @@ def class_labels(root: Path, paths: Iterable[str], num_patches: int) -> np.ndarr
 
 
 def segment_labels(
-    files: dict[str, str], folder: Path, grid: tuple[int, int], fit: Fit, ignored: Sequence[int]
+    files: dict[str, str],
+    folder: Path,
+    grid: tuple[int, int],
+    fit: Fit,
+    ignored: Sequence[int],
+    read: Callable[[str], Tensor] = to_tensor,
 ) -> np.ndarray:
     """Labels (n, N) of patches by label images, (H, W) of whole numbers in 0 to 255, one for each image.
 
@@ -49,22 +55,23 @@ def segment_labels(
         grid: patches (h, w).
         fit: how the images get the tokenizer's size.
         ignored: labels that mean "none".
+        read: gives an image, (C, H, W).
 
     Raises:
         InputError: naming the label image that is missing, cannot be read, or has not the size of its image.
     """
     return np.stack(
         [
-            _majority(_read((folder / path).with_suffix('.png'), place), grid, fit, ignored)
+            _majority(_read((folder / path).with_suffix('.png'), place, read), grid, fit, ignored)
             for path, place in files.items()
         ]
     )
 
 
-def _read(path: Path, image: str) -> np.ndarray:
+def _read(path: Path, image: str, read: Callable[[str], Tensor]) -> np.ndarray:
     if not path.is_file():
         raise InputError(f'image {image!r} has no label image {str(path)!r}: add it, or remove the image')
-    size = to_tensor(image).shape[:0:-1]  # turned by its EXIF tag, as the tokenizer sees it
+    size = read(image).shape[:0:-1]  # turned by its EXIF tag, as the tokenizer sees it
     try:
         with Image.open(path) as labels:
             values = np.asarray(labels)

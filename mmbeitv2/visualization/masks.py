@@ -64,7 +64,7 @@ def masks_picture(
 def predict_masked(
     cfg: Config,
     checkpoint: str,
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     tokenizer: str | None = None,
     pixel_decoder: tuple[Config, str] | None = None,
     seed: int = 0,

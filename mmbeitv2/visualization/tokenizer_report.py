@@ -114,7 +114,7 @@ def _labels(args: argparse.Namespace, files: dict[str, str], tokenizer: VisualTo
     if args.classes:
         return class_labels(args.images, files, h * w)
     if args.labels is not None:
-        return segment_labels(files, args.labels, (h, w), args.fit, args.ignored_labels)
+        return segment_labels(files, args.labels, (h, w), args.fit, args.ignored_labels, tokenizer.read)
     return None
 
 

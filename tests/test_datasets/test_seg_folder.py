@@ -37,6 +37,14 @@ def listed(dataset: SegFolder) -> list[str]:
     return [dataset.get_data_info(i)['img_path'].partition('photos/')[2] for i in range(len(dataset))]
 
 
+def test_the_names_of_label_images_may_have_capitals(tmp_path: Path) -> None:
+    for folder, name in (('images', 'a.jpg'), ('labels', 'a_labelIds.png')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    dataset = SegFolder(str(tmp_path), ['sky', 'road'], seg_map_suffix='_labelIds.png')
+    assert dataset.get_data_info(0)['seg_map_path'] == str(tmp_path / 'labels' / 'a_labelIds.png')
+
+
 def test_images_of_any_extension_have_the_labels_of_their_name(root: Path) -> None:
     dataset = SegFolder(str(root), 'classes.txt', FLAT, pipeline=load())
     assert listed(dataset) == ['a.jpg', 'b.JPG', 'below/a.jpeg', 'c.png']

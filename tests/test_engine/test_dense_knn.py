@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,23 @@ def test_what_is_wrong_with_the_bank_stops_the_run_before_its_first_step(tmp_pat
     (root / 'labels' / '3.png').unlink()
     with pytest.raises(InputError, match=r"images/3.jpg' has no label image '.*labels/3.png'"):
         train(tmp_path / 'work', root, [hook | dict(query_dataloader=other)])
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (255, 'all pixels of all label images are ignored'),
+        (7, "labels/3.png' has the label 7, but there are 2 classes"),
+    ],
+)
+def test_labels_that_cannot_be_scored_stop_the_run_before_its_first_step(
+    tmp_path: Path, root: Path, value: int, message: str
+) -> None:
+    data, other = labelled(root, ['dark', 'bright']), tmp_path / 'other'
+    shutil.copytree(root, other)
+    for path in (other / 'labels').glob('*.png') if value == 255 else [other / 'labels' / '3.png']:
+        Image.fromarray(np.full((40, 48), value, np.uint8)).save(path)
+    queries = labelled(other, ['dark', 'bright'])
+    hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=data, query_dataloader=queries)
+    with pytest.raises(InputError, match=f'query_dataloader of PatchKNNHook: .*{message}'):
+        train(tmp_path / 'work', root, [hook])

@@ -95,6 +95,27 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
         assert found['stable_jitter']['value'] < 1
 
 
+def test_a_tokenizer_of_six_channels_is_judged_on_arrays_with_label_images(tmp_path: Path) -> None:
+    model = tiny_tokenizer(encoder=dict(tiny_tokenizer()['encoder'], in_channels=6), teacher_channels=(2, 1, 0))
+    torch.save(MODELS.build(model).state_dict(), tmp_path / 'six.pth')
+    model['data_preprocessor'] = dict(type='mmpretrain.ClsDataPreprocessor', mean=[99] * 6, std=[99] * 6, to_rgb=False)
+    load = dict(type='mmbeitv2.LoadChannels', channels=6, dtype='uint16')
+    config = f'model = {model!r}\ntrain_dataloader = dict(dataset=dict(pipeline=[{load!r}]))\n'
+    (tmp_path / 'six.py').write_text(config)
+    for folder in ('images', 'labels'):
+        (tmp_path / folder).mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        np.save(tmp_path / 'images' / f'{i}.npy', rng.integers(0, 200, (40, 48, 6), dtype=np.uint16))
+        Image.fromarray(rng.integers(0, 3, (40, 48), dtype=np.uint8)).save(tmp_path / 'labels' / f'{i}.png')
+    own = (str(tmp_path / 'six.py'), str(tmp_path / 'six.pth'), str(tmp_path / 'images'))
+    numbers = tmp_path / 'six.json'
+    run_tool('judge_tokenizer', *own, '--labels', str(tmp_path / 'labels'), '--json', str(numbers))
+    report = json.loads(numbers.read_text())
+    assert report['num_images'] == 4
+    assert 0 < report['tokenizers'][0]['label_information']['value'] < 1
+
+
 def test_every_tool_for_codes_takes_k_means_and_dall_e(tmp_path: Path, image_folder: Path, tokenizers: dict) -> None:
     model = dict(type='mmbeitv2.DALLETokenizer', img_size=32, encoder=dict(n_hid=8))
     (tmp_path / 'dalle.py').write_text(f'model = {model!r}\n')

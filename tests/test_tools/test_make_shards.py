@@ -106,8 +106,12 @@ def test_shards_of_other_images_are_never_replaced(
     before = {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()}
     run_tool(*command)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
-    (image_folder / 'cat/nested/0.jpg').unlink()
-    assert 'holds the shards of other images: give a new folder' in refused(capsys, *command)
+    path = image_folder / 'cat/nested/0.jpg'
+    path.write_bytes(path.read_bytes()[::-1])  # of the same size, as arrays are
+    os.utime(path, (0, 0))
+    assert 'holds the shards of other images, or of former versions' in refused(capsys, *command)
+    path.unlink()
+    assert 'holds the shards of other images, or of former versions' in refused(capsys, *command)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
     (tmp_path / 'out/index.npz').unlink()
     assert "shard-00000.tar' does not hold what" in refused(capsys, *command)
@@ -149,7 +153,7 @@ def test_what_cannot_be_read_or_written_is_one_sentence(
     odd.unlink()
     assert not (tmp_path / 'out').exists()
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: SimpleNamespace(free=1000))
-    assert 'the shards need 0.0 GB more' in refused(capsys, *command)
+    assert 'the shards need 0.1 MB more' in refused(capsys, *command)
     monkeypatch.undo()
 
     def full(self: object, *arguments: object) -> None:

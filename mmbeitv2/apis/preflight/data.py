@@ -134,7 +134,7 @@ def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
     )
 
 
-def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
+def check_labels(key: str, dataset: Any, model: nn.Module | None = None) -> None:
     """Checks the labels of a classification or segmentation dataset against the classes that the model knows.
 
     Raises:
@@ -159,7 +159,7 @@ def check_labels(key: str, dataset: Any, model: nn.Module) -> None:
         )
 
 
-def _check_class_numbers(key: str, dataset: Any, model: nn.Module) -> None:
+def _check_class_numbers(key: str, dataset: Any, model: nn.Module | None) -> None:
     num_classes = getattr(getattr(model, 'head', None), 'num_classes', None)
     if not isinstance(num_classes, int):
         return
@@ -175,7 +175,7 @@ def _check_class_numbers(key: str, dataset: Any, model: nn.Module) -> None:
             )
 
 
-def _check_label_images(key: str, dataset: Any, model: nn.Module) -> set[int]:
+def _check_label_images(key: str, dataset: Any, model: nn.Module | None) -> set[int]:
     """Checks each image's label image, and returns the classes in them."""
     infos = [info_of(dataset, index) for index in range(len(dataset))]
     _check_files(key, infos, dataset)
