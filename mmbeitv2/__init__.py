@@ -26,7 +26,7 @@ _OPENMMLAB = {
     'mmseg': (('onedl-mmsegmentation', 'mmsegmentation'), '1.2.0', '1.5.0'),
 }
 _FORKS = 'onedl-mmengine onedl-mmcv onedl-mmpretrain onedl-mmsegmentation'
-_REMEDY = f'install it with: pip install {_FORKS}'
+_REMEDY = f'Install it with: pip install {_FORKS}'
 
 
 def require_openmmlab(module: str) -> None:
@@ -37,7 +37,7 @@ def require_openmmlab(module: str) -> None:
     """
     distributions, lowest, limit = _OPENMMLAB[module]
     if find_spec(module) is None:
-        raise ImportError(f'mmbeitv2 needs {module}, which is not installed; {_REMEDY}')
+        raise ImportError(f'mmbeitv2 needs {module}, which is not installed. {_REMEDY}')
     for distribution in distributions:
         try:
             found = metadata.version(distribution)
@@ -45,7 +45,7 @@ def require_openmmlab(module: str) -> None:
             continue
         if not Version(lowest) <= Version(found) < Version(limit):
             raise ImportError(
-                f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed; {_REMEDY}'
+                f'mmbeitv2 needs {module} >= {lowest}, < {limit}, but {distribution} {found} is installed. {_REMEDY}'
             )
         break
 

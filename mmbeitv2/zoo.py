@@ -18,7 +18,7 @@ SCHEME = 'mmbeitv2://'
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A file of weights that somebody has published.
+    """A published file of weights.
 
     Attributes:
         name: in this zoo.
@@ -26,7 +26,7 @@ class PublishedModel:
         weights: its address.
         config: path of the config here that describes its network.
         source: where address and results are stated.
-        format: whose names its weights have, see ``FORMATS`` of :mod:`mmbeitv2.checkpoints`, or ``mmseg``.
+        format: format of the names of its weights, see ``FORMATS`` of :mod:`mmbeitv2.checkpoints`, or ``mmseg``.
         sha256: first digits of its digest; None where the source does not state them.
         results: published metrics, by data set.
     """
@@ -51,22 +51,22 @@ def list_models(pattern: str = '*') -> list[str]:
 
 
 def describe_model(name: str) -> PublishedModel:
-    """What is known of a published model.
+    """The entry of a published model.
 
     Raises:
-        InputError: with the names that are nearest, if there is none of this name.
+        InputError: if there is no model of this name; suggests the closest names.
     """
     models = _models()
     name = name.removeprefix(SCHEME)
     if name not in models:
         near = list_models(f'*{name}')[:3] or get_close_matches(name, models, 3)
-        remedy = f'did you mean {" or ".join(map(repr, near))}?' if near else 'mmbeitv2.apis.list_models() names all'
-        raise InputError(f'there is no published model {name!r}: {remedy}')
+        remedy = f'Did you mean {" or ".join(map(repr, near))}?' if near else 'mmbeitv2.apis.list_models() names all'
+        raise InputError(f'there is no published model {name!r}. {remedy}')
     return models[name]
 
 
 def is_published(name: str) -> bool:
-    """Whether this is the name of a published model, and not a file or an address."""
+    """Whether this is the name of a published model, not a file or an address."""
     return name.startswith(SCHEME) or (name in _models() and not Path(name).exists())
 
 

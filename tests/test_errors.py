@@ -39,41 +39,44 @@ def raising(error: BaseException) -> Callable:
     ('error', 'sentence'),
     [
         (
-            InputError("config 'a.py' not found:\n  give an existing file"),
-            "config 'a.py' not found: give an existing file",
+            InputError("config 'a.py' not found.\n  Check the path."),
+            "config 'a.py' not found. Check the path.",
         ),
         (
             OSError(errno.ENOSPC, 'No space left on device', 'w/a.pth'),
-            "'w/a.pth': the disk is full; free some space, then run the same command again",
+            "'w/a.pth': the disk is full. Free some space, then run the same command again.",
         ),
         (
             OSError(errno.EROFS, 'Read-only file system', 'w'),
-            "'w': the file system is read-only; choose a folder on anot",
+            "'w': the file system is read-only. Choose a folder on anot",
         ),
-        (PermissionError(errno.EACCES, 'Permission denied', 'w'), "'w': permission denied; change its permissions"),
-        (IsADirectoryError(errno.EISDIR, 'Is a directory', 'w'), "'w': it is a folder; give a file"),
+        (PermissionError(errno.EACCES, 'Permission denied', 'w'), "'w': permission denied. Change its permissions"),
+        (IsADirectoryError(errno.EISDIR, 'Is a directory', 'w'), "'w': it is a folder. Pass the path of a file"),
         (
             NotADirectoryError(errno.ENOTDIR, 'Not a directory', 'w/x'),
             "'w/x': a part of its path is a file, not a fold",
         ),
-        (FileNotFoundError(errno.ENOENT, 'No such file', 'x'), "'x': no such file or folder; check the path"),
+        (FileNotFoundError(errno.ENOENT, 'No such file', 'x'), "'x': no such file or folder. Check the path"),
         (FileNotFoundError('teacher.pth is missing'), 'teacher.pth is missing'),
-        (MemoryError(), 'this machine is out of memory: use a smaller batch_size'),
+        (MemoryError(), 'this machine is out of memory. Use a smaller batch_size'),
         (
             torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to\nallocate'),
-            'the GPU is out of memory: use a smaller',
+            'the GPU is out of memory. Use a smaller',
         ),
         (
             RuntimeError('DataLoader worker (pid 12) is killed by signal: Killed. details'),
-            'data-loading process 12 was ended by the system (Killed), most likely for lack of memory',
+            (
+                'data-loading process 12 was ended by the system (Killed), most likely because the machine ran out '
+                'of memory'
+            ),
         ),
         (
             RuntimeError('DataLoader worker (pid 12) is killed by signal: Bus error. It is possible'),
-            'a data-loading process ran out of shared memory: enlarge /dev/shm',
+            'a data-loading process ran out of shared memory. Enlarge /dev/shm',
         ),
         (
             RuntimeError('The server socket has failed to listen. port: 29500, useIpv6: false, code: -98, EADDRINUSE'),
-            'port 29500 is in use by another program: set the environment variable PORT to another number',
+            'port 29500 is in use by another program. Set the environment variable PORT to another number',
         ),
     ],
 )
@@ -128,15 +131,15 @@ KNN = 'mmbeitv2.KNNHook'
     [
         (
             dict(type='CheckpointHok'),
-            "hook 'CheckpointHok' is unknown: correct its type (did you mean 'CheckpointHook'?)",
+            "hook 'CheckpointHok' does not exist. Correct its type (did you mean 'CheckpointHook'?).",
         ),
-        (dict(type=KNN[:-1]), f'hook {KNN[:-1]!r} is unknown: correct its type (did you mean {KNN!r}?)'),
+        (dict(type=KNN[:-1]), f'hook {KNN[:-1]!r} does not exist. Correct its type (did you mean {KNN!r}?).'),
         (
             dict(type='EmptyCacheHook', after_itr=True),
-            "EmptyCacheHook has no setting 'after_itr': correct or remove it (did you mean 'after_iter'?)",
+            "EmptyCacheHook has no setting 'after_itr'. Correct or remove it (did you mean 'after_iter'?).",
         ),
-        (dict(type='SyncBuffersHook', zzz=-1), "SyncBuffersHook has no setting 'zzz': correct or remove it"),
-        (dict(type=KNN, bank_dataloader={}), f"{KNN} needs the setting 'query_dataloader': add it"),
+        (dict(type='SyncBuffersHook', zzz=-1), "SyncBuffersHook has no setting 'zzz'. Correct or remove it."),
+        (dict(type=KNN, bank_dataloader={}), f"{KNN} needs the setting 'query_dataloader'. Add it."),
     ],
 )
 def test_a_mistyped_component_is_named_with_the_nearest_name(
@@ -150,7 +153,7 @@ def test_the_innermost_component_is_named(capsys: pytest.CaptureFixture) -> None
     model = dict(type='mmpretrain.ImageClassifier', backbone=tiny_vit(patch_sise=8))
     with DefaultScope.overwrite_default_scope('mmpretrain'):  # whatever ran before
         shown = screen(capsys, lambda: MODELS.build(model))
-    assert "BEiTv2ViT has no setting 'patch_sise': correct or remove it (did you mean 'patch_size'?)" in shown
+    assert "BEiTv2ViT has no setting 'patch_sise'. Correct or remove it (did you mean 'patch_size'?)" in shown
 
 
 class Spoilt(Dataset):
@@ -175,7 +178,7 @@ class Spoilt(Dataset):
         ),
         (
             PermissionError(errno.EACCES, 'Permission denied', 'a.jpg'),
-            "'a.jpg': permission denied; change its permissions, or",
+            "'a.jpg': permission denied. Change its permissions, or",
         ),
         (KeyError('img_path'), 'img_path (KeyError). The traceback is in'),
         (ArithmeticError('a: b'), 'a: b (ArithmeticError). The traceback is in'),

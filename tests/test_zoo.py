@@ -93,7 +93,7 @@ def test_names_are_found_by_patterns_and_described(tmp_path: Path) -> None:
     model = describe_model('beitv2-large_in1k-1600e_ft-in1k_release')
     assert model.results == {'ImageNet-1k': {'Top 1 Accuracy': 87.3, 'Top 5 Accuracy': 98.2}}
     assert Path(model.config).name == 'beitv2-1600e_vit-l_ft-50e_in1k_release.py'
-    with pytest.raises(InputError, match='did you mean'):
+    with pytest.raises(InputError, match='Did you mean'):
         describe_model('beitv2-large')
 
 

@@ -36,12 +36,14 @@ WHAT = ('tokenizer', 'quantizer', 'pretrain', 'segment', 'data', 'shards')
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('what', choices=WHAT, help='what to measure')
-    parser.add_argument('--peer', choices=['mmpretrain'], help='for pretrain and data (the only one, so the default)')
+    parser.add_argument(
+        '--peer', choices=['mmpretrain'], help='for pretrain and data (the only choice, and the default)'
+    )
     parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
     parser.add_argument(
         '--batch-size',
         type=positive,
-        help='images (default, CPU/GPU: tokenizer, quantizer 8/64; pretrain 4/256; segment 2/16)',
+        help='number of images (default, CPU/GPU: tokenizer, quantizer 8/64; pretrain 4/256; segment 2/16)',
     )
     parser.add_argument(
         '--repeats', type=positive, default=7, help='steps, or rounds over 64 images (default: %(default)s)'
@@ -58,12 +60,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='config whose pipeline is measured by data (default: the pretraining of ViT-B)',
     )
     add_cfg_options(parser)
-    parser.add_argument('--images', type=Path, metavar='DIR', help='images for data and shards (default: made for it)')
     parser.add_argument(
-        '--num-workers', type=natural, default=0, help='processes that load images for data (default: none but this)'
+        '--images',
+        type=Path,
+        metavar='DIR',
+        help='folder of images for data and shards (default: images made for the measurement)',
+    )
+    parser.add_argument(
+        '--num-workers',
+        type=natural,
+        default=0,
+        help='number of processes that load images for data (default: only this process)',
     )
     parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in our backbone')
-    parser.add_argument('--tiny', action='store_true', help='models of width 48, to see that all runs')
+    parser.add_argument('--tiny', action='store_true', help='models of width 48, to see that everything runs')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""Compares ways to resize random crops with PIL's antialiased bicubic, by which the release resizes.
+"""Compares ways to resize random crops with PIL's antialiased bicubic filter, which the release uses.
 
     python tools/benchmark_resampling.py DIR [--tokenizer CONFIG CHECKPOINT]
 
@@ -20,10 +20,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', type=Path, help='folder of photographs')
     parser.add_argument('--tokenizer', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='whose codes to compare')
-    parser.add_argument('--size', type=positive, default=224, help='of the crops (default: %(default)s)')
-    parser.add_argument('--share', type=float, default=0.2, help='least share of the area (default: %(default)s)')
-    parser.add_argument('--num-images', type=positive, default=300, help='at most (default: %(default)s)')
-    parser.add_argument('--repeats', type=positive, default=5, help='rounds over the images (default: %(default)s)')
+    parser.add_argument('--size', type=positive, default=224, help='seed of the crops (default: %(default)s)')
+    parser.add_argument('--share', type=float, default=0.2, help='smallest share of the area (default: %(default)s)')
+    parser.add_argument(
+        '--num-images', type=positive, default=300, help='largest number of images (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--repeats', type=positive, default=5, help='number of rounds over the images (default: %(default)s)'
+    )
     return parser.parse_args(argv)
 
 

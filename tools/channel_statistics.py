@@ -17,8 +17,8 @@ from mmbeitv2.errors import one_sentence_errors
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', type=Path, metavar='DIR', help='folder of images')
-    parser.add_argument('--sample', type=positive, help='take so many images at random (default: all)')
-    parser.add_argument('--seed', type=natural, default=0, help='of the sample (default: %(default)s)')
+    parser.add_argument('--sample', type=positive, help='number of images to choose at random (default: all)')
+    parser.add_argument('--seed', type=natural, default=0, help='seed of the choice (default: %(default)s)')
     parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
     return parser.parse_args(argv)
 

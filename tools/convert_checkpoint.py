@@ -3,9 +3,9 @@
     python tools/convert_checkpoint.py SRC DST --to {mmbeitv2,official,timm,mmpretrain,hf}
 
 SRC is a checkpoint of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers (the
-folder of ``save_pretrained``): which one is recognised. It is a path, an address (https://...), or the name of a
-published model, which is downloaded. DST is a file, safetensors if its name ends so; for hf a
-folder, for ``from_pretrained``.
+folder of ``save_pretrained``): the format is recognized automatically. It is a path, an address (https://...), or the
+name of a published model, which is downloaded. DST is a file (safetensors if its name ends in .safetensors), or for hf
+a folder that ``from_pretrained`` loads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         state, left_out = convert_checkpoint(args.src, args.dst, args.to)
         sys.stdout.write(f'{args.dst}: {len(state)} weights\n')
         if left_out:
-            sys.stdout.write(f'{args.to} has no place for {len(left_out)}: {", ".join(left_out)}\n')
+            sys.stdout.write(f'{args.to} has no place for {len(left_out)} of the weights: {", ".join(left_out)}\n')
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ find_python() {
       return
     fi
   done
-  die "no Python 3.10, 3.11 or 3.12 found (python3 is $(python3 --version 2>&1 || echo missing)): install one, or name it by PYTHON=/path/to/python"
+  die "no Python 3.10, 3.11 or 3.12 found (python3 is $(python3 --version 2>&1 || echo missing)). Install one, or pass its path as PYTHON=/path/to/python."
 }
 
 make_environment() {
@@ -30,15 +30,15 @@ make_environment() {
   python=$(find_python) || exit 1
   mkdir -p "$(dirname "$venv")" "$(dirname "$log")"
   free=$(df -Pk "$(dirname "$venv")" | awk 'NR == 2 { print int($4 / 1048576) }')
-  [ "$free" -ge 6 ] || die "only $free GB are free for $venv, but 6 are needed: free some, or name a folder on another disk by VENV=DIR"
+  [ "$free" -ge 6 ] || die "only $free GB are free for $venv, but 6 GB are needed. Free some space, or choose a folder on another disk with VENV=DIR."
   echo "installing into $venv ($("$python" --version), log: $log) ..."
-  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" >"$log" 2>&1 || die "$python cannot make an environment in $venv (see $log): install its venv module"
+  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" >"$log" 2>&1 || die "$python cannot make an environment in $venv (see $log). Install its venv module."
   (cd "$root" && install_packages "$venv/bin/python") >>"$log" 2>&1 || {
     tail -n 3 "$log" >&2
     "$venv/bin/python" -m pip index versions packaging >/dev/null 2>&1 \
-      || die "the packages could not be downloaded: check the network, then run the same command again"
-    grep -qi 'no space left' "$log" && die "the disk is full: free 6 GB, or name a folder on another disk by VENV=DIR"
-    die "the installation failed: see $log"
+      || die "the packages could not be downloaded. Check the network, then run the same command again."
+    grep -qi 'no space left' "$log" && die "the disk is full. Free 6 GB, or choose a folder on another disk with VENV=DIR."
+    die "the installation failed. See $log."
   }
 }
 
@@ -57,7 +57,7 @@ if ! is_ready python; then
   if ! { [ -x "$venv/bin/python" ] && is_ready "$venv/bin/python"; }; then
     started=$SECONDS
     make_environment "$venv"
-    is_ready "$venv/bin/python" || { "$venv/bin/python" -c 'import mmbeitv2, mmpretrain, mmseg, open_clip, fvcore, pytest'; die "the installed package does not import"; }
+    is_ready "$venv/bin/python" || { "$venv/bin/python" -c 'import mmbeitv2, mmpretrain, mmseg, open_clip, fvcore, pytest'; die "the installed package cannot be imported. See the message above."; }
     echo "installed in $((SECONDS - started)) s"
   fi
   export PATH="$venv/bin:$PATH" VIRTUAL_ENV=$venv

@@ -1,12 +1,12 @@
-"""Writes a model as an ONNX file, or as a program of torch.export, for images of one size.
+"""Writes a model as an ONNX file, or as a torch.export program, for images of one size.
 
     python tools/export_onnx.py CONFIG CHECKPOINT OUT.onnx
     python tools/export_onnx.py CONFIG CHECKPOINT OUT.pt2
 
-A tokenizer gives the codes of an image, a classifier its logits, a segmentor the logits of every pixel of the whole
-image, and --part backbone the features. The input is images (B, 3, H, W), float32, RGB in 0..255, of any number B:
-normalisation is part of the file, and position parameters are constants in it. The file is compared with the model on
-some images, by onnxruntime or torch, before it is put at OUT.
+The output of a tokenizer is the codes of an image, of a classifier its logits, of a segmentor the logits of every pixel
+of the whole image, and with --part backbone the features. The input is images (B, 3, H, W), float32, RGB in 0..255,
+with any batch size B. Normalization is part of the file, and position parameters are constants in it. The file is
+compared with the model on some images, with onnxruntime or torch, before it is written to OUT.
 """
 
 from __future__ import annotations

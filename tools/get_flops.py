@@ -2,9 +2,9 @@
 
     python tools/get_flops.py configs/beitv2_vit-b_1600e.py --shape 224
 
-One forward of one image, whole (nothing masked): of a pretraining, backbone, patch aggregation, head and the
-tokenizer's encoder, each by itself; of a tokenizer, encoder and decoder; else the model. A multiplication with the
-addition that follows counts as one, as usual in tables of models.
+Counts one forward of one whole image (nothing masked): for a pretraining config, backbone, patch aggregation, head and
+the tokenizer's encoder, each separately; for a tokenizer, encoder and decoder; otherwise the model. A multiplication
+and the addition that follows count as one operation, as usual in tables of models.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python tools/judge_tokenizer.py CONFIG CHECKPOINT DIR [--classes | --labels DIR] [--out PAGE.html] [--json F.json]
 
-Use of the codebook; how far neighbouring patches share codes; how much the codes tell of the classes or segments of a
-labelled folder; how many codes stay the same in the mirror image, in a shifted crop and after colour jitter. Each share
-stands beside what codes without a meaning would reach. --versus adds another tokenizer to compare with.
+Reports the use of the codebook; how often neighboring patches share codes; how much the codes tell about the classes or
+segments of a labeled folder; how many codes stay the same in the mirror image, in a shifted crop and after color
+jitter. Each share is printed beside its chance level. --versus adds another tokenizer to compare with.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='another tokenizer, on the same images; may be repeated',
     )
     labels = parser.add_mutually_exclusive_group()
-    labels.add_argument('--classes', action='store_true', help='the folders right below DIR are classes')
+    labels.add_argument('--classes', action='store_true', help='the folders directly below DIR are classes')
     labels.add_argument('--labels', type=Path, metavar='DIR', help='folder of label images: a/1.png for a/1.jpg')
     parser.add_argument(
         '--ignored-labels',
@@ -39,7 +39,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         nargs='*',
         default=[],
         metavar='LABEL',
-        help='labels that mean "none", beside 255; ADE20K: 0',
+        help='labels that mean "none", in addition to 255 (for ADE20K: 0)',
     )
     parser.add_argument(
         '--num-images', type=positive, default=500, help='images to tokenize, chosen at random (default: %(default)s)'
@@ -58,7 +58,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def _label(text: str) -> int:
     number = natural(text)
     if number > 255:
-        raise argparse.ArgumentTypeError(f'{text!r} is no label: give a whole number from 0 to 255')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a label. Use a whole number from 0 to 255.')
     return number
 
 

@@ -74,8 +74,8 @@ def _require_free(port: int) -> None:
             listener.bind(('', port))
         except OSError as error:
             raise InputError(
-                f'port {port} cannot be used ({error.strerror}): set the environment variable PORT to another number, '
-                f'such as {port + 1}'
+                f'port {port} cannot be used ({error.strerror}). Set the environment variable PORT to another '
+                f'number, such as {port + 1}.'
             ) from error
 
 
@@ -113,7 +113,11 @@ def _first_failure(reports: Path, codes: dict[int, int], script: str) -> tuple[s
     killed = {rank: -code for rank, code in codes.items() if code < 0}
     if killed and (not told or told[0]['is_consequence']):
         rank, number = min(killed.items())
-        reason = ', most likely for lack of memory: use a smaller batch_size' if number == signal.SIGKILL else ''
+        reason = (
+            ', most likely because the machine ran out of memory. Use a smaller batch_size.'
+            if number == signal.SIGKILL
+            else ''
+        )
         return f'{script}: error: process {rank} was ended by {signal.Signals(number).name}{reason}', 128 + number
     if told:
         return told[0]['line'], told[0]['code']

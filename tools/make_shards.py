@@ -1,13 +1,13 @@
-"""Packs a folder of images into tar files of about one size, with an index by which they are read in any order.
+"""Packs a folder of images into tar files of about equal size, with an index that allows reading them in any order.
 
     python tools/make_shards.py DIR OUT --shard-size 1GB
 
 OUT gets shard-00000.tar, shard-00001.tar, ... and index.npz; train on it with
-``dataset=dict(type='mmbeitv2.ImageShards', data_root='OUT')`` in the place of ``mmbeitv2.ImageFolder``. The images,
-their order and their labels (DIR/CLASS/...) are those that ImageFolder finds, with --extensions for its setting of that
-name, and their files are copied as they are. Most tools that take a folder of images take OUT, too.
-The tar files are ordinary ones, for ``tar`` and WebDataset. Stopped in the middle, the same command goes on; the index
-is written last.
+``dataset=dict(type='mmbeitv2.ImageShards', data_root='OUT')`` instead of ``mmbeitv2.ImageFolder``. The images, their
+order and their labels (DIR/CLASS/...) are those that ImageFolder finds, with --extensions for its setting of that name,
+and their files are copied unchanged. Most tools that take a folder of images also take OUT. The tar files are ordinary
+ones, which ``tar`` and WebDataset can read. After an interruption, the same command continues; the index is written
+last.
 """
 
 from __future__ import annotations

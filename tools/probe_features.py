@@ -1,8 +1,8 @@
-"""Judges a backbone without training it: k nearest neighbours and a linear probe of its frozen CLS token.
+"""Scores a backbone without training it: k nearest neighbors and a linear probe on its frozen CLS token.
 
     python tools/probe_features.py CONFIG CHECKPOINT --bank DIR --query DIR --json probe.json
 
-CONFIG and CHECKPOINT are those of a pretraining; DIR/CLASS/... are labelled images, --bank to learn from, --query to
+CONFIG and CHECKPOINT are those of a pretraining; DIR/CLASS/... are labeled images: --bank to learn from, --query to
 score. The probe is multinomial logistic regression on the features, each scaled to unit variance over the bank, its
 weight decay chosen on a fifth of the bank; for the paper's schedule see configs/classification/*_linear-100e_in1k.py.
 """
@@ -21,10 +21,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the pretraining')
     parser.add_argument('checkpoint', help='its weights')
-    parser.add_argument('--bank', type=Path, required=True, metavar='DIR', help='labelled images to learn from')
-    parser.add_argument('--query', type=Path, required=True, metavar='DIR', help='labelled images to score')
+    parser.add_argument('--bank', type=Path, required=True, metavar='DIR', help='labeled images to learn from')
+    parser.add_argument('--query', type=Path, required=True, metavar='DIR', help='labeled images to score')
     parser.add_argument(
-        '--num-neighbors', type=positive, default=20, help='neighbours that vote (default: %(default)s)'
+        '--num-neighbors', type=positive, default=20, help='number of neighbors that vote (default: %(default)s)'
     )
     add_fit(parser)
     add_num_workers(parser)

@@ -1,4 +1,4 @@
-"""Judges a backbone by segmentation without training it: the labels of the nearest patches of a labelled bank.
+"""Scores a backbone by segmentation without training it, with the labels of the nearest patches of a labeled bank.
 
     python tools/probe_patches.py CONFIG CHECKPOINT --bank IMAGES LABELS --query IMAGES LABELS --classes classes.txt
 
@@ -30,19 +30,27 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
             metavar=('IMAGES', 'LABELS'),
             help=f'images to {purpose}, and their label images',
         )
-    parser.add_argument('--classes', type=Path, required=True, metavar='FILE.txt', help='class names, one a line')
-    parser.add_argument('--reduce-zero-label', action='store_true', help='label 0 means ignored, classes count from 1')
-    parser.add_argument('--layer', type=natural, help='block whose output is used, from 0 on (default: the last)')
+    parser.add_argument('--classes', type=Path, required=True, metavar='FILE.txt', help='class names, one per line')
+    parser.add_argument('--reduce-zero-label', action='store_true', help='label 0 is ignored, and classes count from 1')
+    parser.add_argument('--layer', type=natural, help='block whose output is used, counted from 0 (default: the last)')
     parser.add_argument(
         '--size', type=positive, help='side of the square that images are scaled to (default: as in the config)'
     )
     parser.add_argument(
-        '--num-neighbors', type=positive, default=30, help='neighbours that are averaged (default: %(default)s)'
+        '--num-neighbors',
+        type=positive,
+        default=30,
+        help='number of neighbors that are averaged (default: %(default)s)',
     )
     parser.add_argument(
-        '--max-per-class', type=positive, default=1000, help='patches of a class in the bank (default: %(default)s)'
+        '--max-per-class',
+        type=positive,
+        default=1000,
+        help='largest number of patches per class in the bank (default: %(default)s)',
     )
-    parser.add_argument('--seed', type=natural, default=0, help='of the choice of these patches (default: %(default)s)')
+    parser.add_argument(
+        '--seed', type=natural, default=0, help='seed of the choice of these patches (default: %(default)s)'
+    )
     add_num_workers(parser)
     add_device(parser)
     parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')

@@ -2,7 +2,7 @@
 
 Sample set, teacher, tokenizer, pretraining, fine-tuning and segmentation, the last two also from scratch as controls,
 all through tools/train.py and tools/test.py. Ends with a table, and leaves pictures and summary.json in the work dir.
-What is done is kept: run again, it goes on where it stopped.
+Finished stages are kept: the same command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ def make_parser() -> argparse.ArgumentParser:
         '--data',
         type=Path,
         metavar='DIR',
-        help='your images instead of the sample set: a folder, or one with train/CLASS and val/CLASS',
+        help='your images instead of the sample set: any folder, or one with train/CLASS and val/CLASS',
     )
     parser.add_argument(
-        '--seg-data', type=Path, metavar='DIR', help="your segmented images, in ADE20K's layout (0 is unlabelled)"
+        '--seg-data',
+        type=Path,
+        metavar='DIR',
+        help='your segmented images, in the layout of ADE20K (0 means unlabeled)',
     )
     parser.add_argument(
         '--work-dir',
@@ -32,8 +35,8 @@ def make_parser() -> argparse.ArgumentParser:
         default=Path('work_dirs/quickstart'),
         help='folder for all results (default: %(default)s)',
     )
-    parser.add_argument('--fresh', action='store_true', help='run every stage again, whatever is done')
-    parser.add_argument('--seed', type=int, default=0, help='of all stages (default: %(default)s)')
+    parser.add_argument('--fresh', action='store_true', help='run every stage again, even those that are done')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all stages (default: %(default)s)')
     parser.add_argument(
         '--seeds',
         type=int,

@@ -4,7 +4,7 @@
 set -euo pipefail
 if [ "${1:-}" = --upstream ]; then
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-  [ -x "${2:-}/bin/python" ] || { echo "error: --upstream needs an environment: there is no '${2:-}/bin/python'" >&2; exit 1; }
+  [ -x "${2:-}/bin/python" ] || { echo "error: --upstream needs the folder of an environment, but '${2:-}/bin/python' does not exist." >&2; exit 1; }
   environment=$(cd "$2" && pwd)
   shift 2
   cd "$root"

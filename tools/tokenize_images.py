@@ -3,8 +3,8 @@
     python tools/tokenize_images.py DIR --out codes.npz
 
 The file holds ``paths`` (n,), relative to DIR, and ``codes`` (n, h, w), unsigned; ``num_codes``; and what the codes
-were made from: ``made_by``, ``root``, and of each image ``size``, ``mtime`` and ``digest``. Stopped in the middle, the
-same command goes on; run again later, it tokenizes the images that are new or have changed. Codes of another folder
+were made from: ``made_by``, ``root``, and of each image ``size``, ``mtime`` and ``digest``. After an interruption, the
+same command continues; run again later, it tokenizes the images that are new or have changed. Codes of another folder
 or of another tokenizer are never mixed in. Images that cannot be read are listed at the end.
 """
 
@@ -27,14 +27,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('images', type=Path, metavar='DIR', help='folder of images')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.npz', help='the file to write')
     parser.add_argument('--config', default=str(CONFIG), help=f'config of the tokenizer (default: {CONFIG.name})')
-    parser.add_argument('--checkpoint', default=CHECKPOINT, help='its weights (default: %(default)s)')
+    parser.add_argument('--checkpoint', default=CHECKPOINT, help='weights of the tokenizer (default: %(default)s)')
     add_cfg_options(parser)
     add_fit(parser)
     parser.add_argument(
         '--batch-size',
         type=positive,
         default=64,
-        help='images that go through the network at once (default: %(default)s)',
+        help='batch size (default: %(default)s)',
     )
     add_num_workers(parser)
     add_device(parser)

@@ -1,4 +1,4 @@
-"""Trains any config of this repository, or any other of mmpretrain or mmsegmentation."""
+"""Trains a config of this repository, of mmpretrain or of mmsegmentation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from a checkpoint (a path or an address); without a value from the last one in the work dir',
+        help='continue from a checkpoint (a path or an address), or without a value from the last one in the work dir',
     )
     parser.add_argument(
         '--allow-changes',
         nargs='+',
         default=[],
         metavar='KEY',
-        help='with --resume: settings that may differ from those of the run, as model.drop_path_rate, dataset or seed',
+        help=(
+            'with --resume: settings that may differ from those of the earlier run, for example '
+            'model.drop_path_rate, dataset or seed'
+        ),
     )
     parser.add_argument(
         '--amp',
         nargs='?',
         const='auto',
         choices=['auto', 'bfloat16', 'float16'],
-        help='automatic mixed precision; without a value bfloat16 where the GPU has it, else float16',
+        help='automatic mixed precision; without a value bfloat16 if the GPU supports it, else float16',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate by the real batch size over the base_batch_size of auto_scale_lr',
+        help='scale the learning rate by the actual batch size divided by the base_batch_size of auto_scale_lr',
     )
     parser.add_argument(
-        '--no-persistent-workers', action='store_true', help='start the data-loading processes anew in each epoch'
+        '--no-persistent-workers', action='store_true', help='restart the data-loading processes in each epoch'
     )
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Shows where a backbone looks: self-attention of the CLS token and of a chosen patch, all heads.
+"""Draws the self-attention of the CLS token and of a chosen patch, for all heads.
 
 python tools/visualize_attention.py CONFIG CHECKPOINT IMAGE --out attention.png --patch 6 4
 """

@@ -1,8 +1,8 @@
-"""Shows what the codes of a tokenizer mean: the patches that carry them, how often and where they occur.
+"""Draws the codebook of a tokenizer: the patches that have a code, how often and where each code occurs.
 
     python tools/visualize_codebook.py CONFIG CHECKPOINT DIR --out OUT
 
-OUT gets codebook.png, usage.png, positions.png, and index.html, one page without other files to browse all codes.
+OUT gets codebook.png, usage.png, positions.png, and index.html, one self-contained page to browse all codes.
 """
 
 from __future__ import annotations

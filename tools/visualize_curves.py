@@ -15,7 +15,7 @@ from mmbeitv2.errors import one_sentence_errors
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dirs', type=Path, nargs='+', metavar='WORK_DIR', help='work dir of a run')
-    parser.add_argument('--keys', nargs='+', required=True, metavar='KEY', help='numbers of the log')
+    parser.add_argument('--keys', nargs='+', required=True, metavar='KEY', help='values in the log to draw')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
     return parser.parse_args(argv)
 

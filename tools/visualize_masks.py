@@ -1,4 +1,4 @@
-"""Shows what a pretrained model predicts: image, mask, true codes, predicted codes.
+"""Draws what a pretrained model predicts: image, mask, true codes, predicted codes.
 
     python tools/visualize_masks.py CONFIG CHECKPOINT DIR --out masks.png
 
@@ -26,7 +26,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
     parser.add_argument('--tokenizer', metavar='CHECKPOINT', help="weights of the tokenizer (default: the config's)")
     parser.add_argument(
-        '--pixel-decoder', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='draws pictures from codes too'
+        '--pixel-decoder', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='also draw pictures from codes'
     )
     parser.add_argument(
         '--num-images', type=positive, default=6, help='images to draw, chosen at random (default: %(default)s)'

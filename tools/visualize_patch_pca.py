@@ -1,9 +1,9 @@
-"""Shows what backbones tell apart: the three principal components of their patch features as red, green and blue.
+"""Draws the three principal components of the patch features of backbones as red, green and blue.
 
     python tools/visualize_patch_pca.py DIR --configs CONFIG --checkpoints A B --layers 3 7 11 --out pca.png
 
-Each image has a row, each checkpoint and layer a column. The components are those of all images of a column together,
-so that equal colours in one column mean equal features; colours of different columns are not related. CONFIG is of a
+Each image has a row, each checkpoint and layer a column. The components are computed over all images of a column, so
+that equal colors in one column mean equal features; colors of different columns are not related. CONFIG is of a
 pretraining, classification, segmentation or tokenizer, one for all checkpoints or one for each.
 """
 
@@ -22,10 +22,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE_OR_DIR', help='image files, or folders of them')
     parser.add_argument(
-        '--configs', nargs='+', required=True, metavar='CONFIG', help='one for all checkpoints, or one for each'
+        '--configs', nargs='+', required=True, metavar='CONFIG', help='one config for all checkpoints, or one for each'
     )
     parser.add_argument('--checkpoints', nargs='+', required=True, metavar='FILE', help='weights, ours or released')
-    parser.add_argument('--names', nargs='+', metavar='NAME', help='of the checkpoints (default: their file names)')
+    parser.add_argument(
+        '--names', nargs='+', metavar='NAME', help='names of the checkpoints (default: their file names)'
+    )
     parser.add_argument(
         '--layers', type=int, nargs='+', default=[-1], help='blocks, counted from 0; -1 is the last (default: -1)'
     )

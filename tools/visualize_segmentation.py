@@ -1,11 +1,11 @@
-"""Shows how a segmentation does on its test set, class by class and image by image.
+"""Reports the results of a segmentation on its test set, class by class and image by image.
 
     python tools/visualize_segmentation.py WORK_DIR
 
-Writes into WORK_DIR/segmentation, or --out: index.html, one page without other files, with all that follows;
+Writes into WORK_DIR/segmentation, or --out: index.html, one self-contained page with everything that follows;
 classes.csv and iou.png: IoU and accuracy of each class; confusion.csv and confusion.png: the share of each true class
-that is taken for each class; images.csv: mean IoU of each image, the worst first; worst/ and examples/: pictures of
-the worst images and of some others, each beside truth and prediction; report.json: all numbers.
+that is taken for each class; images.csv: mean IoU of each image, the worst first; worst/ and examples/: pictures of the
+worst images and of some others, each beside truth and prediction; report.json: all numbers.
 """
 
 from __future__ import annotations

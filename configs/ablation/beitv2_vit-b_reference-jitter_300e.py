@@ -1,4 +1,4 @@
-# The reference's order: colours are jittered on the whole image, before the crop, by the workers.
+# The reference's order: colors are jittered on the whole image, before the crop, by the workers.
 _base_ = '../beitv2_vit-b_300e.py'
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),

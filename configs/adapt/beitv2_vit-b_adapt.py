@@ -17,7 +17,7 @@ images = '{{$images:images}}'
 # What shows whether it helps: 'images' (a folder of images for each class), 'patches' (images with label images, as in
 # configs/segmentation/own_dataset.py), or 'none'.
 score = '{{$score:images}}'
-# Labelled images to compare with, and those to score.
+# Labeled images to compare with, and those to score.
 bank = '{{$bank:train}}'
 queries = '{{$queries:val}}'
 # With score=patches, bank and queries lie below these two folders, and the file names the classes, one a line.
@@ -74,7 +74,7 @@ train_dataloader = dict(
 # A quarter of the pretraining's learning rate for a batch of this size, and less in lower layers.
 optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(layer_decay_rate=0.8))
 # Counted in iterations, so that one schedule serves 5,000 to 1,000,000 images: how far the weights have to move depends
-# on how different the images are, not on how many. Crops, colours and masks are new in each pass. 10,000 iterations are
+# on how different the images are, not on how many. Crops, colors and masks are new in each pass. 10,000 iterations are
 # 5.12 million samples: 1024 passes over 5,000 images, 51 over 100,000, 5 over 1,000,000. To change the length, set
 # T_max, end and max_iters.
 param_scheduler = [

@@ -1,4 +1,5 @@
-"""What a person imports. The names are loaded when they are asked for, so that ``--help`` need not wait for torch."""
+"""The public functions and classes. A name is only imported when it is used, so that ``--help`` does not wait for
+torch."""
 
 from __future__ import annotations
 

@@ -48,11 +48,13 @@ class Channels:
             try:
                 pixels = self.loader.checked(to_supported_type(array))
             except InputError as error:
-                raise UnreadableImageError(f'an array of shape {tuple(image.shape)} is no image: {error}') from error
+                raise UnreadableImageError(
+                    f'an array of shape {tuple(image.shape)} cannot be used as an image: {error}'
+                ) from error
         else:
             raise InputError(
-                f'an object of type {type(image).__name__} is no image of {self.loader.channels} channels: give a '
-                'path, an array (H, W, C), or a tensor (C, H, W)'
+                f'an object of type {type(image).__name__} is not an image of {self.loader.channels} channels. Pass '
+                'a path, an array (H, W, C), or a tensor (C, H, W).'
             )
         return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
@@ -70,8 +72,8 @@ class Channels:
 def channels_of(cfg: Config) -> Channels | None:
     """The channels of a config's images; None for RGB of 8 bits.
 
-    The range of a channel is ``value_range`` of the data preprocessor; where it has none, what a tokenizer's brings to
-    [-1, 1], else the mean and two standard deviations to both sides.
+    The range of a channel is the ``value_range`` of the data preprocessor. Without one, it is the range that the
+    preprocessor of a tokenizer maps to [-1, 1], or else the mean plus and minus two standard deviations.
     """
     loader = next(
         (
@@ -94,8 +96,8 @@ def channels_of(cfg: Config) -> Channels | None:
     for values in (low, high):
         if len(values) not in (1, load.num_kept):
             raise InputError(
-                f'the data preprocessor of {cfg.filename!r} knows {len(values)} channels, but its pipeline loads '
-                f'{load.num_kept}: give mean, std and value_range for each channel'
+                f'the data preprocessor of {cfg.filename!r} is set up for {len(values)} channels, but the pipeline '
+                f'loads {load.num_kept}. Set mean, std and value_range for each channel.'
             )
     color: Sequence[int] = (
         settings.get('color_channels')
@@ -107,5 +109,5 @@ def channels_of(cfg: Config) -> Channels | None:
 
 
 def image_extensions(channels: Channels | None) -> tuple[str, ...]:
-    """Ends of the names of image files that a folder is searched for."""
+    """File name extensions of the images that are searched for in a folder."""
     return IMAGE_EXTENSIONS if channels is None else CHANNEL_EXTENSIONS

@@ -1,4 +1,4 @@
-"""Files of codes: what they hold, what they were made from, and how they grow."""
+"""Files of codes: what they contain, what they were made from, and how new codes are added."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARTS = ('[0-9]*.npz', f'[0-9]*.npz{PARTIAL}')
 
 @dataclass
 class ImageCodes:
-    """The codes of one image, and by what it is known again.
+    """The codes of one image, and what identifies the image in a later run.
 
     Attributes:
         codes: (h, w).
@@ -37,7 +37,7 @@ class ImageCodes:
 
 
 class CodeFile:
-    """A file of codes, and beside it the parts that are written on the way.
+    """A file of codes, and the partial files that are written beside it while it grows.
 
     Args:
         path: of the file; the parts lie in ``path`` + ``.parts``.
@@ -51,7 +51,7 @@ class CodeFile:
         self.parts = path.with_name(path.name + '.parts')
 
     def read(self) -> tuple[dict[str, ImageCodes], set[str]]:
-        """What is there already: the images by path, and the folders that they lay in.
+        """The codes that exist already: the images by path, and the folders that they were in.
 
         Raises:
             InputError: if a file is damaged, or was made by another tokenizer or with other settings.
@@ -75,25 +75,25 @@ class CodeFile:
                 images = {path: ImageCodes(codes, *map(int, known)) for path, codes, *known in rows}
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(
-                f'{str(file)!r} is not a file of codes of this version of tokenize_images.py, or is damaged: remove '
-                'it, or give another --out'
+                f'{str(file)!r} is damaged, or was not written by this version of tokenize_images.py. Remove it, or '
+                'choose another --out.'
             ) from error
         names = made_by.keys() | self.made_by.keys()
         differing = sorted(name for name in names if made_by.get(name) != self.made_by.get(name))
         if differing:
             kinds = ' and '.join(_OTHER.get(name, name) for name in differing)
             raise InputError(
-                f'the codes in {str(file)!r} were made with {kinds}: remove the file, or give another --out'
+                f'the codes in {str(file)!r} were made with {kinds}. Remove the file, or choose another --out.'
             )
         return images, root
 
     def write_part(self, images: dict[str, ImageCodes]) -> None:
-        """Writes what came since the last part."""
+        """Writes the codes that were added since the last part."""
         claim_folder(self.parts, _TOOL)
         self._write(self.parts / f'{len(list(self.parts.glob("*.npz"))):06}.npz', images)
 
     def finish(self, images: dict[str, ImageCodes]) -> None:
-        """Writes the file whole, in the order of the paths, and removes the parts."""
+        """Writes the complete file, ordered by path, and removes the parts."""
         self._write(self.path, dict(sorted(images.items())))
         remove_folder(self.parts, _TOOL, _PARTS)
 
@@ -116,8 +116,8 @@ class CodeFile:
 
 # What a difference in ``made_by`` is called.
 _OTHER = {
-    'weights': 'another tokenizer (its weights differ)',
-    'encoder': 'another config (its encoder differs)',
+    'weights': 'another tokenizer (other weights)',
+    'encoder': 'another config (another encoder)',
     'image_size': 'another image size',
     'fit': 'another --fit',
     'channels': 'other channels',

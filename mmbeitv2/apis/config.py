@@ -1,6 +1,6 @@
-"""Config files, and the settings that ``--cfg-options`` puts in place of theirs.
+"""Reads config files and applies the settings of ``--cfg-options``.
 
-Nothing heavy is imported before a config is read, so that ``--help`` answers at once.
+No large library is imported before a config is read, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ABSENT = object()
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--cfg-options KEY=VALUE ...``, to be understood by :func:`merge_options` when the config is known."""
+    """Adds ``--cfg-options KEY=VALUE ...``; :func:`merge_options` interprets it once the config is known."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -55,12 +55,12 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(path: str, cfg_options: Sequence[str] | dict | None = None) -> Config:
-    """A config file, with the settings of ``--cfg-options`` in place of its own.
+    """Reads a config file and applies the settings of ``--cfg-options``.
 
     Args:
         path: a config of OpenMMLab: ``.py``, ``.yaml`` or ``.json``.
-        cfg_options: see :func:`merge_options`. An option may also name a variable of the file that has a place for it,
-            as ``data_root = '{{$data_root:data/own}}'``.
+        cfg_options: see :func:`merge_options`. An option may also set a variable that the file declares, for example
+            ``data_root = '{{$data_root:data/own}}'``.
 
     Raises:
         InputError: if the file cannot be read, describes no model, or has a misspelled top-level key, or if an option
@@ -71,28 +71,28 @@ def read_config(path: str, cfg_options: Sequence[str] | dict | None = None) -> C
     import mmbeitv2.registry  # noqa: F401  (mmengine then knows `_base_ = 'mmbeitv2::...'`)
 
     if not Path(path).exists():
-        raise InputError(f'config {path!r} not found: give an existing file')
+        raise InputError(f'config {path!r} not found. Check the path.')
     if Path(path).is_dir():
-        raise InputError(f'config {path!r} is a folder: give a config file')
+        raise InputError(f'config {path!r} is a folder. Pass the path of a config file.')
     if Path(path).suffix not in ('.py', '.yaml', '.yml', '.json'):
-        raise InputError(f'config {path!r} is not a config file: give one that ends in .py, .yaml or .json')
+        raise InputError(f'config {path!r} is not a config file. The name of a config ends in .py, .yaml or .json.')
     try:
         with _in_environment(cfg_options):
             cfg = Config.fromfile(path)
     except InputError:
         raise
     except PermissionError as error:
-        raise InputError(f'config {error.filename or path!r} cannot be read: you have no permission to') from error
+        raise InputError(f'config {error.filename or path!r} cannot be read: permission denied') from error
     except Exception as error:  # whatever the code in a config raises
         raise InputError(_reason(path, error)) from error
     _check_spelling(cfg, path)
     if not isinstance(cfg.get('model'), dict):
-        raise InputError(f'config {path!r} describes no model: give a config file with model = dict(type=...)')
+        raise InputError(f'config {path!r} does not define a model. Pass a config file with model = dict(type=...).')
     if cfg.get('default_scope') == 'mmseg':
         try:
             require_openmmlab('mmseg')
         except ImportError as error:
-            raise InputError(f'config {path!r} is one of segmentation: {error}') from None
+            raise InputError(f'config {path!r} is a segmentation config: {error}') from None
     used = set(cfg.env_variables)
     if not isinstance(cfg_options, dict):
         return merge_options(cfg, [option for option in cfg_options or () if _split(option)[0] not in used])
@@ -101,9 +101,9 @@ def read_config(path: str, cfg_options: Sequence[str] | dict | None = None) -> C
 
 @contextmanager
 def _in_environment(cfg_options: Sequence[str] | dict | None) -> Iterator[None]:
-    """Gives options that name a variable of the file to it, which reads them by mmengine's ``'{{$NAME:default}}'``.
+    """Sets options that name a variable of the file as environment variables, for mmengine's ``'{{$NAME:default}}'``.
 
-    The file computes with its variables while it is read; an option that is merged afterwards would come too late.
+    The file uses its variables while it is read, so an option that is merged afterwards would have no effect.
     """
     options = cfg_options if isinstance(cfg_options, dict) else dict(map(_split, cfg_options or ()))
     variables = {key: str(value) for key, value in options.items() if '.' not in key and key not in known_keys()}
@@ -119,24 +119,24 @@ def _in_environment(cfg_options: Sequence[str] | dict | None) -> Iterator[None]:
 
 
 def merge_options(cfg: Config, cfg_options: Sequence[str] | dict | None) -> Config:
-    """Puts the settings of ``--cfg-options`` in place of the config's own.
+    """Applies the settings of ``--cfg-options`` to a config.
 
     Args:
         cfg: changed in place.
-        cfg_options: texts ``KEY=VALUE``, or a dict of dotted keys and values, which are taken as they are. The value
-            of a text is read as mmengine's ``DictAction`` reads it (numbers, booleans, None, lists and tuples), except
-            where the config holds a string, or the key is one of a file or folder: there it is taken as typed, with
-            commas, spaces and digits. ``None`` is None everywhere; a folder of that name is written ``./None``.
+        cfg_options: strings ``KEY=VALUE``, or a dict of dotted keys and values, which are used unchanged. The value of
+            a string is parsed like mmengine's ``DictAction`` does (numbers, booleans, None, lists and tuples), except
+            where the config holds a string, or the key names a file or folder: there it is used as typed, with commas,
+            spaces and digits. ``None`` always means None; a folder of that name is written ``./None``.
 
     Returns:
         The config.
 
     Raises:
-        InputError: if an option is not of the form KEY=VALUE, names a place that the config cannot have or a top-level
-            key that nothing reads, or replaces a group of settings by a single value.
+        InputError: if an option does not have the form KEY=VALUE, names a setting that cannot exist, or replaces a
+            group of settings by a single value.
     """
     if not isinstance(cfg_options, dict | list | tuple | None):
-        raise InputError(f'cfg_options is {cfg_options!r}: give a list of texts KEY=VALUE, or a dict')
+        raise InputError(f'cfg_options is {cfg_options!r}. It must be a list of strings KEY=VALUE, or a dict.')
     options = cfg_options if isinstance(cfg_options, dict) else dict(map(_split, cfg_options or ()))
     values = {}
     for key, given in options.items():
@@ -148,7 +148,7 @@ def merge_options(cfg: Config, cfg_options: Sequence[str] | dict | None) -> Conf
     try:
         cfg.merge_from_dict(values)
     except (KeyError, TypeError) as error:  # options that contradict one another, as a=None and a.b=1
-        raise InputError(f'--cfg-options {" ".join(values)} do not go together: leave one of them out') from error
+        raise InputError(f'--cfg-options {" ".join(values)} contradict each other. Leave one of them out.') from error
     return cfg
 
 
@@ -156,7 +156,8 @@ def _split(option: str) -> tuple[str, str]:
     key, equals, text = option.partition('=')
     if not equals or not all(key.split('.')):
         raise InputError(
-            f'--cfg-options {option!r} is not KEY=VALUE: give a setting and its value, as train_cfg.max_epochs=10'
+            f'--cfg-options {option!r} does not have the form KEY=VALUE. Write a setting and its value, for '
+            'example train_cfg.max_epochs=10.'
         )
     return key, text
 
@@ -220,13 +221,13 @@ def _check_replacement(key: str, value: object, present: object) -> None:
             return
         inside = f'{key}.{next(iter(present), "type")}'
         raise InputError(
-            f'--cfg-options {key}={value}: {key} is a group of settings in this config. Set one of them, as '
-            f'{inside}=VALUE, or give None to leave the group out'
+            f'--cfg-options {key}={value}: {key} is a group of settings in this config. Set one of them, for example '
+            f'{inside}=VALUE, or write {key}=None to leave the group out.'
         )
     if isinstance(present, list) and any(isinstance(entry, dict) for entry in present) and value != []:
         raise InputError(
-            f'--cfg-options {key}={value}: {key} is a list of {len(present)} groups of settings in this config. '
-            f'Set one of them, as {key}.0.type=VALUE, or give [] to leave all out'
+            f'--cfg-options {key}={value}: {key} is a list of {len(present)} groups of settings in this config. Set '
+            f'one of them, for example {key}.0.type=VALUE, or write {key}=[] to leave all of them out.'
         )
 
 
@@ -251,7 +252,7 @@ def _check_effect(cfg: Config, key: str) -> None:
             f'--cfg-options {key}: {name!r} is a variable of {cfg.filename!r} that was used while the file was read; '
             f'changing it now has no effect. {remedy}'
         )
-    raise InputError(f'--cfg-options {key}: nothing reads a setting {name!r}. {nearest(name, known_keys())}')
+    raise InputError(f'--cfg-options {key}: the setting {name!r} does not exist. {nearest(name, known_keys())}')
 
 
 def _check_spelling(cfg: Config, path: str) -> None:
@@ -260,11 +261,11 @@ def _check_spelling(cfg: Config, path: str) -> None:
     for name in cfg:
         near = get_close_matches(name, targets, 1, cutoff=0.85)
         if name not in targets and near and not any(_holders(cfg, name)):
-            raise InputError(f'config {path!r}: nothing reads {name!r}. Did you mean {near[0]!r}?')
+            raise InputError(f'config {path!r}: the setting {name!r} does not exist. Did you mean {near[0]!r}?')
 
 
 def nearest(name: str, known: Sequence[str] | frozenset[str]) -> str:
-    """A sentence that names the known names nearest to one that is unknown."""
+    """A sentence that suggests the known names that are closest to an unknown one."""
     near = get_close_matches(name, known, 3)
     if near:
         return f'Did you mean {" or ".join(map(repr, near))}?'
@@ -302,7 +303,7 @@ def _reason(path: str, error: Exception) -> str:
         elif frame.f_globals.get('__name__', '').startswith('mmengine.config'):
             file = frame.f_locals.get('filename', file)
     if isinstance(error, FileNotFoundError) and Path(file).resolve() != Path(path).resolve():
-        return f'config {path!r} builds on {file!r}, which does not exist: correct its _base_'
+        return f'config {path!r} inherits from {file!r}, which does not exist. Correct its _base_.'
     base = '' if Path(file).resolve() == Path(path).resolve() else f'its base {file!r} '
     reason = error.msg if isinstance(error, SyntaxError) else f'{type(error).__name__}: {" ".join(str(error).split())}'
     return f'config {path!r} cannot be read: {base}{f"line {line}: " if line else ""}{reason}'

@@ -1,4 +1,4 @@
-"""What ``tools/export_onnx.py`` does after its options have been read."""
+"""The implementation of ``tools/export_onnx.py``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FORMATS: dict[str, tuple[str, ...]] = {'.onnx': ('onnx', 'onnxscript', 'onnxrunt
 
 
 class ExportedModel(nn.Module):
-    """What is exported: from pixels to the output of a model, normalisation included.
+    """The exported module: from pixels to the output of a model, including normalization.
 
     Args:
         model: see :func:`outputs_of`.
@@ -77,7 +77,7 @@ class ExportedModel(nn.Module):
 
 
 def outputs_of(model: Any) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, ...]]]:
-    """The names of a model's outputs, and how they are computed from normalised images.
+    """The names of a model's outputs, and how they are computed from normalized images.
 
     A tokenizer gives ``codes`` (B, N) int64; a classifier ``logits`` (B, classes); a segmentor ``logits``
     (B, classes, H, W), of the whole image at once; a backbone its features, one output for each of ``out_indices``.
@@ -97,13 +97,13 @@ def outputs_of(model: Any) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, 
     if type(model).__name__ == 'EncoderDecoder':
         return ['logits'], lambda images: (model.encode_decode(images, [dict(img_shape=tuple(images.shape[2:]))]),)
     raise InputError(
-        f'a {type(model).__name__} cannot be exported: give the config of a tokenizer, a classifier or a segmentor, '
-        'or choose --part backbone or --part tokenizer'
+        f'a {type(model).__name__} cannot be exported. Pass the config of a tokenizer, a classifier or a segmentor, '
+        'or choose --part backbone or --part tokenizer.'
     )
 
 
 def features_of(model: VQKD, images: Tensor) -> Tensor:
-    """What a tokenizer compares with its codebook: (B, N, D), each of unit length."""
+    """The features that a tokenizer compares with its codebook: (B, N, D), each of unit length."""
     (features,) = model.encoder(images)  # (B, C, h, w)
     return F.normalize(model.encode_task_layer(features.flatten(2).transpose(1, 2)), dim=-1)
 
@@ -131,7 +131,7 @@ class BakedPositionBias(RelativePositionBias):
 
 @torch.no_grad()
 def bake_positions(vit: BEiTv2ViT, grid: tuple[int, int]) -> None:
-    """Computes the position parameters of a backbone for one grid (h, w), once and for all."""
+    """Computes the position parameters of a backbone for one grid (h, w) and stores them as constants."""
     if vit.pos_embed is not None:
         vit.pos_embed = nn.Parameter(resize_pos_embed(vit.pos_embed, vit.grid_size, grid), requires_grad=False)
     if vit.rel_pos_bias is not None:
@@ -154,7 +154,7 @@ def export_model(args: argparse.Namespace) -> None:
     vits = [module for module in model.modules() if isinstance(module, BEiTv2ViT)]  # the first sees the image
     if not vits:
         raise InputError(
-            f'the model of {args.config!r} has no backbone of type mmbeitv2.BEiTv2ViT: give another config'
+            f'the model of {args.config!r} has no backbone of type mmbeitv2.BEiTv2ViT. Pass a config that has one.'
         )
     size = _resolve_size(args.img_size, vits[0])
     images = read_images(args.images, size)
@@ -185,22 +185,22 @@ def export_model(args: argparse.Namespace) -> None:
 def _require_exportable(out: Path, opset: int | None) -> None:
     """Checks what can be checked before the model is built."""
     if out.suffix not in FORMATS:
-        raise InputError(f'OUT {str(out)!r} must end in .onnx, or in .pt2 for a program of torch.export')
+        raise InputError(f'OUT {str(out)!r} must end in .onnx, or in .pt2 for a torch.export program')
     require_writable(out, 'OUT')
     missing = [name for name in FORMATS[out.suffix] if find_spec(name) is None]
     if missing:
         raise InputError(
             f'exporting to ONNX needs {" and ".join(missing)}, which {"is" if len(missing) == 1 else "are"} not '
-            f'installed: install with pip install {" ".join(FORMATS[out.suffix])}'
+            f'installed. Install with: pip install {" ".join(FORMATS[out.suffix])}.'
         )
     if opset is not None and out.suffix != '.onnx':
-        raise InputError(f'--opset is for ONNX files: give an OUT that ends in .onnx, not {str(out)!r}')
+        raise InputError(f'--opset only applies to ONNX files. Choose an OUT that ends in .onnx, not {str(out)!r}.')
 
 
 def _normalisation(cfg: Config, part: Part) -> tuple[Tensor, Tensor, bool]:
     """Mean and standard deviation (3, 1, 1) in 0..255, and whether the model takes RGB, else BGR."""
     if channels_of(cfg) is not None:
-        raise InputError('models of other images than RGB of 8 bits (mmbeitv2.LoadChannels) cannot be exported')
+        raise InputError('models for images that are not 8-bit RGB (mmbeitv2.LoadChannels) cannot be exported')
     if part == 'tokenizer':
         return torch.full((3, 1, 1), 127.5), torch.full((3, 1, 1), 127.5), True
     settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
@@ -237,7 +237,7 @@ def read_images(folder: str | None, size: tuple[int, int]) -> Tensor:
 
 
 def _expected(exported: ExportedModel, images: Tensor) -> dict[str, Tensor]:
-    """What the model gives by its own forward, in which no position is baked in."""
+    """The outputs of the model's own forward, without constant positions."""
     model = exported.model
     if isinstance(model, VQKD):
         return {'codes': model.tokenize(exported.normalise(images))}
@@ -254,12 +254,12 @@ def _write(program: torch.export.ExportedProgram, path: Path, names: list[str], 
     assert onnx_program is not None
     got = onnx_program.model.opset_imports['']
     if opset not in (None, got):
-        raise InputError(f'--opset {opset} is not supported for this model, {got} is: leave --opset out')
+        raise InputError(f'--opset {opset} is not supported for this model, but {got} is. Leave --opset out.')
     onnx_program.save(path)
 
 
 def _run(path: Path, images: Tensor) -> list[Tensor]:
-    """What the file that was written gives for the images, all at once."""
+    """The outputs of the written file for all images."""
     with doing('running the exported file'):
         if path.suffix == '.pt2':
             with torch.no_grad(), _quiet():
@@ -274,7 +274,7 @@ def compare(exported: ExportedModel, expected: dict[str, Tensor], outputs: list[
     """Compares the outputs of an exported file with the model's.
 
     Returns:
-        What was found, for a person.
+        A summary of the differences.
 
     Raises:
         InputError: if they differ by more than rounding.
@@ -290,9 +290,9 @@ def compare(exported: ExportedModel, expected: dict[str, Tensor], outputs: list[
         difference = (wanted - got).abs().max().item() / largest
         if not difference <= TOLERANCE:  # nor if it is NaN
             raise InputError(
-                _refusal(f'{name} differ by {difference:.2g} of the largest value, {TOLERANCE} is allowed')
+                _refusal(f'{name} differ by {difference:.2g} times the largest value; {TOLERANCE} is allowed')
             )
-        found.append(f'{name} are equal within {difference:.2g} of {largest:.3g}')
+        found.append(f'{name} differ by at most {difference:.2g} times the largest value, {largest:.3g}')
     return ', '.join(found)
 
 
@@ -307,12 +307,14 @@ def _compare_codes(exported: ExportedModel, wanted: Tensor, got: Tensor, images:
         features = features_of(model, exported.normalise(images))
     margin = (features * (model.lookup(wanted) - model.lookup(got))).sum(-1).max().item()
     if not margin <= TIE:
-        raise InputError(_refusal(f'only {report}, and the others are no ties: similarities differ by {margin:.2g}'))
-    return f'{report}, the others are ties (similarities within {margin:.1g})'
+        raise InputError(
+            _refusal(f'only {report}, and the others are not ties: the similarities differ by {margin:.2g}')
+        )
+    return f'{report}; the others are ties (similarities differ by at most {margin:.1g})'
 
 
 def _refusal(reason: str) -> str:
-    return f'the exported file does not give what the model gives: {reason}. Nothing was written'
+    return f'the exported file and the model give different outputs: {reason}. Nothing was written.'
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What training and testing share: from the command line to a runner."""
+"""The part that training and testing share: from the command line to a runner."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """Reads the config file, applies the command line, and prepares for a machine without a GPU.
 
     Raises:
-        InputError: if the file is missing or does not parse, an option names no place in it, or the processes were not
+        InputError: if the file is missing or cannot be parsed, an option does not fit it, or the processes were not
             started by the launcher that ``args`` names.
     """
     cfg = read_config(args.config, args.cfg_options)
@@ -78,7 +78,8 @@ def is_first_process(launcher: str) -> bool:
 
 
 def _adapt_loaders(cfg: Config, pin_memory: bool, persistent_workers: bool) -> None:
-    """Turns off what torch refuses, or warns of in every epoch: pinning without a GPU, keeping no workers alive."""
+    """Turns off settings that torch rejects or warns about in every epoch: pinned memory without a GPU, persistent
+    workers without workers."""
     for name in _LOADERS:
         loader = cfg.get(name)
         if not isinstance(loader, dict):
@@ -108,8 +109,8 @@ def _prepare_distributed(cfg: Config) -> None:
     missing = [name for name in names if name not in os.environ]
     if missing:
         raise InputError(
-            f'--launcher {cfg.launcher} needs the environment variable {missing[0]}, which its launcher sets: '
-            f'start the processes by {_STARTERS[cfg.launcher]}, or leave --launcher out'
+            f'--launcher {cfg.launcher} needs the environment variable {missing[0]}, which its launcher sets. Start '
+            f'the processes with {_STARTERS[cfg.launcher]}, or leave --launcher out.'
         )
     wrapper = cfg.setdefault(
         'model_wrapper_cfg',
@@ -118,7 +119,7 @@ def _prepare_distributed(cfg: Config) -> None:
     if torch.cuda.is_available():
         return
     if wrapper.type != 'MMDistributedDataParallel':
-        raise InputError(f'{wrapper.type} needs GPUs: on CPU leave model_wrapper_cfg out')
+        raise InputError(f'{wrapper.type} needs GPUs. Leave model_wrapper_cfg out on CPU.')
     wrapper.device_ids = None
     if dist.is_initialized():
         return
@@ -136,11 +137,13 @@ def _first_host(launcher: str) -> str:
     """The machine that rank 0 runs on, as mmengine finds it under Slurm."""
     nodes = os.environ.get('SLURM_NODELIST')
     if launcher != 'slurm' or nodes is None:
-        raise InputError(f'--launcher {launcher} needs the environment variable MASTER_ADDR: the host of rank 0')
+        raise InputError(
+            f'--launcher {launcher} needs the environment variable MASTER_ADDR. Set it to the host name of rank 0.'
+        )
     try:
         shown = subprocess.run(['scontrol', 'show', 'hostname', nodes], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(
-            f'scontrol does not tell the first host of {nodes!r} ({error}): set MASTER_ADDR to it'
+            f'scontrol cannot list the hosts of {nodes!r} ({error}). Set MASTER_ADDR to the first of them.'
         ) from error
     return shown.stdout.split()[0]

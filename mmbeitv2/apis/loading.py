@@ -1,4 +1,4 @@
-"""From a config and a checkpoint to a model that is ready for use."""
+"""Loads a model from a config and a checkpoint."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ def load_model(
     """Builds a model, or a part of it, with the weights of a checkpoint, in eval mode.
 
     Args:
-        config: a config file, or its content, which is left as it is.
+        config: a config file, or its content, which is not changed.
         checkpoint: the weights. For the whole model, a checkpoint of this very model; for a part, any file that
-            :class:`mmbeitv2.PretrainedBEiTv2` reads. None leaves the weights as they start, and loads nothing at all.
-        part: ``'model'`` for all of it, ``'backbone'``, or ``'tokenizer'``: that of a pretraining, or the model itself
-            if it is one. A VQKD comes without its teacher, which it only needs for training.
-        of: type that the model must have, as ``'mmbeitv2.BEiTv2'``; None for any.
+            :class:`mmbeitv2.PretrainedBEiTv2` reads. None keeps the initial weights and loads nothing.
+        part: ``'model'`` for the whole model, ``'backbone'``, or ``'tokenizer'``: the tokenizer of a pretraining
+            config, or the model itself if it is a tokenizer. A VQKD is built without its teacher, which it only needs
+            for training.
+        of: type that the model must have, for example ``'mmbeitv2.BEiTv2'``; None for any.
         cfg_options: settings that override the config's, see :func:`read_config`.
         device: where to put it; None for the CPU.
 
@@ -64,10 +65,10 @@ def load_model(
 
 
 def usable_device(device: str | int | torch.device) -> torch.device:
-    """A device that holds tensors whose values can be read.
+    """Checks that a device can be used.
 
     Raises:
-        InputError: if there is no such device here, or torch was built without it.
+        InputError: if this machine has no such device, or torch was built without support for it.
     """
     try:
         chosen = torch.device(device)
@@ -75,7 +76,7 @@ def usable_device(device: str | int | torch.device) -> torch.device:
     except (RuntimeError, TypeError, AssertionError) as error:  # the last is CUDA's, where torch was built without
         reason = str(error).partition('\n')[0].rstrip('.')
         raise InputError(
-            f'device {str(device)!r} cannot be used ({reason}): give cpu, or a GPU that is here'
+            f'device {str(device)!r} cannot be used ({reason}). Use cpu, or a GPU of this machine.'
         ) from error
     return chosen
 
@@ -85,13 +86,15 @@ def _settings_of(cfg: Config, part: Part, of: str | None) -> dict:
     model = cfg.get('model') or {}
     config = f'config {cfg.filename!r}' if cfg.filename else 'the config'
     if of is not None and model.get('type') != of:
-        raise InputError(f'{config} describes a model of type {model.get("type")}: give one of type {of}')
+        raise InputError(
+            f'{config} defines a model of type {model.get("type")}. Pass a config with a model of type {of}.'
+        )
     if part == 'model':
         return model
     wanted = _PARTS[part]
     settings = model if model.get('type') in wanted else model.get(part)
     if not isinstance(settings, dict) or settings.get('type') not in wanted:
-        raise InputError(f'{config} has no {part} of type {" or ".join(wanted)}: give a config with one')
+        raise InputError(f'{config} has no {part} of type {" or ".join(wanted)}. Pass a config that has one.')
     return settings
 
 

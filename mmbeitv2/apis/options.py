@@ -1,4 +1,4 @@
-"""What the tools' command lines have in common; nothing heavy is imported for ``--help``."""
+"""Command line options that several tools share; no large library is imported for ``--help``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--no-pin-memory', action='store_true', help='do not use pinned memory in the data loaders')
+    parser.add_argument('--no-pin-memory', action='store_true', help='do not use pinned memory in the dataloaders')
     add_cfg_options(parser)
     parser.add_argument(
         '--check',
         action='store_true',
-        help='check config, data, checkpoints (it downloads those), disk; print what would run, and stop',
+        help='check the config, data, checkpoints (which are downloaded) and disk, print what would run, and stop',
     )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started'
@@ -52,11 +52,11 @@ def _at_least(smallest: int, text: str) -> int:
 
 
 def num_bytes(text: str) -> int:
-    """Type of an option: a size as 500MB or 1.5GB."""
+    """Type of an option: a size like 500MB or 1.5GB."""
     match = re.fullmatch(r'(\d+(?:\.\d+)?) ?([KMGT]?)B', text.upper())
     size = int(float(match[1]) * 1000 ** ' KMGT'.index(match[2] or ' ')) if match else 0
     if size < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no size: write it as 500MB or 1.5GB')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a size. Write it like 500MB or 1.5GB.')
     return size
 
 
@@ -66,14 +66,14 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         '--fit',
         choices=['crop', 'stretch'],
         default='crop',
-        help="how an image gets the model's size: scale it and cut out the middle, or scale both sides (default: crop)",
+        help="how an image is brought to the model's size: scaled and center-cropped, or stretched (default: crop)",
     )
 
 
 def add_num_workers(parser: argparse.ArgumentParser) -> None:
     """Adds ``--num-workers``."""
     parser.add_argument(
-        '--num-workers', type=natural, default=2, help='processes that read images (default: %(default)s)'
+        '--num-workers', type=natural, default=2, help='number of processes that load images (default: %(default)s)'
     )
 
 
@@ -84,5 +84,5 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def _device(text: str) -> str:
     if not re.fullmatch(r'(cpu|cuda|mps|npu|xpu)(:\d+)?', text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no device: give cpu, cuda or cuda:NUMBER')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a device. Use cpu, cuda or cuda:NUMBER.')
     return text

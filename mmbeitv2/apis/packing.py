@@ -1,4 +1,4 @@
-"""A folder of images as tar shards with an index."""
+"""Packs a folder of images into tar shards with an index."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 @dataclass(frozen=True)
 class Member:
-    """An image as it lies, or is to lie, in a tar file: path, size in bytes, time of its last change in seconds."""
+    """An image in a tar file: path, size in bytes, time of the last change in seconds."""
 
     path: str
     size: int
@@ -51,13 +51,13 @@ def make_shards(args: argparse.Namespace) -> None:
 
 
 def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> int:
-    """Makes shards of a folder, or what is still missing of them.
+    """Makes the shards of a folder, or those that are still missing.
 
     Args:
         root: folder of images, of any depth.
-        out: new folder, or one that a stopped run left; nothing in it is replaced.
+        out: a new folder, or the folder of an interrupted run; existing shards are not replaced.
         shard_size: largest size of a shard in bytes.
-        extensions: of image files, in small letters.
+        extensions: of image files, in lower case.
 
     Returns:
         Number of images.
@@ -68,7 +68,9 @@ def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str
     paths = find_images(root, extensions)
     require_own_place(out, keep=[root])
     if out.resolve().is_relative_to(root.resolve()):
-        raise InputError(f'{str(out)!r} lies in the folder of images {str(root)!r}: give a folder elsewhere')
+        raise InputError(
+            f'the output folder {str(out)!r} lies inside the image folder {str(root)!r}. Choose a folder outside of it.'
+        )
     require_claimable(out, _TOOL)
     plan = list(plan_shards(root, paths, shard_size))
     claim_folder(out, _TOOL)
@@ -109,10 +111,10 @@ def plan_shards(root: Path, paths: list[str], shard_size: int) -> Iterator[list[
 
 
 def write_shards(root: Path, out: Path, plan: list[list[Member]], classes: list[str]) -> ShardIndex:
-    """Writes the shards that are not there yet, and returns the index of all.
+    """Writes the missing shards and returns the index of all of them.
 
     Raises:
-        InputError: if a shard that is there holds other images, an image changes meanwhile, or the disk is full.
+        InputError: if an existing shard holds other images, an image changes while it is written, or the disk is full.
     """
     names = [f'shard-{number:05}.tar' for number in range(len(plan))]
     count = sum(map(len, plan))
@@ -130,8 +132,8 @@ def write_shards(root: Path, out: Path, plan: list[list[Member]], classes: list[
             found = dict(read_tar(path))
             if list(found) != members:
                 raise InputError(
-                    f'shard {str(path)!r} does not hold what {str(root)!r} gives now (other images, or another '
-                    '--shard-size): give a new folder'
+                    f'shard {str(path)!r} does not match the images that {str(root)!r} holds now (other images, or '
+                    'another --shard-size). Choose a new output folder.'
                 )
             rows = slice(start, start := start + len(members))
             shard[rows], offset[rows] = number, list(found.values())
@@ -167,8 +169,8 @@ def write_tar(root: Path, members: list[Member], stream: BinaryIO, progress: tqd
                 raise _unreadable(root / member.path, error) from error
             if len(content) != member.size:
                 raise InputError(
-                    f'image {str(root / member.path)!r} has changed meanwhile: run the same command when nothing '
-                    'writes to the folder'
+                    f'image {str(root / member.path)!r} changed while the shards were written. Run the same command '
+                    'again when nothing writes to the folder.'
                 )
             header = tarfile.TarInfo(member.path)
             header.size, header.mtime = member.size, member.mtime
@@ -180,7 +182,7 @@ def read_tar(path: Path) -> Iterator[tuple[Member, int]]:
     """The images in a tar file, and where the bytes of each begin.
 
     Raises:
-        InputError: if it is no whole tar file.
+        InputError: if it is not a complete tar file.
     """
     try:
         with tarfile.open(path, 'r:') as tar:
@@ -188,17 +190,18 @@ def read_tar(path: Path) -> Iterator[tuple[Member, int]]:
                 yield Member(header.name, header.size, int(header.mtime)), header.offset_data
     except (OSError, tarfile.TarError) as error:
         raise InputError(
-            f'shard {str(path)!r} cannot be read ({error}): remove it, then run the same command'
+            f'shard {str(path)!r} cannot be read ({error}). Remove it, then run the same command again.'
         ) from error
 
 
 def _require_same(out: Path, index: ShardIndex, plan: list[list[Member]]) -> None:
-    """Refuses to make shards of other images in the place of those that are there."""
+    """Refuses to replace existing shards by shards of other images."""
     found = (member for name in index.shards.tolist() for member, _ in read_tar(out / name))
     members = (member for shard in plan for member in shard)
     if any(one != other for one, other in zip_longest(found, members)):
         raise InputError(
-            f'{str(out)!r} holds the shards of other images, or of former versions of these: give a new folder'
+            f'{str(out)!r} holds the shards of other images, or of earlier versions of these images. Choose a '
+            'new folder.'
         )
 
 
@@ -208,8 +211,8 @@ def _require_space(out: Path, plan: list[list[Member]]) -> None:
     free = shutil.disk_usage(out).free
     if needed > free:
         raise InputError(
-            f'the shards need {needed / 1e6:,.1f} MB more, and {str(out)!r} has {free / 1e6:,.1f} MB: free some space, '
-            'or give a folder on another disk'
+            f'the shards need {needed / 1e6:,.1f} MB more, but only {free / 1e6:,.1f} MB are free in {str(out)!r}. '
+            'Free some space, or choose a folder on another disk.'
         )
 
 
@@ -220,5 +223,5 @@ def _padded(size: int) -> int:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(
-        f'image {str(path)!r} cannot be read ({getattr(error, "strerror", None) or error}): remove or replace it'
+        f'image {str(path)!r} cannot be read ({getattr(error, "strerror", None) or error}). Remove or replace it.'
     )

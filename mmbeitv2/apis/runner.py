@@ -1,4 +1,4 @@
-"""mmengine's runner, with a quiet screen and a memory of what it is doing."""
+"""mmengine's runner with less output on the screen, and with error messages that say what it was doing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FOR_THE_FILE = (
 class QuietRunner(Runner):
     """mmengine's ``Runner``, whose environment, config and list of hooks go to the log file only.
 
-    An error that comes up in it knows what was being done; on CPU, SyncBN becomes BN in several processes too.
+    Its errors say what was being done. On CPU, SyncBN becomes BN with several processes too.
     """
 
     _stage = ''
@@ -87,7 +87,8 @@ class QuietRunner(Runner):
         super().dump_config()
 
     def dump_config(self) -> None:
-        """Writes nothing before the run starts: one that is refused leaves the config of the former in place."""
+        """Writes nothing before the run starts, so that a rejected run does not overwrite the config of an earlier
+        one."""
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         is_local = '://' not in out_dir and kwargs.get('file_client_args') is None and not any(args)

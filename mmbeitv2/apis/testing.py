@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` does after its options have been read."""
+"""The implementation of ``tools/test.py``."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ def test(args: argparse.Namespace) -> None:
     """Scores a checkpoint by the test set and the metrics of a config; see ``tools/test.py --help`` for ``args``."""
     out_item = None if args.out is None else _check_out(args.out, args.out_item)
     if args.out is None and args.out_item is not None:
-        raise InputError('--out-item says what --out writes: give --out as well')
+        raise InputError('--out-item has no effect without --out. Add --out, or leave --out-item out.')
     cfg = load_config(args)
     if args.tta and (args.show or args.show_dir is not None) and cfg.get('default_scope') != 'mmseg':
-        raise InputError('--tta has several views of an image, and pictures show one: leave one of them out')
+        raise InputError(
+            '--tta cannot be combined with --show or --show-dir, because it predicts several views of each image. '
+            'Leave one of them out.'
+        )
     if cfg.get('test_evaluator') is None:
         raise InputError(
-            f'config {args.config!r} has no test_evaluator, so nothing can be scored: give a config with one'
+            f'config {args.config!r} has no test_evaluator, so nothing can be scored. Pass a config that has one.'
         )
     cfg.pop('runner_type', None)  # sharding is for training
     if args.amp:
@@ -56,7 +59,7 @@ def test(args: argparse.Namespace) -> None:
 
 
 def _check_out(path: str, item: str | None) -> str:
-    """What ``--out`` asks for: ``metrics``, ``predictions`` or ``label maps``; whether it can be written is tried."""
+    """What ``--out`` asks for: ``metrics``, ``predictions`` or ``label maps``. Checks that it can be written."""
     suffix = Path(path).suffix
     if suffix == '.json' and item != 'pred':
         require_writable(path)
@@ -66,8 +69,8 @@ def _check_out(path: str, item: str | None) -> str:
         return 'predictions'
     if suffix or item is not None:
         raise InputError(
-            f'--out {path!r} must end in .json for metrics or .pkl for predictions, '
-            'or be a folder for the label maps of a segmentation'
+            f'--out {path!r} must end in .json (for metrics) or .pkl (for predictions), or be a folder (for the '
+            'label maps of a segmentation)'
         )
     require_writable_folder(path, '--out')
     return 'label maps'
@@ -77,8 +80,8 @@ def _write_label_maps(cfg: Config, folder: str) -> None:
     evaluator = cfg.test_evaluator
     if not isinstance(evaluator, dict) or 'IoUMetric' not in str(evaluator.get('type')):
         raise InputError(
-            f'--out {folder!r} is a folder, which takes the label maps of a segmentation: '
-            'for this config give a file that ends in .json (metrics) or .pkl (predictions)'
+            f'--out {folder!r} is a folder, but only segmentation writes label maps to a folder. For this config, '
+            'choose a file that ends in .json (metrics) or .pkl (predictions).'
         )
     evaluator['output_dir'] = folder
 
@@ -102,7 +105,7 @@ def _enable_tta(cfg: Config, path: str) -> None:
     """Test-time augmentation: that of the config; without one, a classifier sees each image and its mirror image."""
     if 'tta_pipeline' not in cfg or 'tta_model' not in cfg:
         if cfg.get('default_scope') == 'mmseg':
-            raise InputError(f'config {path!r} has no tta_pipeline and tta_model: add them, or leave --tta out')
+            raise InputError(f'config {path!r} has no tta_pipeline and tta_model. Add them, or leave --tta out.')
         pipeline = cfg.test_dataloader.dataset.pipeline
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
         augment = dict(type='TestTimeAug', transforms=[flips, [deepcopy(pipeline[-1])]])

@@ -1,4 +1,4 @@
-"""The codes of all images of a folder, or of shards, in a file."""
+"""Writes the codes of all images of a folder, or of shards, to a file."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class PreparedImages(Dataset):
 
 
 def digest_of(place: str) -> int:
-    """64 bits by which the content of an image file is known again."""
+    """A 64-bit hash of the content of an image file."""
     return int.from_bytes(hashlib.blake2b(read_file(place), digest_size=8).digest(), 'big')
 
 
 def still_valid(place: str, known: ImageCodes, is_same_folder: bool) -> bool:
-    """Whether the codes from before are those of an image as it is now."""
+    """Whether existing codes still belong to an image."""
     size, mtime = size_and_time(place)
     if is_same_folder and (size, mtime) == (known.size, known.mtime):
         return True
@@ -65,7 +65,7 @@ def still_valid(place: str, known: ImageCodes, is_same_folder: bool) -> bool:
 
 
 def valid_codes(root: Path, files: dict[str, str], out: CodeFile) -> dict[str, ImageCodes]:
-    """The codes from before of images that are the same as then.
+    """The existing codes of images that have not changed.
 
     Raises:
         InputError: if the file holds the codes of another folder.
@@ -76,10 +76,13 @@ def valid_codes(root: Path, files: dict[str, str], out: CodeFile) -> dict[str, I
     stale = len(known) - len(valid)
     if others and stale:
         raise InputError(
-            f'{str(out.path)!r} holds the codes of another folder, {others[0]!r}: give another --out for {str(root)!r}'
+            f'{str(out.path)!r} holds the codes of another image folder, {others[0]!r}. Choose another --out for '
+            f'{str(root)!r}.'
         )
     if stale:
-        sys.stdout.write(f'{stale} of {len(known)} codes are dropped: their images have changed or are gone\n')
+        sys.stdout.write(
+            f'{stale} of {len(known)} codes are dropped because their images have changed or no longer exist\n'
+        )
     return valid
 
 
@@ -89,10 +92,10 @@ def tokenize_folder(
     """Tokenizes the images that are new or have changed.
 
     Returns:
-        Number of images in the file, and a sentence for each image that cannot be read.
+        Number of images in the file, and a message for each image that cannot be read.
 
     Raises:
-        InputError: if no image can be read, or the file holds codes of something else.
+        InputError: if no image can be read, or the file holds codes of another folder or tokenizer.
     """
     files = image_files(root, image_extensions(tokenizer.channels))
     done = valid_codes(root, files, out)
@@ -124,7 +127,7 @@ def tokenize_folder(
 
 
 def parts_of(tokenizer: VisualTokenizer) -> dict[str, nn.Module]:
-    """The parts of a tokenizer whose weights decide on the codes."""
+    """The parts of a tokenizer whose weights determine the codes."""
     model = tokenizer.model
     if isinstance(model, KMeansTokenizer):  # whose weights hold the fingerprint of its teacher
         return {'tokenizer': model}
@@ -134,7 +137,7 @@ def parts_of(tokenizer: VisualTokenizer) -> dict[str, nn.Module]:
 
 
 def identity(cfg: Config, tokenizer: VisualTokenizer) -> dict[str, str]:
-    """What the codes of an image depend on."""
+    """Everything that the codes of an image depend on."""
     digest = hashlib.sha256()
     for name, part in parts_of(tokenizer).items():
         for key, value in sorted(part.state_dict().items()):
@@ -162,7 +165,8 @@ def tokenize_images(args: argparse.Namespace) -> None:
     """Writes or completes a file of codes; see ``tools/tokenize_images.py --help`` for ``args``.
 
     Raises:
-        InputError: if the file cannot be written or holds codes of something else, or there is no image.
+        InputError: if the file cannot be written or holds codes of another folder or tokenizer, or the folder has no
+            images.
     """
     if args.out.suffix != '.npz':
         raise InputError(f'--out {str(args.out)!r} must end in .npz')

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` does after its options have been read."""
+"""The implementation of ``tools/train.py``."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def train(args: argparse.Namespace) -> None:
 
 
 def _enable_amp(cfg: Config, dtype: str) -> None:
-    """Mixed precision; of the two, only float16 needs its loss scaled."""
+    """Turns on mixed precision; only float16 needs loss scaling."""
     if not torch.cuda.is_available():
-        raise InputError('--amp needs a GPU: leave it out on CPU')
+        raise InputError('--amp needs a GPU. Leave --amp out on CPU.')
     if dtype == 'auto':
         dtype = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -51,10 +51,10 @@ def _enable_amp(cfg: Config, dtype: str) -> None:
 
 
 def _enable_auto_scale_lr(cfg: Config, path: str) -> None:
-    """The learning rate grows with the batch; the schedule's lower end, ``eta_min``, stays as it is."""
+    """Scales the learning rate with the batch size; ``eta_min`` of the schedule does not change."""
     if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise InputError(
-            f'config {path!r} does not say for which batch size its learning rate is meant: '
-            'add auto_scale_lr=dict(base_batch_size=...), or leave --auto-scale-lr out'
+            f'config {path!r} does not say which batch size its learning rate is meant for. Add '
+            'auto_scale_lr=dict(base_batch_size=...), or leave --auto-scale-lr out.'
         )
     cfg.auto_scale_lr.enable = True

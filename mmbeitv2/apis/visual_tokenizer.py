@@ -1,4 +1,4 @@
-"""From images to visual tokens, for a person with a trained tokenizer."""
+"""From images to visual tokens with a trained tokenizer."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
 
 class VisualTokenizer:
-    """A trained tokenizer: images of any kind and size in, codes out; codes in, code vectors out.
+    """A trained tokenizer: turns images of any kind and size into codes, and codes into code vectors.
 
     Args:
-        config: config file of a tokenizer, or of a pretraining, whose tokenizer is then meant.
+        config: config file of a tokenizer, or of a pretraining whose tokenizer is used.
         checkpoint: weights, ours or released.
         device: where to run; None for the GPU if there is one.
         fit: how an image becomes a square: ``'crop'`` scales its shorter side to the model's size and cuts out the
             middle; ``'stretch'`` scales both sides.
-        cfg_options: settings that override the config's, as ``{'model.quantizer.num_codes': 1024}``, or as the
-            texts ``KEY=VALUE`` of ``--cfg-options``.
+        cfg_options: settings that override those of the config, as a dict (``{'model.quantizer.num_codes': 1024}``) or
+            as strings ``KEY=VALUE`` like ``--cfg-options``.
 
     Raises:
         InputError: if config and checkpoint do not fit, or the device cannot be used.
@@ -51,9 +51,9 @@ class VisualTokenizer:
         cfg_options: Sequence[str] | dict | None = None,
     ) -> None:
         if fit not in get_args(Fit):
-            raise InputError(f'fit={fit!r} is unknown: choose one of {", ".join(get_args(Fit))}')
+            raise InputError(f'fit={fit!r} is unknown. Choose one of {", ".join(get_args(Fit))}.')
         if checkpoint is None or not str(checkpoint):
-            raise InputError('a tokenizer without a checkpoint gives codes without a meaning: give its checkpoint')
+            raise InputError('a tokenizer with random weights gives meaningless codes. Pass its checkpoint.')
         self.fit = fit
         self.device = usable_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         cfg = merge_options(config if isinstance(config, Config) else read_config(str(config)), cfg_options)
@@ -79,7 +79,7 @@ class VisualTokenizer:
         """Code vectors (num_codes, D), each of unit length.
 
         Raises:
-            InputError: if the tokenizer has none, as that of DALL-E.
+            InputError: if the tokenizer has none (DALL-E's has none).
         """
         if isinstance(self.model, DALLETokenizer):
             raise InputError("DALL-E's tokenizer has no code vectors: its codes are the classes of a classifier")
@@ -100,7 +100,7 @@ class VisualTokenizer:
             Codes (B, h, w) int64, on the CPU.
 
         Raises:
-            InputError: if an image cannot be read, or is neither of the above.
+            InputError: if an image cannot be read, or is none of the above.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f'batch_size={batch_size!r} must be a whole number of at least 1')
@@ -122,19 +122,19 @@ class VisualTokenizer:
         """Code vectors (..., D) float32, on the CPU, of codes (...), whole numbers.
 
         Raises:
-            InputError: if these are no codes of this tokenizer.
+            InputError: if these are not codes of this tokenizer.
         """
         try:
             array = np.asarray(codes.detach().cpu() if isinstance(codes, Tensor) else codes)
         except (ValueError, TypeError, NotImplementedError) as error:  # the last of a tensor on device meta
-            raise InputError(f'these are no codes ({error}): give an array of whole numbers') from None
+            raise InputError(f'these are not codes ({error}). Pass an array of whole numbers.') from None
         if array.size and array.dtype.kind not in 'iu':
-            raise InputError(f'codes of type {array.dtype} cannot be looked up: give whole numbers')
+            raise InputError(f'codes of type {array.dtype} cannot be looked up. Pass whole numbers.')
         index = torch.from_numpy(array.astype(np.int64))
         if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < self.num_codes:
             raise InputError(
                 f'the codes lie between {int(index.min())} and {int(index.max())}, but the codebook has '
-                f'{self.num_codes}, counted from 0: use the tokenizer that made them'
+                f'{self.num_codes}, counted from 0. Use the tokenizer that made them.'
             )
         return self.codebook.cpu()[index]
 
@@ -159,7 +159,7 @@ def to_tensor(image: ImageLike) -> Tensor:
     """An image of any kind as (3, H, W) uint8 RGB; files and PIL images by the rules of ``datasets.decoding.to_rgb``.
 
     Raises:
-        InputError: if it cannot be read, is cut off, or has another shape or type than an image.
+        InputError: if it cannot be read, is truncated, or does not have the shape or type of an image.
     """
     if isinstance(image, (str, Path)):
         array = LoadImage().transform({'img_path': str(image)})['img'][..., ::-1]  # BGR -> RGB
@@ -173,7 +173,7 @@ def to_tensor(image: ImageLike) -> Tensor:
         array = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
             raise InputError(
-                f'an array of shape {image.shape} and type {image.dtype} is no image: give (H, W, 3) uint8 RGB'
+                f'an array of shape {image.shape} and type {image.dtype} is not an image. Pass (H, W, 3) uint8 RGB.'
             )
     else:
         return _checked(image)
@@ -185,18 +185,18 @@ def _checked(image: Tensor) -> Tensor:
     if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
         shape = f' of shape {tuple(image.shape)}' if isinstance(image, Tensor) else ''
         raise InputError(
-            f'an object of type {type(image).__name__}{shape} is no image: give a path, a PIL image, an array '
-            '(H, W, 3), or a tensor (3, H, W)'
+            f'an object of type {type(image).__name__}{shape} is not an image. Pass a path, a PIL image, an array '
+            '(H, W, 3), or a tensor (3, H, W).'
         )
     if image.layout != torch.strided or image.is_meta:
-        raise InputError('a sparse tensor, or one on device meta, is no image: give a dense one')
+        raise InputError('a sparse tensor, or one on device meta, cannot be used as an image. Pass a dense tensor.')
     if image.dtype == torch.uint8:
         return image.cpu()
     if not image.is_floating_point() or image.dtype.itemsize == 1:
-        raise InputError(f'a tensor of type {image.dtype} is no image: give uint8, or float in [0, 1]')
+        raise InputError(f'a tensor of type {image.dtype} is not an image. Pass uint8, or float in [0, 1].')
     if not 0 <= image.min() <= image.max() <= 1:
         raise InputError(
-            f'a tensor of type {image.dtype} between {image.min():.3g} and {image.max():.3g} is no image: give uint8, '
-            'or float in [0, 1]'
+            f'a tensor of type {image.dtype} between {image.min():.3g} and {image.max():.3g} is not an image. Pass '
+            'uint8, or float in [0, 1].'
         )
     return (image * 255).round().to(torch.uint8).cpu()

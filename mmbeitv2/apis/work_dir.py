@@ -1,4 +1,4 @@
-"""What a finished run left in its work dir: its config and its checkpoints."""
+"""Finds the config and the checkpoints in the work dir of a finished run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ def config_in(work_dir: Path) -> Path:
         InputError: if there is no such folder, no config in it, or more than one.
     """
     if not work_dir.is_dir():
-        raise InputError(f'work dir {str(work_dir)!r} not found: give the work dir of a run')
+        raise InputError(f'work dir {str(work_dir)!r} not found. Pass the work dir of a run.')
     configs = sorted(work_dir.glob('*.py'))
     if not configs:
-        raise InputError(f'work dir {str(work_dir)!r} holds no config (*.py): give --config FILE, or another work dir')
+        raise InputError(f'work dir {str(work_dir)!r} holds no config (*.py). Pass --config FILE, or another work dir.')
     if len(configs) > 1:
         names = ', '.join(path.name for path in configs)
-        raise InputError(f'work dir {str(work_dir)!r} holds several configs ({names}): choose one by --config FILE')
+        raise InputError(f'work dir {str(work_dir)!r} holds several configs ({names}). Choose one with --config FILE.')
     return configs[0]
 
 
 def checkpoint_in(work_dir: Path) -> Path:
-    """The best checkpoint of a work dir, the newest if there are several; without one, the last.
+    """The best checkpoint of a work dir (the newest if there are several), or else the last one.
 
     Raises:
         InputError: if there is none.
@@ -35,10 +35,10 @@ def checkpoint_in(work_dir: Path) -> Path:
         return best[-1]
     pointer = work_dir / 'last_checkpoint'
     if not pointer.is_file():
-        raise InputError(f'work dir {str(work_dir)!r} holds no checkpoint: train first, or give --checkpoint FILE')
+        raise InputError(f'work dir {str(work_dir)!r} holds no checkpoint. Train first, or pass --checkpoint FILE.')
     named = Path(pointer.read_text(errors='replace').strip())
     # In a copied work dir, what is named lies elsewhere.
     path = work_dir / named.name if (work_dir / named.name).is_file() else named
     if not path.is_file():
-        raise InputError(f'the last checkpoint {str(path)!r} does not exist: give --checkpoint FILE')
+        raise InputError(f'the last checkpoint {str(path)!r} does not exist. Pass --checkpoint FILE.')
     return path

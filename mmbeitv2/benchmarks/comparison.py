@@ -37,10 +37,10 @@ def run_benchmark(args: argparse.Namespace) -> None:
     """
     if args.json is not None:
         require_json(args.json)
-    MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists each initialised weight
+    MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists each initialized weight
     args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     if args.device == 'cuda' and not torch.cuda.is_available():
-        raise InputError('--device cuda: this machine has no GPU that torch can use; leave the option out')
+        raise InputError('--device cuda: this machine has no GPU that torch can use. Leave the option out.')
     is_gpu = args.device == 'cuda'
     args.amp = args.amp or ('bfloat16' if is_gpu else 'none')
     args.batch_size = args.batch_size or _BATCH_SIZES[args.what][is_gpu]

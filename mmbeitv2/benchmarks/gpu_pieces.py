@@ -1,4 +1,5 @@
-"""The pieces of ``tools/gpu_report.sh``: each a function that gives the rows of a table, at full or at tiny size."""
+"""The pieces of ``tools/gpu_report.sh``: each is a function that returns the rows of a table, at full or at tiny
+size."""
 
 from __future__ import annotations
 

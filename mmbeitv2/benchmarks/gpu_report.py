@@ -1,4 +1,5 @@
-"""What ``tools/gpu_report.sh`` runs: piece by piece, each result in a file, all of them in one page."""
+"""The implementation of ``tools/gpu_report.sh``: runs the pieces one by one, writes each result to a file, and all of
+them to one page."""
 
 from __future__ import annotations
 
@@ -36,14 +37,14 @@ def report(args: argparse.Namespace) -> None:
         return
     names = args.piece or list(PIECES)
     if unknown := [name for name in names if name not in PIECES]:
-        raise InputError(f'--piece {unknown[0]!r} is unknown: choose of {", ".join(PIECES)}')
+        raise InputError(f'--piece {unknown[0]!r} is unknown. Choose from {", ".join(PIECES)}.')
     require_writable_folder(args.work_dir, 'WORK_DIR')
     page = args.page or (ROOT / 'docs/benchmarks.md' if torch.cuda.is_available() else None)
     if page is not None:
         merge('', page, write=False)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
     if device == 'CPU':
-        sys.stdout.write('There is no GPU: each piece runs at tiny size on the CPU; its numbers mean nothing.\n')
+        sys.stdout.write('There is no GPU: each piece runs at a tiny size on the CPU, and its numbers mean nothing.\n')
     for number, name in enumerate(names, start=1):
         sys.stdout.write(f'[{number}/{len(names)}] {name}: ')
         sys.stdout.flush()
@@ -54,7 +55,9 @@ def report(args: argparse.Namespace) -> None:
     if page is not None:
         merge(text, page)
     if failed := [name for name in names if 'error' in results[name]]:
-        raise InputError(f'failed: {", ".join(failed)}; see {str(args.work_dir / "report.md")!r}, then run it again')
+        raise InputError(
+            f'failed: {", ".join(failed)}; see {str(args.work_dir / "report.md")!r}, then run the command again'
+        )
 
 
 def run_piece(name: str, device: str, args: argparse.Namespace) -> dict:
@@ -78,7 +81,7 @@ def run_piece(name: str, device: str, args: argparse.Namespace) -> dict:
 
 
 def _run_in_process_of_its_own(name: str, device: str, work_dir: Path) -> list[dict]:
-    """Runs a piece where it has all memory to itself, and where its end is only its own."""
+    """Runs a piece in its own process, so that it has all memory and a crash ends only this piece."""
     (work_dir / f'{name}.json').unlink(missing_ok=True)
     command = [sys.executable, str(ROOT / 'tools/gpu_report.py'), str(work_dir), '--piece', name, '--in-process']
     command += ['--page', str(work_dir / 'piece.md')]
@@ -102,7 +105,7 @@ def _run_in_process_of_its_own(name: str, device: str, work_dir: Path) -> list[d
 
 
 def read_result(work_dir: Path, name: str, device: str) -> dict | None:
-    """What a piece left; None if it left nothing, or was run on another device."""
+    """The result of a piece; None if there is none, or if it ran on another device."""
     path = work_dir / f'{name}.json'
     try:
         result = json.loads(path.read_text())
@@ -120,7 +123,7 @@ def _outcome(result: dict) -> str:
 
 def as_markdown(results: dict[str, dict], device: str) -> str:
     """A section with a table for each piece."""
-    size = 'tiny size, only to show that all runs' if device == 'CPU' else f'PyTorch {torch.__version__}'
+    size = 'tiny size, only to show that everything runs' if device == 'CPU' else f'PyTorch {torch.__version__}'
     lines = [f'On one {device} ({size}), by `bash tools/gpu_report.sh`. Rates are in images/s.', '']
     for name, result in results.items():
         lines += [f'### {name}', '']
@@ -147,9 +150,11 @@ def merge(text: str, page: Path, write: bool = True) -> None:
     try:
         content = page.read_text()
     except OSError as error:
-        raise InputError(f'--page {str(page)!r} cannot be read ({error.strerror}): give another page') from error
+        raise InputError(f'--page {str(page)!r} cannot be read ({error.strerror}). Check the path.') from error
     if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
-        raise InputError(f'--page {str(page)!r} must hold the lines {BEGIN} and {END}, each once: add them')
+        raise InputError(
+            f'--page {str(page)!r} must contain each of the lines {BEGIN} and {END} exactly once. Add them.'
+        )
     if write:
         before, after = content.split(BEGIN)[0], content.split(END)[1]
         AtomicBackend().put_text(f'{before}{BEGIN}\n\n{text}\n{END}{after}', page)

@@ -1,4 +1,4 @@
-"""What ours is measured against: the usual quantizer and attention, and mmpretrain's BEiT v2."""
+"""The implementations that ours are compared with: the usual quantizer and attention, and mmpretrain's BEiT v2."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def load_config(path: Path) -> Config:
 
 
 def peer_config() -> Path:
-    """mmpretrain's own config of BEiT v2, which it installs with itself."""
+    """mmpretrain's own config of BEiT v2, which is installed with mmpretrain."""
     path = Path(mmpretrain.__path__[0]) / '.mim/configs' / PEER_CONFIG
     if not path.is_file():
-        raise InputError(f'mmpretrain has no config {str(path)!r}: install mmpretrain by pip, not from a checkout')
+        raise InputError(f'mmpretrain has no config {str(path)!r}. Install mmpretrain with pip, not from a checkout.')
     return path
 
 

@@ -90,7 +90,7 @@ def measure_data(args: argparse.Namespace) -> dict:
 
 
 def spread(folder: Path, count: int) -> list[str]:
-    """Up to so many images of a folder, evenly spread over it."""
+    """Up to the given number of images of a folder, evenly spread."""
     files = [str(folder / path) for path in find_images(folder)]
     return files[:: -(-len(files) // count)]
 

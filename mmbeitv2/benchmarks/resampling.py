@@ -1,4 +1,4 @@
-"""Ways to resize random crops, compared with PIL's antialiased bicubic, by which the release resizes."""
+"""Compares ways to resize random crops with PIL's antialiased bicubic filter, which the release uses."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def compare_resampling(args: argparse.Namespace) -> None:
     """Writes a table to standard output; see ``tools/benchmark_resampling.py --help`` for ``args``.
 
     Raises:
-        InputError: if ``--share`` is no share, or there are no images.
+        InputError: if ``--share`` is not a share, or there are no images.
     """
     if not 0 < args.share <= 1:
         raise InputError(f'--share {args.share} must lie in (0, 1]')
@@ -134,7 +134,7 @@ def compare_resampling(args: argparse.Namespace) -> None:
     if args.tokenizer:
         config, checkpoint = args.tokenizer
         codes = other_codes(VisualTokenizer(config, checkpoint, 'cpu'), images, args.size, args.share)
-    sys.stdout.write(f'{len(images)} crops of {args.images}, {shrinks.mean():.0%} shrink by 1.5 or more\n')
+    sys.stdout.write(f'{len(images)} crops of {args.images}; {shrinks.mean():.0%} shrink by a factor of 1.5 or more\n')
     sys.stdout.write(f'{"":42} {"ms":>7} {"difference":>11} {"shrinking":>10} {"other codes":>12}\n')
     for name, ms in milliseconds(tasks, args.repeats).items():
         strong = found[name][shrinks].mean() if shrinks.any() else float('nan')

@@ -1,4 +1,4 @@
-"""Writing checkpoints in the formats in which BEiT models are published."""
+"""Writes checkpoints in the formats in which BEiT models are published."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
 
     Args:
         source: a checkpoint of this package, the BEiT v2 release, timm, mmpretrain or Hugging Face transformers: a
-            path, or what else :func:`mmbeitv2.fileio.locating.locate` takes.
-        target: file to write; its weights alone, as safetensors, if its name ends so. For ``'hf'`` a folder, which then
-            holds ``config.json`` and ``model.safetensors`` and loads by ``from_pretrained``.
+            path, or any other name that :func:`mmbeitv2.fileio.locating.locate` accepts.
+        target: file to write; if its name ends in ``.safetensors``, a safetensors file with only the weights. For
+            ``'hf'`` a folder with ``config.json`` and ``model.safetensors``, which ``from_pretrained`` loads.
         to: the format.
 
     Returns:
-        The weights written, and the names (this package's) of those that the format has no place for.
+        The weights written, and the names (in this package) of those that the format cannot hold.
 
     Raises:
-        InputError: if the file holds no BEiT model, the format has no place for it, or the target is the source itself,
-            a folder with other files in it, or of the wrong kind.
+        InputError: if the file does not hold a BEiT model, the format cannot hold it, or the target is the source
+            itself, a folder with other files in it, or of the wrong kind.
     """
     path = Path(target)
     _check_target(path, to)
@@ -69,17 +69,19 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
 def _check_target(target: Path, to: Format) -> None:
     """Refuses to write over a folder with other files in it, and to a path of the wrong kind."""
     if to == 'hf' and target.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
-        raise InputError(f'{str(target)!r} looks like a file, and hf is written as a folder: leave {target.suffix} out')
+        raise InputError(
+            f'{str(target)!r} looks like a file, but hf is written as a folder. Leave {target.suffix} out.'
+        )
     if to == 'hf' and target.exists() and not target.is_dir():
-        raise InputError(f'{str(target)!r} is a file, and hf is written as a folder: give another name')
+        raise InputError(f'{str(target)!r} is a file, but hf is written as a folder. Choose another name.')
     if to != 'hf' and target.is_dir():
-        raise InputError(f'{str(target)!r} is a folder: give the name of a file')
+        raise InputError(f'{str(target)!r} is a folder. Pass the name of a file.')
     if to == 'hf' and target.is_dir():
         others = sorted(entry.name for entry in target.iterdir() if entry.name not in _HF_FILES)
         if others:
             raise InputError(
-                f'folder {str(target)!r} holds other files ({", ".join(others[:3])}{", ..." if others[3:] else ""}): '
-                'give a new folder'
+                f'folder {str(target)!r} holds other files ({", ".join(others[:3])}{", ..." if others[3:] else ""}). '
+                'Choose a new folder.'
             )
 
 
@@ -88,7 +90,9 @@ def _check_is_other(source: Path, target: Path) -> None:
     sources = [source, *(source / name for name in _HF_FILES)]
     targets = [target, *(target / name for name in _HF_FILES)]
     if any(a.samefile(b) for a in sources for b in targets if a.exists() and b.exists()):
-        raise InputError(f'{str(target)!r} is the checkpoint that is read: give another name, so that it is kept')
+        raise InputError(
+            f'{str(target)!r} is the checkpoint to convert, and would be overwritten. Choose another name.'
+        )
 
 
 def hf_config(ours: StateDict) -> dict:
@@ -103,10 +107,11 @@ def hf_config(ours: StateDict) -> dict:
     elif positions is not None:
         side = math.isqrt(positions.shape[1] - 1)
     else:
-        raise InputError('the model has no position parameters, so the size of its images is unknown, which hf needs')
+        raise InputError('the model has no position parameters, so its image size is unknown; the hf format needs it')
     if table is not None and len(table) != (2 * side - 1) ** 2 + NUM_CLS_DISTANCES:
         raise InputError(
-            f'the relative position table has {len(table)} rows, which belong to no square grid: hf needs one'
+            f'the relative position table has {len(table)} rows, which do not belong to a square grid; the hf '
+            'format needs one'
         )
     config: dict = dict(
         model_type='beit',
@@ -123,7 +128,7 @@ def hf_config(ours: StateDict) -> dict:
         use_relative_position_bias=table is not None and not is_shared,
         use_shared_relative_position_bias=is_shared,
         layer_scale_init_value=0.1 if 'backbone.blocks.0.gamma_1' in ours else 0,
-        # Otherwise the encoder has a norm of its own, which in masked image modelling belongs to the head.
+        # Otherwise the encoder has a norm of its own, which in masked image modeling belongs to the head.
         use_mean_pooling='backbone.norm.weight' not in ours or 'head.lm_head.weight' in ours,
         architectures=['BeitModel'],
     )

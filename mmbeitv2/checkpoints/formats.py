@@ -1,7 +1,8 @@
 """How the weights of a BEiT model are named in the formats in which such models are published.
 
-A table is read in both directions: each pair is the start of a name in this package and in the other format, ``{i}``
-the number of a block; the first pair that fits counts. The encoder's own names are the release's, which are timm's too.
+A table is used in both directions. Each pair is the beginning of a name in this package and in the other format, and
+``{i}`` is the number of a block; the first pair that matches is used. The encoder's own names are the release's, which
+are timm's too.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ _HF: Pairs = [
     ('backbone.cls_token', 'beit.embeddings.cls_token'),
     ('backbone.mask_token', 'beit.embeddings.mask_token'),
     ('backbone.fc_norm.', 'beit.pooler.layernorm.'),
-    ('backbone.norm.', 'layernorm.'),  # masked image modelling
+    ('backbone.norm.', 'layernorm.'),  # masked image modeling
     ('backbone.norm.', 'beit.layernorm.'),
     ('head.lm_head.', 'lm_head.'),
     ('head.fc.', 'classifier.'),
@@ -104,9 +105,11 @@ _HF: Pairs = [
 
 
 def recognise(state: StateDict) -> Format | None:
-    """The format that names of weights speak of; None if they are no BEiT's. timm's names are the release's.
+    """The format that the names of weights belong to; None if they are not those of a BEiT. timm uses the names of the
+    release.
 
-    Other ViTs of the same libraries have much the same names; but their keys have a bias, which a BEiT's have not.
+    Other ViTs of the same libraries have similar names, but their attention keys have a bias, which those of a BEiT do
+    not have.
     """
     if any(key.endswith('patch_embeddings.projection.weight') for key in state):
         return None if any(key.endswith('attention.key.bias') for key in state) else 'hf'
@@ -132,7 +135,7 @@ def is_kmeans(state: StateDict) -> bool:
 
 
 def to_ours(state: StateDict, source: Format) -> StateDict:
-    """Weights under this package's names; what has none there is left out."""
+    """Weights under this package's names; weights without a counterpart are left out."""
     state = {key: value for key, value in state.items() if not key.endswith('relative_position_index')}
     if source == 'mmbeitv2':
         return state
@@ -144,25 +147,27 @@ def to_ours(state: StateDict, source: Format) -> StateDict:
 
 
 def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
-    """Weights under the names of another format, and this package's names of those that have none there.
+    """Weights under the names of another format, and this package's names of the weights that it cannot hold.
 
     Raises:
-        InputError: if the format has no place for such a model.
+        InputError: if the format cannot hold such a model.
     """
     is_pretraining = 'head.lm_head.weight' in state
     if is_tokenizer(state):
         if target in ('timm', 'hf'):
-            raise InputError(f'{target} has no VQ-KD tokenizer: choose official, mmpretrain or mmbeitv2')
+            raise InputError(
+                f'the format {target} cannot hold a VQ-KD tokenizer. Choose official, mmpretrain or mmbeitv2.'
+            )
         if target == 'official':
             return state | _statistics_of_the_release(state), []
     if any(key.startswith('decode_head.') for key in state) and target not in ('mmbeitv2', 'official'):
-        raise InputError(f'a segmentation model has no place in {target}: choose official or mmbeitv2')
+        raise InputError(f'the format {target} cannot hold a segmentation model. Choose official or mmbeitv2.')
     if target == 'mmbeitv2':
         return dict(state), []
     if target == 'mmpretrain' and 'neck.norm.weight' in state:
         raise InputError(
-            'mmpretrain has no patch aggregation with a head of its own: choose official, or a model whose neck is '
-            'shared'
+            'the format mmpretrain cannot hold a patch aggregation that has its own head. Choose official, or a '
+            'model with a shared neck.'
         )
     if target == 'timm':
         state = _one_bias_per_layer(state)
@@ -173,24 +178,24 @@ def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
 
 
 def check_shapes(state: StateDict, path: str) -> None:
-    """Refuses weights, under this package's names, that do not make up a BEiT.
+    """Checks that weights, under this package's names, form a BEiT.
 
     Raises:
-        InputError: naming the first one that is missing, of another shape than the others call for, or not of real
-            numbers.
+        InputError: naming the first weight that is missing, does not have the shape that the others imply, or is not
+            real-valued.
     """
     prefixes = ('encoder.', 'decoder.') if is_tokenizer(state) else ('backbone.',)
     for prefix in prefixes:
         for key, shape in _encoder_shapes(state, prefix, path).items():
             value = state.get(key)
             if value is None:
-                raise InputError(f'checkpoint {path!r} is incomplete: it lacks {key}. Give the whole file')
+                raise InputError(f'checkpoint {path!r} is incomplete: it lacks {key}. Use the complete file.')
             matches = value.ndim == len(shape) and all(b in (None, a) for a, b in zip(value.shape, shape, strict=True))
             if not matches or not value.is_floating_point() or not value.numel():
                 wanted = ', '.join('any' if size is None else str(size) for size in shape)
                 raise InputError(
                     f'checkpoint {path!r} is damaged: {key} has shape {tuple(value.shape)} and type {value.dtype}, '
-                    f'where floating-point numbers of shape ({wanted}) belong. Give another copy of the file'
+                    f'but floating-point numbers of shape ({wanted}) are expected. Use another copy of the file.'
                 )
 
 
@@ -291,7 +296,7 @@ def _one_bias_per_layer(state: StateDict) -> StateDict:
 
 
 def _statistics_of_the_release(state: StateDict) -> StateDict:
-    """What the release's codebook keeps beside its vectors; it uses neither."""
+    """Statistics that the release's codebook stores beside its vectors, but does not use."""
     weight = state['quantize.embedding.weight']
     return {
         'quantize.embedding.cluster_size': torch.zeros(len(weight)),

@@ -1,4 +1,5 @@
-"""The published models in mmpretrain: its ``list_models``, ``get_model`` and inferencers take their names."""
+"""Makes the published models known to mmpretrain: its ``list_models``, ``get_model`` and inferencers accept their
+names."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from mmbeitv2.zoo import SCHEME, list_models
 def register_published_models() -> None:
     """Enters the zoo into mmpretrain's ``ModelHub``, once.
 
-    Their weights are entered by their names: so they are loaded under this package's names, whoever published them.
+    Their weights are entered by model name, so that they are converted to this package's names when they are loaded.
     """
     names = list_models()
     if ModelHub.has(names[0]):

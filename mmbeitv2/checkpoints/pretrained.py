@@ -1,4 +1,4 @@
-"""``init_cfg`` that loads any BEiT v2 file into any model of this package."""
+"""An ``init_cfg`` that loads any BEiT v2 file into any model of this package."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _PARTS = {
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedBEiTv2:
-    """Initialises a backbone, a tokenizer or a whole pretraining model from a file, ours or released.
+    """Initializes a backbone, a tokenizer or a whole pretraining model from a file, ours or released.
 
-    These are a :class:`BEiTv2ViT`, a :class:`VQKD`, a :class:`KMeansTokenizer` and a :class:`BEiTv2`. It recognises
-    what the file is, leaves out what the model does not use, gives each layer its copy of a shared relative position
-    bias where the model has one per layer, and resizes absolute and relative positions to the model's patch grid. A
-    patch embedding of RGB starts one of N channels by timm's rule: its three filters are repeated over the channels and
-    scaled by 3/N, so that a gray image gives the same patches; for one channel they are summed. One line in the log
-    says what it found and did.
+    It works for :class:`BEiTv2ViT`, :class:`VQKD`, :class:`KMeansTokenizer` and :class:`BEiTv2`. It recognizes the
+    format of the file, leaves out what the model does not use, copies a shared relative position bias to each layer if
+    the model has one per layer, and resizes absolute and relative positions to the model's patch grid. An RGB patch
+    embedding initializes one with N channels by timm's rule: its three filters are repeated over the channels and
+    scaled by 3/N, so that a gray image gives the same patch embeddings; for one channel they are summed. One line in
+    the log says what it found and did.
 
     Of a whole pretraining model (``init_cfg`` of the model itself), the mask token, the patch aggregation and the head
-    start afresh where the file has none. The tokenizer has an ``init_cfg`` of its own.
+    keep their initial weights if the file has none. The tokenizer has its own ``init_cfg``.
 
     Args:
-        checkpoint: path of the file, or what else :func:`mmbeitv2.fileio.locating.locate` takes.
+        checkpoint: path of the file, or any other name that :func:`mmbeitv2.fileio.locating.locate` accepts.
         resize: how relative position tables are resized, see :func:`resize_relative_position_table`.
-        fresh_head: of a whole pretraining model, leave the head of the file out: for another tokenizer than the one
-            that the file was pretrained with.
+        fresh_head: for a whole pretraining model: do not load the head of the file. Set it to use another tokenizer
+            than the one that the file was pretrained with.
     """
 
     def __init__(self, checkpoint: str, resize: ResizeMethod = 'geometric', fresh_head: bool = False) -> None:
@@ -65,14 +65,14 @@ class PretrainedBEiTv2:
             InputError: naming the key and both shapes if something does not fit.
         """
         state = self.state_for(module)
-        # Before the load: mmengine initialises children after the init_cfg of their parent.
+        # Before the load: mmengine initializes children after the init_cfg of their parent.
         for child in module.children():
             if isinstance(child, BaseModule) and not child.is_init:
                 child.init_weights()
         module.load_state_dict(state, strict=False)
 
     def state_for(self, module: nn.Module, file: Checkpoint | None = None) -> StateDict:
-        """The weights as the module wants them; ``file`` if the checkpoint is read already.
+        """The weights in the form that the module needs. Pass ``file`` if the checkpoint has been read already.
 
         Raises:
             InputError: naming the key and both shapes if something does not fit.
@@ -82,7 +82,8 @@ class PretrainedBEiTv2:
         if isinstance(module, VQKD):
             if not file.is_tokenizer:
                 raise InputError(
-                    f'checkpoint {file.path!r} is {file.source}, not a VQ-KD tokenizer: give the file of a tokenizer'
+                    f'checkpoint {file.path!r} is {file.source}, not a VQ-KD tokenizer. Use the checkpoint of a '
+                    'tokenizer.'
                 )
             state = self._tokenizer_state(file.ours, module, done)
         elif isinstance(module, KMeansTokenizer):
@@ -93,8 +94,8 @@ class PretrainedBEiTv2:
             state = self._pretraining_state(file, module, done)
         else:
             raise InputError(
-                'PretrainedBEiTv2 initialises a BEiTv2ViT, a BEiTv2, a VQKD or a KMeansTokenizer, not a '
-                f'{type(module).__name__}: put it in the init_cfg of the backbone'
+                'PretrainedBEiTv2 initializes a BEiTv2ViT, a BEiTv2, a VQKD or a KMeansTokenizer, not a '
+                f'{type(module).__name__}. Put it in the init_cfg of the backbone.'
             )
         print_log(
             f'{self.checkpoint} is {file.source}: loaded {len(state)} weights' + ''.join(f'; {step}' for step in done),
@@ -119,8 +120,8 @@ class PretrainedBEiTv2:
         missing = sorted(set(wanted) - set(state) - {'data_preprocessor.mean', 'data_preprocessor.std'})
         if missing:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all): use the config '
-                'that the checkpoint was made with'
+                f'checkpoint {self.checkpoint!r} lacks {missing[0]} ({len(missing)} weights in all). Use the config '
+                'that the checkpoint was trained with.'
             )
         check_fits(state, wanted, self.checkpoint)
         return state
@@ -129,8 +130,8 @@ class PretrainedBEiTv2:
     def _kmeans_state(file: Checkpoint, model: KMeansTokenizer) -> StateDict:
         if not is_kmeans(file.state):
             raise InputError(
-                f'checkpoint {file.path!r} is {file.source}, not a k-means tokenizer: give a checkpoint of a '
-                'KMeansTokenizer'
+                f'checkpoint {file.path!r} is {file.source}, not a k-means tokenizer. Use the checkpoint of a '
+                'KMeansTokenizer.'
             )
         _check_num_codes(file.state, model, file.path)
         wanted = {key: value for key, value in model.state_dict().items() if not key.startswith('data_preprocessor.')}
@@ -141,7 +142,8 @@ class PretrainedBEiTv2:
     def _pretraining_state(self, file: Checkpoint, model: BEiTv2, done: list[str]) -> StateDict:
         if file.is_tokenizer:
             raise InputError(
-                f'checkpoint {file.path!r} is {file.source}, not a pretrained model: put it in model.tokenizer.init_cfg'
+                f'checkpoint {file.path!r} is {file.source}, not a pretrained model. Put it in '
+                'model.tokenizer.init_cfg.'
             )
         may_be_new = (*_MAY_BE_NEW, 'mask_token')
         encoder = self._encoder_state(file.encoder, model.backbone, 'backbone.', done, may_be_new)
@@ -153,7 +155,10 @@ class PretrainedBEiTv2:
             if own and not needed:
                 done.append(f'left out the {part}, which the model does not have')
             elif needed and (not own or (name == 'head' and self.fresh_head)):
-                done.append(f'the {part} starts afresh, ' + ('as fresh_head is set' if own else 'as the file has none'))
+                done.append(
+                    f'the {part} starts from its initial weights, '
+                    + ('because fresh_head is set' if own else 'because the file has none')
+                )
             else:
                 self._check_part(own, needed)
                 state |= own
@@ -167,30 +172,34 @@ class PretrainedBEiTv2:
         num_codes = [len(part['head.lm_head.weight']) for part in (own, needed) if 'head.lm_head.weight' in part]
         if num_codes and num_codes[0] != num_codes[-1]:
             raise InputError(
-                f'{place} predicts {num_codes[0]} codes, but the tokenizer has {num_codes[-1]}: give the tokenizer '
-                'that it was pretrained with, or set model.init_cfg.fresh_head=True to start the head afresh'
+                f'{place} predicts {num_codes[0]} codes, but the tokenizer has {num_codes[-1]}. Use the tokenizer '
+                'that it was pretrained with, or set model.init_cfg.fresh_head=True to start with a new head.'
             )
         depths = [len({key.split('.')[2] for key in part if key.startswith('neck.blocks.')}) for part in (own, needed)]
         if depths[0] != depths[1]:
             raise InputError(
-                f'{place} has {depths[0]} blocks of patch aggregation, the model {depths[1]}: set '
-                f'model.neck.depth={depths[0]}'
+                f'{place} has {depths[0]} blocks of patch aggregation, but the model has {depths[1]}. Set '
+                f'model.neck.depth={depths[0]}.'
             )
         is_shared = [not any(key.startswith(('neck.norm.', 'head.cls_pt')) for key in part) for part in (own, needed)]
         if is_shared[0] != is_shared[1]:
             raise InputError(
-                f'{place} has {"one head" if is_shared[0] else "two heads"} for the two branches, unlike the model: '
-                f'set model.neck.is_shared={is_shared[0]} and model.head.is_shared={is_shared[0]}'
+                f'{place} has {"one head" if is_shared[0] else "two heads"} for the two branches, unlike the model. '
+                f'Set model.neck.is_shared={is_shared[0]} and model.head.is_shared={is_shared[0]}.'
             )
         check_fits(own, needed, self.checkpoint)
         check_exact(own, needed, self.checkpoint)
 
     def _compare_tokenizers(self, file: Checkpoint, model: BEiTv2) -> None:
-        """Warns of another tokenizer; it may be the same one with its positions resized, so it is not refused."""
+        """Warns if the tokenizer is another one. It may be the same one with resized positions, so this is not an
+        error."""
         if file.tokenizer not in (None, f'weights {fingerprint(model.tokenizer.module)}'):
             print_log(
-                f'{self.checkpoint} was pretrained with a tokenizer of other weights. Unless only its image size '
-                'differs, give that tokenizer, or set model.init_cfg.fresh_head=True to start the head afresh',
+                (
+                    f'{self.checkpoint} was pretrained with a tokenizer that has other weights. Use that tokenizer, or '
+                    'set model.init_cfg.fresh_head=True to start with a new head. (If only the image size of the '
+                    'tokenizer differs, ignore this.)'
+                ),
                 logger='current',
                 level=logging.WARNING,
             )
@@ -225,7 +234,7 @@ class PretrainedBEiTv2:
         refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
         if refused:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, for which the model has no place: '
+                f'checkpoint {self.checkpoint!r} has {prefix}{refused[0]}, which the model does not have: '
                 f'{self._remedy(refused[0])}'
             )
         missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in may_be_new)
@@ -238,7 +247,7 @@ class PretrainedBEiTv2:
             done.append(f'left out {", ".join(unused)}')
         new = [part for part in may_be_new if any(key.partition('.')[0] == part and key not in state for key in wanted)]
         if new:
-            done.append(f'kept the initial values of {", ".join(new)}, as the file has none')
+            done.append(f'kept the initial values of {", ".join(new)}, which the file lacks')
         state = {key: value for key, value in state.items() if key in wanted}
         check_fits(state, wanted, self.checkpoint)
         return state
@@ -267,8 +276,8 @@ class PretrainedBEiTv2:
         side = math.isqrt(max(count, 0))
         if side * side != count or side == 0:
             raise InputError(
-                f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which form no square grid, so '
-                'it cannot be resized'
+                f'{key} of checkpoint {self.checkpoint!r} has {count} positions, which do not form a square grid, so '
+                'they cannot be resized'
             )
         return side, side
 
@@ -276,8 +285,8 @@ class PretrainedBEiTv2:
         depth = len({key.split('.')[1] for key in state if key.startswith('blocks.')})
         if depth != model.depth:
             raise InputError(
-                f'checkpoint {self.checkpoint!r} has {depth} blocks, the model has {model.depth}: set arch to that '
-                'of the checkpoint'
+                f'checkpoint {self.checkpoint!r} has {depth} blocks, but the model has {model.depth}. Set arch to '
+                'that of the checkpoint.'
             )
 
     @staticmethod
@@ -285,9 +294,9 @@ class PretrainedBEiTv2:
         if 'gamma_' in key:
             return 'set layer_scale_init_value of the backbone as in pretraining (0 for none)'
         if TABLE in key:
-            return "set rel_pos_bias of the backbone ('shared', 'per_layer' or 'none') as the checkpoint has it"
+            return "set rel_pos_bias of the backbone ('shared', 'per_layer' or 'none') as in the checkpoint"
         if 'pos_embed' in key:
-            return 'set use_abs_pos_emb of the backbone as the checkpoint has it'
+            return 'set use_abs_pos_emb of the backbone as in the checkpoint'
         if 'mask_token' in key:
             return 'set use_mask_token=False'
         return 'set the backbone as in the run that made the checkpoint'
@@ -297,6 +306,6 @@ def _check_num_codes(state: StateDict, model: VQKD | KMeansTokenizer, path: str)
     codebook = state.get('quantize.embedding.weight')
     if codebook is not None and len(codebook) != model.num_codes:
         raise InputError(
-            f'checkpoint {path!r} has {len(codebook)} codes, the config {model.num_codes}: set '
-            f'num_codes={len(codebook)} in the quantizer of the tokenizer'
+            f'checkpoint {path!r} has {len(codebook)} codes, but the config has {model.num_codes}. Set '
+            f'num_codes={len(codebook)} in the quantizer of the tokenizer.'
         )

@@ -1,4 +1,4 @@
-"""Reading checkpoint files: which format a file has, and its weights under this package's names."""
+"""Reads checkpoint files: finds the format of a file, and its weights under this package's names."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        state: all its weights under the file's names, wrappers and ``module.`` taken off.
-        format: what names they are; None if they are no BEiT's.
-        tokenizer: fingerprint of the tokenizer that a pretraining run of this package had; None if it is unknown.
+        state: all its weights under the names of the file, without wrappers and ``module.``.
+        format: the format of the names; None if they are not those of a BEiT.
+        tokenizer: fingerprint of the tokenizer that was used in a pretraining run of this package; None if it is
+            unknown.
     """
 
     path: str
@@ -45,12 +46,12 @@ class Checkpoint:
         """The weights under this package's names.
 
         Raises:
-            InputError: if they are not those of a BEiT, whole.
+            InputError: if they are not the complete weights of a BEiT.
         """
         if self.format is None:
             raise InputError(
-                f'checkpoint {self.path!r} holds no BEiT encoder (its first key is {next(iter(self.state))!r}): '
-                'give a checkpoint of BEiT v2, of this package or released'
+                f'checkpoint {self.path!r} does not hold a BEiT encoder (its first key is '
+                f'{next(iter(self.state))!r}). Use a BEiT v2 checkpoint of this package or of the release.'
             )
         ours = to_ours(self.state, self.format)
         check_shapes(ours, self.path)
@@ -91,7 +92,7 @@ def read_checkpoint(path: str) -> Checkpoint:
     """Reads a file of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers.
 
     Args:
-        path: what :func:`mmbeitv2.fileio.locating.locate` takes.
+        path: a path or a name that :func:`mmbeitv2.fileio.locating.locate` accepts.
 
     Raises:
         InputError: if the file is missing, holds no weights, or is refused by
@@ -100,7 +101,7 @@ def read_checkpoint(path: str) -> Checkpoint:
     content = read_file(locate(path))
     state = weights_of(content)
     if not state:
-        raise InputError(f'checkpoint {path!r} holds no weights: give a file with a state dict')
+        raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
     return Checkpoint(str(path), state, recognise(state), _recorded_tokenizer(content))
 
 
@@ -112,7 +113,7 @@ def _recorded_tokenizer(content: object) -> str | None:
 
 
 def weights_of(content: object) -> StateDict:
-    """The weights in the content of a file, whatever wraps them; none if there are none."""
+    """The weights in the content of a file, without wrappers; empty if there are none."""
     while isinstance(content, dict):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
@@ -144,14 +145,14 @@ def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
         if in_file != in_model:
             difference = f'shape {in_file} in the file and {in_model} in the model'
             if key.endswith(_CLASSIFIERS) and in_file[1:] == in_model[1:]:
-                difference += f', as the file was trained on {in_file[0]} classes and the config has {in_model[0]}'
+                difference += f', because the file was trained on {in_file[0]} classes and the config has {in_model[0]}'
         elif value.is_floating_point() != wanted[key].is_floating_point():
             difference = f'type {value.dtype} in the file and {wanted[key].dtype} in the model'
         else:
             continue
         raise InputError(
-            f'checkpoint {path!r} does not fit: {key} has {difference}. Use the config that the checkpoint was made '
-            'with, or load the backbone alone by init_cfg=dict(type="mmbeitv2.PretrainedBEiTv2")'
+            f'checkpoint {path!r} does not fit: {key} has {difference}. Use the config that the checkpoint was '
+            'trained with, or load the backbone alone by init_cfg=dict(type="mmbeitv2.PretrainedBEiTv2")'
         )
 
 
@@ -168,13 +169,13 @@ def check_exact(state: StateDict, wanted: StateDict, path: str) -> None:
     check_fits(state, wanted, path)
     if missing:
         raise InputError(
-            f'checkpoint {path!r} does not fit: it lacks {missing[0]} ({len(missing)} of the {len(wanted)} weights of '
-            'the model). Use the config that the checkpoint was made with'
+            f'checkpoint {path!r} does not fit: it lacks {missing[0]} ({len(missing)} of the {len(wanted)} weights '
+            'of the model). Use the config that the checkpoint was trained with.'
         )
     if unexpected:
         raise InputError(
             f'checkpoint {path!r} does not fit: the model has no {unexpected[0]} ({len(unexpected)} of the '
-            f'{len(state)} weights of the file). Use the config that the checkpoint was made with'
+            f'{len(state)} weights of the file). Use the config that the checkpoint was trained with.'
         )
 
 
@@ -188,14 +189,14 @@ def check_loadable(state: StateDict, wanted: StateDict, path: str) -> None:
         check_maker(state, path)
         first = f'the first key in the file is {next(iter(state))}' if state else 'the file holds no weights'
         raise InputError(
-            f'checkpoint {path!r} has none of the {len(wanted)} weights of the model ({first}, the first in the model '
-            f'{next(iter(wanted), "none")}): give the checkpoint of such a model'
+            f'checkpoint {path!r} has none of the {len(wanted)} weights of the model ({first}, the first in the '
+            f'model is {next(iter(wanted), "none")}). Use the checkpoint of a model of this kind.'
         )
     check_fits(state, wanted, path)
 
 
 def check_maker(state: StateDict, path: str) -> None:
-    """Refuses a BEiT under the names of another library.
+    """Rejects a BEiT under the names of another library.
 
     Raises:
         InputError: with the command that renames its weights.
@@ -203,8 +204,8 @@ def check_maker(state: StateDict, path: str) -> None:
     file = Checkpoint(path, state, recognise(state))
     if file.format not in ('mmbeitv2', None):
         raise InputError(
-            f'checkpoint {path!r} is {file.source}, whose weights have other names: convert it first by '
-            f'python tools/convert_checkpoint.py {path} NEW.pth --to mmbeitv2'
+            f'checkpoint {path!r} is {file.source}, whose weights have other names. Convert it first: python '
+            f'tools/convert_checkpoint.py {path} NEW.pth --to mmbeitv2.'
         )
 
 

@@ -43,7 +43,7 @@ def channel_statistics(paths: Iterable[str | Path]) -> dict:
         except (OSError, ValueError) as error:
             reason = getattr(error, 'strerror', None) or str(error)
             raise UnreadableImageError(
-                f'image {str(path)!r} cannot be read ({reason}): remove or replace it'
+                f'image {str(path)!r} cannot be read ({reason}). Remove or replace it.'
             ) from error
         kind = (image.shape[2], image.dtype.name)
         if first is None:
@@ -53,7 +53,7 @@ def channel_statistics(paths: Iterable[str | Path]) -> dict:
         if kind != first[1]:
             raise InputError(
                 f'image {str(path)!r} has {kind[0]} channels of type {kind[1]}, and {str(first[0])!r} has '
-                f'{first[1][0]} of type {first[1][1]}: keep images of one kind in a folder'
+                f'{first[1][0]} of type {first[1][1]}. All images of a folder must be of the same kind.'
             )
         values = image.reshape(-1, kind[0]).astype(np.float64)
         # Chan, Golub and LeVeque 1979: sums of squares of large values would cancel.
@@ -65,7 +65,7 @@ def channel_statistics(paths: Iterable[str | Path]) -> dict:
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
         images, pixels = images + 1, total
     if first is None:
-        raise InputError('there are no images: give the paths of some')
+        raise InputError('there are no images. Pass at least one path.')
     return {
         'images': images,
         'channels': first[1][0],
@@ -117,6 +117,9 @@ def print_channel_statistics(args: argparse.Namespace) -> None:
     sys.stdout.write('\n'.join(lines) + '\n\n' + config_lines(statistics))
     constant = [str(channel) for channel, std in enumerate(statistics['std']) if std == 0]
     if constant:
-        sys.stdout.write(f'\nThe same in all pixels, so leave them out by keep=: channels {", ".join(constant)}\n')
+        sys.stdout.write(
+            '\nThese channels have the same value in all pixels. Leave them out with keep=: channels '
+            f'{", ".join(constant)}\n'
+        )
     if args.json is not None:
         AtomicBackend().put_text(json.dumps(statistics) + '\n', args.json)

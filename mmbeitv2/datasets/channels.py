@@ -1,4 +1,4 @@
-"""Images of any number of channels: grayscale, multispectral, depth beside colour; 8 or 16 bits or floating point."""
+"""Images with any number of channels (grayscale, multispectral, color with depth) of 8 or 16 bits or floating point."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ MAX_CHANNELS = 32
 _NPY = b'\x93NUMPY'
 _TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the latter two are BigTIFF
 _PNG, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
-# Modes whose values Pillow gives as they are in the file; palettes and other colour spaces become RGB.
+# Modes whose values Pillow gives as they are in the file; palettes and other color spaces become RGB.
 _PLAIN_MODES = ('L', 'LA', 'RGB', 'RGBA', 'F', 'I')
 
 
 @TRANSFORMS.register_module()
 class LoadChannels(LoadImage):
-    """Reads an image file of any number of channels as it is, see :func:`decode_channels`.
+    """Reads an image file with any number of channels without changing its values, see :func:`decode_channels`.
 
     Adds ``img``, (H, W, N), its channels in the order of the file (RGB, not BGR, in a photograph): uint8, or float32
     with the values of the file for the other types; and ``img_shape`` and ``ori_shape``, (H, W).
 
-    A data set lists ``.npy`` files if its ``extensions`` name them.
+    A dataset only lists ``.npy`` files if its ``extensions`` contain ``.npy``.
 
     Args:
         channels: number N of channels, 1 to 32, that every image must have.
@@ -45,8 +45,8 @@ class LoadChannels(LoadImage):
         backend_args: of the file backend, see ``mmengine.fileio.get``.
 
     Raises:
-        UnreadableImageError: if the file is missing, damaged or no image, has other channels or another type, or holds
-            values that are not finite.
+        UnreadableImageError: if the file is missing, damaged or not an image, has other channels or another type, or
+            contains values that are not finite.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class LoadChannels(LoadImage):
         return self.checked(decode_channels(content, self.max_pixels))
 
     def checked(self, pixels: np.ndarray) -> np.ndarray:
-        """The channels to keep of pixels (H, W, N) that are as the config says: uint8, or float32 for any other type.
+        """Checks pixels (H, W, N) against the config and returns the channels to keep: uint8, or float32 for any other
+        type.
 
         Raises:
             InputError: naming what differs.
@@ -81,7 +82,7 @@ class LoadChannels(LoadImage):
         if pixels.shape[2] != self.channels or pixels.dtype != self.dtype:
             raise InputError(
                 f'it has {_count(pixels.shape[2])} of type {pixels.dtype}, but LoadChannels expects '
-                f'channels={self.channels} and dtype={self.dtype!r}, which must be those of every image'
+                f'channels={self.channels} and dtype={self.dtype!r} of every image'
             )
         kept = pixels if self.keep is None else pixels[..., self.keep]
         return kept if kept.dtype == np.uint8 else kept.astype(np.float32)
@@ -91,19 +92,19 @@ def decode_channels(content: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes an image file without changing its values.
 
     ``.npy`` files hold (H, W, N) or (H, W). The channels of a TIFF are its samples, interleaved or as planes, or else
-    its pages. Other formats are read as their header says: grey, grey and alpha, RGB or RGBA, of 8 or 16 bits; the
-    orientation in the EXIF data is applied, and palettes and other colour spaces become RGB.
+    its pages. Other formats are read as their header says: gray, gray with alpha, RGB or RGBA, with 8 or 16 bits. The
+    orientation in the EXIF data is applied, and palettes and other color spaces are converted to RGB.
 
     Args:
         content: the bytes of the file.
-        max_pixels: images with more pixels (height times width) are refused by their header.
+        max_pixels: images with more pixels (height times width) are rejected after reading the header.
 
     Returns:
         Pixels (H, W, N), uint8, uint16, int16, or float32 for floating-point numbers of any width; RGB and not BGR.
 
     Raises:
-        ValueError, OSError: with the reason, if these bytes are no such image, are cut off, or hold numbers that are
-            not finite.
+        ValueError, OSError: with the reason, if these bytes are not such an image, are truncated, or contain numbers
+            that are not finite.
     """
     with decoding(content):
         if content.startswith(_NPY):
@@ -125,19 +126,19 @@ def to_supported_type(pixels: np.ndarray) -> np.ndarray:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or not pixels.size or pixels.shape[2] > MAX_CHANNELS:
         raise InputError(
-            f'its array has the shape {pixels.shape}, and (height, width, channels) with 1 to {MAX_CHANNELS} channels '
-            'is expected'
+            f'its array has the shape {pixels.shape}, but (height, width, channels) with 1 to {MAX_CHANNELS} '
+            'channels is expected'
         )
     if pixels.dtype.kind == 'f':
         with np.errstate(over='ignore'):
             pixels = pixels.astype(np.float32, copy=False)
         if not np.isfinite(pixels).all():
             count = int((~np.isfinite(pixels)).sum())
-            raise InputError(f'{count} of its {pixels.size} values are NaN or infinite: replace them by numbers')
+            raise InputError(f'{count} of its {pixels.size} values are NaN or infinite; replace them by finite numbers')
         return pixels
     if pixels.dtype.name not in get_args(ChannelType):
         raise InputError(
-            f'its values are of type {pixels.dtype}: convert them to one of {", ".join(get_args(ChannelType))}'
+            f'its values are of type {pixels.dtype}; convert them to one of {", ".join(get_args(ChannelType))}'
         )
     return pixels.astype(pixels.dtype.newbyteorder('='), copy=False)
 
@@ -151,7 +152,7 @@ def _read_npy(content: bytes, max_pixels: int) -> np.ndarray:
         raise InputError('it holds Python objects, not numbers')
     _check_shape(shape, max_pixels)
     if len(content) - stream.tell() < math.prod(shape) * dtype.itemsize:  # before memory is taken for the array
-        raise InputError('it is cut off')
+        raise InputError('it is truncated')
     stream.seek(0)
     return np.load(stream, allow_pickle=False)
 
@@ -160,18 +161,22 @@ def _read_tiff(content: bytes, max_pixels: int) -> np.ndarray:
     try:
         import tifffile
     except ImportError:
-        raise InputError('TIFF files are read by tifffile, which is not installed: pip install tifffile') from None
+        raise InputError(
+            'TIFF files are read with tifffile, which is not installed. Install it with: pip install tifffile'
+        ) from None
     with tifffile.TiffFile(BytesIO(content)) as file:
         series = file.series[0]
         for page in series.pages:
             if page is None or any(
                 offset + size > len(content) for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)
             ):
-                raise InputError('it is cut off')
+                raise InputError('it is truncated')
         shape, axes = series.shape, series.axes
         rest = [axis for axis in range(len(axes)) if axes[axis] not in 'YX']
         if axes.count('Y') != 1 or axes.count('X') != 1 or sum(shape[axis] > 1 for axis in rest) > 1:
-            raise InputError(f'its array has the shape {tuple(shape)} of axes {axes}: give one image with its channels')
+            raise InputError(
+                f'its array has the shape {tuple(shape)} of axes {axes}; a file must hold one image with its channels'
+            )
         height, width = shape[axes.index('Y')], shape[axes.index('X')]
         _check_shape((height, width, math.prod(shape[axis] for axis in rest)), max_pixels)
         pixels = np.moveaxis(series.asarray(), [axes.index('Y'), axes.index('X')], [0, 1])
@@ -184,7 +189,7 @@ def _read_picture(content: bytes, max_pixels: int) -> np.ndarray:
         # Of 16-bit PNGs with several channels Pillow keeps the upper eight bits; OpenCV reads some that are cut off.
         if content.startswith(_PNG) and content[24] == 16 and image.mode != 'I' and not image.mode.startswith('I;16'):
             if not content.endswith(_PNG_END):
-                raise InputError('it is cut off')
+                raise InputError('it is truncated')
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
             if pixels is None or pixels.dtype != np.uint16:
                 raise InputError('it is a damaged PNG file')
@@ -202,11 +207,11 @@ def _read_picture(content: bytes, max_pixels: int) -> np.ndarray:
 def _check_shape(shape: Sequence[int], max_pixels: int) -> None:
     """Checks a shape (H, W, N) or (H, W) that a header tells."""
     if len(shape) in (2, 3) and not 0 < shape[0] * shape[1] <= max_pixels:
-        raise InputError(f'it has {shape[1]}x{shape[0]} pixels, and between 1 and max_pixels={max_pixels} are allowed')
+        raise InputError(f'it has {shape[1]}x{shape[0]} pixels, but only 1 to max_pixels={max_pixels} are allowed')
     if len(shape) not in (2, 3) or (len(shape) == 3 and not 1 <= shape[2] <= MAX_CHANNELS):
         raise InputError(
-            f'its array has the shape {tuple(shape)}, and (height, width, channels) with 1 to {MAX_CHANNELS} channels '
-            'is expected'
+            f'its array has the shape {tuple(shape)}, but (height, width, channels) with 1 to {MAX_CHANNELS} '
+            'channels is expected'
         )
 
 

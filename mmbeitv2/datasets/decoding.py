@@ -22,16 +22,16 @@ def decode_image(content: bytes, min_side: int | None = None, max_pixels: int = 
 
     Args:
         content: the bytes of the file.
-        min_side: decodes a JPEG at 1/2, 1/4 or 1/8 of its size, the least at which its shorter side still has this many
-            pixels; None decodes it in full.
-        max_pixels: larger images are refused by their header, before any memory is taken for their pixels.
+        min_side: decodes a JPEG at 1/2, 1/4 or 1/8 of its size, the smallest at which its shorter side still has this
+            many pixels; None decodes it at full size.
+        max_pixels: larger images are rejected after reading the header, before memory is allocated for their pixels.
 
     Returns:
         Pixels (H, W, 3) uint8, BGR, as OpenMMLab's transforms expect them.
 
     Raises:
-        ValueError, OSError: with the reason, if these bytes are no image, are cut off, or hold more pixels or another
-            type of pixels than supported.
+        ValueError, OSError: with the reason, if these bytes are not an image, are truncated, or have more pixels or
+            another type of pixels than supported.
     """
     with decoding(content), Image.open(BytesIO(content)) as image:  # reads the header only
         check_size(image, max_pixels)
@@ -46,7 +46,7 @@ def decode_image(content: bytes, min_side: int | None = None, max_pixels: int = 
 
 @contextmanager
 def decoding(content: bytes) -> Iterator[None]:
-    """Turns whatever decoders raise on bytes that are no image into one reason.
+    """Turns the different errors that decoders raise into one reason.
 
     Raises:
         ValueError, OSError: with the reason.
@@ -56,7 +56,7 @@ def decoding(content: bytes) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError:
-        raise InputError('it is cut off, or no image of a format and pixel type that Pillow reads') from None
+        raise InputError('it is truncated, or not an image of a format and pixel type that Pillow can read') from None
     except Image.DecompressionBombError as error:
         raise InputError(f'it is too large: {str(error).rstrip(".")}') from None
     except (InputError, OSError):
@@ -77,25 +77,25 @@ def check_size(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
     """Raises an InputError if an image has no pixels or too many."""
     width, height = image.size
     if not 0 < width * height <= max_pixels:
-        raise InputError(f'it has {width}x{height} pixels, and between 1 and max_pixels={max_pixels} are allowed')
+        raise InputError(f'it has {width}x{height} pixels, but only 1 to max_pixels={max_pixels} are allowed')
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """The pixels (H, W, 3) uint8 of a PIL image of any mode.
 
-    The orientation in the EXIF data is applied, an alpha channel is left out, palettes are looked up, grey and CMYK
-    are converted by Pillow, and of 16-bit pixels the upper eight bits are kept.
+    The orientation in the EXIF data is applied, an alpha channel is left out, palettes are converted to colors, gray
+    and CMYK are converted by Pillow, and the upper eight bits of 16-bit pixels are kept.
 
     Raises:
-        InputError: if the pixels are floating-point numbers, or integers of more than 16 bits: no range is agreed on
-            for them.
+        InputError: if the pixels are floating-point numbers, or integers of more than 16 bits, which have no standard
+            range.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode == 'I' or image.mode.startswith('I;16'):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise InputError(f'its pixels lie between {values.min()} and {values.max()}: convert it to 8 or 16 bits')
+            raise InputError(f'its pixels lie between {values.min()} and {values.max()}; convert it to 8 or 16 bits')
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == 'F':
-        raise InputError('its pixels are floating-point numbers, which have no agreed range: convert it to 8 bits')
+        raise InputError('its pixels are floating-point numbers, which have no standard range; convert it to 8 bits')
     return np.array(image if image.mode == 'RGB' else image.convert('RGB'))

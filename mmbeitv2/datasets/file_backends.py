@@ -1,4 +1,4 @@
-"""Files on a disk, or where one of mmengine's file backends reads them: object stores, web servers."""
+"""Files on a disk, or on object stores and web servers that one of mmengine's file backends reads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mmbeitv2.errors import InputError
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path has the prefix of a file backend, as ``'s3://bucket/image.jpg'``."""
+    """Whether a path has the prefix of a file backend, for example ``'s3://bucket/image.jpg'``."""
     return '://' in path
 
 
 def join(folder: str, path: str) -> str:
-    """A path in a folder, of which either may be remote."""
+    """Joins a folder and a path; either may be remote."""
     if is_remote(path) or not is_remote(folder) or os.path.isabs(path):
         return path if is_remote(path) else os.path.join(folder, path)
     return f'{folder.rstrip("/")}/{path}'.rstrip('/')
@@ -33,8 +33,8 @@ def backend_for(path: str, backend_args: dict | None = None) -> fileio.BaseStora
         return fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
     except KeyError as error:
         raise InputError(
-            f'no file backend of mmengine reads {path!r}: register one for the prefix {error} '
-            '(mmengine.fileio.register_backend)'
+            f'no file backend of mmengine can read {path!r}. Register one for the prefix {error} '
+            '(mmengine.fileio.register_backend).'
         ) from error
     except (ImportError, TypeError, ValueError) as error:
         raise InputError(f'{path!r} cannot be read: {error}') from error
@@ -64,7 +64,7 @@ def list_files(folder: str, extensions: Sequence[str], backend_args: dict | None
 
     Args:
         folder: with the prefix of the backend.
-        extensions: that the names must have, in small letters.
+        extensions: that the names must have, in lower case.
         backend_args: see ``mmengine.fileio.get_file_backend``.
 
     Raises:
@@ -72,11 +72,16 @@ def list_files(folder: str, extensions: Sequence[str], backend_args: dict | None
     """
     backend = backend_for(folder, backend_args)
     if not hasattr(backend, 'list_dir_or_file'):
-        raise InputError(f'{type(backend).__name__} cannot list the images of {folder!r}: list them in an ann_file')
+        raise InputError(
+            f'{type(backend).__name__} cannot list the images of {folder!r}. List them in a file and set ann_file to '
+            'it.'
+        )
     try:
         found = sorted(backend.list_dir_or_file(folder, list_dir=False, recursive=True))
     except Exception as error:  # each client has errors of its own
-        raise InputError(f'folder {folder!r} cannot be listed ({error}): check its address and your access') from error
+        raise InputError(
+            f'folder {folder!r} cannot be listed ({error}). Check the address and your access rights.'
+        ) from error
     return [
         path
         for path in found

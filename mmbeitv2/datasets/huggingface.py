@@ -67,14 +67,14 @@ class _TableRows(Rows):
 
 @DATASETS.register_module()
 class HuggingFaceImages(ImageDataset):
-    """The images of a data set of Hugging Face, which ``LoadImage`` decodes as those of a folder.
+    """The images of a Hugging Face data set, which ``LoadImage`` decodes like those of a folder.
 
-    Needs ``pip install datasets``. What comes from the hub, and Parquet files, are converted once into that library's
-    cache (``HF_HOME``).
+    Needs ``pip install datasets``. Data from the hub and Parquet files are converted once into the cache of that
+    library (``HF_HOME``).
 
     Args:
-        path: name on the hub, a folder of ``save_to_disk``, a folder of Parquet files, or Parquet files as
-            ``'data/train-*.parquet'``.
+        path: name on the hub, a folder of ``save_to_disk``, a folder of Parquet files, or a pattern of Parquet files
+            such as ``'data/train-*.parquet'``.
         split: ``'train'``, ``'test[:10%]'``, ...
         name: configuration of a data set that has several.
         revision: branch, tag or commit on the hub.
@@ -84,7 +84,8 @@ class HuggingFaceImages(ImageDataset):
         kwargs: see mmpretrain's ``BaseDataset``.
 
     Raises:
-        InputError: if the library, the data set, the split or a column is missing, or a column holds something else.
+        InputError: if the library, the data set, the split or a column is missing, or a column does not have the right
+            type.
     """
 
     def __init__(
@@ -106,30 +107,34 @@ class HuggingFaceImages(ImageDataset):
         table = _load(self.path, self.split, self.name, self.revision)
         place = f'data set {self.path!r}, split {self.split!r},'
         if not len(table):
-            raise InputError(f'{place} holds no image: give another')
+            raise InputError(f'{place} holds no images. Choose another data set or split.')
         labels = None
         if self.label_column is not None:
             labels = self._labels(table, place)
         return _TableRows(_images(table, self.image_column, place), f'{self.path}/{self.split}', labels)
 
     def _labels(self, table: datasets.Dataset, place: str) -> np.ndarray:
-        """The label of each row, (n,) int; their names become the classes where none are given."""
+        """The label of each row, (n,) int; their names become the classes if none are set."""
         column = self.label_column
         _require_column(table, column, 'label_column', place)
         feature = table.features[column]
         values = table.data.column(column) if table._indices is None else table.with_format('arrow')[:].column(column)
         if values.null_count:
-            raise InputError(f'{place} has rows without a value in label_column={column!r}: leave them out')
+            raise InputError(f'{place} has rows without a value in label_column={column!r}. Remove these rows.')
         array = np.asarray(values.to_numpy())
         names = getattr(feature, 'names', None)
         if array.dtype.kind == 'O' and all(isinstance(value, str) for value in array):
             names, array = np.unique(array.astype(str), return_inverse=True)
         if array.dtype.kind not in 'iu' or array.ndim != 1:
             raise InputError(
-                f'{place} has no labels in label_column={column!r} ({feature}): give a column of whole numbers or names'
+                f'{place} has no labels in label_column={column!r} ({feature}). Choose a column of whole numbers or '
+                'names.'
             )
         if array.min() < 0:
-            raise InputError(f'{place} has the label {array.min()} in label_column={column!r}: labels count from 0')
+            raise InputError(
+                f'{place} has the label {array.min()} in label_column={column!r}, but labels count from 0. Correct '
+                'them.'
+            )
         if names is not None:
             self.take_classes(list(map(str, names)), place, f'classes in label_column={column!r}')
         return array
@@ -144,7 +149,9 @@ def _load(path: str, split: str, name: str | None, revision: str | None) -> data
     try:
         import datasets
     except ImportError as error:
-        raise InputError(f'data set {path!r} needs the package datasets ({error}): pip install datasets') from error
+        raise InputError(
+            f'data set {path!r} needs the package datasets ({error}). Install it with: pip install datasets'
+        ) from error
     try:
         if os.path.isfile(os.path.join(path, 'state.json')):
             return datasets.load_from_disk(path)
@@ -159,7 +166,8 @@ def _load(path: str, split: str, name: str | None, revision: str | None) -> data
     except Exception as error:  # of the library, of HTTP, of the file system
         reason = str(error).strip().rstrip('.') or type(error).__name__
         raise InputError(
-            f'split {split!r} of data set {path!r} cannot be loaded ({reason}): correct path, name or split'
+            f'split {split!r} of data set {path!r} cannot be loaded ({reason}). Correct the path, the name or '
+            'the split.'
         ) from error
 
 
@@ -175,12 +183,15 @@ def _images(table: datasets.Dataset, column: str, place: str) -> datasets.Datase
     feature = table.features[column]
     is_files = isinstance(feature, dict) and {'bytes', 'path'} <= feature.keys()
     if not (isinstance(feature, Image) or is_files or getattr(feature, 'dtype', '') in ('binary', 'large_binary')):
-        raise InputError(f'{place} has no images in image_column={column!r} ({feature}): give the column of the images')
+        raise InputError(
+            f'{place} has no images in image_column={column!r} ({feature}). Set image_column to the column of '
+            'the images.'
+        )
     return table.select_columns([column]).cast_column(column, Image(decode=False)).with_format(None)
 
 
 def _require_column(table: datasets.Dataset, column: str | None, option: str, place: str) -> None:
     if column not in table.column_names:
         raise InputError(
-            f'{place} has no column {column!r}: set {option} to one of {", ".join(map(repr, table.column_names))}'
+            f'{place} has no column {column!r}. Set {option} to one of {", ".join(map(repr, table.column_names))}'
         )

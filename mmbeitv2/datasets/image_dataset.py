@@ -1,4 +1,4 @@
-"""What all datasets of images have in common: unreadable images are replaced or named, and classes are checked."""
+"""The common base of all image datasets: unreadable images are replaced or reported, and classes are checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ FORKABLE = ('tar://', 'huggingface://')
 
 
 class Rows(Sequence[dict]):
-    """What mmengine keeps of the images of a dataset, made when it is asked for: millions of dicts need much memory."""
+    """The sample dicts that mmengine keeps for a dataset, created on access, because millions of dicts need much
+    memory."""
 
     @overload
     def __getitem__(self, index: int) -> dict: ...
@@ -38,28 +39,29 @@ class Rows(Sequence[dict]):
 
 
 class ImageDataset(BaseDataset):
-    """mmpretrain's ``BaseDataset`` that replaces or names unreadable images.
+    """mmpretrain's ``BaseDataset``, which replaces or reports unreadable images.
 
     Args:
-        max_unreadable: share of the images, in [0, 1), that may be unreadable: each is reported and replaced by
-            another, which depends on the seed, the epoch and its index only. Beyond it the run stops with the list.
+        max_unreadable: share of the images, in [0, 1), that may be unreadable. Each is reported and replaced by another
+            one, which only depends on the seed, the epoch and the index. If more are unreadable, the run stops with a
+            list of them.
         kwargs: see ``BaseDataset``.
     """
 
     def __init__(self, *, max_unreadable: float = 0.0, **kwargs: object) -> None:
         if not 0 <= max_unreadable < 1:
-            raise InputError(f'max_unreadable={max_unreadable} is a share of the images and must lie in [0, 1)')
+            raise InputError(f'max_unreadable={max_unreadable} must be a share of the images, at least 0 and below 1')
         self.max_unreadable = max_unreadable
         super().__init__(**kwargs)
 
     def full_init(self) -> None:
-        """As mmengine's; then makes the list of unreadable images, which the worker processes share."""
+        """Like mmengine's, and also creates the list of unreadable images, which the worker processes share."""
         super().full_init()
         if self.max_unreadable > 0:
             self._is_unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     def prepare_data(self, idx: int) -> dict | None:
-        """A sample, or another one in the place of an unreadable image.
+        """Returns a sample, or another one if its image is unreadable.
 
         Raises:
             UnreadableImageError: if none may be unreadable.
@@ -73,7 +75,7 @@ class ImageDataset(BaseDataset):
                 return super().prepare_data(idx)
             except UnreadableImageError as error:
                 if self.max_unreadable == 0:
-                    message = f'{error}, or set max_unreadable of the dataset to leave such images out'
+                    message = f'{error} To leave such images out, set max_unreadable of the dataset.'
                     raise UnreadableImageError(message) from error
                 self._report(int(idx), error)
             generator = generator or np.random.default_rng(key)
@@ -88,29 +90,29 @@ class ImageDataset(BaseDataset):
         if len(found) > self.max_unreadable * len(self):
             paths = ', '.join(self.get_data_info(other)['img_path'] for other in found[:100])
             raise InputError(
-                f'{len(found)} of {len(self)} images cannot be read, more than max_unreadable={self.max_unreadable} '
-                f'allows: remove or replace {paths}'
+                f'{len(found)} of {len(self)} images cannot be read, which is more than '
+                f'max_unreadable={self.max_unreadable} allows. Remove or replace {paths}.'
             )
         print_log(
-            f'{error}; another image takes its place ({len(found)} of {len(self)} so far)',
+            f'{error} Another image takes its place ({len(found)} of {len(self)} images are unreadable so far).',
             logger='current',
             level=logging.WARNING,
         )
 
     def take_classes(self, names: Sequence[str], place: str, kind: str = 'class folders') -> None:
-        """Makes the names of the data the names of the classes, where no others are given.
+        """Uses the class names of the data if none are set.
 
         Args:
             names: in the order of the labels.
-            place: of the data, for messages.
+            place: where the data is, for messages.
             kind: what has these names.
 
         Raises:
-            InputError: if other names are given, and not as many.
+            InputError: if class names are set and their number differs.
         """
         if self.CLASSES is None:
             self._metainfo['classes'] = tuple(names)
         elif len(self.CLASSES) != len(names):
             raise InputError(
-                f'{place} has {len(names)} {kind}, but {len(self.CLASSES)} classes are given: give as many, or none'
+                f'{place} has {len(names)} {kind}, but {len(self.CLASSES)} classes are set. Set as many, or none.'
             )

@@ -32,16 +32,18 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
             links.
     """
     if not root.is_dir():
-        raise InputError(f'image folder {str(root)!r} not found: give an existing one')
+        raise InputError(f'image folder {str(root)!r} not found. Check the path.')
     ends = tuple(extension.lower() for extension in extensions)
     paths = sorted(path for path in _walk(str(root)) if path.lower().endswith(ends))
     if not paths and (root / SHARD_INDEX).is_file():
         raise InputError(
-            f'{str(root)!r} is a folder of shards, but image files are needed here: give the folder that the shards '
-            "were made of. A dataset reads shards with type='mmbeitv2.ImageShards'"
+            f'{str(root)!r} is a folder of shards, but image files are needed here. Pass the folder that the shards '
+            "were made from. (A dataset reads shards with type='mmbeitv2.ImageShards'.)"
         )
     if not paths:
-        raise InputError(f'image folder {str(root)!r} holds no image ({", ".join(sorted(extensions))}): give another')
+        raise InputError(
+            f'image folder {str(root)!r} holds no images ({", ".join(sorted(extensions))}). Choose another folder.'
+        )
     return paths
 
 
@@ -59,26 +61,27 @@ def _walk(root: str) -> Iterator[str]:
         except OSError as error:
             path = error.filename or folder
             raise InputError(
-                f'folder {path!r} cannot be read ({error.strerror}): change its permissions, or move it elsewhere'
+                f'folder {path!r} cannot be read ({error.strerror}). Change its permissions, or move it out of '
+                'the data set.'
             ) from error
         if identity in parents:
-            raise InputError(f'folder {folder!r} is a link to a folder that it lies in: remove the link')
+            raise InputError(f'folder {folder!r} is a symbolic link to a folder that contains it. Remove the link.')
         waiting += [(os.path.join(below, name), parents | {identity}) for name in folders]
         yield from (os.path.join(below, entry.name) for entry in entries if entry.name not in folders)
 
 
 @DATASETS.register_module()
 class ImageFolder(ImageDataset, CustomDataset):
-    """mmpretrain's ``CustomDataset``, unlabelled by default, that checks what it reads.
+    """mmpretrain's ``CustomDataset``, without labels by default, which checks what it reads.
 
     Args:
         data_root: folder of the data, or its address for a file backend of mmengine, such as ``'s3://bucket/data'``.
         data_prefix: folder of the images in ``data_root``, nested to any depth (:func:`find_images`).
-        ann_file: list of image paths, one a line, absolute or relative to the folder of the images; empty for all
+        ann_file: list of image paths, one per line, absolute or relative to the folder of the images; empty for all
             images of the folder.
         with_label: take the label from the first folder below, or from the end of each line of ``ann_file``, where it
             follows the last space.
-        extensions: of image files, in small letters.
+        extensions: of image files, in lower case.
         max_unreadable: see :class:`ImageDataset`.
         backend_args: of the file backend that lists the images and reads ``ann_file``; ``LoadImage`` has its own.
         kwargs: see ``CustomDataset``.
@@ -121,9 +124,7 @@ class ImageFolder(ImageDataset, CustomDataset):
     def load_data_list(self) -> list[dict]:
         folder = self.img_prefix if is_remote(self.img_prefix) else str(Path(self.img_prefix))
         if not is_remote(folder) and not os.path.isdir(folder):
-            raise InputError(
-                f'image folder {folder!r} not found: give an existing one by data_root and data_prefix of the dataset'
-            )
+            raise InputError(f'image folder {folder!r} not found. Correct data_root and data_prefix of the dataset.')
         if self.ann_file:
             return self._read_list()
         paths = self._list(folder)
@@ -141,24 +142,26 @@ class ImageFolder(ImageDataset, CustomDataset):
         if not is_remote(folder):
             return find_images(Path(folder), self.extensions)
         if not (paths := list_files(folder, self.extensions, self.backend_args)):
-            raise InputError(f'folder {folder!r} holds no image ({", ".join(sorted(self.extensions))}): give another')
+            raise InputError(
+                f'folder {folder!r} holds no images ({", ".join(sorted(self.extensions))}). Choose another folder.'
+            )
         return paths
 
     def _class_folders(self, folder: str, paths: list[str]) -> list[str]:
-        """Names of the class folders, in order; become the classes where none are given."""
+        """Names of the class folders, in order; they become the classes if none are set."""
         names = class_folders(folder, paths)
         outside = [path for path in paths if os.sep not in path]
         place = f'image folder {folder!r}'
         if len(outside) == len(paths):
             raise InputError(
-                f'{place} has no class folders with images: put the images of each class into a folder of its own, or '
-                'set with_label=False'
+                f'{place} has no class folders with images. Put the images of each class into its own folder, or set '
+                'with_label=False.'
             )
         self.take_classes(names, place)
         empty = set(names).difference(path.split(os.sep)[0] for path in paths)
         for message, found in (
-            ('lie outside of the class folders and are left out', outside),
-            ('hold no image', empty),
+            ('lie outside the class folders and are left out', outside),
+            ('hold no images', empty),
         ):
             if found:
                 print_log(
@@ -174,15 +177,16 @@ class ImageFolder(ImageDataset, CustomDataset):
             text = read_file(self.ann_file, self.backend_args).decode('utf-8-sig')
         except FileNotFoundError:
             raise InputError(
-                f'image list {self.ann_file!r} not found: give an existing file, or leave ann_file out to read the '
-                'whole folder'
+                f'image list {self.ann_file!r} not found. Correct ann_file, or leave it out to read the whole folder.'
             ) from None
         except (OSError, ValueError) as error:
             is_binary = isinstance(error, UnicodeDecodeError)
-            reason = 'it is no text in UTF-8' if is_binary else getattr(error, 'strerror', None) or error
-            raise InputError(f'image list {self.ann_file!r} cannot be read ({reason}): give a text file') from error
+            reason = 'it is not UTF-8 text' if is_binary else getattr(error, 'strerror', None) or error
+            raise InputError(
+                f'image list {self.ann_file!r} cannot be read ({reason}). It must be a text file in UTF-8.'
+            ) from error
         if not text:
-            raise InputError(f'image list {self.ann_file!r} is empty: write one image path a line')
+            raise InputError(f'image list {self.ann_file!r} is empty. Write one image path per line.')
         samples = [self._parse(line, i) for i, line in enumerate(text.removesuffix('\n').split('\n'), 1)]
         if self.max_unreadable == 0:
             self._check_existence([sample['img_path'] for sample in samples])
@@ -193,18 +197,22 @@ class ImageFolder(ImageDataset, CustomDataset):
         where = f'line {number} of image list {self.ann_file!r}'
         line = line.removesuffix('\r')
         if not line.strip():
-            raise InputError(f'{where} is empty: remove it')
+            raise InputError(f'{where} is empty. Remove the line.')
         if '\0' in line:
-            raise InputError(f'{where} holds a null byte: give a text file')
+            raise InputError(f'{where} holds a null byte. It must be a text file in UTF-8.')
         if not self.with_label:
             return {'img_path': join(self.img_prefix, line)}
         path, _, label = line.strip().rpartition(' ')
         if not path:
-            raise InputError(f'{where}, {line[:99]!r}, has no label: write the path, a space and the label')
+            raise InputError(f'{where}, {line[:99]!r}, has no label. Write the path, a space and the label.')
         if not (label.isascii() and label.isdigit() and len(label) < 10):
-            raise InputError(f'{where} ends with {label[:99]!r}, which is no label: write a whole number, from 0 on')
+            raise InputError(
+                f'{where} ends with {label[:99]!r}, which is not a label. Write a whole number that is not negative.'
+            )
         if self.CLASSES is not None and int(label) >= len(self.CLASSES):
-            raise InputError(f'{where} has the label {label}, but there are {len(self.CLASSES)} classes, from 0 on')
+            raise InputError(
+                f'{where} has the label {label}, but there are {len(self.CLASSES)} classes, counted from 0'
+            )
         return {'img_path': join(self.img_prefix, path.rstrip()), 'gt_label': int(label)}
 
     def _check_existence(self, paths: list[str]) -> None:
@@ -218,8 +226,8 @@ class ImageFolder(ImageDataset, CustomDataset):
                 names[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
             if name not in names[folder] and not os.path.isfile(path):
                 raise InputError(
-                    f'image {path!r} in line {number} of image list {self.ann_file!r} not found: correct the line, or '
-                    'data_root and data_prefix'
+                    f'image {path!r} in line {number} of image list {self.ann_file!r} not found. Correct the '
+                    'line, or data_root and data_prefix.'
                 )
 
 
@@ -242,11 +250,11 @@ def read_class_folders(folder: str | Path) -> tuple[str, ...]:
         InputError: if there is no such folder, or no folder in it.
     """
     if not os.path.isdir(folder):
-        raise InputError(f'image folder {str(folder)!r} not found: give an existing one')
+        raise InputError(f'image folder {str(folder)!r} not found. Check the path.')
     names = class_folders(str(folder), ())
     if not names:
         raise InputError(
-            f'image folder {str(folder)!r} has no class folders: put the images of each class into a folder of its own'
+            f'image folder {str(folder)!r} has no class folders. Put the images of each class into its own folder.'
         )
     return tuple(names)
 
@@ -255,8 +263,8 @@ def read_class_folders(folder: str | Path) -> tuple[str, ...]:
 class ImageNetVariant(ImageFolder):
     """Images of some or all classes of ImageNet-1k, in folders named by synset: ImageNet-A, -R, -Sketch, -V2.
 
-    Labels are those of ImageNet-1k, 0 to 999 in the order of the synsets; ``metainfo['class_indices']`` lists the
-    classes that there are, over which :class:`mmbeitv2.SubsetAccuracy` scores (paper, section 3.2, robustness).
+    Labels are those of ImageNet-1k, 0 to 999 in the order of the synsets. ``metainfo['class_indices']`` lists the
+    classes that occur, which :class:`mmbeitv2.SubsetAccuracy` restricts the scores to (paper, section 3.2, robustness).
 
     Args:
         kwargs: see :class:`ImageFolder`.
@@ -272,8 +280,9 @@ class ImageNetVariant(ImageFolder):
         unknown = [folder for folder in folders if folder not in numbers]
         if unknown:
             raise InputError(
-                f'folder {unknown[0]!r} in {str(self.img_prefix)!r} is no synset of ImageNet-1k ({len(unknown)} of '
-                f'{len(folders)} folders): name the folders as n01498041, and give the one that holds them'
+                f'folder {unknown[0]!r} in {str(self.img_prefix)!r} is not a synset of ImageNet-1k ({len(unknown)} '
+                f'of {len(folders)} folders are not). Name the folders like n01498041, and pass the folder that '
+                'holds them.'
             )
         self._metainfo['class_indices'] = [numbers[folder] for folder in folders]
         for sample in data_list:

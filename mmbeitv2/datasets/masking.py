@@ -46,15 +46,15 @@ class MaskGenerator(BaseTransform):
 class BlockMaskGenerator(MaskGenerator):
     """Hides blocks of patches until exactly ``num_masked`` are hidden (BEiT, algorithm 1; paper, appendix E).
 
-    As in the release, a mask is done when ten blocks in a row do not fit; single patches then fill it up, in a third of
-    the masks. Adds ``mask``, (h·w,) bool.
+    As in the release, no more blocks are drawn when ten in a row do not fit; single patches then fill the mask, which
+    happens in a third of the masks. Adds ``mask``, (h·w,) bool.
 
     Args:
         grid_size: patches (h, w) of the crop, or the side of a square grid.
         num_masked: patches to hide: 75 of 196 in the paper.
-        min_block: area of the smallest block in patches, while so many are still missing; the last blocks of a mask
-            may be smaller.
-        min_aspect: least ratio of height and width of a block; the largest is its inverse.
+        min_block: smallest area of a block in patches, as long as that many are still missing; the last blocks of a
+            mask may be smaller.
+        min_aspect: smallest ratio of height and width of a block; the largest is its inverse.
     """
 
     def __init__(

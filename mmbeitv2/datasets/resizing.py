@@ -1,4 +1,4 @@
-"""The one way in which every stage resizes images: bicubic with antialiasing, as PIL does it and so the release.
+"""Resizes images in every stage: bicubic with antialiasing, like PIL, which the release uses.
 
 torch's kernel for uint8 gives PIL's pixels in a quarter of PIL's time; OpenCV's bicubic has no antialiasing
 (docs/benchmarks.md, section Resampling).
@@ -21,8 +21,8 @@ _MAX_ASPECT = 4
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes an image (C, H, W), uint8 or floating point, to ``size`` (height, width).
 
-    Bicubic interpolation overshoots at edges: uint8 is cut at 0 and 255, and each channel of a floating-point image at
-    its least and its greatest value.
+    Bicubic interpolation overshoots at edges: uint8 images are clipped to 0 and 255, and each channel of a
+    floating-point image to its minimum and maximum.
     """
     if pixels.shape[-2:] == size:
         return pixels

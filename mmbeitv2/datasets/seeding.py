@@ -1,4 +1,4 @@
-"""Randomness that depends on the sample alone.
+"""Randomness that depends only on the sample.
 
 Every random draw of a training pipeline is a function of (seed, epoch, index of the sample): the number of workers, the
 number of processes and a resume change nothing. The sampler says which epoch it is, the first transform seeds the
@@ -21,9 +21,10 @@ from mmbeitv2.registry import DATA_SAMPLERS, TRANSFORMS
 
 
 class SampleIndex(int):
-    """Index of a sample that knows the seed of the run and the epoch: it travels to the workers as any other index.
+    """Index of a sample that also carries the seed of the run and the epoch; it is passed to the workers like any other
+    index.
 
-    Wrappers of datasets shift indices and take remainders; both keep what the index knows.
+    Dataset wrappers shift indices and take remainders; both keep the seed and the epoch.
     """
 
     seed: int
@@ -46,7 +47,7 @@ class SampleIndex(int):
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(DefaultSampler):
-    """mmengine's ``DefaultSampler``, with indices that know the epoch."""
+    """mmengine's ``DefaultSampler`` with indices that carry the epoch."""
 
     def __iter__(self) -> Iterator[SampleIndex]:
         return iter([SampleIndex(index, self.seed, self.epoch) for index in super().__iter__()])
@@ -54,7 +55,7 @@ class SeededSampler(DefaultSampler):
 
 @DATA_SAMPLERS.register_module()
 class SeededInfiniteSampler(InfiniteSampler):
-    """mmengine's ``InfiniteSampler``, with indices that know in which pass over the dataset they are."""
+    """mmengine's ``InfiniteSampler`` with indices that carry the number of the pass over the dataset."""
 
     def _infinite_indices(self) -> Iterator[SampleIndex]:
         for position, index in enumerate(super()._infinite_indices()):
@@ -68,7 +69,7 @@ class SeedSample(BaseTransform):
     Put it first in a pipeline.
 
     Args:
-        is_fixed: the same in each epoch, for evaluation; the sampler may then be any.
+        is_fixed: use the same seeds in each epoch, for evaluation; this works with any sampler.
     """
 
     def __init__(self, is_fixed: bool = False) -> None:
@@ -82,8 +83,8 @@ class SeedSample(BaseTransform):
             key = [index.seed, index.epoch, int(index)]
         else:
             raise InputError(
-                'mmbeitv2.SeedSample needs to know the epoch: set sampler.type of the dataloader to '
-                'mmbeitv2.SeededSampler or mmbeitv2.SeededInfiniteSampler, or is_fixed=True for evaluation'
+                'mmbeitv2.SeedSample needs to know the epoch. Set sampler.type of the dataloader to '
+                'mmbeitv2.SeededSampler or mmbeitv2.SeededInfiniteSampler, or set is_fixed=True for evaluation.'
             )
         numpy_seed, python_seed, torch_seed = np.random.SeedSequence(key).generate_state(3).tolist()
         np.random.seed(numpy_seed)
@@ -96,7 +97,7 @@ class SeedSample(BaseTransform):
 
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Puts all generators of random numbers back to where they were."""
+    """Restores the state of all random generators afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

@@ -17,23 +17,23 @@ from mmbeitv2.registry import DATASETS
 
 @DATASETS.register_module()
 class SegFolder(BaseDataset):
-    """Images and label images in two folders, or in one, which belong together by their names.
+    """Images and label images with matching names, in two folders or in one.
 
-    As mmseg's ``BaseSegDataset``, with images of any extension, class names in a text file, and every image's label
-    image looked for when the folder is listed. The label of ``photos/a/1.jpg`` is ``labels/a/1.png``.
+    Like mmseg's ``BaseSegDataset``, but images may have any extension, class names may come from a text file, and a
+    missing label image is found when the folder is listed. The label of ``photos/a/1.jpg`` is ``labels/a/1.png``.
 
     Args:
         data_root: folder of the data.
         data_prefix: folders of the images, ``img_path``, and of the label images, ``seg_map_path``, in ``data_root``,
             nested to any depth.
-        ann_file: list of image paths, one a line, relative to the folder of the images, with or without extension;
+        ann_file: list of image paths, one per line, relative to the folder of the images, with or without extension;
             empty for all images of the folder.
-        classes: names in the order of their labels, or a text file with one a line (:func:`read_class_names`), relative
-            to ``data_root``.
-        seg_map_suffix: how the name of a label image goes on where that of its image has its extension.
+        classes: names in the order of their labels, or a text file with one name per line (:func:`read_class_names`),
+            relative to ``data_root``.
+        seg_map_suffix: ending of the name of a label image; it replaces the extension of the image.
         reduce_zero_label: whether 0 means "ignored" and the classes are numbered from 1.
-        extensions: of image files, in small letters.
-        ignored_labels: further values of the label images that mean "ignored", beside 255.
+        extensions: of image files, in lower case.
+        ignored_labels: values of the label images that mean "ignored", in addition to 255.
         kwargs: see mmengine's ``BaseDataset``.
 
     Raises:
@@ -79,8 +79,8 @@ class SegFolder(BaseDataset):
             label = os.path.splitext(path)[0] + self.seg_map_suffix
             if label not in there:
                 raise InputError(
-                    f'image {str(images / path)!r} has no label image {str(labels / label)!r}: add it, or remove the '
-                    'image'
+                    f'image {str(images / path)!r} has no label image {str(labels / label)!r}. Add it, or remove the '
+                    'image.'
                 )
             samples.append(
                 {
@@ -100,30 +100,31 @@ class SegFolder(BaseDataset):
         for number, line in enumerate(_read_lines(self.ann_file, 'image list'), 1):
             if line not in by_name:
                 raise InputError(
-                    f'line {number} of image list {self.ann_file!r} names {line[:99]!r}, which is no image '
-                    f'({", ".join(self.extensions)}) in {self.data_prefix["img_path"]!r}: correct or remove the line'
+                    f'line {number} of image list {self.ann_file!r} names {line[:99]!r}, which is not an image '
+                    f'({", ".join(self.extensions)}) in {self.data_prefix["img_path"]!r}. Correct or remove the line.'
                 )
             chosen.append(by_name[line])
         return chosen
 
 
 def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """Class names from a text file, one a line, in the order of their labels.
+    """Reads class names from a text file, one per line, in the order of their labels.
 
     Raises:
-        InputError: if the file cannot be read, is empty, has an empty line or a name twice, or more than 255 names.
+        InputError: if the file cannot be read, is empty, contains an empty line or a name twice, or has more than 255
+            names.
     """
     names = _read_lines(path, 'class list')
     for number, name in enumerate(names, 1):
         if name in names[: number - 1]:
             raise InputError(
-                f'line {number} of class list {str(path)!r} repeats {name!r} of line {names.index(name) + 1}: give '
-                'each class a name of its own'
+                f'line {number} of class list {str(path)!r} repeats {name!r} of line {names.index(name) + 1}. Give '
+                'each class a different name.'
             )
     if len(names) > IGNORED:
         raise InputError(
-            f'class list {str(path)!r} has {len(names)} names, but a label image tells at most {IGNORED} classes apart '
-            f'({IGNORED} means "ignored"): leave some out'
+            f'class list {str(path)!r} has {len(names)} names, but a label image can hold at most {IGNORED} classes '
+            f'({IGNORED} means "ignored"). Leave some out.'
         )
     return tuple(names)
 
@@ -132,18 +133,18 @@ def _read_lines(path: str | Path, kind: str) -> list[str]:
     try:
         text = Path(path).read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or 'it is no text in UTF-8'
-        raise InputError(f'{kind} {str(path)!r} cannot be read ({reason}): give a text file') from error
+        reason = getattr(error, 'strerror', None) or 'it is not UTF-8 text'
+        raise InputError(f'{kind} {str(path)!r} cannot be read ({reason}). It must be a text file in UTF-8.') from error
     lines = [line.strip() for line in text.rstrip().split('\n')]
     if lines == ['']:
-        raise InputError(f'{kind} {str(path)!r} is empty: write one name a line')
+        raise InputError(f'{kind} {str(path)!r} is empty. Write one name per line.')
     if '' in lines:
-        raise InputError(f'line {lines.index("") + 1} of {kind} {str(path)!r} is empty: remove it')
+        raise InputError(f'line {lines.index("") + 1} of {kind} {str(path)!r} is empty. Remove the line.')
     return lines
 
 
 def distinct_colors(count: int) -> list[list[int]]:
-    """RGB colours in [0, 255] that are easy to tell apart; the first ones are the same for any count."""
+    """RGB colors in [0, 255] that are easy to distinguish; the first ones do not depend on the count."""
     golden = (5**0.5 - 1) / 2
     shades = ((1.0, 0.9), (0.6, 1.0), (0.9, 0.6))
     colors = [colorsys.hsv_to_rgb(i * golden % 1, *shades[i % len(shades)]) for i in range(count)]

@@ -1,4 +1,4 @@
-"""Labels of segmentation."""
+"""Reads the labels of segmentation."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import TRANSFORMS
 
 IGNORED = 255
-# Grey and palette, of whose pixels the indices are read, and black and white.
+# Gray and palette, of whose pixels the indices are read, and black and white.
 _INDEX_MODES = ('L', 'P', '1')
 
 
 @TRANSFORMS.register_module(name=['LoadSegLabels', 'LoadAnnotations'])
 class LoadSegLabels(BaseTransform):
-    """mmseg's ``LoadAnnotations``, which checks the label image and names it.
+    """mmseg's ``LoadAnnotations``, which also checks the label image and names it in errors.
 
     Adds ``gt_seg_map``, (H, W) uint8; 0 becomes 255 (ignored) and the rest is counted from 0 where the dataset has
-    ``reduce_zero_label``. Comes after :class:`LoadImage`, with whose size it compares.
+    ``reduce_zero_label``. Put it after :class:`LoadImage`: it compares the sizes of both images.
 
     mmseg's inferencers leave the transform ``LoadAnnotations`` out of the test pipeline:
     ``dict(type='LoadAnnotations', _scope_='mmbeitv2')`` is this one.
 
     Args:
-        num_classes: labels of this number or more are refused, except 255; None takes any.
+        num_classes: labels that are not below this number are rejected, except 255; None accepts any.
         backend_args: of the file backend, see ``mmengine.fileio.get``.
 
     Raises:
-        UnreadableImageError: if the file is missing, cut off, or no image.
+        UnreadableImageError: if the file is missing, truncated, or not an image.
         InputError: if it has several channels, more than eight bits, another size than the image, or a label beyond the
             classes.
     """
@@ -56,17 +56,17 @@ class LoadSegLabels(BaseTransform):
         except Exception as error:  # decoders raise anything on damaged files
             reason = getattr(error, 'strerror', None) or str(error).partition(' <_io')[0] or type(error).__name__
             raise UnreadableImageError(
-                f'label image {path!r} cannot be read ({reason}): remove it and its image, or replace it'
+                f'label image {path!r} cannot be read ({reason}). Replace it, or remove it together with its image.'
             ) from error
         if mode not in _INDEX_MODES:
             raise InputError(
-                f'label image {path!r} has pixels of Pillow mode {mode!r}: write the number of the class of each '
-                'pixel into one channel of 8 bits'
+                f'label image {path!r} has pixels of Pillow mode {mode!r}. It must have one 8-bit channel that holds '
+                'the class number of each pixel.'
             )
         if (height, width) != (shape := tuple(results.get('ori_shape', (height, width)))):
             raise InputError(
-                f'label image {path!r} has {width}x{height} pixels, but its image has {shape[1]}x{shape[0]}: give both '
-                'the same size'
+                f'label image {path!r} has {width}x{height} pixels, but its image has {shape[1]}x{shape[0]}. Both '
+                'must have the same size.'
             )
         self._check_labels(results['gt_seg_map'], path)
         return results
@@ -77,5 +77,5 @@ class LoadSegLabels(BaseTransform):
             if beyond.size:
                 raise InputError(
                     f'label image {path!r} has the label {beyond.max()}, but there are {self.num_classes} classes, '
-                    'counted from 0 after reduce_zero_label: correct it, or num_classes'
+                    'counted from 0 after reduce_zero_label. Correct the label, or num_classes.'
                 )

@@ -1,9 +1,9 @@
-"""Images in tar files, read in any order by an index.
+"""Images in tar files, which an index makes readable in any order.
 
-``tools/make_shards.py`` makes a folder of ordinary tar files and ``index.npz``, whose arrays say of each image in which
-file it lies, where in it, and what its path was. The arrays are shared by all data-loading workers: 14 million images
-take 0.9 GB. An image's address, ``tar://SHARD?OFFSET+LENGTH#PATH``, is read by mmengine's ``fileio``, so whatever reads
-image paths reads shards.
+``tools/make_shards.py`` makes a folder of ordinary tar files and ``index.npz``, whose arrays hold the tar file, the
+offset and the original path of each image. The arrays are shared by all data-loading workers: 14 million images take
+0.9 GB. An image's address, ``tar://SHARD?OFFSET+LENGTH#PATH``, is read by mmengine's ``fileio``, so every transform
+that reads image paths can read shards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ADDRESS = re.compile(r'tar://(.*?)\?(\d+)\+(\d+)#', re.DOTALL)
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """Where the images of a set of shards lie.
+    """The positions of the images in a set of shards.
 
     Attributes:
         shards: names of the tar files, (s,).
@@ -45,7 +45,7 @@ class ShardIndex:
         length: in bytes, (n,) int64.
         label: number of its class folder, -1 outside of them, (n,) int32.
         names: the paths of the images, one after the other, uint8.
-        name_ends: where each begins in ``names``, and the end of the last one, (n + 1,) int64.
+        name_ends: offset of each path in ``names``, and the end of the last one, (n + 1,) int64.
         classes: names of the class folders, (c,).
     """
 
@@ -61,13 +61,13 @@ class ShardIndex:
 
     @classmethod
     def read(cls, folder: Path) -> ShardIndex:
-        """The index of a folder, whose tar files are compared with it.
+        """Reads the index of a folder and compares the tar files with it.
 
         Raises:
             InputError: if the index or a tar file is missing, cut off, or not what it was.
         """
         if not folder.is_dir():
-            raise InputError(f'folder of shards {str(folder)!r} not found: give an existing one')
+            raise InputError(f'folder of shards {str(folder)!r} not found. Check the path.')
         path = folder / SHARD_INDEX
         try:
             with np.load(path) as content:
@@ -75,12 +75,12 @@ class ShardIndex:
             index._check_arrays()
         except FileNotFoundError:
             raise InputError(
-                f'folder {str(folder)!r} has no {SHARD_INDEX}: run tools/make_shards.py to its end, or give another '
-                'folder'
+                f'folder {str(folder)!r} has no {SHARD_INDEX}. Run tools/make_shards.py until it has finished, or '
+                'choose another folder.'
             ) from None
         except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
             raise InputError(
-                f'{str(path)!r} is damaged, or not an index of shards: remove it and run tools/make_shards.py again'
+                f'{str(path)!r} is damaged, or is not an index of shards. Remove it and run tools/make_shards.py again.'
             ) from error
         index._check_shards(folder)
         return index
@@ -104,14 +104,14 @@ class ShardIndex:
                 found = os.stat(folder / name).st_size
             except OSError as error:
                 raise InputError(
-                    f'shard {str(folder / name)!r} cannot be read ({error.strerror}): put it back, or make the shards '
-                    'anew'
+                    f'shard {str(folder / name)!r} cannot be read ({error.strerror}). Put it back, or run '
+                    'tools/make_shards.py again.'
                 ) from error
             if found != size:
-                kind = 'is cut off' if found < size else 'is not the one of the index'
+                kind = 'is truncated' if found < size else 'is not the one of the index'
                 raise InputError(
-                    f'shard {str(folder / name)!r} {kind} ({found:,} bytes; {SHARD_INDEX} says {size:,}): copy it '
-                    'again, or make the shards anew'
+                    f'shard {str(folder / name)!r} {kind} ({found:,} bytes; {SHARD_INDEX} says {size:,}). Copy it '
+                    'again, or run tools/make_shards.py again.'
                 )
 
     def __len__(self) -> int:
@@ -122,29 +122,29 @@ class ShardIndex:
         return os.fsdecode(self.names[self.name_ends[number] : self.name_ends[number + 1]].tobytes())
 
     def address(self, folder: str | Path, number: int) -> str:
-        """By what ``mmengine.fileio`` reads an image."""
+        """The address under which ``mmengine.fileio`` reads an image."""
         shard = os.path.join(folder, self.shards[self.shard[number]])
         return f'tar://{shard}?{self.offset[number]}+{self.length[number]}#{self.path(number)}'
 
 
 class TarBackend(BaseStorageBackend):
-    """Reads ``tar://SHARD?OFFSET+LENGTH#PATH``: so many bytes of a file from an offset on."""
+    """Reads ``tar://SHARD?OFFSET+LENGTH#PATH``: LENGTH bytes of a file from OFFSET on."""
 
     def get(self, filepath: str | Path) -> bytes:
         """The bytes of an image.
 
         Raises:
-            OSError, InputError: if the file cannot be read, or is cut off.
+            OSError, InputError: if the file cannot be read, or is truncated.
         """
         address = _ADDRESS.match(str(filepath))
         if address is None:
-            raise InputError(f'{str(filepath)!r} is no address of an image in a shard')
+            raise InputError(f'{str(filepath)!r} is not the address of an image in a shard')
         shard, offset, length = address[1], int(address[2]), int(address[3])
         stream = _open(shard)
         # Independent of the position in the file, which processes that were forked share.
         content = os.pread(stream.fileno(), length, offset)
         if len(content) < length:
-            raise InputError(f'shard {shard!r} is cut off')
+            raise InputError(f'shard {shard!r} is truncated')
         return content
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
@@ -204,7 +204,8 @@ class ImageShards(ImageDataset):
     ) -> None:
         if ann_file:
             raise InputError(
-                f'ImageShards reads no list (ann_file={ann_file!r}): make shards of a folder of these images'
+                f'ImageShards does not support an image list (ann_file={ann_file!r}). Make shards from a folder '
+                'that holds only these images.'
             )
         self.with_label = with_label
         super().__init__(
@@ -228,13 +229,13 @@ class ImageShards(ImageDataset):
         outside = int((index.label < 0).sum())
         if outside == len(index):
             raise InputError(
-                f'{place} was made from a folder without class folders: make it from one with them, or set '
-                'with_label=False'
+                f'{place} was made from a folder without class folders, so it has no labels. Make it from a folder '
+                'with class folders, or set with_label=False.'
             )
         self.take_classes(index.classes.tolist(), place)
         if outside:
             print_log(
-                f'{outside} images of {place} lie outside of the class folders and are left out',
+                f'{outside} images of {place} lie outside the class folders and are left out',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -252,7 +253,9 @@ def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dic
     names = ((number, index.path(number)) for number in range(len(index)))
     files = {path: index.address(root, number) for number, path in names if path.lower().endswith(tuple(extensions))}
     if not files:
-        raise InputError(f'the shards in {str(root)!r} hold no image ({", ".join(sorted(extensions))}): give others')
+        raise InputError(
+            f'the shards in {str(root)!r} hold no images ({", ".join(sorted(extensions))}). Choose other shards.'
+        )
     return files
 
 

@@ -24,26 +24,26 @@ from mmbeitv2.registry import TRANSFORMS
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
 class LoadImage(BaseTransform):
-    """Reads an image file, names it if that fails, and can read large JPEGs at a fraction of their size.
+    """Reads an image file, names it in errors, and can read large JPEGs at a fraction of their size.
 
     Adds ``img``, (H, W, 3) uint8 BGR (see :func:`mmbeitv2.datasets.decoding.to_rgb` for the types of images), and
     ``img_shape`` and ``ori_shape``, (H, W).
 
-    OpenMMLab's inferencers look in the test pipeline for a transform called ``LoadImageFromFile``, to put an image that
-    they have in its place: ``dict(type='LoadImageFromFile', _scope_='mmbeitv2')`` is this one.
+    OpenMMLab's inferencers search the test pipeline for a transform called ``LoadImageFromFile``, which they replace by
+    the image that they were given: ``dict(type='LoadImageFromFile', _scope_='mmbeitv2')`` is this one.
 
     Args:
-        min_side: reads a JPEG at 1/2, 1/4 or 1/8 of its size, the least at which its shorter side still has this many
-            pixels; None reads it in full. For photographs of many megapixels, of which a crop needs few. No crop is
-            enlarged if ``min_side >= size / sqrt(share * aspect)``, where ``share`` is the least share of the area that
-            a crop has, and ``aspect`` the least ratio of its sides: 915 for the tokenizer (crops of 224 pixels, 0.08 of
-            the area, 3/4), 579 for pretraining (0.2 of the area).
-        max_pixels: a larger image counts as unreadable; its header tells, before memory is taken. At most the default,
-            Pillow's own limit.
+        min_side: reads a JPEG at 1/2, 1/4 or 1/8 of its size, the smallest at which its shorter side still has this
+            many pixels; None reads it at full size. This speeds up loading photographs of many megapixels. No crop is
+            enlarged if ``min_side >= size / sqrt(share * aspect)``, where ``share`` is the smallest share of the area
+            that a crop has, and ``aspect`` the smallest ratio of its sides: 915 for the tokenizer (crops of 224 pixels,
+            0.08 of the area, 3/4), 579 for pretraining (0.2 of the area).
+        max_pixels: a larger image counts as unreadable; this is known from the header, before memory is allocated. At
+            most the default, which is Pillow's own limit.
         backend_args: of the file backend, see ``mmengine.fileio.get``.
 
     Raises:
-        UnreadableImageError: if the file is missing, empty, cut off, too large, or no image.
+        UnreadableImageError: if the file is missing, empty, truncated, too large, or not an image.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LoadImage(BaseTransform):
             results['img'] = self.decode(content)
         except (OSError, ValueError) as error:
             reason = getattr(error, 'strerror', None) or str(error)
-            raise UnreadableImageError(f'image {path!r} cannot be read ({reason}): remove or replace it') from error
+            raise UnreadableImageError(f'image {path!r} cannot be read ({reason}). Remove or replace it.') from error
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 
@@ -83,7 +83,7 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
         scale: height and width of the result, or the side of a square.
         crop_ratio_range: range of the crop's share of the area.
         aspect_ratio_range: range of the crop's width divided by its height.
-        max_attempts: draws of a crop that fits into the image, before the middle is taken.
+        max_attempts: number of attempts to draw a crop that fits into the image, before a center crop is used.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
 
 @TRANSFORMS.register_module()
 class FitImage(BaseTransform):
-    """Brings an image to a fixed size without chance, for evaluation: see :func:`fit_image`.
+    """Brings an image to a fixed size without randomness, for evaluation: see :func:`fit_image`.
 
     Args:
         scale: height and width of the result, or the side of a square.
@@ -113,7 +113,7 @@ class FitImage(BaseTransform):
 
     def __init__(self, scale: int | Sequence[int], fit: Fit = 'crop') -> None:
         if fit not in get_args(Fit):
-            raise InputError(f'fit={fit!r} is unknown: choose one of {", ".join(get_args(Fit))}')
+            raise InputError(f'fit={fit!r} is unknown. Choose one of {", ".join(get_args(Fit))}.')
         height, width = (scale, scale) if isinstance(scale, int) else scale
         self.scale = (height, width)
         self.fit: Fit = fit
@@ -126,7 +126,7 @@ def _to_tensor(img: np.ndarray) -> Tensor:
     """(H, W, C) -> (C, H, W)."""
     if img.ndim != 3 or img.dtype not in (np.uint8, np.float32):
         raise InputError(
-            f'an image of shape {img.shape} and type {img.dtype} cannot be resized: give (H, W, C) uint8 or float32'
+            f'an image of shape {img.shape} and type {img.dtype} cannot be resized. Pass (H, W, C) uint8 or float32.'
         )
     return torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)
 
@@ -140,7 +140,7 @@ def _set_image(results: dict, pixels: Tensor) -> dict:
 
 @TRANSFORMS.register_module()
 class DrawColorJitter(BaseTransform):
-    """Draws the colour jitter of an image, which the data preprocessor then applies on the device, in batch.
+    """Draws the color jitter parameters of an image; the data preprocessor applies them on the device, in batch.
 
     Adds ``jitter``, (3, 2) float32: three steps in random order, each an operation (0 brightness, 1 contrast,
     2 saturation) and a factor. Distributed as in torchvision's ``ColorJitter``.
@@ -169,7 +169,7 @@ class DrawColorJitter(BaseTransform):
 class PackMaskedImage(BaseTransform):
     """Keeps what :class:`BEiTv2DataPreprocessor` needs, as tensors that a worker can collate.
 
-    Gives ``inputs`` (C, H, W) uint8 or float32, ``mask`` bool (N,) and, if it was drawn, ``jitter`` (3, 2).
+    Returns ``inputs`` (C, H, W) uint8 or float32, ``mask`` bool (N,) and, if it was drawn, ``jitter`` (3, 2).
     """
 
     def transform(self, results: dict) -> dict:

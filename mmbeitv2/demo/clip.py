@@ -65,8 +65,8 @@ def read_pairs(folder: Path) -> list[tuple[Path, str]]:
         flat = [names[0] for names in parts if len(names) == 1]
         if flat:
             raise InputError(
-                f'image {str(folder / flat[0])!r} is in no class folder, and there is no {str(table)!r}: put each '
-                'image into a folder with the name of what it shows'
+                f'image {str(folder / flat[0])!r} is not in a class folder, and {str(table)!r} does not exist. Put '
+                'each image into a folder that is named after what it shows.'
             )
         pairs = [(folder.joinpath(*names), names[0].replace('_', ' ')) for names in parts]
     return pairs
@@ -78,7 +78,7 @@ def load_images(paths: list[Path], side: int) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    """One random window and one coin for a flip per batch; normalised."""
+    """One random window and one coin for a flip per batch; normalized."""
     top, left = (int(torch.randint(0, images.shape[-1] - size + 1, (), generator=generator)) for _ in range(2))
     images = images[..., top : top + size, left : left + size].float() / 255
     if torch.rand((), generator=generator) < 0.5:
@@ -155,7 +155,9 @@ def main() -> None:
     args = parser.parse_args()
     with one_sentence_errors('mmbeitv2.demo.clip'):
         if args.folder.resolve().is_relative_to(args.out.resolve()):
-            raise InputError(f'{str(args.out)!r} holds the images {str(args.folder)!r}: give another folder to write')
+            raise InputError(
+                f'{str(args.out)!r} contains the images {str(args.folder)!r}. Choose another output folder.'
+            )
         with replacing_folder(args.out, TOOL, WRITTEN) as partial:
             train(args, partial)
 

@@ -21,7 +21,7 @@ _GRACE = 8.0
 def call(stage: str, command: list[str], folder: Path, log: Path, start: float) -> None:
     """Runs a Python command, its output into a log file, and shows how far it is.
 
-    However this is left, the command and all processes that it started have ended.
+    When this returns or raises, the command and all processes that it started have ended.
 
     Args:
         stage: its name, for the screen.
@@ -99,8 +99,10 @@ def table(summary: dict) -> str:
         (
             'masked-token accuracy',
             f'{summary["mim_accuracy"]:.1f} %',
-            f'chance {summary["mim_accuracy_chance"]:.1f} %, always the commonest code '
-            f'{summary["mim_accuracy_majority"]:.1f} %',
+            (
+                f'chance {summary["mim_accuracy_chance"]:.1f} %, always the most frequent code '
+                f'{summary["mim_accuracy_majority"]:.1f} %'
+            ),
         ),
         (
             'classification, top-1',

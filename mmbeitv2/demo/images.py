@@ -1,4 +1,4 @@
-"""The images that the quickstart works on: the sample set, or a folder of the user's."""
+"""The images that the quickstart uses: the sample set, or a folder of the user."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SegmentedData:
 
     Attributes:
         root: folder with ``images`` and ``annotations``, each with ``training`` and ``validation``.
-        num_classes: the largest label; 0 is unlabelled.
+        num_classes: the largest label; 0 is unlabeled.
     """
 
     root: Path
@@ -66,7 +66,7 @@ def read_data(root: Path) -> Data:
         InputError: if there is no image, or the class folders of ``train`` and ``val`` differ.
     """
     if not root.is_dir():
-        raise InputError(f'image folder {str(root)!r} not found: give an existing one by --data DIR')
+        raise InputError(f'image folder {str(root)!r} not found. Check the path after --data.')
     if not ((root / 'train').is_dir() and (root / 'val').is_dir()):
         return Data(root, '', '', [], len(find_images(root)))
     names = {}
@@ -94,10 +94,10 @@ def write_labelled(data: Data, out: Path, share: int = 5) -> None:
 
 
 def read_segmented(root: Path) -> SegmentedData:
-    """Looks at a folder in ADE20K's layout, 0 being unlabelled.
+    """Looks at a folder in ADE20K's layout, 0 being unlabeled.
 
     Raises:
-        InputError: if a part of the layout is missing, or an annotation is not an image of labels.
+        InputError: if a part of the layout is missing, or an annotation is not a label image.
     """
     import cv2
 
@@ -105,26 +105,28 @@ def read_segmented(root: Path) -> SegmentedData:
         for split in ('training', 'validation'):
             if not (root / kind / split).is_dir():
                 raise InputError(
-                    f'folder {str(root / kind / split)!r} not found: --seg-data needs a folder with '
-                    'images/{training,validation} and annotations/{training,validation}, as ADE20K has them'
+                    f'folder {str(root / kind / split)!r} not found. --seg-data needs a folder with '
+                    'images/{training,validation} and annotations/{training,validation}, as in ADE20K'
                 )
     folder = root / 'annotations' / 'training'
     files = sorted(folder.glob('*.png'))
     if not files:
-        raise InputError(f'folder {str(folder)!r} holds no annotation: it needs a .png for each training image')
+        raise InputError(f'folder {str(folder)!r} holds no annotations. It needs a .png file for each training image.')
     largest = 0
     for path in files:
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if labels is None:
-            raise InputError(f'cannot read annotation {str(path)!r}: it is no PNG image, or is truncated')
+            raise InputError(f'cannot read annotation {str(path)!r}: it is not a PNG image, or is truncated')
         if labels.ndim != 2 or labels.dtype.itemsize != 1:
             raise InputError(
-                f'annotation {str(path)!r} is not an image of labels: it needs one channel of 8 bits, 0 for unlabelled '
-                'and 1, 2, ... for the classes'
+                f'annotation {str(path)!r} is not a label image. It needs one 8-bit channel with 0 for unlabeled '
+                'pixels and 1, 2, ... for the classes.'
             )
         largest = max(largest, int(labels[labels != _IGNORED].max(initial=0)))
     if largest == 0:
-        raise InputError(f'the annotations in {str(folder)!r} have no label: 0 is unlabelled, classes count from 1')
+        raise InputError(
+            f'the annotations in {str(folder)!r} have no labels: 0 means unlabeled, and classes count from 1.'
+        )
     return SegmentedData(root, largest)
 
 

@@ -4,7 +4,7 @@
 
 writes DIR/train/CLASS/*.npy and DIR/val/CLASS/*.npy, each (96, 96, 6) uint16: blue, green, red, near infrared and two
 bands of short-wave infrared, as reflectance times 10,000. The visible bands are a scene of the sample set. The class is
-what the object is made of: its reflectance in bands 3 and 4 is low, middle or high, nine pairs in all. Shape, colour,
+what the object is made of: its reflectance in bands 3 and 4 is low, middle or high, nine pairs in all. Shape, color,
 texture, ground and band 5 say nothing of it.
 """
 
@@ -66,7 +66,7 @@ def write_multispectral_set(folder: Path, train: int = 1800, val: int = 450, see
     """
     require_writable_folder(folder, 'DIR')
     if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f'folder {str(folder)!r} is not empty: give another, or a new one')
+        raise InputError(f'folder {str(folder)!r} is not empty. Choose an empty or a new folder.')
     for split, (name, count) in enumerate((('train', train), ('val', val))):
         for number in range(count):
             near, short = CLASSES[number % len(CLASSES)]
@@ -77,10 +77,10 @@ def write_multispectral_set(folder: Path, train: int = 1800, val: int = 450, see
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('folder', type=Path, metavar='DIR', help='folder to write into')
-    parser.add_argument('--train', type=int, default=1800, help='images for training (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=450, help='images for validation (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of all that is drawn (default: %(default)s)')
+    parser.add_argument('folder', type=Path, metavar='DIR', help='folder to write to')
+    parser.add_argument('--train', type=int, default=1800, help='number of training images (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=450, help='number of validation images (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed (default: %(default)s)')
     args = parser.parse_args(argv)
     with one_sentence_errors('multispectral.py'):
         if args.train < 1 or args.val < 1 or args.seed < 0:

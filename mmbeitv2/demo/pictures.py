@@ -109,7 +109,7 @@ def read_scenes(work_dir: Path, count: int) -> Scenes:
     return Scenes(
         paths=[Path(info['img_path']) for info in infos],
         images=[mmcv.imread(info['img_path'], channel_order='rgb') for info in infos],
-        # 0 is unlabelled and the classes start from 1: as uint8, 0 - 1 is 255.
+        # 0 is unlabeled and the classes start from 1: as uint8, 0 - 1 is 255.
         truth=[mmcv.imread(info['seg_map_path'], flag='grayscale') - 1 for info in infos],
         classes=list(dataset.metainfo['classes']),
         palette=np.array(dataset.metainfo['palette'], dtype=np.uint8),

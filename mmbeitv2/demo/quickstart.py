@@ -1,4 +1,4 @@
-"""The stages of the quickstart, and what each of them runs."""
+"""The stages of the quickstart and their commands."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PICTURES += ('overview.png', 'curves.png')
 
 
 class Quickstart:
-    """The stages, their order, and what each of them is told.
+    """The stages, their order and their options.
 
     Nothing is made or deleted before :meth:`run`.
 
@@ -121,8 +121,8 @@ class Quickstart:
         for folder in folders:
             if self.work_dir.is_relative_to(folder.resolve()):
                 raise InputError(
-                    f'--work-dir {str(self.work_dir)!r} lies inside the images {str(folder)!r}, so its pictures would '
-                    'be taken for images: give another --work-dir'
+                    f'--work-dir {str(self.work_dir)!r} lies inside the image folder {str(folder)!r}, so its '
+                    'pictures would be taken for training images. Choose another --work-dir.'
                 )
 
     def forget(self) -> None:
@@ -334,7 +334,7 @@ def run_quickstart(args: argparse.Namespace, root: Path) -> None:
     if min(seeds) < 0:
         raise InputError(f'seed {min(seeds)} must not be negative')
     if args.seeds and len(set(seeds)) < 2:
-        raise InputError('--seeds needs at least two different numbers: use --seed for one')
+        raise InputError('--seeds needs at least two different numbers. Use --seed for a single one.')
     folders = [args.work_dir / f'seed_{seed}' if args.seeds else args.work_dir for seed in seeds]
     runs = [
         Quickstart(root, folder, args.data, args.seg_data, seed, shared_dir=args.work_dir)

@@ -8,7 +8,7 @@ Every scene is a function of (seed, split, number) alone, so the same command wr
 - ``DIR/imagenet/captions.tsv``: a caption of each training image (``path<TAB>caption``);
 - ``DIR/imagenet/labelled.txt``: the fifth of the training images whose labels the quickstart uses (``path label``);
 - ``DIR/ade20k/{images,annotations}/{training,validation}/*``: several objects a scene; in the annotations 0 is
-  unlabelled, 1 to 12 are the shapes and 13 to 17 the grounds (ADE20K's layout, read with ``reduce_zero_label``).
+  unlabeled, 1 to 12 are the shapes and 13 to 17 the grounds (ADE20K's layout, read with ``reduce_zero_label``).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TYPICAL = {
 TYPICAL_SHARE = 0.9
 SHAPES, TEXTURES = tuple(TYPICAL), tuple(TYPICAL.values())
 GROUNDS = ('brick', 'grass', 'sand', 'water', 'wood')
-# Name -> hue in [0, 1) of the objects' colours.
+# Name -> hue in [0, 1) of the objects' colors.
 COLORS = {'red': 0.0, 'yellow': 0.15, 'blue': 0.6, 'pink': 0.88}
 
 _SUPERSAMPLE = 3
@@ -317,7 +317,7 @@ def write_sample_set(
     Args:
         folder: where to; must not exist, be empty, or be an earlier sample set, which is replaced.
         seed: of the whole set.
-        train: labelled images for training.
+        train: labeled images for training.
         val: for validation.
         training: segmented scenes for training.
         validation: for validation.

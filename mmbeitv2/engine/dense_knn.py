@@ -20,12 +20,12 @@ class PatchKNNHook(ScoreHook):
     Logs ``patch_knn_mIoU`` (percent), see :func:`mmbeitv2.evaluation.patch_knn.score_by_patches`.
 
     Args:
-        bank_dataloader: config of a loader of labelled images, e.g. of a :class:`mmbeitv2.datasets.SegFolder`, whose
+        bank_dataloader: config of a loader of labeled images, e.g. of a :class:`mmbeitv2.datasets.SegFolder`, whose
             pipeline resizes the image, then loads the labels, and ends with ``mmseg.PackSegInputs``.
         query_dataloader: the same for the images to score.
-        max_per_class: patches of a class that the bank keeps, chosen by the seed of the run.
-        num_neighbors: number of neighbours whose labels are averaged.
-        temperature: a neighbour's weight is proportional to exp(cosine / temperature).
+        max_per_class: largest number of patches per class in the bank, chosen with the seed of the run.
+        num_neighbors: number of neighbors whose labels are averaged.
+        temperature: a neighbor's weight is proportional to exp(cosine / temperature).
         kwargs: see :class:`ScoreHook`.
     """
 

@@ -18,16 +18,17 @@ _MULTIPLIERS = ('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_de
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Layer-wise lr decay for any model with a ``backbone`` that knows ``get_layer_depth`` (paper, tables 10 and 11).
+    """Layer-wise lr decay for any model whose ``backbone`` has ``get_layer_depth`` (paper, tables 10 and 11).
 
     The learning rate of depth d of D is multiplied by ``layer_decay_rate ** (D - 1 - d)``; heads and necks have the
-    full one. Weight decay falls on everything with more than one dimension, except ``cls_token`` and ``pos_embed``.
-    Parameters that share both are put in one group, so that a fused optimizer has few launches.
+    full learning rate. Weight decay applies to all parameters with more than one dimension except ``cls_token`` and
+    ``pos_embed``. Parameters with the same learning rate and weight decay form one group, so that a fused optimizer
+    launches few kernels.
 
     In a config: ``optim_wrapper=dict(constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(layer_decay_rate=0.65))``; without the rate, or with 1, it only splits by weight decay
-    (pretraining). ``paramwise_cfg`` may also have the keys of mmengine's ``DefaultOptimWrapperConstructor`` (but for
-    deformable convolutions): ``custom_keys``, ``bias_lr_mult``, ``bias_decay_mult``, ``norm_decay_mult``,
+    paramwise_cfg=dict(layer_decay_rate=0.65))``; without the rate, or with 1, it only separates parameters by weight
+    decay (pretraining). ``paramwise_cfg`` may also have the keys of mmengine's ``DefaultOptimWrapperConstructor`` (but
+    for deformable convolutions): ``custom_keys``, ``bias_lr_mult``, ``bias_decay_mult``, ``norm_decay_mult``,
     ``dwconv_decay_mult``, ``flat_decay_mult``. Their learning rates multiply that of the layer. Their weight decays
     replace the rule above, each where it applies; a custom key without ``decay_mult`` leaves the rule as it is. A
     parameter that appears in two places is listed once, so ``bypass_duplicate`` has no effect.
@@ -42,20 +43,20 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         known = ('layer_decay_rate', 'custom_keys', 'bypass_duplicate', *_MULTIPLIERS)
         unknown = sorted(set(cfg) - set(known))
         if unknown:
-            raise InputError(f'paramwise_cfg has {unknown[0]}, which is not known here: choose from {", ".join(known)}')
+            raise InputError(f'paramwise_cfg has the unknown key {unknown[0]}. Choose from {", ".join(known)}.')
         rate = cfg.get('layer_decay_rate', 1.0)
         if not 0 < rate <= 1:
             raise InputError(f'layer_decay_rate={rate} must lie in (0, 1]')
         if self.base_lr is None:
-            raise InputError('layer-wise decay needs a learning rate: set optim_wrapper.optimizer.lr')
+            raise InputError('layer-wise decay needs a learning rate. Set optim_wrapper.optimizer.lr.')
         multipliers = {name: cfg[name] for name in _MULTIPLIERS if name in cfg}
         for key, custom in cfg.get('custom_keys', {}).items():
             if set(custom) - {'lr_mult', 'decay_mult'}:
-                raise InputError(f'custom_keys.{key}={dict(custom)} may have lr_mult and decay_mult, and nothing else')
+                raise InputError(f'custom_keys.{key}={dict(custom)} may only contain lr_mult and decay_mult')
             multipliers |= {f'custom_keys.{key}.{name}': value for name, value in custom.items()}
         for name, value in multipliers.items():
             if not isinstance(value, (int, float)) or value < 0:
-                raise InputError(f'paramwise_cfg.{name}={value!r} must be a number, at least 0')
+                raise InputError(f'paramwise_cfg.{name}={value!r} must be a number of at least 0')
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
         rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
@@ -107,7 +108,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         get_layer_depth = getattr(backbone, 'get_layer_depth', None)
         if get_layer_depth is None:
             raise InputError(
-                f'layer-wise decay needs a backbone with get_layer_depth: {type(backbone).__name__} does not have it'
+                'layer-wise decay needs a backbone with the method get_layer_depth, which '
+                f'{type(backbone).__name__} does not have'
             )
         depth, num_depths = get_layer_depth(name, prefix='backbone.')
         return num_depths - 1 - depth

@@ -19,12 +19,12 @@ from mmbeitv2.registry import HOOKS
 
 
 def unwrapped(runner: Runner) -> nn.Module:
-    """The model itself, without the wrapper that several processes need."""
+    """The model without the wrapper for distributed training."""
     return getattr(runner.model, 'module', runner.model)
 
 
 class RunSummaryHook(Hook):
-    """Tells at the start what will run: config, folder, model, data, steps, device.
+    """Logs at the start what will run: config, folder, model, data, steps, device.
 
     Args:
         config: path as the user typed it.
@@ -77,7 +77,7 @@ class LogWindowHook(Hook):
 
 @HOOKS.register_module()
 class CodebookHook(LogWindowHook):
-    """Logs ``codebook_usage`` (percent) and ``perplexity`` of the training steps since the log's last line.
+    """Logs ``codebook_usage`` (percent) and ``perplexity`` of the training steps since the last line of the log.
 
     The counts are kept on the device, over all ranks; they are read only when a line is written.
     """
@@ -101,15 +101,15 @@ class CodebookHook(LogWindowHook):
         model = unwrapped(runner)
         if not isinstance(model, (VQKD, KMeansTokenizer)):
             raise InputError(
-                f'CodebookHook works only with a VQKD or a KMeansTokenizer, but the model is a {type(model).__name__}: '
-                'remove the hook from custom_hooks'
+                'CodebookHook only works with a VQKD or a KMeansTokenizer, but the model is a '
+                f'{type(model).__name__}. Remove the hook from custom_hooks.'
             )
         return model.quantize
 
 
 @HOOKS.register_module()
 class ThroughputHook(LogWindowHook):
-    """Logs ``images_per_second``, over all ranks, since the log's last line; loading included."""
+    """Logs ``images_per_second`` of all ranks since the last line of the log, including data loading."""
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._images, self._start = 0, time.perf_counter()
@@ -131,7 +131,7 @@ class ThroughputHook(LogWindowHook):
 class NonFiniteLossHook(Hook):
     """Stops training when a loss is NaN or infinite, before the damaged weights are written to a checkpoint.
 
-    It costs no synchronisation with the device: mmengine reads the losses for the log in every step anyway.
+    It needs no extra synchronization with the device, because mmengine reads the losses in every step anyway.
     """
 
     priority = 'ABOVE_NORMAL'  # before checkpoints and logs
@@ -150,7 +150,7 @@ class NonFiniteLossHook(Hook):
 
     @staticmethod
     def _cause(runner: Runner, wrong: list[str], data_batch: object) -> str:
-        """What became NaN or infinite first, as far as this can be found out after the step."""
+        """What became NaN or infinite first, as far as this can be determined after the step."""
         model = unwrapped(runner)
         if not isinstance(model, VQKD):
             return f'{" and ".join(wrong)} became NaN or infinite'

@@ -24,8 +24,8 @@ class NoOptimizer(Optimizer):
     def __init__(self, params: Iterable[Tensor], lr: float = 0.0) -> None:
         if any(parameter.requires_grad for parameter in params):
             raise InputError(
-                'the model has parameters to train, which mmbeitv2.NoOptimizer leaves as they are: set another '
-                'optim_wrapper.optimizer'
+                'the model has parameters to train, but mmbeitv2.NoOptimizer does not change them. Set another '
+                'optim_wrapper.optimizer.'
             )
         super().__init__([{'params': []}], {'lr': lr})
 

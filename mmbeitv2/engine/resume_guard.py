@@ -1,4 +1,4 @@
-"""A hook that lets a run go on only from a checkpoint of the same run, and makes new settings take effect."""
+"""A hook that only resumes a run from a checkpoint of the same run, and makes new settings take effect."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _RECORD = 'run'
 
 @HOOKS.register_module()
 class ResumeGuardHook(Hook):
-    """Checks a checkpoint before anything of it is loaded into a run.
+    """Checks a checkpoint before it is loaded into a run.
 
-    On a resume, model and optimizer must fit exactly, and what decides what is learnt must be as it was: the settings
-    of the model and of the training data, the weights of a frozen tokenizer or teacher, the images and their labels,
-    the seed. Other settings may change and take effect: with a changed learning rate, weight decay or schedule, the
-    schedule is run anew up to the step of the checkpoint. ``load_from`` may leave weights out, as mmengine does, but
-    not load one of another shape, or none.
+    When a run is resumed, model and optimizer must fit exactly, and everything that determines what is learned must be
+    unchanged: the settings of the model and of the training data, the weights of a frozen tokenizer or teacher, the
+    images and their labels, the seed. Other settings may change and take effect: with a changed learning rate, weight
+    decay or schedule, the schedule is replayed up to the step of the checkpoint. ``load_from`` may leave weights out,
+    as in mmengine, but it is an error if a weight has another shape, or if no weight is loaded.
 
     Args:
-        allow_changes: names of settings, or of the start of some (``'model'``), that may change all the same.
+        allow_changes: names of settings, or their beginnings (``'model'``), that may change nevertheless.
     """
 
     priority = 'VERY_HIGH'
@@ -69,18 +69,19 @@ class ResumeGuardHook(Hook):
         _scale_steps(runner, checkpoint['meta'])
         is_replayed = _take_new_schedule(runner, checkpoint)
         if changes or is_replayed:
-            replayed = 'the schedule runs as if it had been this one from the start' if is_replayed else ''
+            replayed = 'the schedule continues as if these had been its settings from the start' if is_replayed else ''
             runner.logger.info('Resumed with changes: ' + '; '.join([*changes, replayed] if replayed else changes))
 
     def _compare(self, runner: Runner, checkpoint: dict, path: str) -> list[str]:
-        """What has changed, in words; refuses what must not."""
+        """Describes what has changed, and refuses changes that are not allowed."""
         meta = checkpoint['meta']
         self._record = record_of(runner, unwrapped(runner))
         former = meta.get(_RECORD)
         if not isinstance(former, dict) or not str(former.get(STEPS_PER_EPOCH)).isdecimal():
             meta.pop(_RECORD, None)
             runner.logger.warning(
-                f'{path} does not say with which tokenizer, images and settings it was made, so they are not compared'
+                f'{path} does not record its tokenizer, images and settings, so they are not compared with those '
+                'of this run'
             )
             return []
         meaning, others = differences(former, self._record)
@@ -92,15 +93,15 @@ class ResumeGuardHook(Hook):
         if refused:
             more = f' ({len(refused) - 1} more: {", ".join(refused[1:6])})' if refused[1:] else ''
             raise InputError(
-                f'{path} was made by another run: {meaning[refused[0]]}{more}. Resume with the former settings; or '
-                f'allow this by --allow-changes {" ".join(refused[:6])}; or start a new run from the weights by '
-                f'--cfg-options load_from={path}'
+                f'{path} was written by a run with other settings: {meaning[refused[0]]}{more}. Resume with the '
+                f'settings of that run; or accept the change with --allow-changes {" ".join(refused[:6])}; or start '
+                f'a new run from the weights with --cfg-options load_from={path}'
             )
         return [*meaning.values(), *others.values()]
 
 
 def guard_resume(runner: Runner, allow_changes: Sequence[str]) -> None:
-    """Gives a runner the hook if its config has none, and the changes that are allowed."""
+    """Adds the hook to a runner if its config has none, and passes the allowed changes to it."""
     guard = next((hook for hook in runner.hooks if isinstance(hook, ResumeGuardHook)), None)
     if guard is None:
         guard = ResumeGuardHook()
@@ -109,7 +110,7 @@ def guard_resume(runner: Runner, allow_changes: Sequence[str]) -> None:
 
 
 def check_is_of_a_run(checkpoint: dict, path: str) -> None:
-    """Refuses a checkpoint from which no run can go on.
+    """Refuses a checkpoint from which a run cannot be resumed.
 
     Raises:
         InputError: naming the part that is missing.
@@ -127,8 +128,8 @@ def check_is_of_a_run(checkpoint: dict, path: str) -> None:
     ]  # fmt: skip
     if missing:
         raise InputError(
-            f'{path} lacks {" and ".join(missing)}, so no run can go on from it: resume from epoch_*.pth or iter_*.pth '
-            f'of the run, or start a new run from these weights by --cfg-options load_from={path}'
+            f'{path} lacks {" and ".join(missing)}; a run cannot be resumed from it. Resume from epoch_*.pth or '
+            f'iter_*.pth of the run, or start a new run from these weights with --cfg-options load_from={path}.'
         )
 
 
@@ -138,18 +139,18 @@ def check_optimizer_state(saved: Any, optimizer: Optimizer, model: nn.Module, pa
     Raises:
         InputError: naming the first parameter whose state does not fit, and both shapes.
     """
-    remedy = 'Resume with the settings of the former run, or start a new run from the weights by load_from'
+    remedy = 'Resume with the settings of the former run, or start a new run from the weights with load_from'
     state, groups = (saved.get(key) for key in ('state', 'param_groups')) if isinstance(saved, dict) else (None, None)
     if not isinstance(state, dict) or not isinstance(groups, list):
-        raise InputError(f'{path} has a damaged optimizer state: give another checkpoint')
+        raise InputError(f'{path} has a damaged optimizer state. Resume from another checkpoint.')
     indices: list[Any] = [group.get('params') if isinstance(group, dict) else None for group in groups]
     if not all(isinstance(group, list) for group in indices):
-        raise InputError(f'{path} has a damaged optimizer state: give another checkpoint')
+        raise InputError(f'{path} has a damaged optimizer state. Resume from another checkpoint.')
     sizes = [len(group) for group in indices], [len(group['params']) for group in optimizer.param_groups]
     if sizes[0] != sizes[1]:
         raise InputError(
-            f'{path} does not fit the optimizer: its state is of {len(sizes[0])} groups with {sum(sizes[0])} '
-            f'parameters, the run has {len(sizes[1])} groups with {sum(sizes[1])}. {remedy}'
+            f'{path} does not fit the optimizer: its state has {len(sizes[0])} groups with {sum(sizes[0])} '
+            f'parameters, but this run has {len(sizes[1])} groups with {sum(sizes[1])}. {remedy}'
         )
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
@@ -172,7 +173,7 @@ def check_optimizer_state(saved: Any, optimizer: Optimizer, model: nn.Module, pa
             if isinstance(value, Tensor) and value.ndim and shape is not None and value.shape != shape:
                 raise InputError(
                     f'{path} does not fit the optimizer: {key} of {name} has shape {tuple(value.shape)} in the file, '
-                    f'and {tuple(shape)} in the run. {remedy}'
+                    f'but {tuple(shape)} in this run. {remedy}'
                 )
 
 

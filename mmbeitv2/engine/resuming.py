@@ -1,4 +1,4 @@
-"""Hooks by which a run that was killed and resumed ends as one left alone."""
+"""Hooks that make a run that was killed and resumed end like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from mmbeitv2.registry import HOOKS
 class SeedStepHook(Hook):
     """Seeds the generators before each training step from the seed of the run, the rank and the step.
 
-    What the model draws (drop path, mixing, revived codes) is then the same after a resume, with no state to keep.
+    The random numbers of the model (drop path, mixing, revived codes) are then the same after a resume, without any
+    stored state.
     """
 
     priority = 'VERY_HIGH'
@@ -40,11 +41,12 @@ class SeedStepHook(Hook):
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook``; whenever it is killed, ``last_checkpoint`` names a whole checkpoint.
+    """mmengine's ``CheckpointHook``, except that ``last_checkpoint`` always names a complete checkpoint, even after a
+    kill.
 
-    mmengine's writes into the file itself, and removes the oldest checkpoint, or the former best, before it writes the
-    next. Only files in its own folder are removed, also after the work dir was copied; among them what a run that was
-    killed had begun to write.
+    mmengine's hook writes directly into the file, and removes the oldest checkpoint, or the former best one, before it
+    writes the next. This hook only removes files in its own folder, even after the work dir was copied, and also
+    removes partial files of a killed run.
 
     Args:
         kwargs: see ``CheckpointHook``; files must be local.
@@ -123,16 +125,18 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 def prepare_resume(cfg: Config) -> str | None:
-    """Decides from which file a run goes on: puts it into ``cfg.load_from``, or turns ``cfg.resume`` off.
+    """Finds the checkpoint to resume from: sets ``cfg.load_from``, or turns ``cfg.resume`` off.
 
-    A checkpoint that the user names is downloaded if need be, see :func:`mmbeitv2.fileio.locating.locate`. What
-    ``last_checkpoint`` names is looked for in the work dir first, so that a copied work dir goes on from itself.
+    A checkpoint that the user names is downloaded if necessary, see :func:`mmbeitv2.fileio.locating.locate`. The file
+    that ``last_checkpoint`` names is searched for in the work dir first, so that a copied work dir continues from its
+    own checkpoints.
 
     Returns:
-        A line for the log if there is no checkpoint yet, so that the run starts anew.
+        A line for the log if there is no checkpoint yet, so that the run starts from the beginning.
 
     Raises:
-        InputError: if the file does not exist, cannot be downloaded, or is cut off; naming an earlier whole one.
+        InputError: if the file does not exist, cannot be downloaded, or is truncated; names an earlier complete
+            checkpoint.
     """
     start = cfg.get('load_from')
     if not isinstance(start, str | None):
@@ -145,16 +149,20 @@ def prepare_resume(cfg: Config) -> str | None:
     pointer = work_dir / 'last_checkpoint'
     if not pointer.is_file():
         cfg.resume = False
-        return f'No checkpoint in {str(work_dir)!r} to resume from: the run starts anew.'
+        return f'No checkpoint in {str(work_dir)!r} to resume from. The run starts from the beginning.'
     named = Path(pointer.read_text(errors='replace').strip())
     path = work_dir / named.name if (work_dir / named.name).is_file() else named
-    problem = 'does not exist' if not path.is_file() else 'is cut off' if is_cut_off(path) else None
+    problem = 'does not exist' if not path.is_file() else 'is truncated' if is_cut_off(path) else None
     if problem:
         others = sorted(
             (*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')), key=lambda other: other.stat().st_mtime
         )
         whole = [str(other) for other in others if other.name != path.name and not is_cut_off(other)]
-        remedy = f'go on from the one before by --resume {whole[-1]}' if whole else 'start anew in another --work-dir'
+        remedy = (
+            f'continue from the one before with --resume {whole[-1]}'
+            if whole
+            else 'start a new run in another --work-dir'
+        )
         raise InputError(f'the last checkpoint {str(path)!r} {problem}: {remedy}')
     cfg.load_from = str(path)
     return None

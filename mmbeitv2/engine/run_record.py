@@ -1,7 +1,7 @@
-"""What makes a run the run that it is: written into its checkpoints, compared when it is resumed.
+"""A record of what identifies a run. It is written into checkpoints and compared when the run is resumed.
 
-The weights alone do not tell whether a run still learns the same thing. Another tokenizer, other images or another
-augmentation fit as well, and spoil the result without a word.
+The weights alone do not show whether a run still learns the same task. Another tokenizer, other images or another
+augmentation would load without an error and silently spoil the result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mmbeitv2.models.frozen import Frozen, fingerprint
 Record = dict[str, str]
 STEPS_PER_EPOCH = 'train_dataloader.steps_per_epoch'
 
-# Settings of the config that decide what is learnt.
+# Settings of the config that decide what is learned.
 _MEANING = ('model', 'data_preprocessor', 'train_dataloader.dataset', 'train_dataloader.sampler')
 # Settings of which a change is only reported. The rest, such as paths, variables of the file, the log, is ignored.
 _SETTINGS = (
@@ -36,7 +36,7 @@ _PLACES = ('init_cfg', 'pretrained', 'data_root', 'data_prefix', 'ann_file')
 
 
 def record_of(runner: Runner, model: nn.Module) -> Record:
-    """What the run is, as plain text by name; the same in each process."""
+    """The record of a run: text by name, the same in each process."""
     loader = runner.train_dataloader
     return {
         **settings_of(runner.cfg),
@@ -47,7 +47,7 @@ def record_of(runner: Runner, model: nn.Module) -> Record:
 
 
 def settings_of(cfg: Config) -> Record:
-    """The settings of a config that matter, each by its path, as ``model.head.num_codes``."""
+    """The settings of a config that matter, each by its dotted key, for example ``model.head.num_codes``."""
     settings = {'.'.join(path): value for path, value in _flatten(cfg.to_dict(), ()) if not set(path) & set(_PLACES)}
     return {key: value for key, value in settings.items() if is_below(key, (*_MEANING, *_SETTINGS))}
 
@@ -108,7 +108,7 @@ def _common_folder(*paths: str) -> str:
 
 
 def differences(former: Record, now: Record) -> tuple[Record, Record]:
-    """What has changed, in words by name: what changes the meaning of the run, and other settings."""
+    """Descriptions of the changes by name: those that change the meaning of the run, and other settings."""
     meaning: Record = {}
     others: Record = {}
     for key in sorted({*former, *now}):

@@ -1,4 +1,4 @@
-"""Hooks that score the backbone during pretraining on labelled images, keep the best weights, and stop in time."""
+"""Hooks that score the backbone during pretraining on labeled images, keep the best weights, and stop in time."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from mmbeitv2.registry import HOOKS
 
 
 class ScoreHook(Hook):
-    """Base of the hooks that score the backbone on labelled images while it is pretrained.
+    """Base of the hooks that score the backbone on labeled images while it is pretrained.
 
-    Training is not changed: the model's mode and the generators of random numbers are put back. The first score, the
-    best and the number of scores below the first are in each checkpoint, so that a resumed run goes on with them.
+    Training is not affected: the mode of the model and the random generators are restored. The first score, the best
+    score and the number of scores below the first are stored in each checkpoint, so that a resumed run continues with
+    them.
 
     Args:
-        bank_dataloader: config of a loader of labelled images.
+        bank_dataloader: config of a loader of labeled images.
         query_dataloader: the same for the images to score.
-        interval: number of epochs, or iterations, between two scores; the last is always taken.
+        interval: number of epochs, or iterations, between two scores; the last one is always computed.
         by_epoch: whether ``interval`` counts epochs.
-        score_start: take a score before the first step, too.
+        score_start: also compute a score before the first step.
         keep_best: keep the weights with the best score as ``best_SCORE.pth`` in the work dir.
-        patience: stop training after so many scores in a row below the one before the first step; None for never.
+        patience: stop training after this many scores in a row that are below the one before the first step; None never
+            stops.
     """
 
     priority = 'NORMAL'  # before checkpoints are written
@@ -50,8 +52,8 @@ class ScoreHook(Hook):
     ) -> None:
         if patience is not None and (patience < 1 or not score_start):
             raise InputError(
-                f'patience={patience} must be at least 1 and needs score_start=True, as later scores are compared with '
-                'the one before the first step'
+                f'patience={patience} must be at least 1 and needs score_start=True, because later scores are '
+                'compared with the one before the first step'
             )
         self.settings = {'bank_dataloader': bank_dataloader, 'query_dataloader': query_dataloader}
         self.interval, self.by_epoch = interval, by_epoch
@@ -75,14 +77,14 @@ class ScoreHook(Hook):
         name, model = type(self).__name__, unwrapped(runner)
         if not isinstance(model, BEiTv2):
             raise InputError(
-                f'{name} works only with a BEiTv2, but the model is a {type(model).__name__}: remove the hook from '
-                'custom_hooks'
+                f'{name} only works with a BEiTv2, but the model is a {type(model).__name__}. Remove the hook from '
+                'custom_hooks.'
             )
         with generators_kept():
             self._loaders = [self._build(runner, key) for key in self.settings]
         self.check_loaders(*self._loaders)
         if self._is_over(self._record(runner)):
-            runner.logger.warning(f'Training had been stopped by {name}: raise its patience to go on')
+            runner.logger.warning(f'{name} had stopped this training. Raise its patience to continue.')
             runner.train_loop.stop_training = True
 
     def _build(self, runner: Runner, key: str) -> DataLoader:
@@ -90,7 +92,8 @@ class ScoreHook(Hook):
             return runner.build_dataloader(self.settings[key], seed=runner.seed)
         except InputError as error:
             raise InputError(
-                f'{key} of {type(self).__name__}: {error}. Without labelled images, remove the hook from custom_hooks'
+                f'{key} of {type(self).__name__}: {str(error).rstrip(".")}. If you have no labeled images, remove '
+                'the hook from custom_hooks.'
             ) from error
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
@@ -141,7 +144,7 @@ class ScoreHook(Hook):
             self._stop(runner, record, f'{unit.lower()} {step}')
 
     def _record(self, runner: Runner) -> dict[str, Any]:
-        """What the scores so far amount to; empty before the first one."""
+        """A summary of the scores so far; empty before the first one."""
         key = f'{self.score_name}_record'
         return runner.message_hub.get_info(key) if key in runner.message_hub.runtime_info else {}
 
@@ -165,7 +168,7 @@ class ScoreHook(Hook):
         kept = f' Its best weights ({best}) are in best_{self.score_name}.pth.' if self.keep_best else ''
         runner.logger.warning(
             f'Training stopped at {place}: {count} below the first ({self.score_name} {record["start"]:.2f}).{kept} '
-            'To go further, start again with a lower optim_wrapper.optimizer.lr'
+            'To train further, start again with a lower optim_wrapper.optimizer.lr'
         )
         runner.train_loop.stop_training = True
 
@@ -178,9 +181,9 @@ class KNNHook(ScoreHook):
     exp(cosine / temperature) (Wu et al. 2018, as in DINO's evaluation).
 
     Args:
-        bank_dataloader: config of a loader of labelled images whose pipeline ends with ``PackInputs``.
+        bank_dataloader: config of a loader of labeled images whose pipeline ends with ``PackInputs``.
         query_dataloader: the same for the images to classify.
-        num_neighbors: number of neighbours that vote.
+        num_neighbors: number of neighbors that vote.
         temperature: temperature of the votes.
         kwargs: see :class:`ScoreHook`.
     """
@@ -203,8 +206,8 @@ class KNNHook(ScoreHook):
             dataset: Any = loader.dataset
             if hasattr(dataset, 'get_data_info') and 'gt_label' not in dataset.get_data_info(0):
                 raise InputError(
-                    f'{key} of KNNHook gives images without labels: set with_label=True of its dataset, or remove the '
-                    'hook from custom_hooks'
+                    f'{key} of KNNHook yields images without labels. Set with_label=True of its dataset, or remove '
+                    'the hook from custom_hooks.'
                 )
 
     def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
@@ -236,7 +239,7 @@ def _of_all_ranks(rows: Tensor, loader: DataLoader) -> Tensor:
 
 
 def knn_classify(bank: Tensor, labels: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Classes (m,) of queries (m, C) by the weighted votes of their nearest neighbours in a bank (n, C), all unit."""
+    """Classes (m,) of queries (m, C) by the weighted votes of their nearest neighbors in a bank (n, C), all unit."""
     num_classes = int(labels.max()) + 1
     predicted = []
     for chunk in queries.split(1024):

@@ -1,4 +1,4 @@
-"""Training with parameters, gradients and optimizer state spread over the processes."""
+"""Training with parameters, gradients and optimizer state sharded over the processes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from mmbeitv2.registry import STRATEGIES
 
 @STRATEGIES.register_module()
 class FullyShardStrategy(DDPStrategy):
-    """Spreads parameters, gradients and optimizer state over all processes (torch's FSDP2), by transformer blocks.
+    """Shards parameters, gradients and optimizer state over all processes (torch's FSDP2), block by block.
 
-    Each block is gathered when it computes and freed after it (ZeRO stage 3, Rajbhandari et al. 2020). Checkpoints are
-    those of a run that is not sharded: whole tensors under the same names, so either kind of run resumes the other's.
+    Each block is gathered before it computes and freed afterwards (ZeRO stage 3, Rajbhandari et al. 2020). Checkpoints
+    are the same as without sharding, complete tensors under the same names, so either kind of run can resume the
+    other's.
 
     mmengine's own ``FSDPStrategy`` cannot resume with torch >= 2.1, whose argument order has changed; it clips every
     shard by its own norm, and shows the optimizer flat parameters, so that none would get weight decay.
@@ -42,7 +43,7 @@ class FullyShardStrategy(DDPStrategy):
         super().__init__(**kwargs)
         if not self.distributed:
             raise InputError(
-                'FullyShardStrategy spreads a model over several processes: start it by tools/dist_train.sh CONFIG GPUS'
+                'FullyShardStrategy needs several processes. Start it with tools/dist_train.sh CONFIG GPUS.'
             )
         self.reshard_after_forward = reshard_after_forward
 

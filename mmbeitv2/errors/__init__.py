@@ -1,4 +1,4 @@
-"""What a program says when something goes wrong: one sentence, an exit code, and nothing left behind."""
+"""How a program ends when something goes wrong: a short message, an exit code, and no partial output."""
 
 from .kinds import InputError, UnreadableImageError, doing
 from .noise import silent_imports

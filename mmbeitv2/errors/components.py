@@ -56,22 +56,22 @@ class Component:
         """
         if isinstance(error, KeyError) and re.match(r'\S+ is not in the .+ registry', message):
             near = _suggestion(self.name, self._registered())
-            return f'{self.registry.name} {self.name!r} is unknown: correct its type{near}'
+            return f'{self.registry.name} {self.name!r} does not exist. Correct its type{near}.'
         if self.cls is None:
             return None
         if 'must contain the key "type"' in message:
-            return f'a part of {self.name} has no type: give it one, as dict(type=...)'
+            return f'a part of {self.name} has no type. Write it as dict(type=...).'
         unexpected = re.search(r"got an unexpected keyword argument '(\w+)'", message)
         if unexpected and unexpected[1] in self.config:
             near = _suggestion(unexpected[1], self._settings())
-            return f'{self.name} has no setting {unexpected[1]!r}: correct or remove it{near}'
+            return f'{self.name} has no setting {unexpected[1]!r}. Correct or remove it{near}.'
         missing = re.search(r'__init__\(\) missing \d+ required .*?arguments?: (.*)', message)
         if missing:
-            return f'{self.name} needs the setting {missing[1]}: add it'
+            return f'{self.name} needs the setting {missing[1]}. Add it.'
         if (wrong := misfit(self._constructors(), self.config)) is not None:
             return f'{self.name}.{wrong}'
         if isinstance(error, (ValueError, AssertionError)) and self._is_refusal(error):
-            return f'{self.name} refuses its settings: {message or _condition(error)}'
+            return f'{self.name} rejects its settings: {message or _condition(error)}'
         return None
 
     def _is_refusal(self, error: BaseException) -> bool:

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """Something that the user gave is wrong; the message names it and says what to do."""
+    """Something in the user's input is wrong; the message names it and says what to do."""
 
 
 class UnreadableImageError(InputError):
-    """An image is missing, truncated, or no image; the message names it."""
+    """An image is missing, truncated, or not an image; the message names it."""
 
 
 @contextmanager
 def doing(action: str | Callable[[], str]) -> Iterator[None]:
     """Tells the error report what the program was doing, such as ``saving epoch 7 to 'work_dirs/a'``.
 
-    Of nested blocks the innermost counts. It changes nothing else: the same exception goes on.
+    The innermost of nested blocks counts. The exception itself is not changed.
 
     Args:
         action: words that follow "while"; or a function that finds them when the error comes up.

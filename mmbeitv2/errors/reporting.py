@@ -30,11 +30,11 @@ LAUNCHER_VARIABLE = 'MMBEITV2_LAUNCHER'
 
 @contextmanager
 def one_sentence_errors(program: str) -> Iterator[None]:
-    """Ends the program with one sentence on the screen, ``PROGRAM: error: SENTENCE``, whatever is raised inside.
+    """Ends the program with one line on the screen, ``PROGRAM: error: MESSAGE``, whatever is raised inside.
 
-    The exit code is 1, or 128 + the signal's number where a signal ends it; a reader that has gone (``| head``) ends
-    it without a word. A sentence that leaves open where the fault lies names the file that has the traceback; with
-    ``MMBEITV2_TRACEBACK=1`` it stands above the sentence instead. The log file gets both.
+    The exit code is 1, or 128 + the signal's number if a signal ends it; a closed pipe (``| head``) ends it silently.
+    If the message cannot name the cause, it names the file that holds the traceback; with ``MMBEITV2_TRACEBACK=1`` the
+    traceback is printed above the message instead. The log file gets both.
 
     Args:
         program: its name, as the user typed it.

@@ -13,63 +13,67 @@ from .kinds import InputError, action_of
 # Longest reason of a library that is quoted, in characters.
 _MAX_QUOTE = 400
 
-_SMALLER = 'use a smaller batch_size, a smaller model, or more GPUs'
-_FULL = 'free some space, then run the same command again'
+_SMALLER = 'Use a smaller batch_size, a smaller model, or more GPUs.'
+_FULL = 'Free some space, then run the same command again.'
 _OS_REASONS = {
     errno.ENOSPC: ('the disk is full', _FULL),
     errno.EDQUOT: ('the disk quota is used up', _FULL),
     errno.EFBIG: (
         'the file would be larger than the system allows',
-        'raise the limit (ulimit -f), or use another disk',
+        'Raise the limit (ulimit -f), or use another disk.',
     ),
-    errno.EROFS: ('the file system is read-only', 'choose a folder on another one'),
-    errno.EACCES: ('permission denied', 'change its permissions, or choose another path'),
-    errno.EPERM: ('the system does not permit it', 'change its permissions, or choose another path'),
-    errno.EISDIR: ('it is a folder', 'give a file'),
-    errno.ENOTDIR: ('a part of its path is a file, not a folder', 'choose another path'),
-    errno.EEXIST: ('it exists already and is a file', 'choose another path, or move that file away'),
-    errno.ENOENT: ('no such file or folder', 'check the path'),
-    errno.ELOOP: ('its symbolic links form a loop', 'remove one of them'),
-    errno.ENAMETOOLONG: ('the name is too long', 'choose a shorter one'),
-    errno.EMFILE: ('too many files are open', 'raise the limit (ulimit -n), or use a smaller num_workers'),
-    errno.ENFILE: ('too many files are open on this machine', 'end other programs, or use a smaller num_workers'),
-    errno.EIO: ('the disk reports an error', 'check the disk'),
+    errno.EROFS: ('the file system is read-only', 'Choose a folder on another file system.'),
+    errno.EACCES: ('permission denied', 'Change its permissions, or Choose another path..'),
+    errno.EPERM: ('the system does not permit this operation', 'Change its permissions, or Choose another path..'),
+    errno.EISDIR: ('it is a folder', 'Pass the path of a file.'),
+    errno.ENOTDIR: ('a part of its path is a file, not a folder', 'Choose another path.'),
+    errno.EEXIST: ('it exists already and is a file', 'Choose another path, or move that file away.'),
+    errno.ENOENT: ('no such file or folder', 'Check the path.'),
+    errno.ELOOP: ('its symbolic links form a loop', 'Remove one of them.'),
+    errno.ENAMETOOLONG: ('the name is too long', 'Choose a shorter name.'),
+    errno.EMFILE: ('too many files are open', 'Raise the limit (ulimit -n), or use a smaller num_workers.'),
+    errno.ENFILE: ('too many files are open on this machine', 'Stop other programs, or use a smaller num_workers.'),
+    errno.EIO: ('the disk reports an error', 'Check the disk.'),
     errno.ENOMEM: ('there is not enough memory', _SMALLER),
-    errno.EADDRINUSE: ('the address is in use', 'set the environment variable PORT to another number, such as 29501'),
-    errno.ECONNREFUSED: ('the connection was refused', 'check the address and that the other side runs'),
+    errno.EADDRINUSE: ('the address is in use', 'Set the environment variable PORT to another number, such as 29501.'),
+    errno.ECONNREFUSED: ('the connection was refused', 'Check the address, and that the other side is running.'),
 }
 # Reports of libraries whose cause and remedy are known: (pattern, sentence); \1 is the pattern's first group.
 _KNOWN_REPORTS = (
     (
         r'port: (\d+).*(?:EADDRINUSE|address already in use)',
-        r'port \1 is in use by another program: set the environment variable PORT to another number, such as 29501',
+        r'port \1 is in use by another program. Set the environment variable PORT to another number, such as 29501.',
     ),
     (
         r'(?:CUDA|HIP|MPS) (?:error: )?out of memory|CUBLAS_STATUS_ALLOC_FAILED',
-        f'the GPU is out of memory: {_SMALLER}; --amp also needs less',
+        f'the GPU is out of memory. {_SMALLER} --amp also needs less memory.',
     ),
     (
         r"can't allocate memory|[Uu]nable to allocate|not enough memory|Cannot allocate memory",
-        f'this machine is out of memory: {_SMALLER}',
+        f'this machine is out of memory. {_SMALLER}',
     ),
     (
         r'DataLoader worker.*killed by signal: Bus error|insufficient shared memory|unable to \w+ (?:to )?.*shm',
-        'a data-loading process ran out of shared memory: enlarge /dev/shm (docker run --shm-size), '
-        'or use a smaller num_workers or batch_size',
+        (
+            'a data-loading process ran out of shared memory. Enlarge /dev/shm (docker run --shm-size), or use a '
+            'smaller num_workers or batch_size.'
+        ),
     ),
     (
         r'DataLoader worker \(pid (\d+)\) is killed by signal: (.*?)\.',
-        r'data-loading process \1 was ended by the system (\2), most likely for lack of memory: '
-        'use a smaller num_workers or batch_size',
+        r'data-loading process \1 was ended by the system (\2), most likely because the machine ran out of '
+        'memory. Use a smaller num_workers or batch_size.',
     ),
     (
         r'DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly',
-        r'data-loading process \1 ended unexpectedly: run with num_workers=0 to see why',
+        r'data-loading process \1 ended unexpectedly. Run with num_workers=0 to see why.',
     ),
     (
         r'[Tt]imed out after (\d+) seconds waiting for clients|[Cc]lient socket has timed out after (\d+)',
-        'the other processes of this run could not be reached in time: check NNODES, NODE_RANK, MASTER_ADDR and PORT '
-        'on every machine',
+        (
+            'the other processes of this run could not be reached in time. Check NNODES, NODE_RANK, MASTER_ADDR and '
+            'PORT on every machine.'
+        ),
     ),
 )
 # How libraries say that another process of the same run has ended.
@@ -110,7 +114,7 @@ def report_of(error: BaseException) -> Report:
         if found:
             return Report(found.expand(known))
     if isinstance(error, MemoryError):
-        return Report(f'this machine is out of memory: {_SMALLER}')
+        return Report(f'this machine is out of memory. {_SMALLER}')
     component = Component.of(error)
     mistake = component.mistake(error, message) if component else None
     if action is None and component is not None:
@@ -150,7 +154,7 @@ def _os_sentence(error: OSError, message: str) -> str | None:
         return None
     reason, remedy = _OS_REASONS[number]
     files = ' -> '.join(repr(str(name)) for name in names if name is not None)
-    return f'{files}: {reason}; {remedy}' if files else f'{reason}; {remedy}'
+    return f'{files}: {reason}. {remedy}' if files else f'{reason}. {remedy}'
 
 
 def _quote(message: str, error: BaseException) -> str:

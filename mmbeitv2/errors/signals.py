@@ -1,4 +1,4 @@
-"""Signals as exceptions, so that a program that is told to end tidies up first; and ends even when it hangs."""
+"""Turns signals into exceptions, so that a program cleans up before it ends, and ends even if it hangs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What codes of images tell: how much of each other, of labels, and how well they stand up to changes of the image.
+"""Measures of codes: how much they tell about each other and about labels, and how stable they are when the image
+changes.
 
-Every measure comes with what it would be by chance, for codes that occur as often but say nothing.
+Every measure comes with its chance level: its value for codes that occur equally often but carry no information.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 
 class Measure(NamedTuple):
-    """A share in [0, 1], and the share that codes without a meaning would reach."""
+    """A share in [0, 1], and the share that meaningless codes would reach."""
 
     value: float
     chance: float
@@ -23,7 +24,7 @@ def codes_per_image(codes: np.ndarray) -> float:
 
 
 def neighbour_agreement(codes: np.ndarray) -> Measure:
-    """Share of neighbouring patches, side by side or one above the other, that have the same code.
+    """Share of neighboring patches, side by side or one above the other, that have the same code.
 
     Args:
         codes: (n, h, w).
@@ -47,10 +48,11 @@ def stability(codes: np.ndarray, changed: np.ndarray) -> Measure:
 
 
 def label_information(codes: np.ndarray, labels: np.ndarray, seed: int = 0) -> Measure:
-    """Mutual information of code and label, as a share of the labels' entropy: 1 if a code tells the label for sure.
+    """Mutual information of code and label, as a share of the labels' entropy: 1 if the code determines the label.
 
-    Chance is what the codes tell of the labels of another image, drawn at random, at the same place: with many codes
-    and few patches they seem to tell something, and segments have their usual places.
+    The chance level is the information of the codes about the labels of another, random image at the same positions. It
+    is above 0 because with many codes and few patches some information appears by accident, and because segments have
+    typical positions.
 
     Args:
         codes: (n, N), the codes of each image.
@@ -61,7 +63,7 @@ def label_information(codes: np.ndarray, labels: np.ndarray, seed: int = 0) -> M
 
 
 def purity(codes: np.ndarray, labels: np.ndarray, seed: int = 0) -> Measure:
-    """Share of the patches whose label is the commonest one of their code; arguments and chance as above."""
+    """Share of the patches whose label is the most frequent one of their code; arguments and chance as above."""
     tables = (_table(codes, each) for each in (labels, _dealt_out(labels, seed)))
     return Measure(*(float(table.max(axis=1).sum() / max(table.sum(), 1)) for table in tables))
 

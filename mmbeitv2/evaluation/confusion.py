@@ -1,4 +1,4 @@
-"""Which class a segmentation takes for which, and the IoU that follows from it."""
+"""The confusion matrix of a segmentation, and the IoU computed from it."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Confusion:
             beyond = labels[(labels < 0) | (labels >= num_classes)]
             if len(beyond):
                 raise InputError(
-                    f'the {kind} {int(beyond[0])} occurs, but the test set names {num_classes} classes, counted from '
-                    '0: give a config and a checkpoint with the same classes'
+                    f'the {kind} {int(beyond[0])} occurs, but the test set has {num_classes} classes, counted from '
+                    '0. Use a config and a checkpoint with the same classes.'
                 )
         counts = (pairs[0] * num_classes + pairs[1]).bincount(minlength=num_classes**2)
         counts = counts.unflatten(0, self.counts.shape)

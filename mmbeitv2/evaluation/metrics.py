@@ -1,4 +1,4 @@
-"""Metrics of the tokenizer, of masked image modelling, and of robustness."""
+"""Metrics of the tokenizer, of masked image modeling, and of robustness."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def codebook_statistics(counts: Tensor) -> dict[str, float]:
 
 @METRICS.register_module()
 class CodebookMetric(BaseMetric):
-    """How well a tokenizer rebuilds its teacher, and how much of its codebook it uses.
+    """How well a tokenizer reconstructs its teacher's features, and how much of its codebook it uses.
 
-    Gives ``reconstruction_loss`` (mean of 1 - cosine over all patches), ``codebook_usage`` (percent of the codes used
-    at least once) and ``perplexity`` (exponential of the entropy of the codes, 1 to K).
+    Computes ``reconstruction_loss`` (mean of 1 - cosine over all patches), ``codebook_usage`` (percent of the codes
+    used at least once) and ``perplexity`` (exponential of the entropy of the codes, 1 to K).
 
     Args:
         num_codes: size K of the codebook.
@@ -61,9 +61,9 @@ class CodebookMetric(BaseMetric):
 
 @METRICS.register_module()
 class MaskedTokenAccuracy(BaseMetric):
-    """Percent of masked patches whose code is predicted, beside what guessing would give.
+    """Percent of masked patches whose code is predicted correctly, and two baselines.
 
-    Gives ``accuracy``, ``majority`` (always guessing the commonest code of these very patches) and ``chance``
+    Computes ``accuracy``, ``majority`` (always guessing the most frequent code of these patches) and ``chance``
     (guessing at random among all codes).
 
     Args:
@@ -108,9 +108,9 @@ class PeakSignalNoiseRatio(BaseMetric):
 
 @METRICS.register_module()
 class SubsetAccuracy(Accuracy):
-    """mmpretrain's ``Accuracy`` among the classes that the test set has, for a classifier of more.
+    """mmpretrain's ``Accuracy`` restricted to the classes of the test set, for a classifier with more classes.
 
-    ImageNet-A and -R have 200 of the 1000 classes; scores of the others do not compete, as in the reference.
+    ImageNet-A and -R have 200 of the 1000 classes; the scores of the others are ignored, as in the reference.
 
     Args:
         kwargs: see ``Accuracy``.
@@ -120,7 +120,7 @@ class SubsetAccuracy(Accuracy):
         """Takes data samples with ``pred_score`` (classes,) and ``gt_label`` (1,)."""
         indices = (self.dataset_meta or {}).get('class_indices')
         if indices is None:
-            raise InputError('SubsetAccuracy needs to know the classes of the test set: use mmbeitv2.ImageNetVariant')
+            raise InputError('SubsetAccuracy needs to know the classes of the test set. Use mmbeitv2.ImageNetVariant.')
         masked = []
         for sample in data_samples:
             scores = torch.full_like(sample['pred_score'], -torch.inf)

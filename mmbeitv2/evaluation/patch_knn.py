@@ -1,6 +1,6 @@
-"""Segmentation by nearest patches: what a frozen backbone tells of pixels, without training anything.
+"""Segmentation by nearest patches: evaluates a frozen backbone on pixels without any training.
 
-Patches of labelled images form a bank. The patches of another image take the labels of their nearest neighbours in it,
+Patches of labeled images form a bank. The patches of another image take the labels of their nearest neighbors in it,
 weighted by similarity, and are scaled up to pixels (Balazevic et al. 2023, "Towards in-context scene understanding",
 section 3).
 """
@@ -22,7 +22,7 @@ from mmbeitv2.datasets.seg_labels import IGNORED
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2
 
-# Most numbers in a block of similarities, and in one of the neighbours' labels: 256 MB of float32.
+# Most numbers in a block of similarities, and in one of the neighbors' labels: 256 MB of float32.
 _BLOCK = 2**26
 
 
@@ -30,7 +30,7 @@ class Patches(NamedTuple):
     """Patches with their labels."""
 
     features: Tensor  # (n, C), of unit length
-    shares: Tensor  # (n, K): share of each class among the labelled pixels of a patch
+    shares: Tensor  # (n, K): share of each class among the labeled pixels of a patch
     keys: Tensor  # (n,) float64 in [0, 1): random, by the seed, the image and the place in it
 
     @property
@@ -64,17 +64,17 @@ def score_by_patches(
 ) -> dict[str, float]:
     """mIoU, mAcc and aAcc in percent, by mmseg's ``IoUMetric``, of labels that nearest patches give.
 
-    All processes take part: each reads its share of the loaders, and all get the same bank and the same result, which
-    does not depend on their number.
+    All processes must call it: each reads its share of the loaders, and all get the same bank and the same result,
+    which does not depend on the number of processes.
 
     Args:
         model: in eval mode, see :meth:`BEiTv2.patch_features`.
-        bank: loader of labelled images whose pipeline ends with mmseg's ``PackSegInputs``. As in its test pipelines,
+        bank: loader of labeled images whose pipeline ends with mmseg's ``PackSegInputs``. As in its test pipelines,
             images are resized before the labels are loaded, and not cropped or padded.
         queries: the same for the images to score.
-        max_per_class: patches of a class that the bank keeps, chosen at random.
-        num_neighbors: number of neighbours whose labels are averaged.
-        temperature: a neighbour's weight is proportional to exp(cosine / temperature).
+        max_per_class: largest number of patches per class in the bank, chosen at random.
+        num_neighbors: number of neighbors whose labels are averaged.
+        temperature: a neighbor's weight is proportional to exp(cosine / temperature).
         seed: of the choice of the bank's patches.
 
     Raises:
@@ -103,8 +103,8 @@ def classes_of(bank: DataLoader, queries: DataLoader) -> tuple[str, ...]:
     first, second = (tuple(info.get('classes') or ()) for info in infos)
     if not first or first != second:
         raise InputError(
-            f'bank and queries must have the same classes, but have {len(first)} and {len(second)}: give both the same '
-            'class list'
+            f'bank and queries must have the same classes, but have {len(first)} and {len(second)}. Use the same '
+            'class list for both.'
         )
     return first
 
@@ -131,7 +131,7 @@ def collect_bank(
 ) -> Patches:
     """The bank: of each class the patches with the smallest random keys, over all processes.
 
-    Patches of which fewer than half of the pixels are labelled are left out.
+    Patches of which fewer than half of the pixels are labeled are left out.
     """
     kept: list[Patches] = []
     waiting = 0
@@ -141,7 +141,7 @@ def collect_bank(
         if waiting > max_per_class * num_classes:  # so that memory is bounded
             kept, waiting = [_trim(_join(kept), max_per_class)], 0
     if not kept:
-        raise InputError('the bank has no image: give a folder with more images than there are processes')
+        raise InputError('the bank has no images. Choose a folder with more images than there are processes.')
     own = _trim(_join(kept), max_per_class)
     return _gather(own, max_per_class)
 
@@ -166,7 +166,7 @@ def label_counts(image: SegmentedImage, num_classes: int, patch_size: int) -> Te
     if len(beyond):
         raise InputError(
             f'the label image of {image.name!r} has the label {int(beyond.max())}, but there are {num_classes} '
-            'classes, counted from 0 after reduce_zero_label: correct it, or the class list'
+            'classes, counted from 0 after reduce_zero_label. Correct the label, or the class list.'
         )
     row, column = (
         ((torch.arange(pixels, device=labels.device) + 0.5) * (size / pixels) / patch_size).long().clamp(max=last - 1)
@@ -208,19 +208,19 @@ def _gather(own: Patches, max_per_class: int) -> Patches:
     shared = all_gather_object(tuple(each.cpu() for each in own.take(mine)))
     bank = _trim(_join([Patches(*part) for part in shared]), max_per_class)
     if not len(bank.keys):
-        raise InputError('no patch of the bank has a label: all pixels of its label images are ignored')
+        raise InputError('no patch of the bank has a label, because all pixels of its label images are ignored')
     return Patches(*(each.to(own.features.device) for each in bank))
 
 
 def knn_votes(bank: Tensor, shares: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Shares of the classes (m, K) that the nearest neighbours of queries (m, C) in a bank (n, C) give, all unit.
+    """Shares of the classes (m, K) that the nearest neighbors of queries (m, C) in a bank (n, C) give, all unit.
 
     Args:
         bank: features, (n, C).
         shares: of the classes in each of the bank's patches, (n, K).
         queries: features, (m, C).
-        num_neighbors: number of neighbours whose shares are averaged.
-        temperature: a neighbour's weight is proportional to exp(cosine / temperature).
+        num_neighbors: number of neighbors whose shares are averaged.
+        temperature: a neighbor's weight is proportional to exp(cosine / temperature).
     """
     num_neighbors = min(num_neighbors, len(bank))
     votes = []

@@ -19,7 +19,7 @@ NO_LABEL = -1
 
 
 def class_labels(root: Path, paths: Iterable[str], num_patches: int) -> np.ndarray:
-    """Labels (n, N) by the folders right below ``root``, in which ``paths`` lie, each of which is a class.
+    """Labels (n, N) from the folders directly below ``root``, each of which is a class; ``paths`` are relative to it.
 
     Raises:
         InputError: if an image lies in none of them, or there is only one.
@@ -28,13 +28,13 @@ def class_labels(root: Path, paths: Iterable[str], num_patches: int) -> np.ndarr
     flat = next((part for part in parts if len(part) == 1), None)
     if flat is not None:
         raise InputError(
-            f'image {str(root / flat[0])!r} is in no class folder: give a folder that holds one folder of images for '
-            'each class, or leave --classes out'
+            f'image {str(root / flat[0])!r} is not in a class folder. Pass a folder that holds one folder of images '
+            'for each class, or leave --classes out.'
         )
     names, labels = np.unique([part[0] for part in parts], return_inverse=True)
     if len(names) < 2:
         raise InputError(
-            f'{str(root)!r} has one class folder only, {str(names[0])!r}: give two or more, or no --classes'
+            f'{str(root)!r} has only one class folder, {str(names[0])!r}. Add a second one, or leave --classes out.'
         )
     return np.repeat(labels[:, None], num_patches, axis=1)
 
@@ -58,7 +58,7 @@ def segment_labels(
         read: gives an image, (C, H, W).
 
     Raises:
-        InputError: naming the label image that is missing, cannot be read, or has not the size of its image.
+        InputError: naming the label image that is missing, cannot be read, or does not have the size of its image.
     """
     return np.stack(
         [
@@ -70,7 +70,7 @@ def segment_labels(
 
 def _read(path: Path, image: str, read: Callable[[str], Tensor]) -> np.ndarray:
     if not path.is_file():
-        raise InputError(f'image {image!r} has no label image {str(path)!r}: add it, or remove the image')
+        raise InputError(f'image {image!r} has no label image {str(path)!r}. Add it, or remove the image.')
     size = read(image).shape[:0:-1]  # turned by its EXIF tag, as the tokenizer sees it
     try:
         with Image.open(path) as labels:
@@ -78,11 +78,13 @@ def _read(path: Path, image: str, read: Callable[[str], Tensor]) -> np.ndarray:
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f'cannot read label image {str(path)!r}: {error}') from error
     if values.ndim != 2 or values.dtype.kind not in 'iub' or values.min() < 0 or values.max() > 255:
-        raise InputError(f'label image {str(path)!r} has no labels from 0 to 255: give a PNG of one channel')
+        raise InputError(
+            f'label image {str(path)!r} does not hold labels from 0 to 255. It must be a PNG file with one channel.'
+        )
     if values.shape != size[::-1]:
         raise InputError(
-            f'label image {str(path)!r} has {values.shape[1]}x{values.shape[0]} pixels, its image {size[0]}x{size[1]}: '
-            'give both the same size'
+            f'label image {str(path)!r} has {values.shape[1]}x{values.shape[0]} pixels, but its image has '
+            f'{size[0]}x{size[1]}. Both must have the same size.'
         )
     return values
 

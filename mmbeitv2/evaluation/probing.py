@@ -1,4 +1,4 @@
-"""k nearest neighbours and a linear probe of frozen features, of images and of patches."""
+"""k nearest neighbors and a linear probe of frozen features, of images and of patches."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class LabelledImages(Dataset):
         flat = [path for path in files if len(Path(path).parts) == 1]
         if flat:
             raise InputError(
-                f'image {str(root / flat[0])!r} is in no class folder: give a folder that holds one folder of images '
-                'for each class, and no other images'
+                f'image {str(root / flat[0])!r} is not in a class folder. Pass a folder that holds one folder of '
+                'images for each class, and no other images.'
             )
         names = [Path(path).parts[0] for path in files]
         self.classes = sorted(set(names))
@@ -127,7 +127,7 @@ def probe_features(args: argparse.Namespace) -> None:
         LabelledImages(root, (h * side, w * side), args.fit, channels) for root in (args.bank, args.query)
     )
     if bank_images.classes != query_images.classes or len(bank_images.classes) < 2:
-        raise InputError(f'{str(args.bank)!r} and {str(args.query)!r} must have the same class folders, two or more')
+        raise InputError(f'{str(args.bank)!r} and {str(args.query)!r} must have the same class folders, at least two')
     bank, labels = extract(model, bank_images, device, args.num_workers)
     queries, truth = extract(model, query_images, device, args.num_workers)
     predicted = knn_classify(bank, labels, queries, args.num_neighbors, temperature=0.07)

@@ -1,4 +1,4 @@
-"""Reading and writing files and folders, whatever is in them.
+"""Reads and writes files and folders of any content.
 
 Files of weights are read by :mod:`mmbeitv2.fileio.tensors`.
 """

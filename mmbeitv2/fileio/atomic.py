@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PARTIAL = f'.{"[0-9a-f]" * 8}.tmp'
 
 @contextmanager
 def open_atomically(path: str | Path) -> Iterator[BinaryIO]:
-    """A stream into a file beside its place, which is renamed when the block succeeds.
+    """Opens a temporary file beside ``path``, which is renamed to ``path`` when the block succeeds.
 
-    A kill leaves the former file or the new one, both whole.
-    Where ``path`` is a symbolic link, the file that it leads to is written. A file that is there keeps its permissions.
+    After a kill, the file is either the old or the new one, and complete. If ``path`` is a symbolic link, its target is
+    written. An existing file keeps its permissions.
 
     Raises:
-        InputError: if it cannot be written, for lack of space for instance. The former file is then still there, and
-            nothing is left beside it.
+        InputError: if it cannot be written, for example because the disk is full. The old file is then unchanged, and
+            the temporary file is removed.
     """
     path = Path(path)
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        raise InputError(f'cannot write {str(path)!r}, which is not a regular file: give another path')
+        raise InputError(f'cannot write {str(path)!r}, which is not a regular file. Choose another path.')
     partial = target.with_name(f'{target.name}.{secrets.token_hex(4)}.tmp')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +49,9 @@ def open_atomically(path: str | Path) -> Iterator[BinaryIO]:
             partial.unlink()
         if not isinstance(error, OSError):
             raise
-        kept = '; the file that was there is unchanged' if path.is_file() else ''
+        kept = '; the existing file is unchanged' if path.is_file() else ''
         raise InputError(
-            f'cannot write {str(path)!r} ({error.strerror}){kept}: free some space, or write to another place'
+            f'cannot write {str(path)!r} ({error.strerror}){kept}. Free some space, or choose another path.'
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Files from the network: whole, verified, once per machine."""
+"""Downloads files completely, verified, and once per machine."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ _HUB_FILES = ('model.safetensors', 'pytorch_model.bin')
 
 
 def download(url: str, sha256: str | None = None) -> Path:
-    """A file by its address, from the cache of torch.hub if it is there.
+    """The local copy of a file, from the cache of torch.hub or downloaded.
 
-    Several processes of a machine may ask at once: one downloads, the others wait for it.
+    If several processes of a machine ask at the same time, one downloads and the others wait.
 
     Args:
         url: ``http://`` or ``https://``; a file on huggingface.co is left to ``huggingface_hub`` and its cache.
-        sha256: first digits of the digest, if they are known. Those that the file's name ends in, as is the custom of
-            torch and OpenMMLab, are checked as well.
+        sha256: first digits of the digest, if known. Digits at the end of the file name, as torch and OpenMMLab write
+            them, are checked as well.
 
     Raises:
-        InputError: naming the address, the place in the cache and the way out, if the file does not arrive whole.
+        InputError: naming the address, the path in the cache and what to do, if the file cannot be downloaded
+            completely.
     """
     if match := re.match(r'https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)', url):
         return download_from_hub(match[1], match[3], match[2])
@@ -61,7 +62,7 @@ def cached_path(url: str) -> Path:
     parts = urlsplit(url)
     names = [part for part in PurePosixPath(parts.path).parts if part not in ('/', '.', '..')]
     if not names:
-        raise InputError(f'{url} names no file: give the address of the file itself')
+        raise InputError(f'{url} does not name a file. Pass the address of the file itself.')
     folder = Path(torch.hub.get_dir(), 'checkpoints')
     if re.search(r'-[0-9a-f]{8,64}\.\w+$', names[-1]):
         return folder / names[-1]
@@ -79,7 +80,7 @@ def download_from_hub(repository: str, file: str | None = None, revision: str = 
         revision: a branch, tag or commit.
 
     Raises:
-        InputError: if it is not there or out of reach.
+        InputError: if it does not exist or cannot be reached.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.constants import HF_HUB_CACHE
@@ -104,10 +105,11 @@ def _out_of_reach(url: str, place: str, error: Exception) -> str:
     reason = getattr(error, 'reason', error)  # of a URLError, the error of the system
     reason = getattr(reason, 'strerror', None) or next(iter(str(reason).splitlines()), type(error).__name__)
     if isinstance(error, HTTPError):
-        reason = f'the server answers {error.code} {error.reason}'
+        reason = f'the server answered {error.code} {error.reason}'
     return (
-        f'{url} cannot be downloaded ({str(reason).rstrip(".")}). Download it elsewhere and put it at {place!r}, or '
-        'give the path of your copy in place of its name (where a config names it: --cfg-options ...checkpoint=FILE)'
+        f'{url} cannot be downloaded ({str(reason).rstrip(".")}). Download it on another machine and put it at '
+        f'{place!r}, or pass the path of your copy instead of the name (for a name in a config: --cfg-options '
+        '...checkpoint=FILE).'
     )
 
 
@@ -121,8 +123,8 @@ def _locked(path: Path) -> Iterator[None]:
         lock = FileLock(locks / f'{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.lock')
     except OSError as error:
         raise InputError(
-            f'nothing can be downloaded to {str(path.parent)!r} ({error.strerror}): set TORCH_HOME to a folder that '
-            'you may write to'
+            f'cannot download to {str(path.parent)!r} ({error.strerror}). Set TORCH_HOME to a folder that you may '
+            'write to.'
         ) from error
     with lock:
         yield
@@ -143,7 +145,7 @@ def _fetch(url: str, path: Path, digests: list[str]) -> None:
         with tqdm(total=length and int(length), unit='B', unit_scale=True, disable=None, desc=path.stem) as progress:
             while chunk := answer.read(_CHUNK):
                 if not received and chunk.lstrip()[:9].lower().startswith((b'<!doctype', b'<html')):
-                    raise ValueError('the server answers with a web page')
+                    raise ValueError('the server answered with a web page')
                 out.write(chunk)
                 hashed.update(chunk)
                 received += len(chunk)
@@ -151,7 +153,7 @@ def _fetch(url: str, path: Path, digests: list[str]) -> None:
         out.flush()
         os.fsync(out.fileno())
     if length is not None and received != int(length):
-        raise ValueError(f'the connection broke off after {received} of {length} bytes')
+        raise ValueError(f'the connection was lost after {received} of {length} bytes')
     if not received:
         raise ValueError('the file is empty')
     for digest in digests:

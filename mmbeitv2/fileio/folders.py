@@ -1,4 +1,4 @@
-"""Folders that a tool fills, and may empty again: only those that it made itself and that hold nothing else.
+"""Folders that a tool writes and may delete again: only those that it made itself and that hold nothing else.
 
 A tool marks each folder that it makes with a file, :data:`MARKER`, which holds the tool's name. It deletes a folder
 only if the folder carries its own mark and every entry in it has a name that the tool writes. Files are deleted one by
@@ -20,11 +20,11 @@ MARKER = '.mmbeitv2'
 
 
 def require_own_place(folder: Path, keep: Iterable[Path] = ()) -> None:
-    """Refuses a folder that cannot be for a tool's results alone.
+    """Refuses a folder that cannot be reserved for the results of a tool.
 
     Args:
         folder: where results are to go.
-        keep: folders and files of the user that must not lie in it.
+        keep: folders and files of the user that must not be inside it.
 
     Raises:
         InputError: if ``folder`` is, or holds, the current folder, the home folder, this package's repository, or
@@ -41,8 +41,8 @@ def require_own_place(folder: Path, keep: Iterable[Path] = ()) -> None:
         if place.resolve().is_relative_to(resolved):
             relation = 'is' if place.resolve() == resolved else 'holds'
             raise InputError(
-                f'folder {str(folder)!r} ({resolved}) {relation} {name}, so it cannot be used for results: '
-                'give a folder of its own'
+                f'folder {str(folder)!r} ({resolved}) {relation} {name}, so results cannot be written to it. Choose '
+                'a separate folder.'
             )
 
 
@@ -55,7 +55,7 @@ def require_claimable(folder: Path, tool: str) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise InputError(f'{str(folder)!r} exists and is not a folder: give another name')
+        raise InputError(f'{str(folder)!r} exists and is not a folder. Choose another name.')
     if _mark(folder) == tool:
         return
     entries = sorted(path.name for path in folder.iterdir())
@@ -63,7 +63,8 @@ def require_claimable(folder: Path, tool: str) -> None:
         return  # a mark that a full disk or a kill left without its text
     if entries:
         raise InputError(
-            f'folder {str(folder)!r} was not made by {tool} and holds {_first(entries)}: give a new or empty folder'
+            f'folder {str(folder)!r} was not made by {tool} and holds {_first(entries)}. Choose a new or an '
+            'empty folder.'
         )
 
 
@@ -97,7 +98,7 @@ def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[P
         return []
     if folder.is_symlink():
         raise InputError(
-            f'{str(folder)!r} is a symbolic link, which {tool} does not delete: remove it, or give another'
+            f'{str(folder)!r} is a symbolic link, which {tool} does not delete. Remove it, or choose another folder.'
         )
     require_claimable(folder, tool)
     patterns = [pattern.split('/') for pattern in (*written, MARKER)]
@@ -112,14 +113,14 @@ def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[P
             found.append(path)
     if foreign:
         raise InputError(
-            f'folder {str(folder)!r} is to be replaced, but holds {_first(sorted(foreign))}, which {tool} did not '
-            'write: move it elsewhere, or give another folder'
+            f'folder {str(folder)!r} would be replaced, but holds {_first(sorted(foreign))}, which {tool} did not '
+            'write. Move it elsewhere, or choose another folder.'
         )
     return [*found, folder]
 
 
 def remove_folder(folder: Path, tool: str, written: Sequence[str]) -> None:
-    """Deletes a folder that the tool made, see :func:`require_removable`; one that is missing is left so.
+    """Deletes a folder that the tool made, see :func:`require_removable`; it may be missing.
 
     Raises:
         InputError: if it is not the tool's, or holds something else; nothing is deleted then.

@@ -1,7 +1,7 @@
-"""From the name of a checkpoint (a path, an address, a name in a model zoo) to a file on this machine.
+"""Finds the local file for the name of a checkpoint: a path, an address, or a name in a model zoo.
 
-Importing this module makes mmengine load through it as well, whatever asks for the checkpoint: ``load_from``,
-``resume``, an ``init_cfg`` of type ``Pretrained``, of this package or of any other.
+Importing this module makes mmengine use it for all checkpoints as well: ``load_from``, ``resume``, and any ``init_cfg``
+of type ``Pretrained``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WEIGHT_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors', '.pkl', '.tar')
 
 
 def locate(name: str | Path) -> Path:
-    """The local file that a name of a checkpoint stands for; downloaded at first use.
+    """The local file for the name of a checkpoint, downloaded at first use.
 
     Args:
         name: in this order: a path that exists; a name of the zoo (:func:`mmbeitv2.apis.list_models`), with or without
@@ -45,7 +45,7 @@ def locate(name: str | Path) -> Path:
             ``mmcls://``; else a path.
 
     Raises:
-        InputError: if there is no way to the file. Whether a path exists is left to :func:`read_file`.
+        InputError: if the file cannot be found or downloaded. :func:`read_file` checks whether a path exists.
     """
     name = str(name)
     if os.path.exists(name):
@@ -64,18 +64,21 @@ def locate(name: str | Path) -> Path:
     if scheme in ('http', 'https'):
         return download(name)
     if scheme not in _ZOOS:
-        raise InputError(f'checkpoint {name!r}: {scheme}:// cannot be read: download the file and give its path')
+        raise InputError(f'checkpoint {name!r}: {scheme}:// cannot be read. Download the file and pass its path.')
     models = _ZOOS[scheme]()
     rest = get_deprecated_model_names().get(rest, rest)
     if rest not in models:
-        raise InputError(f'{scheme}:// has no model {rest!r}: check its spelling, or give the path of a file')
+        raise InputError(f'{scheme}:// has no model {rest!r}. Check the spelling, or pass the path of a file.')
     return locate(models[rest])
 
 
 def _locate_on_hub(name: str) -> Path:
     parts = name.removeprefix('hf-hub:').split('/')
     if len(parts) < 2 or not all(parts):
-        raise InputError(f'checkpoint {name!r}: give a repository of Hugging Face as hf-hub:owner/name or with a file')
+        raise InputError(
+            f'checkpoint {name!r} is not complete. Write a Hugging Face repository as hf-hub:owner/name or '
+            'hf-hub:owner/name/file.'
+        )
     return download_from_hub('/'.join(parts[:2]), '/'.join(parts[2:]) or None)
 
 
@@ -87,8 +90,8 @@ def _locate_in_timm(name: str) -> Path:
     tags = timm.list_pretrained(arch) if timm.is_model(arch) else []
     if not tags or (tag and variant not in tags):
         near = tags or get_close_matches(arch, timm.list_models(), 3)
-        remedy = f'did you mean {" or ".join(f"timm/{found}" for found in near)}?' if near else 'check its spelling'
-        raise InputError(f'timm has no pretrained model {variant!r}: {remedy}')
+        remedy = f'Did you mean {" or ".join(f"timm/{found}" for found in near)}?' if near else 'Check the spelling.'
+        raise InputError(f'timm has no pretrained model {variant!r}. {remedy}')
     cfg: Any = timm.get_pretrained_cfg(variant)
     return download_from_hub(cfg.hf_hub_id, cfg.hf_hub_filename) if cfg.hf_hub_id else download(cfg.url)
 
@@ -98,7 +101,7 @@ def _refuse_misspelled(name: str) -> None:
     if '/' not in name and Path(name).suffix not in _WEIGHT_SUFFIXES:
         near = get_close_matches(name, list_models(), 1, cutoff=0.85)
         if near:
-            raise InputError(f'there is neither a file nor a published model {name!r}: did you mean {near[0]!r}?')
+            raise InputError(f'there is neither a file nor a published model {name!r}. Did you mean {near[0]!r}?')
 
 
 # All that mmengine itself registers; '' is a path.

@@ -14,10 +14,10 @@ _held: dict[Path, TextIOWrapper] = {}  # until the process ends
 
 
 def hold_folder(folder: str | Path, action: str = 'training', option: str = '--work-dir') -> None:
-    """Keeps other processes from holding the same folder until this one ends, however it ends.
+    """Locks a folder against other processes until this process ends, in whatever way it ends.
 
-    The lock belongs to the process and not to the file ``.lock``, so one that a killed run left behind blocks nobody.
-    Where the file system has no locks, nothing happens.
+    The lock belongs to the process and not to the file ``.lock``, so the file of a killed run blocks nobody. On a file
+    system without locks, this does nothing.
 
     Args:
         folder: made if it is missing.
@@ -40,7 +40,8 @@ def hold_folder(folder: str | Path, action: str = 'training', option: str = '--w
         holder = stream.read().strip() or 'unknown'
         stream.close()
         raise InputError(
-            f'another {action} ({holder}) is writing to {str(folder)!r}: wait for it, end it, or give another {option}'
+            f'another {action} ({holder}) is writing to {str(folder)!r}. Wait for it, stop it, or choose another '
+            f'{option}.'
         ) from error
     except OSError:  # no locks here
         stream.close()

@@ -1,4 +1,4 @@
-"""Outputs are tried before the work that fills them."""
+"""Checks that outputs can be written before the work starts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def require_writable(path: str | Path, option: str = '--out') -> None:
         InputError: if it is a folder, lies below a file, or its folder cannot be written.
     """
     if not str(path):
-        raise InputError(f'{option} is empty: give the path of a file')
+        raise InputError(f'{option} is empty. Pass the path of a file.')
     path = Path(path)
     if path.is_dir():
-        raise InputError(f'{option} {str(path)!r} is a folder: give the path of a file')
+        raise InputError(f'{option} {str(path)!r} is a folder. Pass the path of a file.')
     _require_writable_folder(path.parent, f'{option} {str(path)!r}')
     if path.exists() and not os.access(path, os.W_OK):
-        raise InputError(f'{option} {str(path)!r} cannot be overwritten: change its permissions, or give another path')
+        raise InputError(
+            f'{option} {str(path)!r} cannot be overwritten. Change its permissions, or choose another path.'
+        )
 
 
 def require_json(path: str | Path) -> None:
@@ -47,7 +49,7 @@ def require_writable_folder(path: str | Path, option: str) -> None:
         InputError: if it is a file, lies below one, or cannot be written.
     """
     if not str(path):
-        raise InputError(f'{option} is empty: give the path of a folder')
+        raise InputError(f'{option} is empty. Pass the path of a folder.')
     _require_writable_folder(Path(path), f'{option} {str(path)!r}')
 
 
@@ -55,11 +57,11 @@ def _require_writable_folder(folder: Path, named: str) -> None:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent  # the first that exists: the others are made in it
     if not folder.is_dir():
-        raise InputError(f'{named} lies below {str(folder)!r}, which is no folder: give another path')
+        raise InputError(f'{named} lies below {str(folder)!r}, which is not a folder. Choose another path.')
     try:
         with tempfile.TemporaryFile(dir=folder) as stream:
             stream.write(b'\0')
     except OSError as error:
         raise InputError(
-            f'{named}: nothing can be written to {str(folder)!r} ({error.strerror}): give another path'
+            f'{named}: cannot write to {str(folder)!r} ({error.strerror}). Choose another path.'
         ) from error

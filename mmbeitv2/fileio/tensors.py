@@ -1,8 +1,8 @@
-"""Files of tensors and plain data (numbers, text, lists, dictionaries, arrays); nothing in such a file can run.
+"""Reads files of tensors and plain data (numbers, text, lists, dictionaries, arrays); no code in a file is ever run.
 
-torch's restricted unpickler refuses every class and function that it is not told of. What a training run writes beside
-the weights (the history of the log, which holds NumPy arrays) is told to it as the stand-ins below: they have no
-behaviour but to check and keep what they are given.
+torch's restricted unpickler refuses every class and function that is not on its list. The objects that a training run
+writes beside the weights (the history of the log, which contains NumPy arrays) are put on this list as the stand-ins
+below, which only check and store their arguments.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class _Dtype:
 
     def __init__(self, name: object, *_: object) -> None:
         if name not in _ARRAY_TYPES:
-            raise _Refused(f'it holds an array of type {name!r}, and only arrays of numbers are loaded')
+            raise _Refused(f'it holds an array of type {name!r}, but only arrays of numbers are loaded')
         self.name = str(name)
 
     def __setstate__(self, state: tuple) -> None:
         if any(field is not None for field in state[2:5]):  # sub-arrays, names and fields
-            raise _Refused('it holds an array of structures, and only arrays of numbers are loaded')
+            raise _Refused('it holds an array of structures, but only arrays of numbers are loaded')
         if state[1] == '>':
             self.name = f'>{self.name}'
 
@@ -89,7 +89,7 @@ def _scalar(dtype: _Dtype, data: object) -> Any:
 def _getattr(owner: object, name: object) -> None:
     """Stands in for ``getattr``, by which a history names its own methods; they are not taken from a file."""
     if owner is not _History:
-        raise _Refused(f'it asks for the attribute {name!r} of {owner!r}, and only tensors and plain data are loaded')
+        raise _Refused(f'it asks for the attribute {name!r} of {owner!r}, but only tensors and plain data are loaded')
 
 
 _STAND_INS: list[Callable | tuple[Callable, str]] = [
@@ -107,12 +107,12 @@ def read_file(path: str | Path, map_location: object = 'cpu') -> Any:
     """The content of a file that torch or safetensors wrote, tensors and plain data only.
 
     Args:
-        path: the file; or a folder with a ``model.safetensors``, as Hugging Face's ``save_pretrained`` leaves it.
-        map_location: device for the tensors; anything that is no device stands for the CPU.
+        path: the file, or a folder with a ``model.safetensors``, as Hugging Face's ``save_pretrained`` writes it.
+        map_location: device for the tensors; anything that is not a device means the CPU.
 
     Raises:
-        InputError: if there is no such file, it is damaged, it names a class or a function, or a weight is not finite
-            or not an ordinary dense tensor.
+        InputError: if the file does not exist or is damaged, if it refers to a class or a function, or if a weight is
+            not finite or not an ordinary dense tensor.
     """
     file = existing_file(path)
     try:
@@ -132,21 +132,21 @@ def existing_file(path: str | Path) -> Path:
     """
     path = str(path)
     if not path.strip():
-        raise InputError('the name of the checkpoint is empty: give the path of a file')
+        raise InputError('the name of the checkpoint is empty. Pass the path of a file.')
     try:
         file = Path(path).expanduser()
         if file.is_dir():
             if not (file / 'model.safetensors').is_file():
-                raise InputError(f'folder {path!r} has no model.safetensors: give the checkpoint file itself')
+                raise InputError(f'folder {path!r} has no model.safetensors. Pass the checkpoint file itself.')
             file = file / 'model.safetensors'
         if not file.exists():
-            raise InputError(f'checkpoint {path!r} not found: give an existing file')
+            raise InputError(f'checkpoint {path!r} not found. Check the path.')
         if not file.is_file():
-            raise InputError(f'checkpoint {path!r} is no regular file: give a file')
+            raise InputError(f'checkpoint {path!r} is not a regular file. Pass a file.')
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:  # no permission, a null byte, an unknown home
-        raise InputError(f'checkpoint {path!r} cannot be read ({error}): give the path of a file') from error
+        raise InputError(f'checkpoint {path!r} cannot be read ({error}). Pass the path of a file.') from error
     return file
 
 
@@ -162,8 +162,8 @@ def _reason(file: Path, error: Exception) -> str:
     text = str(error)
     if found := re.search(r'GLOBAL (\S+?),? ', text):
         return (
-            f'it refers to {found[1]}, and only tensors and plain data are loaded, so that no file can run code. '
-            'Where it was made, write its state dict alone with torch.save or safetensors'
+            f'it refers to {found[1]}, but only tensors and plain data are loaded, so that no file can run code. '
+            'Save only its state dict with torch.save or safetensors, on the machine where it was made.'
         )
     if isinstance(error, _Refused):
         return text
@@ -171,20 +171,20 @@ def _reason(file: Path, error: Exception) -> str:
         with file.open('rb') as stream:
             start = stream.read(2)
         if start == b'PK' and is_cut_off(file):
-            return 'it is cut off; copy or download it again'
+            return 'it is truncated. Copy or download it again.'
     except OSError as unreadable:
         return str(unreadable.strerror)
     if not start:
         return 'it is empty'
     if 'TorchScript' in text:
-        return 'it is a TorchScript archive: give a file with a state dict'
+        return 'it is a TorchScript archive. Use a file with a state dict.'
     if isinstance(error, SafetensorError) or start in (b'PK', b'\x80\x02'):
-        return 'it is damaged or cut off; copy or download it again'
-    return 'it is not a file of torch or safetensors'
+        return 'it is damaged or truncated. Copy or download it again.'
+    return 'it was not written by torch.save or safetensors'
 
 
 def is_cut_off(file: Path) -> bool:
-    """Whether the end of a file of ``torch.save`` is missing, as after a copy that was broken off."""
+    """Whether the end of a ``torch.save`` file is missing, as after an interrupted copy."""
     with file.open('rb') as stream:
         stream.seek(-min(file.stat().st_size, 1 << 16), os.SEEK_END)
         return b'PK\5\6' not in stream.read()  # the end of the directory of a zip archive
@@ -245,7 +245,7 @@ class _Walk:
 
     def _tensor(self, value: Tensor, path: tuple) -> Tensor:
         if type(value) not in (Tensor, torch.nn.Parameter):
-            raise _Refused(f'it holds a {type(value).__name__} at {_name(path)}, and only plain tensors are loaded')
+            raise _Refused(f'it holds a {type(value).__name__} at {_name(path)}, but only plain tensors are loaded')
         kind = (
             'quantised' if value.is_quantized else
             'meta' if value.is_meta else
@@ -253,17 +253,17 @@ class _Walk:
             'complex' if value.is_complex() else None
         )  # fmt: skip
         if kind is not None:
-            raise _Refused(f'it holds the {kind} tensor {_name(path)}, and only dense real ones are loaded')
+            raise _Refused(f'it holds the {kind} tensor {_name(path)}, but only dense real tensors are loaded')
         value = value.detach()
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise _Refused(f'it holds {_name(path)} as a view that repeats values: write its .contiguous()')
+            raise _Refused(f'it holds {_name(path)} as a view that repeats values. Save its .contiguous() instead.')
         if value.is_floating_point() and path[:1] not in [(part,) for part in _NOT_WEIGHTS]:
             # torch.isfinite knows no type of one byte.
             wrong = value.numel() - int(torch.isfinite(value.float() if value.element_size() == 1 else value).sum())
             if wrong:
                 raise _Refused(
                     f'it has NaN or infinite numbers ({wrong} of {value.numel()} in {_name(path)}), so the training '
-                    'that wrote it had diverged: take an earlier checkpoint'
+                    'that wrote it had diverged. Use an earlier checkpoint.'
                 )
         return value if self.device.type == 'cpu' else value.to(self.device)
 

@@ -1,4 +1,4 @@
-"""A holder for modules that nothing may train: teachers, and the tokenizer during pretraining."""
+"""Holds modules that must not be trained: teachers, and the tokenizer during pretraining."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def inference() -> AbstractContextManager:
 
 
 class Frozen(nn.Module):
-    """Holds a module out of sight of training.
+    """Hides a module from training.
 
-    The held module follows ``.to()``, but appears in no ``parameters()``, so in no optimizer and no DDP bucket, in no
-    ``state_dict()``, and stays in eval mode whatever ``train()`` is called on. It computes in a precision of its own,
-    whatever that of the training around it.
+    The module follows ``.to()``, but does not appear in ``parameters()`` (so neither in the optimizer nor in DDP's
+    buckets) or in ``state_dict()``, and stays in eval mode even if ``train()`` is called. It has its own precision,
+    independent of that of the training.
 
     Args:
         module: the module to hold.
-        precision: of the module's products on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``; on CPU it is
+        precision: precision of the module on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``; on CPU it is
             float32.
     """
 
@@ -38,7 +38,7 @@ class Frozen(nn.Module):
     def __init__(self, module: nn.Module, precision: Precision = 'float16') -> None:
         super().__init__()
         if precision not in get_args(Precision):
-            raise InputError(f'precision={precision!r} is unknown: choose one of {", ".join(get_args(Precision))}')
+            raise InputError(f'precision={precision!r} is unknown. Choose one of {", ".join(get_args(Precision))}.')
         self.precision = getattr(torch, precision)
         self.__dict__['module'] = module.requires_grad_(False).eval()  # past nn.Module's own registration
 

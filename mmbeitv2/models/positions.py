@@ -85,7 +85,7 @@ def resize_relative_position_table(
         resized = [RectBivariateSpline(y, x, head, kx=order[0], ky=order[1])(dy, dx) for head in values]
         patches = torch.from_numpy(np.stack(resized))
     else:
-        raise InputError(f'method={method!r} is unknown: choose geometric or bicubic')
+        raise InputError(f'method={method!r} is unknown. Choose geometric or bicubic.')
     return torch.cat((patches.permute(1, 2, 0).flatten(0, 1).to(cls), cls))
 
 

@@ -1,4 +1,4 @@
-"""From a batch of crops to what the network and the tokenizer see, on the device."""
+"""Turns a batch of crops into the inputs of the network and the tokenizer, on the device."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class MaskedBatch(TypedDict):
-    """What pretraining needs of a batch."""
+    """A batch for pretraining."""
 
-    images: Tensor  # (B, C, H, W), normalised for the network
+    images: Tensor  # (B, C, H, W), normalized for the network
     views: Tensor  # (B, C, Ht, Wt) in [-1, 1], for the tokenizer
     mask: Tensor  # (B, N) bool
     masked_index: Tensor  # (B, M) int64, the masked patches of each image in rising order
@@ -28,22 +28,25 @@ class MaskedBatch(TypedDict):
 
 @MODELS.register_module()
 class BEiTv2DataPreprocessor(BaseDataPreprocessor):
-    """Jitters colours and normalises twice, on the device and in batch: one crop travels there, once.
+    """Applies color jitter and both normalizations on the device, in batch, so that each crop is copied there only
+    once.
 
     For images of other channels than RGB (``mmbeitv2.LoadChannels``), ``mean`` and ``std`` have as many entries as
-    there are channels, in the values of the files, and ``to_rgb=False``. ``value_range`` says which values of a channel
-    are black and white: they become -1 and 1 for the tokenizer, and values beyond go beyond. Only ``color_channels``
-    are jittered, cut to their range; the other channels stay as they are.
+    there are channels, in the values of the files, and ``to_rgb=False``. ``value_range`` holds the values of a channel
+    that become -1 and 1 for the tokenizer; values outside the range are not clipped. Only ``color_channels`` are
+    jittered, clipped to their range; the other channels are not changed.
 
     Args:
         mean: per channel, for the network; of RGB in 0..255.
         std: likewise, above 0.
-        view_size: side in pixels of the tokenizer's view; None for the same size as the network's (the paper's).
+        view_size: side in pixels of the tokenizer's view; None for the same size as the network's view (as in the
+            paper).
         to_rgb: the crops are BGR, as mmcv loads them; for three channels only.
         non_blocking: copy to the device without waiting.
-        value_range: least and greatest value, of all channels or a pair for each. ``tools/channel_statistics.py``
+        value_range: minimum and maximum, one pair for all channels or one for each. ``tools/channel_statistics.py``
             computes them.
-        color_channels: red, green and blue, counted from 0; None for the first three of three, and for none otherwise.
+        color_channels: indices of red, green and blue, counted from 0; None means (0, 1, 2) for three channels, and no
+            color channels otherwise.
 
     Raises:
         InputError: if the settings do not fit one another.
@@ -68,7 +71,7 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         channels = len(mean)
         _check_statistics(mean, std)
         if to_rgb and channels != 3:
-            raise InputError(f'to_rgb=True is for three channels, and mean has {channels}: set to_rgb=False')
+            raise InputError(f'to_rgb=True needs three channels, but mean has {channels}. Set to_rgb=False.')
         if color_channels is None and channels == 3:
             color_channels = (0, 1, 2)
         if color_channels is not None:
@@ -99,7 +102,7 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         Returns:
             ``inputs``: a :class:`MaskedBatch`.
         """
-        masked_index = masked_indices(data['mask'])  # on the CPU: on the device it would synchronise
+        masked_index = masked_indices(data['mask'])  # on the CPU: on the device it would synchronize
         data = self.cast_data({**data, 'masked_index': masked_index})
         images = self.to_unit(data['inputs'])
         if 'jitter' in data:
@@ -132,8 +135,8 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
             return jitter_colors(images, jitter)
         if self.color_channels is None:
             raise InputError(
-                'the pipeline draws colour jitter, but the images have no colours: set color_channels of the data '
-                'preprocessor to their red, green and blue, or remove DrawColorJitter'
+                'the pipeline draws color jitter, but the images have no color channels. Set color_channels of the '
+                'data preprocessor to the red, green and blue channels, or remove DrawColorJitter.'
             )
         jittered = jitter_colors(images[:, self.color_channels].clamp(0, 1), jitter)
         return images.index_copy(1, torch.tensor(self.color_channels, device=images.device), jittered)
@@ -141,7 +144,7 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
 
 @MODELS.register_module()
 class ChannelsSegDataPreprocessor(BaseDataPreprocessor):
-    """mmseg's ``SegDataPreProcessor`` for any number of channels: its own takes a mean of one or three.
+    """mmseg's ``SegDataPreProcessor`` for any number of channels; mmseg's own only accepts a mean of one or three.
 
     Args:
         mean: per channel, in the values of the files.
@@ -163,7 +166,7 @@ class ChannelsSegDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalises the images of a batch, each (C, H, W), and pads and stacks them as mmseg does."""
+        """Normalizes the images of a batch, each (C, H, W), and pads and stacks them as mmseg does."""
         data = self.cast_data(data)
         return self.stacking(
             {**data, 'inputs': [(image.float() - self.mean) / self.std for image in data['inputs']]}, training
@@ -190,13 +193,13 @@ def check_color_channels(name: str, chosen: Sequence[int], channels: int) -> Non
 def _check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
     if len(mean) != len(std) or not mean:
         raise InputError(
-            f'mean has {len(mean)} entries and std {len(std)}: give one for each channel of the images in both'
+            f'mean has {len(mean)} entries, but std has {len(std)}. Both need one entry for each channel of the images.'
         )
     for channel, value in enumerate(std):
         if not value > 0:
             raise InputError(
-                f'std of channel {channel} is {value}, and must be above 0: leave out a channel that is the same '
-                'everywhere, or give 1'
+                f'std of channel {channel} is {value}, but must be above 0. Leave out a channel that is constant, or '
+                'set its std to 1.'
             )
 
 
@@ -205,7 +208,7 @@ def _channel_ranges(value_range: Sequence, channels: int) -> list[Sequence[float
     pairs = list(value_range) if value_range and isinstance(value_range[0], Sequence) else [value_range] * channels
     if len(pairs) != channels or any(len(pair) != 2 or not pair[0] < pair[1] for pair in pairs):
         raise InputError(
-            f'value_range={value_range} must be (least, greatest) value, one pair for all {channels} channels or one '
+            f'value_range={value_range} must be (minimum, maximum), one pair for all {channels} channels or one pair '
             'for each'
         )
     return pairs
@@ -220,9 +223,9 @@ def masked_indices(mask: Tensor) -> Tensor:
     counts = mask.sum(dim=1)
     if counts.min() != counts.max():
         raise InputError(
-            f'the masks of a batch hide between {int(counts.min())} and {int(counts.max())} patches, but every '
-            'image must '
-            'hide the same number: use mmbeitv2.BlockMaskGenerator, or give each mask the same count'
+            f'the masks of a batch hide between {int(counts.min())} and {int(counts.max())} patches, but must hide '
+            'the same number in every image. Use mmbeitv2.BlockMaskGenerator, or a mask generator with a fixed '
+            'number.'
         )
     return mask.nonzero()[:, 1].view(len(mask), -1)
 
@@ -230,8 +233,8 @@ def masked_indices(mask: Tensor) -> Tensor:
 def jitter_colors(images: Tensor, jitter: Tensor) -> Tensor:
     """Brightness, contrast and saturation jitter, each image with its own factors and order.
 
-    Does what torchvision's ``ColorJitter`` does: each of the three blends the image with black, with its mean gray, or
-    with its own gray picture.
+    Equals torchvision's ``ColorJitter``: the three operations blend the image with black, with its mean gray value, or
+    with its grayscale version.
 
     Args:
         images: (B, 3, H, W) RGB in [0, 1].

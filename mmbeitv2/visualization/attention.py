@@ -1,4 +1,4 @@
-"""Where a backbone looks: self-attention of the CLS token and of a chosen patch."""
+"""Pictures of the self-attention of the CLS token and of a chosen patch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> 
 
     Args:
         backbone: in eval mode.
-        images: (B, 3, H, W), normalised.
+        images: (B, 3, H, W), normalized.
         layer: counted from 0; negative ones count from the last.
     """
     found: list[Tensor] = []

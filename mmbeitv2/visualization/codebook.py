@@ -1,4 +1,4 @@
-"""What the codes of a tokenizer mean: the patches that carry them, how often and where they occur."""
+"""Pictures of a codebook: the patches that have a code, how often and where each code occurs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def require_drawable(wanted: Sequence[int] | None, most_used: int | None) -> Non
     count = max(len(wanted or []), most_used or 0)
     if count > MAX_DRAWN:
         raise InputError(
-            f'{count} codes are too many for one picture: choose {MAX_DRAWN} or fewer; index.html shows every code'
+            f'{count} codes are too many for one picture. Choose {MAX_DRAWN} or fewer. index.html shows every code.'
         )
 
 
@@ -49,7 +49,8 @@ def save_codebook_pictures(
         out: folder to write into.
         title: headline of the page.
         wanted: codes to draw.
-        most_used: draw so many of the most used codes; neither: some from the most to the least used one.
+        most_used: draw this many of the most used codes. With neither, some from the most to the least used one are
+            drawn.
         context: patches of surroundings on each side of a patch.
 
     Returns:
@@ -83,8 +84,8 @@ def choose_codes(codes: np.ndarray, wanted: Sequence[int] | None, most_used: int
         missing = sorted(set(wanted) - set(used.tolist()))
         if missing:
             raise InputError(
-                f'no patch of these images has the code(s) {", ".join(map(str, missing))}: choose others, or give '
-                'more images'
+                f'no patch of these images has the code(s) {", ".join(map(str, missing))}. Choose other codes, or '
+                'use more images.'
             )
         return np.array(wanted)
     if most_used is not None:

@@ -64,7 +64,7 @@ def _strip(images: np.ndarray, places: np.ndarray, side: int, context: int, tile
     tiles = [_frame(window, side, context, tile) for window in cut_windows(images, places, side, context)]
     is_encoded, jpeg = cv2.imencode('.jpg', np.hstack(tiles)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     if not is_encoded:
-        raise InputError(f'patches of {tile} pixels cannot be encoded: choose another size')
+        raise InputError(f'patches of {tile} pixels cannot be encoded. Choose another size.')
     return base64.b64encode(jpeg.tobytes()).decode()
 
 

@@ -19,20 +19,20 @@ def read_curve(work_dir: Path, key: str) -> Curve:
     """
     files = sorted(work_dir.glob('*/vis_data/scalars.json'))
     if not files:
-        raise InputError(f'no log in {str(work_dir)!r}: give the work dir of a run (it holds */vis_data/scalars.json)')
+        raise InputError(f'no log in {str(work_dir)!r}. Pass the work dir of a run (it holds */vis_data/scalars.json).')
     rows = [row for file in files for row in read_rows(file)]
     values = {row.get('iter', row['step']): row[key] for row in rows if key in row}
     if not values:
-        keys = ', '.join(sorted({name for row in rows for name in row})) or 'nothing: the logs are empty'
-        raise InputError(f'the logs in {str(work_dir)!r} have no {key!r}: choose one of {keys}')
+        keys = ', '.join(sorted({name for row in rows for name in row})) or '(none, the logs are empty)'
+        raise InputError(f'the logs in {str(work_dir)!r} have no {key!r}. Choose one of {keys}.')
     if not all(isinstance(value, (int, float)) for value in values.values()):
-        raise InputError(f'{key!r} in the logs in {str(work_dir)!r} is not a number: choose another key')
+        raise InputError(f'{key!r} in the logs in {str(work_dir)!r} is not a number. Choose another key.')
     steps = sorted(values)
     return steps, [values[step] for step in steps]
 
 
 def read_rows(file: Path) -> list[dict]:
-    """The lines of a log; half a last line, as a run leaves it that was killed while writing, is left out.
+    """The lines of a log; an incomplete last line, which a killed run may leave, is left out.
 
     Raises:
         InputError: naming the first line that is not one of mmengine's.
@@ -47,7 +47,7 @@ def read_rows(file: Path) -> list[dict]:
             if number == len(lines):
                 break
             raise InputError(
-                f'line {number} of {str(file)!r} is not an entry of a log: remove that line, or give another work dir'
+                f'line {number} of {str(file)!r} is not an entry of a log. Remove that line, or pass another work dir.'
             ) from error
         rows.append(row)
     return rows

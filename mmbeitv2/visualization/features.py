@@ -1,4 +1,4 @@
-"""Backbones whose features are looked at: the model that any config here describes, and images as it takes them."""
+"""Loads the backbone of any config, and images in the form that it needs, for pictures of features."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_image(path: str | Path, size: tuple[int, int], fit: Fit, channels: Chan
 
 
 def normalise(images: Tensor, cfg: Config) -> Tensor:
-    """Images (..., C, H, W) of :func:`read_image`, normalised as by a config's data preprocessor."""
+    """Images (..., C, H, W) of :func:`read_image`, normalized as by a config's data preprocessor."""
     settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
     mean = torch.tensor(settings.get('mean', (123.675, 116.28, 103.53))).view(-1, 1, 1)
     std = torch.tensor(settings.get('std', (58.395, 57.12, 57.375))).view(-1, 1, 1)

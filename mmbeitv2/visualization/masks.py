@@ -1,4 +1,4 @@
-"""What a pretrained model predicts for the patches that it cannot see."""
+"""Pictures of what a pretrained model predicts for masked patches."""
 
 from __future__ import annotations
 
@@ -109,7 +109,10 @@ def build_mask_generator(cfg: Config) -> BlockMaskGenerator:
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'mmbeitv2.BlockMaskGenerator':
             return TRANSFORMS.build(step)
-    raise InputError(f'config {cfg.filename!r} has no mmbeitv2.BlockMaskGenerator in its training pipeline')
+    raise InputError(
+        f'config {cfg.filename!r} has no mmbeitv2.BlockMaskGenerator in its training pipeline. Pass a pretraining '
+        'config.'
+    )
 
 
 def to_pictures(images: Tensor) -> np.ndarray:

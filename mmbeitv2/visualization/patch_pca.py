@@ -1,4 +1,4 @@
-"""What a backbone tells apart: the three principal components of its patch features, as colours."""
+"""The three principal components of a backbone's patch features as colors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mmbeitv2.visualization.pictures import new_figure
 
 # Pictures in one figure at most: matplotlib takes seconds for hundreds.
 MAX_DRAWN = 200
-# Percentiles of a component that become black and full colour: a few extreme patches leave the others their contrast.
+# Percentiles of a component that become black and full color: a few extreme patches leave the others their contrast.
 _RANGE = (1.0, 99.0)
 
 
@@ -65,13 +65,13 @@ def list_models(
     """
     if len(configs) not in (1, len(checkpoints)):
         raise InputError(
-            f'{len(configs)} configs do not match {len(checkpoints)} checkpoints: give one config for all checkpoints, '
-            'or one for each'
+            f'{len(configs)} configs do not match {len(checkpoints)} checkpoints. Pass one config for all '
+            'checkpoints, or one for each.'
         )
     names = list(distinct_names([Path(checkpoint) for checkpoint in checkpoints])) if names is None else names
     if len(names) != len(checkpoints) or len(set(names)) < len(names):
         raise InputError(
-            f'{len(checkpoints)} checkpoints need as many different names: give one for each by --names NAME NAME ...'
+            f'{len(checkpoints)} checkpoints need as many different names. Pass one for each with --names NAME NAME ...'
         )
     read = [read_config(config, cfg_options) for config in configs]
     return list(zip(names, read * (len(checkpoints) // len(read)), checkpoints, strict=True))
@@ -101,7 +101,7 @@ def patch_pca_picture(
     count = len(paths) * (1 + len(models) * len(layers))
     if count > MAX_DRAWN:
         raise InputError(
-            f'{count} pictures are too many for one figure: choose {MAX_DRAWN} or fewer (images x columns)'
+            f'{count} pictures (images x columns) are too many for one figure. Choose {MAX_DRAWN} or fewer.'
         )
     place = str(usable_device(device or ('cuda' if torch.cuda.is_available() else 'cpu')))
     columns: list[Column] = []
@@ -125,7 +125,7 @@ def _size(backbone: BEiTv2ViT, side: int | None) -> tuple[int, int]:
     if side is None:
         return backbone.grid_size[0] * patch, backbone.grid_size[1] * patch
     if side % patch:
-        raise InputError(f'--size {side} is not a multiple of the patch size {patch}: try {-(-side // patch) * patch}')
+        raise InputError(f'--size {side} is not a multiple of the patch size {patch}. Try {-(-side // patch) * patch}')
     return side, side
 
 
@@ -135,7 +135,7 @@ def patch_features(backbone: BEiTv2ViT, images: Tensor, layers: Sequence[int]) -
 
     Args:
         backbone: in eval mode; what it returns from now on is changed.
-        images: (n, 3, H, W), normalised.
+        images: (n, 3, H, W), normalized.
         layers: blocks, counted from 0.
     """
     numbers = sorted(set(layers))
@@ -152,13 +152,13 @@ def patch_features(backbone: BEiTv2ViT, images: Tensor, layers: Sequence[int]) -
 def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
     """The first three principal components of patches of several images, as red, green and blue.
 
-    The components are those of all images together, so that a colour means the same in each.
+    The components are those of all images together, so that a color means the same in each.
 
     Args:
         features: (n, h, w, C).
 
     Returns:
-        Colours (n, h, w, 3) in [0, 1], and the share of the variance that the components hold. The sign of a component
+        Colors (n, h, w, 3) in [0, 1], and the share of the variance that the components hold. The sign of a component
         is the one in which its largest weight is positive.
     """
     centered = features.double().flatten(0, 2)
@@ -179,7 +179,7 @@ def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
 
 
 def draw_patch_pca(images: np.ndarray, columns: Sequence[Column]) -> Figure:
-    """Images, and beside each the colours of its patches.
+    """Images, and beside each the colors of its patches.
 
     Args:
         images: (n, H, W, 3) uint8 RGB.

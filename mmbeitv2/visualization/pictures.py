@@ -25,7 +25,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def require_picture(path: Path, sources: Sequence[Path]) -> None:
-    """Refuses a file for a picture that cannot be written, or is or would be taken for one of the images it is made of.
+    """Checks that a picture can be written, and that it neither overwrites nor joins the images that it is made of.
 
     Args:
         path: of the picture.
@@ -41,8 +41,8 @@ def require_picture(path: Path, sources: Sequence[Path]) -> None:
     for source in sources:
         if path.resolve().is_relative_to(source.resolve()):
             raise InputError(
-                f'--out {str(path)!r} {"is" if source.is_file() else "lies among"} the images {str(source)!r}: give '
-                'another path'
+                f'--out {str(path)!r} {"is" if source.is_file() else "lies inside"} the images {str(source)!r}. '
+                'Choose another path.'
             )
 
 
@@ -74,7 +74,7 @@ def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[
 
 
 def code_colors(codebook: np.ndarray) -> np.ndarray:
-    """A colour per code, (K, 3) in [0, 1], alike for codes that lie close: the first three principal components.
+    """A color per code, (K, 3) in [0, 1], alike for codes that lie close: the first three principal components.
 
     Args:
         codebook: code vectors (K, D).
@@ -169,7 +169,7 @@ def draw_usage(codes: np.ndarray, num_codes: int) -> Figure:
     ranked.axhline(counts.mean(), color='gray', linestyle='--', label='all alike')
     ranked.set_yscale('symlog', linthresh=1)
     ranked.set_ylim(bottom=0)
-    ranked.set_xlabel('codes, from the most used one')
+    ranked.set_xlabel('codes, most used first')
     ranked.set_ylabel('patches')
     ranked.legend(fontsize=7)
     ranked.set_title(f'{(counts > 0).mean():.1%} of {num_codes} codes used', fontsize=9)

@@ -76,14 +76,14 @@ def fit_side(image: np.ndarray) -> np.ndarray:
 def paint_labels(
     image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: np.ndarray, alpha: float = 0.65
 ) -> np.ndarray:
-    """An image in the colours of its classes, with their names on the regions that have room for them.
+    """An image in the colors of its classes, with their names on the regions that have room for them.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) int; what is no class, as 255, becomes white.
         classes: names.
         palette: (classes, 3) uint8.
-        alpha: weight of the colours against the image, in [0, 1].
+        alpha: weight of the colors against the image, in [0, 1].
 
     Returns:
         (h, w, 3) uint8 RGB, ``SIDE`` pixels on its longer side.
@@ -138,7 +138,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def draw_class_scores(classes: Sequence[str], iou: np.ndarray, acc: np.ndarray, palette: np.ndarray) -> Figure:
-    """IoU of each class as a bar in the colour of the class, its accuracy as a dot; the best class first.
+    """IoU of each class as a bar in the color of the class, its accuracy as a dot; the best class first.
 
     Args:
         classes: names.
@@ -171,7 +171,7 @@ def draw_confusion(classes: Sequence[str], shares: np.ndarray) -> Figure:
 
     Args:
         classes: names.
-        shares: (classes, classes) in [0, 1]; a row of NaN, of a class without pixels, is grey.
+        shares: (classes, classes) in [0, 1]; a row of NaN, of a class without pixels, is gray.
     """
     count = len(classes)
     is_numbered = count <= _MAX_NUMBERED

@@ -89,7 +89,7 @@ class SegmentationReport:
     examples: list[SegmentedImage] = field(default_factory=list)
 
     def class_rows(self) -> list[dict[str, Any]]:
-        """Name, colour, IoU, accuracy and share of pixels of each class, in percent; None if it does not occur."""
+        """Name, color, IoU, accuracy and share of pixels of each class, in percent; None if it does not occur."""
         scores, pixels = self.confusion.scores(), self.confusion.counts.sum(1).double()
         return [
             {
@@ -141,10 +141,10 @@ def report_segmentation(
         cfg_options: see :func:`mmbeitv2.apis.read_config`.
 
     Raises:
-        InputError: if the config is not of a segmentation, or has no labelled test set, or does not fit the checkpoint.
+        InputError: if the config is not of a segmentation, or has no labeled test set, or does not fit the checkpoint.
     """
     if num_images > MAX_PICTURES:
-        raise InputError(f'{num_images} images are too many for one page: choose {MAX_PICTURES} or fewer')
+        raise InputError(f'{num_images} images are too many for one page. Choose {MAX_PICTURES} or fewer.')
     cfg = load_config(
         Namespace(
             config=str(config), cfg_options=cfg_options, launcher='none', local_rank=0, work_dir=str(out),
@@ -165,14 +165,14 @@ def _require_segmentation(cfg: Config) -> None:
     found = [each for each in evaluators if isinstance(each, dict) and 'IoUMetric' in str(each.get('type'))]
     if not found:
         raise InputError(
-            f'config {cfg.filename!r} does not score its test set by IoUMetric: give the work dir of a segmentation, '
-            'whose config sets test_dataloader and test_evaluator'
+            f'config {cfg.filename!r} does not score its test set by IoUMetric. Pass the work dir of a segmentation '
+            'run whose config sets test_dataloader and test_evaluator.'
         )
     prefix = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('data_prefix')
     if isinstance(prefix, dict) and prefix.get('seg_map_path') is None:
         raise InputError(
-            f'the test set of {cfg.filename!r} has no labels: name their folder in '
-            'test_dataloader.dataset.data_prefix.seg_map_path'
+            f'the test set of {cfg.filename!r} has no labels. Name their folder in '
+            'test_dataloader.dataset.data_prefix.seg_map_path.'
         )
     cfg.test_evaluator = [{**found[0], 'output_dir': None, 'format_only': False}]
 
@@ -186,8 +186,8 @@ def _segment(runner: Runner, num_images: int, source: dict[str, str]) -> Segment
     classes = classes_of(dataset)
     if not classes:
         raise InputError(
-            f'the test set of {runner.cfg.filename!r} names no classes: set metainfo=dict(classes=(...)) in '
-            'test_dataloader.dataset'
+            f'the test set of {runner.cfg.filename!r} does not name its classes. Set metainfo=dict(classes=(...)) in '
+            'test_dataloader.dataset.'
         )
     confusion = Confusion(classes, metric.ignore_index, metric.nan_to_num)
     report = SegmentationReport(source, confusion, np.array(dataset.metainfo['palette'], dtype=np.uint8))
@@ -210,7 +210,7 @@ def _segment(runner: Runner, num_images: int, source: dict[str, str]) -> Segment
                         heapq.heappop(worst)
                 progress.update()
     if not confusion.counts.any():
-        raise InputError(f'all pixels of all label images have the label {metric.ignore_index}, which does not count')
+        raise InputError(f'all pixels of all label images have the label {metric.ignore_index}, which is ignored')
     report.worst = [image for *_, image in sorted(worst, key=lambda entry: entry[:2], reverse=True)]
     return report
 
@@ -219,12 +219,13 @@ def _score(sample: Any, confusion: Confusion) -> SegmentedImage:
     """Adds an image to the confusions."""
     path = str(sample.metainfo.get('img_path'))
     if 'gt_sem_seg' not in sample:
-        raise InputError(f'image {path!r} comes without labels: put LoadAnnotations into the pipeline of the test set')
+        raise InputError(f'image {path!r} has no labels. Put LoadAnnotations into the pipeline of the test set.')
     prediction, truth = (part.data.squeeze(0) for part in (sample.pred_sem_seg, sample.gt_sem_seg))
     if prediction.shape != truth.shape:
         raise InputError(
-            f'the prediction for {path!r} has shape {tuple(prediction.shape)}, its labels {tuple(truth.shape)}: put '
-            'LoadAnnotations behind Resize in the pipeline of the test set, so that labels keep their size'
+            f'the prediction for {path!r} has shape {tuple(prediction.shape)}, but its labels have shape '
+            f'{tuple(truth.shape)}. Put LoadAnnotations after Resize in the pipeline of the test set, so that labels '
+            'keep their size.'
         )
     try:
         miou = confusion.add(prediction, truth)

@@ -45,20 +45,20 @@ Number = float | Measure
 
 _MEANING = {
     'codebook_usage': 'percent of the codes that occur',
-    'perplexity': 'number of equally frequent codes of the same entropy',
+    'perplexity': 'number of equally frequent codes that would have the same entropy',
     'codes_per_image': 'different codes in an image',
-    'neighbour_agreement': 'neighbouring patches with the same code',
-    'label_information': "share of the labels' entropy that the codes tell",
-    'label_purity': 'patches with the commonest label of their code',
+    'neighbour_agreement': 'neighboring patches with the same code',
+    'label_information': "share of the labels' entropy that the codes explain",
+    'label_purity': 'patches that have the most frequent label of their code',
     'stable_flip': 'codes that stay the same in the mirror image',
     'stable_crop': 'codes that stay the same in a crop shifted by one patch',
-    'stable_jitter': 'codes that stay the same after colour jitter',
+    'stable_jitter': 'codes that stay the same after color jitter',
 }
 
 
 @dataclass
 class Judged:
-    """A tokenizer with what was found.
+    """The results of one tokenizer.
 
     Attributes:
         name: of its checkpoint.
@@ -86,7 +86,7 @@ def judge_tokenizers(args: argparse.Namespace) -> None:
     if args.json is not None:
         require_json(args.json)
     if args.ignored_labels and args.labels is None:
-        raise InputError('--ignored-labels is of no use without label images: give --labels DIR')
+        raise InputError('--ignored-labels has no effect without label images. Add --labels DIR.')
     if args.out is not None:
         if args.out.suffix != '.html':
             raise InputError(f'--out {str(args.out)!r} must end in .html')
@@ -141,7 +141,7 @@ def judge(tokenizer: VisualTokenizer, paths: Sequence[str | Path], labels: np.nd
     numbers |= {'stable_flip': stability(codes, flipped[:, :, ::-1])}
     if min(tokenizer.grid_size) > 1:
         numbers |= {'stable_crop': stability(first[:, 1:, 1:], second[:, :-1, :-1])}
-    if tokenizer.channels is None:  # else the channels are no colours
+    if tokenizer.channels is None:  # else the channels are no colors
         numbers |= {'stable_jitter': stability(codes, jittered)}
     return Judged(name, numbers, images, codes, tokenizer.num_codes, _colors(tokenizer))
 
@@ -235,15 +235,15 @@ def _section(judged: Judged, num_pictures: int) -> str:
         for image, codes in zip(judged.images[:num_pictures], judged.codes, strict=False)
     )
     return (
-        f'<h2>{html.escape(judged.name)}</h2><h3>Images and their codes: alike where the colour is</h3>{maps}'
-        f'<h3>Use of the codes</h3>{_figure(draw_usage(judged.codes, judged.num_codes))}'
-        f'<h3>The most used codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[:8]))}'
-        f'<h3>The least used codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[-8:][::-1]))}'
+        f'<h2>{html.escape(judged.name)}</h2><h3>Images and their codes: patches of the same color have the same '
+        f'code</h3>{maps}<h3>Use of the codes</h3>{_figure(draw_usage(judged.codes, judged.num_codes))}<h3>The most '
+        f'used codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[:8]))}<h3>The least used '
+        f'codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[-8:][::-1]))}'
     )
 
 
 def _code_map(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """An image beside its codes as colours, (H, 2·W, 3) uint8; small images are enlarged."""
+    """An image beside its codes as colors, (H, 2·W, 3) uint8; small images are enlarged."""
     scale = max(1, 128 // image.shape[0])
     size = (image.shape[1] * scale, image.shape[0] * scale)
     cells = cv2.resize((colors * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)

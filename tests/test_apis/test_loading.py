@@ -66,7 +66,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     classifier = Config(dict(model=dict(type='ImageClassifier', backbone=tiny_vit())))
     with pytest.raises(InputError, match='has no tokenizer of type mmbeitv2.VQKD'):
         load_model(classifier, checkpoint, 'tokenizer')
-    with pytest.raises(InputError, match='a model of type ImageClassifier: give one of type mmbeitv2.BEiTv2'):
+    with pytest.raises(
+        InputError, match='a model of type ImageClassifier. Pass a config with a model of type mmbeitv2.BEiTv2'
+    ):
         load_model(classifier, checkpoint, of='mmbeitv2.BEiTv2')
     with pytest.raises(InputError, match='is a pretrained model of this package, not a VQ-KD tokenizer'):
         load_model(Config(dict(model=tiny_pretraining())), checkpoint, 'tokenizer')

@@ -120,10 +120,10 @@ VALUES = [
     ('train_dataloader.batch_size=2.5', 'must be a whole number'),
     ('train_dataloader.batch_size=True', 'is True'),
     ('train_dataloader.num_workers=-1', 'must be a whole number of at least 0'),
-    ('train_dataloader.num_worker=2', "train_dataloader has no setting 'num_worker'.*Did you mean 'num_workers'"),
+    ('train_dataloader.num_worker=2', "train_dataloader in .* has no setting 'num_worker'.*Did you mean 'num_workers'"),
     ('train_cfg.max_epochs=0', 'must be a whole number of at least 1'),
     ('train_cfg.max_epochs=1.5', 'must be a whole number of at least 1'),
-    ('train_cfg.max_epoch=3', "train_cfg has no setting 'max_epoch'.*Did you mean 'max_epochs'"),
+    ('train_cfg.max_epoch=3', "train_cfg in .* has no setting 'max_epoch'.*Did you mean 'max_epochs'"),
     ('train_cfg.val_interval=0', 'must be a whole number of at least 1'),
     ('train_cfg.by_epoch=False', r'train_cfg.max_iters is missing .*by_epoch=False'),
     ('train_cfg=None', 'training needs train_cfg, which'),
@@ -141,14 +141,14 @@ VALUES = [
     ('default_hooks.checkpoint.interval=-2', 'must be a whole number of at least 1, or -1'),
     ('model.backbone.patch_size=0', 'must be a whole number of at least 1'),
     ('model.backbone.arch.num_heads=0', 'must be a whole number of at least 1'),
-    ('model.backbone.arch.num_heads=5', 'does not divide embed_dims=32'),
+    ('model.backbone.arch.num_heads=5', 'must divide embed_dims=32'),
     ('model.backbone.arch.embed_dims=-32', 'must be a whole number of at least 1'),
     ('model.backbone.drop_path_rate=1', 'must be a number of at least 0 and below 1'),
     ('model.head.topk=x', "is 'x' .*: it must be a whole number of at least 1"),
     ('model.head.num_classes=0', 'must be a whole number of at least 1'),
     ('data_preprocessor.std=[0,1,1]', 'each must be a number above 0'),
     ('randomness.seed=-1', 'must be a whole number of at least 0 and below 4.29497e'),
-    ('randomness.sed=1', "randomness has no setting 'sed'.*Did you mean 'seed'"),
+    ('randomness.sed=1', "randomness in .* has no setting 'sed'.*Did you mean 'seed'"),
     ('randomness=None', 'randomness is None .*, but must be a dict of settings'),
     ('env_cfg=None', 'env_cfg is None .*, but must be a dict of settings'),
     ('log_processor=True', 'log_processor is True .*, but must be a dict of settings'),
@@ -178,17 +178,20 @@ def test_a_value_that_cannot_be_is_named(tmp_path: Path, classification: str, op
 
 
 BUILDS = [
-    ('model.type=ImageClasifier', "model in '.*': model 'ImageClasifier' is unknown.*did you mean 'ImageClassifier'"),
+    (
+        'model.type=ImageClasifier',
+        "model in '.*': model 'ImageClasifier' does not exist.*did you mean 'ImageClassifier'",
+    ),
     ('model.backbone.type=mmbeitv2.BEiTv2ViTT', "model.backbone in .*did you mean 'mmbeitv2.BEiTv2ViT'"),
     ('model.backbone.drop_path=0.1', "model.backbone in .*has no setting 'drop_path'.*did you mean 'drop_path_rate'"),
     ('model.head.in_channels=many', "model.head.in_channels is 'many'"),
     (f'{DATASET}.pipeline.1.crop_ratio_range=3', f"{DATASET}.pipeline.1 in '.*RandomResizedCrop"),
-    (f'{DATASET}.pipeline.1.scale=-3', f"{DATASET}.pipeline.1 in '.*RandomResizedCrop refuses its settings"),
+    (f'{DATASET}.pipeline.1.scale=-3', f"{DATASET}.pipeline.1 in '.*RandomResizedCrop rejects its settings"),
     ('model.head.in_channel=32', "model.head in '.*': LinearClsHead.*in_channel"),
     ('default_hooks.checkpoint.type=CheckpointHok', "default_hooks.checkpoint in .*did you mean 'CheckpointHook'"),
     (
         'default_hooks.checkpoint.intervall=5',
-        "checkpoint has no setting 'intervall'.*Did you mean 'interval'",
+        "checkpoint in .* has no setting 'intervall'. Did you mean 'interval'",
     ),
     (
         'default_hooks.logger.intervall=5',
@@ -197,15 +200,15 @@ BUILDS = [
     ('optim_wrapper.optimizer.type=AdamWW', "optimizer.type is 'AdamWW' in .*Did you mean 'AdamW'"),
     ('optim_wrapper.optimizer.weight_dekay=1', "AdamW has no setting 'weight_dekay'.*did you mean 'weight_decay'"),
     ('optim_wrapper.type=OptimWraper', "optim_wrapper in .*did you mean 'OptimWrapper'"),
-    ('optim_wrapper.clip_grad.max_nrm=1', "clip_grad has no setting 'max_nrm'.*Did you mean 'max_norm'"),
-    ('optim_wrapper.constructor=Nobody', "'Nobody' is unknown"),
-    (f'{DATASET}.type=ImageFolde', f"{DATASET} in .*'ImageFolde' is unknown"),
+    ('optim_wrapper.clip_grad.max_nrm=1', "clip_grad in .* has no setting 'max_nrm'. Did you mean 'max_norm'"),
+    ('optim_wrapper.constructor=Nobody', "'Nobody' does not exist"),
+    (f'{DATASET}.type=ImageFolde', f"{DATASET} in .*'ImageFolde' does not exist"),
     (f'{DATASET}.with_labels=True', f"{DATASET} in '.*'"),
     (f'{DATASET}.pipeline.1.type=RandomResizedCropp', f"{DATASET}.pipeline.1 in .*did you mean '.*RandomResizedCrop'"),
     (f'{DATASET}.pipeline.1.scal=5', f"{DATASET}.pipeline.1 in .*has no setting 'scal'.*did you mean 'scale'"),
     ('train_dataloader.sampler.type=DefaultSample', "train_dataloader.sampler in .*did you mean 'DefaultSampler'"),
     ('train_dataloader.sampler.shufle=True', "train_dataloader.sampler in .*did you mean 'shuffle'"),
-    ('val_evaluator.type=Acuracy', "val_evaluator in .*'Acuracy' is unknown.*did you mean 'Accuracy'"),
+    ('val_evaluator.type=Acuracy', "val_evaluator in .*'Acuracy' does not exist.*did you mean 'Accuracy'"),
     ('val_evaluator.topkk=1', "val_evaluator in .*has no setting 'topkk'.*did you mean 'topk'"),
 ]
 
@@ -222,10 +225,10 @@ def test_what_mmengine_would_build_later_is_built_now(
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        (['model.backbone.in_channels=6'], 'jpg. has 3 channels in the pipeline, but model.backbone takes 6: set'),
+        (['model.backbone.in_channels=6'], 'jpg. has 3 channels in the pipeline, but model.backbone takes 6. Set'),
         (
             ['data_preprocessor.mean=[1,1,1,1]', 'data_preprocessor.std=[1,1,1,1]'],
-            'has 3 channels in the pipeline, but mean of the data preprocessor has 4 entries: give one for each',
+            'has 3 channels in the pipeline, but mean of the data preprocessor has 4 entries. Set one entry for each',
         ),
         (['data_preprocessor.std=[1,0,1]'], r'std is \[1, 0, 1\] .*: each must be a number above 0'),
         (
@@ -252,7 +255,7 @@ def test_a_tokenizer_of_other_channels_than_the_backbone_is_refused(tmp_path: Pa
         ("[dict(type='CosinAnnealingLR', T_max=3)]", "param_scheduler.0 in .*did you mean 'CosineAnnealingLR'"),
         ("[dict(type='CosineAnnealingLR', Tmax=3)]", "has no setting 'Tmax'.*did you mean 'T_max'"),
         ("[dict(type='CosineAnnealingLR', T_max=0)]", 'T_max is 0'),
-        ("dict(type='LinearLR', begin=5, end=3)", 'LinearLR refuses its settings: end should be larger than begin'),
+        ("dict(type='LinearLR', begin=5, end=3)", 'LinearLR rejects its settings: end should be larger than begin'),
         ("[dict(type='LinearLR', end=0)]", 'param_scheduler.0.end is 0 .*: it must be a number above 0'),
         ("[dict(type='LinearLR', start_factor='')]", "LinearLR.start_factor is '', but must be a finite number"),
         ("[dict(type='')]", "param_scheduler.0.type is '' .*: it must be the name of a component"),
@@ -272,7 +275,7 @@ def test_schedules_are_built_now(tmp_path: Path, classification: str, scheduler:
 @pytest.mark.parametrize(
     ('key', 'value', 'words'),
     [
-        ('randomness', '{}', 'randomness has no seed .*: set randomness.seed, or leave randomness out'),
+        ('randomness', '{}', 'randomness has no seed .*. Set randomness.seed, or leave randomness out'),
         ('visualizer', '{}', 'visualizer is {} .*: it must be a component'),
         ('optim_wrapper', '{}', 'optim_wrapper.optimizer is missing'),
         ('optim_wrapper', 'dict(optimizer=3)', 'optim_wrapper.optimizer is 3 .*: it must be a component'),
@@ -306,11 +309,11 @@ def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, c
     (tmp_path / 'list.txt').write_text('cat/0.jpg 0\ndog/1.jpg 7\n')
     cases = [
         ((f'{DATASET}.data_root={tmp_path / "nowhere"}',), "image folder '.*nowhere.*' not found"),
-        ((f'{DATASET}.data_root={empty}',), "'.*empty.*' holds no image"),
+        ((f'{DATASET}.data_root={empty}',), "'.*empty.*' holds no images"),
         ((f'{DATASET}.data_root={broken}',), r'broken/cat/0.jpg'),
         (
             ('train_dataloader.batch_size=64',),
-            'no whole batch: 16 images .* are fewer than batch_size=64',
+            'does not fill one batch: 16 images .* are fewer than batch_size=64',
         ),
         ((f'val_dataloader.dataset.data_root={other}',), "number 1 is 'wolf' in '.*other.*' and 'dog' in '.*train"),
         ((f'{DATASET}.data_root={third}', f'val_dataloader.dataset.data_root={third}'), "elk/0.jpg' has label 2"),
@@ -384,7 +387,7 @@ def damage_label(root: Path, name: str) -> None:
         ('16 bit', "train/2.png' has pixels of Pillow mode 'I;16'"),
         ('cut off', "label image '.*train/2.png' cannot be read"),
         ('missing', "train/2.jpg' has no label image '.*train/2.png'"),
-        ('empty', "val_dataloader finds no image with data_root='.*seg', data_prefix=.*img_suffix='.jpg'"),
+        ('empty', "val_dataloader finds no images with data_root='.*seg', data_prefix=.*img_suffix='.jpg'"),
         ('all ignored', 'train_dataloader: all pixels of all label images are ignored'),
     ],
 )
@@ -403,15 +406,18 @@ SEGMENTATION = [
     ('model.decode_head.ignore_index=abc', 'must be a whole number'),
     ('model.decode_head.loss_decode=3', r'must be a component, dict\(type=...\)'),
     ('model.decode_head.align_corners=maybe', 'must be True or False'),
-    ('model.decode_head.norm_cfg.type=SyncBatch', "norm_cfg.type is 'SyncBatch' .*, which is unknown. Did you mean"),
+    (
+        'model.decode_head.norm_cfg.type=SyncBatch',
+        "norm_cfg.type is 'SyncBatch' .*, but no such component exists. Did you mean",
+    ),
     ('model.decode_head.norm_cfg.requires_grad=maybe', 'must be True or False'),
     ('model.data_preprocessor.size=(32.5,32)', r'must be a list of two whole numbers of at least 1, \(height, width\)'),
     ('model.test_cfg.mode=slides', 'must be one of slide, whole'),
     ('val_evaluator.iou_metrics=[mIou]', 'must be a list of some of mIoU, mDice, mFscore'),
     (f'{DATASET}.pipeline.2.crop_size=(32.5,32)', 'must be a whole number of at least 1, or a list of two'),
     (f'{DATASET}.pipeline.2.cat_max_ratio=abc', 'must be a number'),
-    (f'{DATASET}.metainfo.classes=abc', 'must be a list of names, or a text file with one a line'),
-    (f'{DATASET}.metainfo.palette=3', r'must be a list of colours, \[red, green, blue\] each'),
+    (f'{DATASET}.metainfo.classes=abc', 'must be a list of names, or a text file with one name per line'),
+    (f'{DATASET}.metainfo.palette=3', r'must be a list of colors, each \[red, green, blue\]'),
     (f'{DATASET}.reduce_zero_label=maybe', 'must be True or False'),
     (f'{DATASET}.data_prefix.img_path=None', 'must be the path of a folder'),
 ]
@@ -434,7 +440,7 @@ def test_label_images_without_an_image_are_told_and_left_out(tmp_path: Path, cap
     show_plan(checked_runner(cfg, True, is_rehearsal=True), cfg, True, None)
     said = capsys.readouterr()
     assert 'train images  3' in said.out
-    assert re.search("1 label images in '.*train' have no image and are left out, the first is '2.png'", str(said))
+    assert re.search("1 label images in '.*train' have no image and are left out; the first is '2.png'", str(said))
 
 
 def test_a_head_may_ignore_another_value_than_255(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -508,11 +514,11 @@ def test_a_work_dir_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / 'file').write_text('mine')
     for folder in (tmp_path / 'file', tmp_path / 'file' / 'below'):
-        assert f"work dir '{folder}' lies below '{tmp_path / 'file'}', which is no folder" in sentence(
+        assert f"work dir '{folder}' lies below '{tmp_path / 'file'}', which is not a folder" in sentence(
             pretraining, folder
         )
     assert (tmp_path / 'file').read_text() == 'mine'
-    assert "work dir '/proc/work': nothing can be written to '/proc'" in sentence(pretraining, '/proc/work')
+    assert "work dir '/proc/work': cannot write to '/proc'" in sentence(pretraining, '/proc/work')
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(100, 0, 1000))
     assert re.search(r'has 1 kB free, but two checkpoints need [\d.]+ MB', sentence(pretraining, tmp_path / 'work'))
@@ -561,7 +567,7 @@ def test_the_plan_tells_what_will_run_and_leaves_nothing(
     said = plan(loaded(classification, tmp_path / 'work', 'train_cfg.max_epochs=3'), capsys)
     assert 'train images  16 in 2 classes' in said
     assert 'length        3 epochs of 4 steps, 12 steps' in said
-    assert 'batch size    4 images a process, 4 in all' in said
+    assert 'batch size    4 images per process, 4 in total' in said
     assert f'writes to     {tmp_path / "work"}' in said
     assert not (tmp_path / 'work').exists()
     assert 'test images   16' in plan(loaded(classification, tmp_path / 'work'), capsys, is_training=False)

@@ -110,18 +110,18 @@ def test_images_may_come_from_an_iterator(tokenizer: VisualTokenizer) -> None:
     ('image', 'message'),
     [
         ('none.jpg', "image 'none.jpg' cannot be read"),
-        (np.zeros((4, 4, 3)), 'type float64 is no image: give .H, W, 3. uint8'),
-        (np.zeros((0, 4, 3), np.uint8), r'an array of shape \(0, 4, 3\) and type uint8 is no image'),
-        (torch.full((3, 8, 8), 2.0), 'between 2 and 2 is no image'),
-        (torch.full((3, 8, 8), torch.nan), 'between nan and nan is no image'),
-        (torch.zeros(1, 8, 8), r'Tensor of shape \(1, 8, 8\) is no image'),
-        (torch.zeros(3, 0, 8), r'Tensor of shape \(3, 0, 8\) is no image'),
+        (np.zeros((4, 4, 3)), 'type float64 is not an image. Pass .H, W, 3. uint8'),
+        (np.zeros((0, 4, 3), np.uint8), r'an array of shape \(0, 4, 3\) and type uint8 is not an image'),
+        (torch.full((3, 8, 8), 2.0), 'between 2 and 2 is not an image'),
+        (torch.full((3, 8, 8), torch.nan), 'between nan and nan is not an image'),
+        (torch.zeros(1, 8, 8), r'Tensor of shape \(1, 8, 8\) is not an image'),
+        (torch.zeros(3, 0, 8), r'Tensor of shape \(3, 0, 8\) is not an image'),
         (Image.fromarray(np.ones((4, 4), np.float32)), "a PIL image of mode 'F' cannot be read: .* floating-point"),
-        (None, 'an object of type NoneType is no image: give a path, a PIL image'),
-        (3, 'an object of type int is no image'),
-        (b'JPEG', 'an object of type bytes is no image'),
-        (torch.zeros(3, 8, 8, dtype=torch.complex64), 'type torch.complex64 is no image'),
-        (torch.zeros(3, 8, 8, device='meta'), 'on device meta, is no image'),
+        (None, 'an object of type NoneType is not an image. Pass a path, a PIL image'),
+        (3, 'an object of type int is not an image'),
+        (b'JPEG', 'an object of type bytes is not an image'),
+        (torch.zeros(3, 8, 8, dtype=torch.complex64), 'type torch.complex64 is not an image'),
+        (torch.zeros(3, 8, 8, device='meta'), 'on device meta, cannot be used as an image'),
         (torch.zeros(3, 8, 8).to_sparse(), 'a sparse tensor'),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_device_that_cannot_be_used_is_refused(checkpoint: str, device: object
 
 @pytest.mark.parametrize('none', [None, ''])
 def test_a_tokenizer_needs_a_checkpoint(none: str | None) -> None:
-    with pytest.raises(InputError, match='give its checkpoint'):
+    with pytest.raises(InputError, match='Pass its checkpoint'):
         VisualTokenizer(Config({'model': tiny_tokenizer()}), none)
 
 

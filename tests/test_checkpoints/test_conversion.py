@@ -219,7 +219,9 @@ def test_a_segmentation_model_has_its_pyramid_in_the_release_s_backbone(tmp_path
     back = read_checkpoint(str(tmp_path / 'official.pth'))
     assert back.source == 'a segmentation model of the BEiT v2 release or timm'
     assert back.ours.keys() == state.keys()
-    with pytest.raises(ValueError, match='a segmentation model has no place in timm: choose official or mmbeitv2'):
+    with pytest.raises(
+        ValueError, match='the format timm cannot hold a segmentation model. Choose official or mmbeitv2'
+    ):
         convert_checkpoint(str(tmp_path / 'ours.pth'), str(tmp_path / 'timm.pth'), 'timm')
 
 
@@ -227,7 +229,7 @@ def test_a_tokenizer_goes_to_the_release_and_nowhere_else(tmp_path: Path) -> Non
     path = save(MODELS.build(tiny_tokenizer()), tmp_path)
     state, _ = convert_checkpoint(path, str(tmp_path / 'official.pth'), 'official')
     assert state['quantize.embedding.embed_avg'].shape == (16, 8)
-    with pytest.raises(ValueError, match='hf has no VQ-KD tokenizer: choose official'):
+    with pytest.raises(ValueError, match='hf cannot hold a VQ-KD tokenizer. Choose official'):
         convert_checkpoint(path, str(tmp_path / 'hf'), 'hf')
 
 
@@ -256,13 +258,13 @@ def test_a_source_is_never_its_own_target(tmp_path: Path, monkeypatch: pytest.Mo
         (str(path), 'symlink.pth'),
         (str(path), 'hardlink.pth'),
     ):
-        with pytest.raises(InputError, match='is the checkpoint that is read'):
+        with pytest.raises(InputError, match='is the checkpoint to convert'):
             convert_checkpoint(source, target, 'timm')
     convert_checkpoint(str(path), 'hf', 'hf')
     for source, target in (('hf', 'hf'), ('hf', 'hf/'), ('hf/model.safetensors', 'hf')):
-        with pytest.raises(InputError, match='is the checkpoint that is read'):
+        with pytest.raises(InputError, match='is the checkpoint to convert'):
             convert_checkpoint(source, target, 'hf')
-    with pytest.raises(InputError, match='is the checkpoint that is read'):
+    with pytest.raises(InputError, match='is the checkpoint to convert'):
         convert_checkpoint('hf', 'hf/model.safetensors', 'mmbeitv2')
     assert path.read_bytes() == content
 
@@ -273,7 +275,7 @@ def test_a_folder_with_other_files_is_not_written_to(tmp_path: Path) -> None:
     folder.mkdir()
     for name in 'dcba':
         (folder / f'{name}.txt').touch()
-    with pytest.raises(InputError, match=r'mine. holds other files \(a.txt, b.txt, c.txt, ...\): give a new folder'):
+    with pytest.raises(InputError, match=r'mine. holds other files \(a.txt, b.txt, c.txt, ...\). Choose a new folder'):
         convert_checkpoint(path, str(folder), 'hf')
     assert len(list(folder.iterdir())) == 4
 
@@ -281,18 +283,21 @@ def test_a_folder_with_other_files_is_not_written_to(tmp_path: Path) -> None:
 def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = save(pretraining(), tmp_path)
     run_tool('convert_checkpoint', path, str(tmp_path / 'hf'), '--to', 'hf')
-    assert 'hf has no place for 30: neck.blocks.0.gamma_1' in capsys.readouterr().out
+    assert 'hf has no place for 30 of the weights: neck.blocks.0.gamma_1' in capsys.readouterr().out
     assert json.loads((tmp_path / 'hf' / 'config.json').read_text())['image_size'] == 32
     torch.save({'weight': torch.zeros(2)}, tmp_path / 'other.pth')
     cases = [
         (
             (path, str(tmp_path / 'x.pth'), '--to', 'hf'),
-            'looks like a file, and hf is written as a folder: leave .pth out',
+            'looks like a file, but hf is written as a folder. Leave .pth out',
         ),
-        ((path, path, '--to', 'mmbeitv2'), 'is the checkpoint that is read: give another name'),
-        ((path, str(tmp_path), '--to', 'timm'), 'is a folder: give the name of a file'),
+        (
+            (path, path, '--to', 'mmbeitv2'),
+            'is the checkpoint to convert, and would be overwritten. Choose another name',
+        ),
+        ((path, str(tmp_path), '--to', 'timm'), 'is a folder. Pass the name of a file'),
         (('none.pth', 'x.pth', '--to', 'timm'), "checkpoint 'none.pth' not found"),
-        ((str(tmp_path / 'other.pth'), str(tmp_path / 'y.pth'), '--to', 'timm'), 'holds no BEiT encoder'),
+        ((str(tmp_path / 'other.pth'), str(tmp_path / 'y.pth'), '--to', 'timm'), 'does not hold a BEiT encoder'),
     ]
     for arguments, message in cases:
         assert message in refused(capsys, 'convert_checkpoint', *arguments)

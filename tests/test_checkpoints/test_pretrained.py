@@ -149,14 +149,14 @@ def test_a_released_tokenizer_loads_without_its_teacher_and_unused_statistics(tm
 @pytest.mark.parametrize(
     ('state', 'model', 'message'),
     [
-        ({}, dict(arch=dict(embed_dims=32, depth=3, num_heads=2)), 'has 2 blocks, the model has 3'),
+        ({}, dict(arch=dict(embed_dims=32, depth=3, num_heads=2)), 'has 2 blocks, but the model has 3'),
         ({}, dict(arch=dict(embed_dims=64, depth=2, num_heads=2)), r'token has shape \(1, 1, 32\) in .* \(1, 1, 64\)'),
-        ({}, dict(layer_scale_init_value=0.0), 'has blocks.0.gamma_1, for which .*: set layer_scale'),
+        ({}, dict(layer_scale_init_value=0.0), 'has blocks.0.gamma_1, which the model does not have: set layer_scale'),
         ({'blocks.0.gamma_1': None}, {}, 'lacks blocks.0.gamma_1'),
         ({}, dict(rel_pos_bias='none'), "has rel_pos_bias.relative_position_bias_table.*set rel_pos_bias"),
         ({}, dict(use_abs_pos_emb=True), 'lacks pos_embed, which the model has: set use_abs_pos_emb'),
         ({'mask_token': None}, dict(use_mask_token=True), 'lacks mask_token'),
-        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which form no'),
+        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which do not'),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: dict, model: dict, message: str) -> None:
@@ -176,11 +176,11 @@ def test_a_tokenizer_with_another_codebook_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (None, 'not found: give an existing file'),
+        (None, 'not found. Check the path'),
         (b'no checkpoint', 'cannot be used'),
         (b'', 'cannot be used: it is empty'),
         ({'a': 1}, 'holds no weights'),
-        ({'conv.weight': torch.zeros(1)}, "holds no BEiT encoder .its first key is 'conv.weight'"),
+        ({'conv.weight': torch.zeros(1)}, "does not hold a BEiT encoder .its first key is 'conv.weight'"),
     ],
 )
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, content: object, message: str) -> None:
@@ -203,7 +203,7 @@ def test_a_cut_off_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
     whole = path.read_bytes()
     for part in (whole[:-1000], whole[:5000], whole[:10]):
         path.write_bytes(part)
-        with pytest.raises(ValueError, match=f'{name}. cannot be used: it is .*cut off'):
+        with pytest.raises(ValueError, match=f'{name}. cannot be used: it is .*truncated'):
             load(str(path))
 
 
@@ -253,7 +253,7 @@ def test_a_whole_pretraining_model_goes_on_from_a_file_of_each_layout(
     loaded = whole(path).state_dict()
     for key, value in pretrained.state_dict().items():
         assert torch.equal(loaded[key], value), key
-    assert 'afresh' not in said[0]
+    assert 'initial weights' not in said[0]
 
 
 def test_the_release_has_a_whole_pretraining_model_under_its_own_names(tmp_path: Path) -> None:
@@ -275,11 +275,11 @@ def test_what_a_file_lacks_starts_afresh_and_the_log_says_so(
     )
     loaded = whole(path, backbone=backbone).state_dict()
     (line,) = said
-    assert 'kept the initial values of mask_token, as the file has none' in line
+    assert 'kept the initial values of mask_token, which the file lacks' in line
     assert (
-        'the patch aggregation starts afresh, as the file has none; the head starts afresh, as the file has none'
-        in line
-    )
+        'the patch aggregation starts from its initial weights, because the file has none; the head starts from '
+        'its initial weights, because the file has none'
+    ) in line
     for key in ('backbone.blocks.1.mlp.fc1.weight', 'backbone.norm.weight'):
         assert torch.equal(loaded[key], pretrained.state_dict()[key])
     assert loaded['head.lm_head.weight'].std() < 0.1  # as initialised; those of the file have a deviation of 1
@@ -293,10 +293,10 @@ def test_the_head_of_another_tokenizer_is_refused_or_starts_afresh(
 ) -> None:
     path = str(tmp_path / 'ours.pth')
     tokenizer = tiny_tokenizer(quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=9, code_dim=8))
-    with pytest.raises(ValueError, match=r'predicts 16 codes, but the tokenizer has 9: .*fresh_head=True'):
+    with pytest.raises(ValueError, match=r'predicts 16 codes, but the tokenizer has 9. .*fresh_head=True'):
         whole(path, tokenizer=tokenizer)
     loaded = whole(path, fresh_head=True, tokenizer=tokenizer).state_dict()
-    assert 'the head starts afresh, as fresh_head is set' in said[-1]
+    assert 'the head starts from its initial weights, because fresh_head is set' in said[-1]
     assert loaded['head.lm_head.weight'].shape == (9, 32)
     assert torch.equal(loaded['neck.blocks.0.mlp.fc1.weight'], pretrained.state_dict()['neck.blocks.0.mlp.fc1.weight'])
 
@@ -314,7 +314,7 @@ def test_a_tokenizer_of_other_weights_than_the_former_run_had_is_told(
     whole(path, fresh_head=True)
     assert not [line for line in said if 'other weights' in line]
     whole(path)  # with a random tokenizer
-    assert 'run.pth was pretrained with a tokenizer of other weights' in said[-2]
+    assert 'run.pth was pretrained with a tokenizer that has other weights' in said[-2]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_tokenizer_of_other_weights_than_the_former_run_had_is_told(
                 neck=dict(type='mmbeitv2.CLSAggregationNeck', is_shared=False),
                 head=dict(type='mmbeitv2.BEiTv2MIMHead', is_shared=False),
             ),
-            'has one head for the two branches, unlike the model: set model.neck.is_shared=True',
+            'has one head for the two branches, unlike the model. Set model.neck.is_shared=True',
         ),
     ],
 )
@@ -339,5 +339,5 @@ def test_another_patch_aggregation_than_the_file_has_is_refused(
 
 def test_a_tokenizer_is_not_taken_for_a_pretrained_model(tmp_path: Path, pretrained: nn.Module) -> None:
     torch.save(pretrained.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
-    with pytest.raises(ValueError, match=r'is a VQ-KD tokenizer, not a pretrained model: put it in model.tokenizer'):
+    with pytest.raises(ValueError, match=r'is a VQ-KD tokenizer, not a pretrained model. Put it in model.tokenizer'):
         whole(str(tmp_path / 'tokenizer.pth'))

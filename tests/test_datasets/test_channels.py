@@ -70,7 +70,7 @@ def test_pngs_of_16_bits_keep_them(channels: int) -> None:
     order = [2, 1, 0, 3][:channels]
     content = cv2.imencode('.png', pixels[..., order])[1].tobytes()
     np.testing.assert_array_equal(decode_channels(content), pixels)
-    with pytest.raises(InputError, match='it is cut off'):
+    with pytest.raises(InputError, match='it is truncated'):
         decode_channels(content[:-30])
 
 
@@ -114,19 +114,19 @@ def with_nan() -> np.ndarray:
     ('content', 'reason'),
     [
         (b'', 'the file is empty'),
-        (b'no image', 'no image of a format'),
+        (b'no image', 'not an image of a format'),
         (npy(sample(4, np.uint16)), 'it has 4 channels of type uint16, but LoadChannels expects channels=6'),
         (npy(sample(6, np.uint8)), "it has 6 channels of type uint8, .* dtype='uint16'"),
-        (npy(np.moveaxis(sample(6, np.uint16, 40, 50), 2, 0)), r'shape \(6, 40, 50\), and \(height, width, channels\)'),
-        (npy(sample(6, np.uint16))[:-10], 'it is cut off'),
-        (npy(np.zeros((2, 2, 6), np.int64)), 'of type int64: convert them'),
-        (npy(np.zeros((2, 2, 6), complex)), 'of type complex128: convert them'),
+        (npy(np.moveaxis(sample(6, np.uint16, 40, 50), 2, 0)), r'shape \(6, 40, 50\), but \(height, width, channels\)'),
+        (npy(sample(6, np.uint16))[:-10], 'it is truncated'),
+        (npy(np.zeros((2, 2, 6), np.int64)), 'of type int64; convert them'),
+        (npy(np.zeros((2, 2, 6), complex)), 'of type complex128; convert them'),
         (npy(np.array([{}])), 'Python objects'),
         (npy(np.zeros((0, 2, 6), np.uint16)), 'it has 2x0 pixels'),
         (npy(with_nan()), '1 of its 1224 values are NaN or infinite'),
         (tiff(with_nan(), planarconfig='contig'), 'NaN or infinite'),
-        (tiff(sample(6, np.uint16), planarconfig='contig')[:-10], 'it is cut off'),
-        (tiff(sample(6, np.uint16), planarconfig='contig', compression='zlib')[:300], 'cut off|damaged'),
+        (tiff(sample(6, np.uint16), planarconfig='contig')[:-10], 'it is truncated'),
+        (tiff(sample(6, np.uint16), planarconfig='contig', compression='zlib')[:300], 'truncated|damaged'),
         (tiff(sample(33, np.uint16), planarconfig='contig'), 'with 1 to 32 channels'),
         (b'\x93NUMPY\x01\x00', 'damaged'),
         (b'II*\0' + b'\xff' * 40, 'damaged|no image'),

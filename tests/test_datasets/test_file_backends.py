@@ -105,9 +105,12 @@ def test_label_images_of_a_store_are_read_and_checked(store: dict[str, bytes]) -
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(data_root='gs://bucket'), "no file backend of mmengine reads 'gs://bucket.*: register one"),
+        (dict(data_root='gs://bucket'), "no file backend of mmengine can read 'gs://bucket.*. Register one"),
         (dict(data_root='memory://empty'), "folder 'memory://empty.*' holds no image"),
-        (dict(data_root='https://example.org/images'), 'HTTPBackend cannot list the images of .*in an ann_file'),
+        (
+            dict(data_root='https://example.org/images'),
+            'HTTPBackend cannot list the images of .*in a file and set ann_file',
+        ),
         (dict(data_root='memory://bucket', backend_args=dict(no=1)), 'cannot be read: .*argument'),
         (dict(data_root='memory://bucket', ann_file='no.txt'), "image list 'memory://bucket/no.txt' cannot be read"),
         (dict(data_root='memory://bucket', data_prefix='images/cat/nested', with_label=True), 'has no class folders'),
@@ -123,6 +126,6 @@ def test_an_unreadable_image_of_a_store_is_named(store: dict[str, bytes]) -> Non
     for name in ('none.jpg', 'cut.jpg'):
         with pytest.raises(UnreadableImageError, match=f"image 'memory://bucket/{name}' cannot be read"):
             LoadImage().transform(dict(img_path=f'memory://bucket/{name}'))
-    with pytest.raises(InputError, match="no file backend of mmengine reads 'gs://bucket/a.jpg'") as error:
+    with pytest.raises(InputError, match="no file backend of mmengine can read 'gs://bucket/a.jpg'") as error:
         LoadImage().transform(dict(img_path='gs://bucket/a.jpg'))
     assert not isinstance(error.value, UnreadableImageError)  # another image would not be readable either

@@ -115,14 +115,14 @@ def test_a_copy_for_another_process_reads_the_same(tmp_path: Path, table: dict) 
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(image_column='img'), "has no column 'img': set image_column to one of 'image', 'label', 'number'"),
+        (dict(image_column='img'), "has no column 'img'. Set image_column to one of 'image', 'label', 'number'"),
         (dict(image_column='number'), r"has no images in image_column='number' \(.*int64.*\)"),
-        (dict(label_column='class'), "has no column 'class': set label_column to one of"),
+        (dict(label_column='class'), "has no column 'class'. Set label_column to one of"),
         (dict(label_column='image'), "has no labels in label_column='image'"),
         (dict(split='val'), "split 'val' of data set '.*' cannot be loaded .*val"),
         (dict(path='no/such'), "data set 'no/such' cannot be loaded"),
         (dict(path='none.parquet'), "data set 'none.parquet' cannot be loaded"),
-        (dict(label_column='label', classes=['a']), "has 2 classes in label_column='label', but 1 classes are given"),
+        (dict(label_column='label', classes=['a']), "has 2 classes in label_column='label', but 1 classes are set"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, table: dict, settings: dict, message: str) -> None:

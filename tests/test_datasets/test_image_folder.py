@@ -37,13 +37,13 @@ def test_reads_labels_from_the_first_folder_or_a_list(image_folder: Path, tmp_pa
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(data_root='nowhere'), "image folder 'nowhere' not found: give an existing one"),
-        (dict(data_prefix='empty'), 'holds no image'),
+        (dict(data_root='nowhere'), "image folder 'nowhere' not found. Correct data_root"),
+        (dict(data_prefix='empty'), 'holds no images'),
         (dict(ann_file='none.txt'), "none.txt' not found"),
         (dict(ann_file='cat'), r"cat' cannot be read \(it is not a regular file\)"),
         (dict(data_prefix='cat/nested', with_label=True), "cat/nested' has no class folders with images"),
-        (dict(with_label=True, classes=['a']), "images' has 3 class folders, but 1 classes are given"),
-        (dict(max_unreadable=1), r'max_unreadable=1 is a share of the images and must lie in \[0, 1\)'),
+        (dict(with_label=True, classes=['a']), "images' has 3 class folders, but 1 classes are set"),
+        (dict(max_unreadable=1), r'max_unreadable=1 must be a share of the images, at least 0 and below 1'),
     ],
 )
 def test_a_folder_without_images_is_refused(image_folder: Path, arguments: dict, message: str) -> None:
@@ -63,24 +63,24 @@ def test_what_is_no_class_is_reported(image_folder: Path, tmp_path: Path) -> Non
     for handler in logger.handlers:
         handler.flush()
     log = (tmp_path / 'log.txt').read_text()
-    assert 'lie outside of the class folders and are left out: stray.jpg' in log
-    assert 'hold no image: empty' in log
+    assert 'lie outside the class folders and are left out: stray.jpg' in log
+    assert 'hold no images: empty' in log
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
         (b'cat/nested/0.jpg', "line 1 of image list '.*list.txt', 'cat/nested/0.jpg', has no label"),
-        (b'cat/nested/0.jpg 0\ncat/nested/1.jpg cat\n', "line 2 of .* ends with 'cat', which is no label"),
+        (b'cat/nested/0.jpg 0\ncat/nested/1.jpg cat\n', "line 2 of .* ends with 'cat', which is not a label"),
         (b'cat/nested/0.jpg 2.0', "line 1 of .* ends with '2.0'"),
-        (b'cat/nested/0.jpg -1', "ends with '-1', which is no label: write a whole number, from 0 on"),
+        (b'cat/nested/0.jpg -1', "ends with '-1', which is not a label. Write a whole number that is not negative"),
         (b'cat/nested/0.jpg 2', 'line 1 of .* has the label 2, but there are 2 classes'),
-        (b'cat/nested/0.jpg 0\n\ncat/nested/1.jpg 0', 'line 2 of .* is empty: remove it'),
-        (b'cat/nested/0.jpg\t0', 'has no label: write the path, a space and the label'),
+        (b'cat/nested/0.jpg 0\n\ncat/nested/1.jpg 0', 'line 2 of .* is empty. Remove the line'),
+        (b'cat/nested/0.jpg\t0', 'has no label. Write the path, a space and the label'),
         (b'cat/nested/0.jpg,0', 'has no label'),
-        (b'\x89PNG\r\n\x1a\n\0\0', r'cannot be read \(it is no text in UTF-8\)'),
+        (b'\x89PNG\r\n\x1a\n\0\0', r'cannot be read \(it is not UTF-8 text\)'),
         (b'a\0.jpg 0', 'line 1 of .* holds a null byte'),
-        (b'', 'is empty: write one image path a line'),
+        (b'', 'is empty. Write one image path per line'),
         (b'cat/nested/0.jpg 0\ncat/nested/9.jpg 1', r"image '.*cat/nested/9.jpg' in line 2 of .*list.txt' not found"),
         (b'bird/0.jpg 0', r"image '.*bird/0.jpg' in line 1 of .* not found"),
     ],
@@ -127,7 +127,7 @@ def test_endless_links_and_closed_folders_end_in_a_sentence(
     image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (image_folder / 'cat/back').symlink_to(image_folder)
-    with pytest.raises(InputError, match="cat/back' is a link to a folder that it lies in: remove the link"):
+    with pytest.raises(InputError, match="cat/back' is a symbolic link to a folder that contains it. Remove the link"):
         find_images(image_folder)
     (image_folder / 'cat/back').unlink()
     (image_folder / 'itself').symlink_to(image_folder / 'itself')
@@ -171,7 +171,7 @@ def test_unreadable_images_are_counted_reported_and_replaced(image_folder: Path,
     reports = [line for line in (tmp_path / 'log.txt').read_text().splitlines() if 'cannot be read' in line]
     assert len(reports) == 3
     assert all(f'cat/nested/{i}.jpg' in ''.join(reports) for i in range(3))
-    assert any('(3 of 16 so far)' in line for line in reports)
+    assert any('(3 of 16 images are unreadable so far)' in line for line in reports)
 
 
 def test_too_many_unreadable_images_stop_with_the_list(image_folder: Path) -> None:
@@ -268,7 +268,7 @@ def test_variants_of_imagenet_have_its_labels(image_folder: Path) -> None:
     assert [dataset.get_data_info(i)['gt_label'] for i in range(16)] == [6] * 8 + [281] * 8
     assert dataset.metainfo['class_indices'] == [6, 281]
     (image_folder / 'n02123045').rename(image_folder / 'cat')
-    with pytest.raises(ValueError, match="folder 'cat' in .* is no synset of ImageNet-1k"):
+    with pytest.raises(ValueError, match="folder 'cat' in .* is not a synset of ImageNet-1k"):
         ImageNetVariant(data_root=str(image_folder), pipeline=[])
 
 

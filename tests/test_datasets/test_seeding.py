@@ -108,7 +108,7 @@ def test_an_index_keeps_what_it_knows_through_pickle_and_wrappers(dataset: torch
 
 
 def test_a_sampler_that_does_not_know_the_epoch_is_refused_unless_fixed() -> None:
-    with pytest.raises(ValueError, match=r'set sampler.type of the dataloader to mmbeitv2.SeededSampler'):
+    with pytest.raises(ValueError, match=r'Set sampler.type of the dataloader to mmbeitv2.SeededSampler'):
         SeedSample()({'sample_idx': 3})
 
     def draws() -> tuple[float, float, float]:

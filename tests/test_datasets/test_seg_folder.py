@@ -101,12 +101,12 @@ def test_images_and_labels_may_lie_in_one_folder(root: Path) -> None:
 @pytest.mark.parametrize(
     ('file', 'content', 'words'),
     [
-        ('classes.txt', '', "class list '.*classes.txt' is empty: write one name a line"),
-        ('classes.txt', 'a\n\nb\n', "line 2 of class list '.*classes.txt' is empty: remove it"),
+        ('classes.txt', '', "class list '.*classes.txt' is empty. Write one name per line"),
+        ('classes.txt', 'a\n\nb\n', "line 2 of class list '.*classes.txt' is empty. Remove the line"),
         ('classes.txt', 'a\nb\na\n', "line 3 of class list '.*' repeats 'a' of line 1"),
-        ('classes.txt', '\n'.join(map(str, range(256))), 'has 256 names, but a label image tells at most 255'),
-        ('classes.txt', b'\xff\xfe', r"class list '.*' cannot be read \(it is no text in UTF-8\)"),
-        ('train.txt', 'a\nz.jpg\n', "line 2 of image list '.*train.txt' names 'z.jpg', which is no image"),
+        ('classes.txt', '\n'.join(map(str, range(256))), 'has 256 names, but a label image can hold at most 255'),
+        ('classes.txt', b'\xff\xfe', r"class list '.*' cannot be read \(it is not UTF-8 text\)"),
+        ('train.txt', 'a\nz.jpg\n', "line 2 of image list '.*train.txt' names 'z.jpg', which is not an image"),
         ('train.txt', ' \n', "image list '.*train.txt' is empty"),
     ],
 )
@@ -118,7 +118,7 @@ def test_wrong_lists_are_named(root: Path, file: str, content: str | bytes, word
 
 def test_missing_files_are_named(root: Path) -> None:
     (root / 'labels' / 'c.png').unlink()
-    with pytest.raises(InputError, match=r"image '.*photos/c.png' has no label image '.*labels/c.png': add it"):
+    with pytest.raises(InputError, match=r"image '.*photos/c.png' has no label image '.*labels/c.png'. Add it"):
         SegFolder(str(root), 'classes.txt', FLAT)
     with pytest.raises(InputError, match=r"image folder '.*/images' not found"):
         SegFolder(str(root), 'classes.txt')

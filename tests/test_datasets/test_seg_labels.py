@@ -69,8 +69,12 @@ def save_label(path: Path, labels: np.ndarray, fault: str) -> None:
     [
         ('cut off', UnreadableImageError, r"label image '.*image.png' cannot be read \(.*truncated.*\)"),
         ('text', UnreadableImageError, r"label image '.*image.png' cannot be read \(cannot identify image file\)"),
-        ('missing', UnreadableImageError, r'cannot be read \(No such file or directory\): remove it and its image'),
-        ('color', InputError, "image.png' has pixels of Pillow mode 'RGB': write the number of the class"),
+        (
+            'missing',
+            UnreadableImageError,
+            r'cannot be read \(No such file or directory\). Replace it, or remove it together with its image',
+        ),
+        ('color', InputError, "image.png' has pixels of Pillow mode 'RGB'. It must have one 8-bit channel"),
         ('sixteen bits', InputError, "image.png' has pixels of Pillow mode 'I;16'"),
         ('size', InputError, "image.png' has 16x20 pixels, but its image has 20x16"),
         ('too large', InputError, "image.png' has the label 5, but there are 5 classes, counted from 0"),

@@ -56,7 +56,7 @@ def test_labels_and_classes_are_those_of_the_folder(image_folder: Path) -> None:
         info, expected = shards.get_data_info(index), folder.get_data_info(index)
         assert fileio.get(info['img_path']) == Path(expected['img_path']).read_bytes()
         assert info['img_path'].endswith(f'#{Path(expected["img_path"]).relative_to(image_folder)}')
-    with pytest.raises(InputError, match='has 3 class folders, but 1 classes are given'):
+    with pytest.raises(InputError, match='has 3 class folders, but 1 classes are set'):
         ImageShards(str(image_folder.with_name('images-shards')), with_label=True, classes=['a'])
 
 
@@ -91,14 +91,14 @@ def test_a_shard_that_is_missing_or_cut_off_is_named_before_training(image_folde
     last = sorted(shards.glob('*.tar'))[-1]
     content = last.read_bytes()
     for damage, message in (
-        (content[:-10], r"shard '.*shard-0000\d.tar' is cut off \([\d,]+ bytes; index.npz says [\d,]+\)"),
+        (content[:-10], r"shard '.*shard-0000\d.tar' is truncated \([\d,]+ bytes; index.npz says [\d,]+\)"),
         (content + b'more', r"shard '.*tar' is not the one of the index"),
     ):
         last.write_bytes(damage)
         with pytest.raises(InputError, match=message):
             ImageShards(str(shards))
     last.unlink()
-    with pytest.raises(InputError, match=r"shard '.*tar' cannot be read \(No such file or directory\): put it back"):
+    with pytest.raises(InputError, match=r"shard '.*tar' cannot be read \(No such file or directory\). Put it back"):
         ImageShards(str(shards))
 
 
@@ -106,7 +106,7 @@ def test_a_shard_that_is_cut_off_during_training_names_the_image(image_folder: P
     shards = shards_of(image_folder)
     dataset = ImageShards(str(shards), pipeline=[dict(type='mmbeitv2.LoadImage')])
     os.truncate(sorted(shards.glob('*.tar'))[-1], 1000)
-    with pytest.raises(UnreadableImageError, match=r"dog/nested/7.jpg' cannot be read \(shard '.*tar' is cut off\)"):
+    with pytest.raises(UnreadableImageError, match=r"dog/nested/7.jpg' cannot be read \(shard '.*tar' is truncated\)"):
         dataset[15]
 
 
@@ -116,13 +116,13 @@ def test_a_missing_or_damaged_index_is_one_sentence(image_folder: Path) -> None:
     content = index.read_bytes()
     for damage in (content[:-200], content[:200], b'', b'no index', b'\x93NUMPY'):
         index.write_bytes(damage)
-        with pytest.raises(InputError, match="index.npz' is damaged, or not an index of shards"):
+        with pytest.raises(InputError, match="index.npz' is damaged, or is not an index of shards"):
             ImageShards(str(shards))
     np.savez(index, shards=np.array(['a'], dtype=object))  # an array with code in its pickle is not opened
     with pytest.raises(InputError, match='is damaged'):
         ImageShards(str(shards))
     index.unlink()
-    with pytest.raises(InputError, match='has no index.npz: run tools/make_shards.py to its end'):
+    with pytest.raises(InputError, match='has no index.npz. Run tools/make_shards.py until it has finished'):
         ImageShards(str(shards))
     with pytest.raises(InputError, match="folder of shards 'nowhere' not found"):
         ImageShards('nowhere')
@@ -156,7 +156,7 @@ def test_offsets_are_those_of_pythons_tarfile(image_folder: Path) -> None:
 
 
 def test_settings_that_do_not_apply_to_shards_are_refused(image_folder: Path) -> None:
-    with pytest.raises(InputError, match="reads no list .ann_file='list.txt'.: make shards"):
+    with pytest.raises(InputError, match="does not support an image list .ann_file='list.txt'.. Make shards"):
         ImageShards(str(image_folder), ann_file='list.txt')
     with pytest.raises(InputError, match='made from a folder without class folders'):
         ImageShards(str(shards_of(image_folder / 'cat/nested')), with_label=True)

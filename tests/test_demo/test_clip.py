@@ -49,7 +49,7 @@ def test_a_folder_of_the_user_is_refused_before_the_training(
     precious = tmp_path / 'precious'
     precious.mkdir()
     (precious / 'thesis.txt').touch()
-    for out, message in ((precious, "holds 'thesis.txt'"), (image_folder.parent, 'give another folder')):
+    for out, message in ((precious, "holds 'thesis.txt'"), (image_folder.parent, 'Choose another folder')):
         with pytest.raises(SystemExit):
             main(monkeypatch, str(image_folder), str(out))
         assert message in capsys.readouterr().err
@@ -58,5 +58,5 @@ def test_a_folder_of_the_user_is_refused_before_the_training(
 
 def test_an_image_outside_the_class_folders_is_named(image_folder: Path) -> None:
     (image_folder / 'stray.jpg').write_bytes((image_folder / 'cat/nested/0.jpg').read_bytes())
-    with pytest.raises(InputError, match='stray.jpg. is in no class folder'):
+    with pytest.raises(InputError, match='stray.jpg. is not in a class folder'):
         clip.read_pairs(image_folder)

@@ -62,9 +62,9 @@ def test_the_largest_label_is_the_number_of_classes_and_255_is_none(tmp_path: Pa
 @pytest.mark.parametrize(
     ('labels', 'message'),
     [
-        (np.zeros((4, 4), np.uint8), 'have no label'),
-        (np.ones((4, 4, 3), np.uint8), 'is not an image of labels'),
-        (np.ones((4, 4), np.uint16), 'is not an image of labels'),
+        (np.zeros((4, 4), np.uint8), 'have no labels'),
+        (np.ones((4, 4, 3), np.uint8), 'is not a label image'),
+        (np.ones((4, 4), np.uint16), 'is not a label image'),
     ],
 )
 def test_annotations_that_are_no_labels_are_refused(tmp_path: Path, labels: np.ndarray, message: str) -> None:
@@ -229,8 +229,8 @@ def test_seeds_share_one_pretraining(tmp_path: Path, stages: FakeStages, capsys:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (('--data', 'nowhere'), "nowhere' not found: give an existing one by --data"),
-        (('--data', '{empty}'), 'holds no image'),
+        (('--data', 'nowhere'), "nowhere' not found. Check the path after --data"),
+        (('--data', '{empty}'), 'holds no images'),
         (('--seg-data', '{empty}'), '--seg-data needs a folder with'),
         (('--seeds', '3'), '--seeds needs at least two different numbers'),
         (('--seed', '-1'), 'must not be negative'),
@@ -271,7 +271,7 @@ def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_l
     before = everything_in(tmp_path)
     options = ['--fresh', '--work-dir', str(places.get(work_dir, work_dir)), '--data', str(image_folder)]
     message = refused(capsys, 'quickstart', *options)
-    assert re.search('give a folder of its own|lies inside the images', message)
+    assert re.search('Choose a separate folder|lies inside the image folder', message)
     assert everything_in(tmp_path) == before
 
 

@@ -137,14 +137,14 @@ def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ValueError, match='layer_decay_rate=1.5 must lie'):
         groups_by_name(model, 1.0, 0.1, layer_decay_rate=1.5)
     for paramwise, message in [
-        (dict(dcn_offset_lr_mult=0.1), 'paramwise_cfg has dcn_offset_lr_mult, which is not known here'),
-        (dict(custom_keys=dict(norm=dict(lr_mul=2.0))), 'may have lr_mult and decay_mult, and nothing else'),
+        (dict(dcn_offset_lr_mult=0.1), 'paramwise_cfg has the unknown key dcn_offset_lr_mult'),
+        (dict(custom_keys=dict(norm=dict(lr_mul=2.0))), 'may only contain lr_mult and decay_mult'),
         (dict(custom_keys=dict(norm=dict(lr_mult=-1.0))), 'custom_keys.norm.lr_mult=-1.0 must be a number'),
         (dict(norm_decay_mult='none'), "norm_decay_mult='none' must be a number"),
     ]:
         with pytest.raises(ValueError, match=message):
             groups_by_name(model, 1.0, 0.1, **paramwise)
-    with pytest.raises(ValueError, match='get_layer_depth: Linear does not have it'):
+    with pytest.raises(ValueError, match='get_layer_depth, which Linear does not have'):
         groups_by_name(model, 1.0, 0.1, layer_decay_rate=0.5)
 
 

@@ -148,7 +148,7 @@ class TestOptimizerState:
             (lambda s: s['state'][1].update(exp_avg_sq=torch.zeros(4, 2)), r'exp_avg_sq of 1.weight has shape'),
             (lambda s: s['state'][1].pop('exp_avg'), 'another optimizer: AdamW needs exp_avg, .* of 1.weight'),
             (lambda s: s['state'].update({0: 5}), 'another optimizer'),
-            (lambda s: s['param_groups'].pop(), 'of 1 groups with 2 parameters, the run has 2 groups with 4'),
+            (lambda s: s['param_groups'].pop(), 'of 1 groups with 2 parameters, but this run has 2 groups with 4'),
             (lambda s: s['param_groups'][0]['params'].append(9), 'of 2 groups with 5 parameters'),
             (lambda s: s.update(param_groups=3), 'a damaged optimizer state'),
             (lambda s: s['param_groups'][0].update(params=None), 'a damaged optimizer state'),
@@ -165,7 +165,9 @@ class TestOptimizerState:
 def test_weights_alone_are_no_run(former: Path, tmp_path: Path) -> None:
     content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)
     torch.save(dict(state_dict=content['state_dict']), tmp_path / 'weights.pth')
-    with pytest.raises(InputError, match='weights.pth lacks the state of the optimizer and .*, so no run can go on'):
+    with pytest.raises(
+        InputError, match='weights.pth lacks the state of the optimizer and .*; a run cannot be resumed'
+    ):
         train(former, tmp_path / 'work', resume=True, load_from=str(tmp_path / 'weights.pth'))
 
 
@@ -229,7 +231,7 @@ def test_a_new_learning_rate_takes_effect_as_if_from_the_start(former: Path, tmp
         assert one.state_dict() == other.state_dict()
     (line,) = [line for line in log_of(resumed).splitlines() if 'Resumed with changes' in line]
     assert 'optim_wrapper.optimizer.lr was 0.001 and is 0.0001 now' in line
-    assert 'the schedule runs as if it had been this one from the start' in line
+    assert 'the schedule continues as if these had been its settings from the start' in line
 
 
 def test_a_new_schedule_and_batch_size_take_effect(former: Path, tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_old_checkpoints_are_taken_with_a_warning(former: Path, tmp_path: Path) 
     torch.save(content, tmp_path / 'old.pth')
     changes = {'optim_wrapper.optimizer.lr': 1e-4, 'train_cfg.max_epochs': 2}
     runner = train(former, tmp_path / 'work', changes, resume=True, load_from=str(tmp_path / 'old.pth'))
-    assert 'does not say with which tokenizer' in log_of(runner)
+    assert 'does not record its tokenizer' in log_of(runner)
     assert max(rates(runner)) <= 1e-4
 
 

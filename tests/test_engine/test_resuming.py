@@ -183,7 +183,8 @@ def test_a_checkpoint_that_was_being_written_at_a_kill_is_removed_by_the_next_ru
 
 def test_a_resume_without_a_checkpoint_starts_anew_in_a_clear_line(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), resume=True))
-    assert prepare_resume(cfg) == f'No checkpoint in {str(tmp_path)!r} to resume from: the run starts anew.'
+    line = f'No checkpoint in {str(tmp_path)!r} to resume from. The run starts from the beginning.'
+    assert prepare_resume(cfg) == line
     assert cfg.resume is False
 
 
@@ -196,11 +197,11 @@ def test_a_checkpoint_that_cannot_be_resumed_from_is_named_with_the_one_before(t
     last = tmp_path / 'epoch_11.pth'
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(
-        InputError, match=r"epoch_11.pth' is cut off: go on from the one before by --resume .*epoch_10.pth"
+        InputError, match=r"epoch_11.pth' is truncated: continue from the one before with --resume .*epoch_10.pth"
     ):
         prepare_resume(cfg)
     last.unlink()
-    with pytest.raises(InputError, match=r"'elsewhere/epoch_11.pth' does not exist: go on from .*epoch_10.pth"):
+    with pytest.raises(InputError, match=r"'elsewhere/epoch_11.pth' does not exist: continue from .*epoch_10.pth"):
         prepare_resume(cfg)
     with pytest.raises(InputError, match="checkpoint 'none.pth' not found"):
         prepare_resume(Config(dict(work_dir=str(tmp_path), resume=True, load_from='none.pth')))

@@ -198,7 +198,7 @@ def test_a_run_by_epochs_that_was_stopped_stays_so_until_more_patience_is_given(
     assert adapt(tmp_path, root, pretrained, by_epoch=True, hook=hook).iter == 4
     last = str(tmp_path / 'epoch_1.pth')
     assert adapt(tmp_path, root, pretrained, by_epoch=True, resume_from=last, hook=hook).iter == 4
-    assert 'Training had been stopped by KNNHook: raise its patience to go on' in capsys.readouterr().out
+    assert 'KNNHook had stopped this training. Raise its patience to continue' in capsys.readouterr().out
     hook |= dict(patience=3)
     assert adapt(tmp_path, root, pretrained, by_epoch=True, resume_from=last, hook=hook).iter == 8
 
@@ -228,13 +228,13 @@ def test_an_adaptation_that_was_killed_and_resumed_ends_as_one_left_alone(
     [
         (
             dict(query_dataloader='nowhere'),
-            r"query_dataloader of KNNHook: image folder '.*nowhere' not found: .* Without",
+            r"query_dataloader of KNNHook: image folder '.*nowhere' not found. .* If you have no labeled images",
         ),
         (
             dict(bank_dataloader='empty'),
-            r"bank_dataloader of KNNHook: image folder '.*empty' holds no image .* Without",
+            r"bank_dataloader of KNNHook: image folder '.*empty' holds no images .* If you have no labeled images",
         ),
-        (dict(bank_dataloader=None), r'bank_dataloader of KNNHook gives images without labels: set with_label=True'),
+        (dict(bank_dataloader=None), r'bank_dataloader of KNNHook yields images without labels. Set with_label=True'),
         (dict(patience=0), 'patience=0 must be at least 1'),
         (dict(patience=3, score_start=False), 'patience=3 .* needs score_start=True'),
     ],
@@ -259,5 +259,5 @@ def test_a_tokenizer_of_another_grid_is_refused(tmp_path: Path, root: Path, pret
     tokenizer = tiny_tokenizer(
         encoder=tiny_vit(**vit, patch_size=16), decoder=tiny_vit(**vit | dict(img_size=2, patch_size=1, in_channels=8))
     )
-    with pytest.raises(InputError, match='the tokenizer makes 4 codes per image, the mask has 16 patches'):
+    with pytest.raises(InputError, match='the tokenizer makes 4 codes per image, but the mask has 16 patches'):
         adapt(tmp_path / 'work', root, pretrained, model=dict(tokenizer=tokenizer))

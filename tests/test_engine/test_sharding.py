@@ -71,4 +71,4 @@ def test_one_process_has_nothing_to_share(tmp_path: Path, image_folder: Path) ->
     config = tmp_path / 'sharded.py'
     config.write_text(resumable_pretraining(image_folder) + SHARDED)
     message = train(str(config), tmp_path / 'work', ok=False).strip().splitlines()[-1]
-    assert message.startswith('train.py: error: FullyShardStrategy spreads a model over several processes')
+    assert message.startswith('train.py: error: FullyShardStrategy needs several processes')

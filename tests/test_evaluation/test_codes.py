@@ -85,9 +85,9 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'\S+images/1.jpg' has no label image '\S+labels/1.png'"):
         labels()
     for pixels, sentence in (
-        (np.zeros((8, 8, 3), dtype=np.uint8), 'has no labels from 0 to 255'),
-        (np.full((8, 8), 300, dtype=np.uint16), 'has no labels from 0 to 255'),
-        (np.zeros((4, 8), dtype=np.uint8), 'has 8x4 pixels, its image 8x8'),
+        (np.zeros((8, 8, 3), dtype=np.uint8), 'does not hold labels from 0 to 255'),
+        (np.full((8, 8), 300, dtype=np.uint16), 'does not hold labels from 0 to 255'),
+        (np.zeros((4, 8), dtype=np.uint8), 'has 8x4 pixels, but its image has 8x8'),
     ):
         Image.fromarray(pixels).save(tmp_path / 'labels/1.png')
         with pytest.raises(InputError, match=sentence):
@@ -95,7 +95,7 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     (tmp_path / 'labels/1.png').write_bytes(b'none')
     with pytest.raises(InputError, match=r"cannot read label image '\S+labels/1.png'"):
         labels()
-    with pytest.raises(InputError, match=r"'\S+1.jpg' is in no class folder"):
+    with pytest.raises(InputError, match=r"'\S+1.jpg' is not in a class folder"):
         class_labels(image.parent, ['1.jpg'], 4)
-    with pytest.raises(InputError, match=r"one class folder only, 'images'"):
+    with pytest.raises(InputError, match=r"only one class folder, 'images'"):
         class_labels(tmp_path, ['images/1.jpg'], 4)

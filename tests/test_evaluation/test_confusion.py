@@ -66,7 +66,7 @@ def test_rows_are_true_classes_and_columns_predicted_ones(maps: list[tuple[Tenso
 
 def test_what_has_no_name_is_refused() -> None:
     confusion = Confusion(('a', 'b'))
-    with pytest.raises(ValueError, match='the label 2 occurs, but the test set names 2 classes'):
+    with pytest.raises(ValueError, match='the label 2 occurs, but the test set has 2 classes'):
         confusion.add(torch.tensor([[0]]), torch.tensor([[2]]))
     with pytest.raises(ValueError, match='the predicted class 5 occurs'):
         confusion.add(torch.tensor([[5]]), torch.tensor([[1]]))

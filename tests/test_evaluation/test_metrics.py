@@ -32,7 +32,7 @@ def test_only_classes_of_the_test_set_compete() -> None:
     metric = SubsetAccuracy(topk=(1, 2))
     scores = torch.tensor([0.5, 0.1, 0.3, 0.1])
     samples = [dict(pred_score=scores, gt_label=torch.tensor([label])) for label in (2, 3)]
-    with pytest.raises(ValueError, match='needs to know the classes of the test set: use mmbeitv2.ImageNetVariant'):
+    with pytest.raises(ValueError, match='needs to know the classes of the test set. Use mmbeitv2.ImageNetVariant'):
         metric.process(None, samples)
     metric.dataset_meta = dict(class_indices=[2, 3])
     metric.process(None, samples)

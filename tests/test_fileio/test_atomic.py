@@ -49,7 +49,7 @@ def test_what_does_not_fit_on_the_disk_leaves_the_former_file_and_nothing_else(t
     write_atomically(tmp_path / 'file', b'former')
     with (
         files_of_at_most(1000),
-        pytest.raises(InputError, match=r"cannot write .*file' .*; the file that was there is"),
+        pytest.raises(InputError, match=r"cannot write .*file' .*; the existing file is"),
     ):
         AtomicBackend().put(bytes(100_000), tmp_path / 'file')
     assert [path.name for path in tmp_path.iterdir()] == ['file']
@@ -94,7 +94,7 @@ def test_a_symbolic_link_stays_and_the_file_that_it_leads_to_is_written(tmp_path
 
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'pipe')
-    with pytest.raises(InputError, match=r"cannot write '.*pipe', which is not a regular file: give another path"):
+    with pytest.raises(InputError, match=r"cannot write '.*pipe', which is not a regular file. Choose another path"):
         write_atomically(tmp_path / 'pipe', b'')
     assert (tmp_path / 'pipe').is_fifo()
 

@@ -100,11 +100,11 @@ def test_files_of_one_name_at_two_addresses_are_two_files(server: str) -> None:
 @pytest.mark.parametrize(
     ('name', 'digest', 'reason'),
     [
-        ('broken.pth', None, f'the connection broke off after {len(BODY) // 2} of {len(BODY)} bytes'),
-        ('missing.pth', None, 'the server answers 404 Not Found'),
+        ('broken.pth', None, f'the connection was lost after {len(BODY) // 2} of {len(BODY)} bytes'),
+        ('missing.pth', None, 'the server answered 404 Not Found'),
         ('model.pth', '0123abcd', f'its SHA-256 begins with {DIGEST[:8]} instead of 0123abcd'),
         ('model-0123abcd.pth', None, f'its SHA-256 begins with {DIGEST[:8]} instead of 0123abcd'),
-        ('page.pth', None, 'the server answers with a web page'),
+        ('page.pth', None, 'the server answered with a web page'),
         ('empty.pth', None, 'the file is empty'),
     ],
 )
@@ -217,12 +217,12 @@ def test_a_name_of_the_zoo_is_its_address_with_its_digest(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ('name', 'hint'),
     [
-        ('vqkd-base_3x768x12-clp_release', "did you mean 'vqkd-base_3x768x12-clip_release'"),
-        ('mmbeitv2://beitv2-base', 'did you mean'),
-        ('timm/beitv2_base_patch16_225', 'did you mean timm/beitv2_base_patch16_224'),
-        ('timm/beitv2_base_patch16_224.in2k', 'did you mean timm/beitv2_base_patch16_224'),
+        ('vqkd-base_3x768x12-clp_release', "Did you mean 'vqkd-base_3x768x12-clip_release'"),
+        ('mmbeitv2://beitv2-base', 'Did you mean'),
+        ('timm/beitv2_base_patch16_225', 'Did you mean timm/beitv2_base_patch16_224'),
+        ('timm/beitv2_base_patch16_224.in2k', 'Did you mean timm/beitv2_base_patch16_224'),
         ('hf-hub:owner', 'hf-hub:owner/name'),
-        ('http://127.0.0.1', 'names no file'),
+        ('http://127.0.0.1', 'does not name a file'),
         ('ftp://host/file.pth', 'cannot be read'),
     ],
 )

@@ -91,7 +91,7 @@ def test_folders_with_everything_in_them_are_refused(
     root = Path(mmbeitv2.__file__).parents[1]
     (tmp_path / 'link').symlink_to(root)
     places = {'~': Path.home(), 'ROOT': root, 'ABOVE': root.parent, 'LINK': tmp_path / 'link'}
-    with pytest.raises(InputError, match='give a folder of its own'):
+    with pytest.raises(InputError, match='Choose a separate folder'):
         require_own_place(places.get(path, Path(path)))
 
 
@@ -100,7 +100,7 @@ def test_a_folder_that_holds_what_is_to_be_kept_is_refused(tmp_path: Path) -> No
     data.mkdir(parents=True)
     (tmp_path / 'link').symlink_to(tmp_path / 'work')
     for folder in (tmp_path / 'work', tmp_path / 'link', data):
-        with pytest.raises(InputError, match='give a folder of its own'):
+        with pytest.raises(InputError, match='Choose a separate folder'):
             require_own_place(folder, keep=[data])
     require_own_place(data / 'inside', keep=[data])
 

@@ -25,9 +25,9 @@ def test_what_can_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'file').write_text('')
-    with pytest.raises(InputError, match=r"--json '.*' is a folder: give the path of a file"):
+    with pytest.raises(InputError, match=r"--json '.*' is a folder. Pass the path of a file"):
         require_writable(tmp_path, '--json')
-    with pytest.raises(InputError, match=r"--out '.*/file/x/a.json' lies below '.*/file', which is no folder"):
+    with pytest.raises(InputError, match=r"--out '.*/file/x/a.json' lies below '.*/file', which is not a folder"):
         require_writable(tmp_path / 'file' / 'x' / 'a.json')
     with pytest.raises(InputError, match=r"--show-dir '.*/file' lies below"):
         require_writable_folder(tmp_path / 'file', '--show-dir')
@@ -38,5 +38,5 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.EROFS, 'Read-only file system')
 
     monkeypatch.setattr('tempfile.TemporaryFile', full)
-    with pytest.raises(InputError, match=r"nothing can be written to '.*' \(Read-only file system\): give"):
+    with pytest.raises(InputError, match=r"cannot write to '.*' \(Read-only file system\). Choose"):
         require_writable(tmp_path / 'a.json')

@@ -78,7 +78,7 @@ def test_a_pickle_within_data_stays_bytes(tmp_path: Path) -> None:
 def test_no_way_of_mmengine_runs_a_file(tmp_path: Path) -> None:
     canary, path = tmp_path / 'canary', str(tmp_path / 'file.pth')
     torch.save({'state_dict': {'weight': torch.zeros(2)}, 'x': malicious(canary)['a call']}, path)
-    with pytest.raises(InputError, match='refers to .*system, and only tensors and plain data are loaded'):
+    with pytest.raises(InputError, match='refers to .*system, but only tensors and plain data are loaded'):
         CheckpointLoader.load_checkpoint(path)
     with pytest.raises(InputError, match='refers to .*system'):
         BaseModule(init_cfg=dict(type='Pretrained', checkpoint=path)).init_weights()
@@ -186,12 +186,12 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / 'script.pth')
     cases = {
         '': 'the name of the checkpoint is empty',
-        'none.pth': 'not found: give an existing file',
-        'folder': 'has no model.safetensors: give the checkpoint file itself',
+        'none.pth': 'not found. Check the path',
+        'folder': 'has no model.safetensors. Pass the checkpoint file itself',
         'empty.pth': 'it is empty',
-        'text.pth': 'it is not a file of torch or safetensors',
-        'text.safetensors': 'it is damaged or cut off',
-        'cut.pth': 'it is cut off; copy or download it again',
+        'text.pth': 'it was not written by torch.save or safetensors',
+        'text.safetensors': 'it is damaged or truncated',
+        'cut.pth': 'it is truncated. Copy or download it again',
         'script.pth': 'it is a TorchScript archive',
         'a\0b': 'cannot be read',
     }

@@ -384,11 +384,11 @@ def test_two_processes_have_the_loss_of_one(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ('changes', 'sentence'),
     [
-        (dict(query_blocks=4), 'query_blocks=4 does not fit a backbone of 3 blocks: choose from 1 to 3'),
+        (dict(query_blocks=4), 'query_blocks=4 does not fit a backbone of 3 blocks. Choose from 1 to 3'),
         (dict(query_blocks=0), 'query_blocks=0'),
         (dict(num_queries=0), 'num_queries=0 must be at least 1'),
         (dict(num_upscales=0), 'num_upscales=0 must be at least 1'),
-        (dict(final_norm='none'), "final_norm='none' does not fit EoMTViT: set it to 'norm'"),
+        (dict(final_norm='none'), "final_norm='none' does not fit EoMTViT. Set it to 'norm'"),
     ],
 )
 def test_a_backbone_that_cannot_be_is_refused(changes: dict, sentence: str) -> None:
@@ -402,9 +402,9 @@ def test_a_head_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match='num_points=0'):
         head(num_points=0)
     images = torch.randn(1, 3, 32, 32)
-    with pytest.raises(InputError, match='in_channels=16 of EoMTHead is not the width of the backbone: set it to 32'):
+    with pytest.raises(InputError, match='in_channels=16 of EoMTHead is not the width of the backbone. Set it to 32'):
         head(in_channels=16)(backbone().eval()(images))
-    with pytest.raises(InputError, match="set backbone.type='mmbeitv2.EoMTViT'"):
+    with pytest.raises(InputError, match="Set backbone.type='mmbeitv2.EoMTViT'"):
         head()(MODELS.build(tiny_vit(out_type='featmap'))(images))
 
 

@@ -46,7 +46,7 @@ def test_a_view_of_another_size_is_resized() -> None:
 
 
 def test_masks_with_different_counts_are_refused() -> None:
-    with pytest.raises(ValueError, match='between 1 and 2 patches.*use mmbeitv2.BlockMaskGenerator'):
+    with pytest.raises(ValueError, match='between 1 and 2 patches.*in every image. Use mmbeitv2.BlockMaskGenerator'):
         masked_indices(torch.tensor([[True, True, False], [True, False, False]]))
 
 
@@ -97,22 +97,22 @@ def test_jitter_changes_the_colour_channels_as_a_picture_and_no_other() -> None:
     torch.testing.assert_close(batch['views'][:, [2, 1, 0]], expected * 2 - 1)
     torch.testing.assert_close(batch['views'][:, 3:], inputs[:, 3:] / 500 - 1)
     colourless = BEiTv2DataPreprocessor(**(settings | dict(color_channels=None)))
-    with pytest.raises(ValueError, match='the images have no colours: set color_channels'):
+    with pytest.raises(ValueError, match='the images have no color channels. Set color_channels'):
         colourless(data | dict(jitter=torch.tensor(jitter).repeat(2, 1, 1)))
 
 
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(mean=[0] * 6), 'mean has 6 entries and std 3'),
-        (dict(std=[1, 0, 1]), 'std of channel 1 is 0, and must be above 0'),
+        (dict(mean=[0] * 6), 'mean has 6 entries, but std has 3'),
+        (dict(std=[1, 0, 1]), 'std of channel 1 is 0, but must be above 0'),
         (dict(std=[1, float('nan'), 1]), 'std of channel 1 is nan'),
-        (dict(mean=[0] * 6, std=[1] * 6), 'to_rgb=True is for three channels'),
+        (dict(mean=[0] * 6, std=[1] * 6), 'to_rgb=True needs three channels'),
         (dict(color_channels=(0, 1, 3)), r'color_channels=\(0, 1, 3\) must be three channels, .* between 0 and 2'),
         (dict(color_channels=(0, 1)), 'must be three channels'),
         (dict(color_channels=(0, 0, 0)), 'three different channels'),
-        (dict(value_range=(5, 5)), 'must be .least, greatest. value'),
-        (dict(value_range=[(0, 1), (0, 1)]), 'one pair for all 3 channels or one for each'),
+        (dict(value_range=(5, 5)), 'must be .minimum, maximum.,'),
+        (dict(value_range=[(0, 1), (0, 1)]), 'one pair for all 3 channels or one pair for each'),
     ],
 )
 def test_settings_that_do_not_fit_the_channels_are_refused(settings: dict, message: str) -> None:

@@ -103,7 +103,7 @@ def test_worker_processes_load_every_image(image_folder: Path, monkeypatch: pyte
 
 def test_bad_input_to_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / 'file').touch()
-    for path, message in (('file/x.json', 'is no folder'), ('photo.jpg', 'must end in .json')):
+    for path, message in (('file/x.json', 'is not a folder'), ('photo.jpg', 'must end in .json')):
         assert message in refused(capsys, 'benchmark', 'data', '--json', str(tmp_path / path))
     assert "nowhere' not found" in refused(capsys, 'benchmark', 'data', '--images', 'nowhere')
     for option in ('--repeats=0', '--batch-size=0', '--batch-size=-3', '--batch-size=many'):

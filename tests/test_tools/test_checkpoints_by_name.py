@@ -64,7 +64,7 @@ def test_a_published_model_gives_the_weights_to_start_from_and_is_not_resumed(
     command = ('train', config, '--work-dir', str(tmp_path / 'work'))
     sentence = refused(capsys, *command, '--resume', NAME)
     assert f'{NAME} lacks the state of the optimizer' in sentence
-    assert f'by --cfg-options load_from={NAME}' in sentence
+    assert f'with --cfg-options load_from={NAME}' in sentence
     start = ('--cfg-options', f'load_from={NAME}', 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=1e-12')
     run_tool(*command, *start, 'optim_wrapper.optimizer.weight_decay=0')
     expected, found = (
@@ -90,7 +90,7 @@ def test_a_published_model_is_converted_by_name_and_the_copy_in_the_cache_is_kep
     assert expected.keys() == found.keys()
     assert all(torch.equal(found[key], value) for key, value in expected.items())
     (cached,) = (tmp_path / 'torch').rglob('released.pth')
-    assert 'is the checkpoint that is read' in refused(
+    assert 'is the checkpoint to convert' in refused(
         capsys, 'convert_checkpoint', NAME, str(cached), '--to', 'mmbeitv2'
     )
 
@@ -107,7 +107,8 @@ def test_without_a_network_the_check_says_where_the_file_can_be_put(
     sentence = refused(
         capsys, 'train', config, '--work-dir', str(tmp_path / 'work'), '--check', '--cfg-options', *options
     )
-    assert f'{OUT_OF_REACH} cannot be downloaded (Connection refused). Download it elsewhere and put it at ' in sentence
+    words = 'cannot be downloaded (Connection refused). Download it on another machine and put it at '
+    assert f'{OUT_OF_REACH} {words}' in sentence
     assert str(tmp_path / 'torch') in sentence
     assert not (tmp_path / 'work').exists()
 
@@ -119,5 +120,5 @@ def test_a_misspelled_name_is_refused_before_anything_is_built(
         ('train', config, '--work-dir', str(tmp_path / 'work'), '--resume', NAME.replace('ft', 'fr')),
         ('convert_checkpoint', NAME.replace('ft', 'fr'), str(tmp_path / 'new.pth'), '--to', 'mmbeitv2'),
     ):
-        assert f'did you mean {NAME!r}' in refused(capsys, *arguments)
+        assert f'Did you mean {NAME!r}' in refused(capsys, *arguments)
     assert not (tmp_path / 'work').exists()

@@ -170,7 +170,7 @@ def test_a_file_that_gives_something_else_is_not_left(
     run = exporting._run
     monkeypatch.setattr(exporting, '_run', lambda *args: [(codes + 1) % 16 for codes in run(*args)])
     sentence = refused(capsys, 'export_onnx', *tokenizer, str(out))
-    assert 'only 0 of 128 codes are equal, and the others are no ties' in sentence
+    assert 'only 0 of 128 codes are equal, and the others are not ties' in sentence
     assert sentence.endswith('Nothing was written')
     assert [path.read_text() for path in out.parent.iterdir()] == ['of before']
 
@@ -186,7 +186,7 @@ def test_a_code_counts_as_equal_only_if_both_are_nearly_as_similar() -> None:
     twin[got[0, 0]] = twin[wanted[0, 0]] + 1e-7
     assert '31 of 32 codes are equal' in exporting.compare(exported, {'codes': wanted}, [got], images)
     twin[got[0, 0]] = -twin[wanted[0, 0]]
-    with pytest.raises(ValueError, match='no ties'):
+    with pytest.raises(ValueError, match='not ties'):
         exporting.compare(exported, {'codes': wanted}, [got], images)
 
 
@@ -196,11 +196,11 @@ def test_bad_input(
     out = str(tmp_path / 'a.onnx')
     assert "'a.pth' must end in .onnx" in refused(capsys, 'export_onnx', *tokenizer, 'a.pth')
     assert 'multiples of the patch size, 8' in refused(capsys, 'export_onnx', *tokenizer, out, '--img-size', '33')
-    assert 'give an OUT that ends in .onnx' in refused(capsys, 'export_onnx', *tokenizer, 'a.pt2', '--opset', '18')
+    assert 'Choose an OUT that ends in .onnx' in refused(capsys, 'export_onnx', *tokenizer, 'a.pt2', '--opset', '18')
     pretraining = write(tmp_path / 'pretraining', f'model = {tiny_pretraining()!r}\n')
     assert 'choose --part backbone or' in refused(capsys, 'export_onnx', *pretraining, out)
     monkeypatch.setattr(exporting, 'find_spec', lambda name: None if name == 'onnxruntime' else name)
     assert refused(capsys, 'export_onnx', *tokenizer, out).endswith(
-        'needs onnxruntime, which is not installed: install with pip install onnx onnxscript onnxruntime'
+        'needs onnxruntime, which is not installed. Install with: pip install onnx onnxscript onnxruntime'
     )
     assert not Path(out).exists()

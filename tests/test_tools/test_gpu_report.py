@@ -49,7 +49,7 @@ def test_a_piece_that_fails_stops_no_other_and_is_all_that_is_run_again(
     assert 'old' not in text
     assert 'Failed: ValueError: the last line' in text
     assert '| ours | tiny |\n|---|---|\n| 1.235 | True |' in text
-    assert 'only to show that all runs' in text
+    assert 'only to show that everything runs' in text
 
 
 def test_results_of_the_cpu_go_into_no_page_by_themselves(
@@ -119,10 +119,10 @@ def test_the_marks_of_the_repositorys_page_are_there() -> None:
 def test_bad_input_to_gpu_report(tmp_path: Path, pieces: list, capsys: pytest.CaptureFixture) -> None:
     assert "--piece 'none' is unknown" in refused(capsys, 'gpu_report', str(tmp_path), '--piece', 'none')
     (tmp_path / 'page.md').write_text('# Page')
-    for page, message in (('page.md', 'must hold the lines'), ('absent.md', 'cannot be read')):
+    for page, message in (('page.md', 'must contain each of the lines'), ('absent.md', 'cannot be read')):
         assert message in refused(capsys, 'gpu_report', str(tmp_path), '--page', str(tmp_path / page))
     (tmp_path / 'file').touch()
-    assert 'is no folder' in refused(capsys, 'gpu_report', str(tmp_path / 'file' / 'work'))
+    assert 'is not a folder' in refused(capsys, 'gpu_report', str(tmp_path / 'file' / 'work'))
     assert not pieces
 
 

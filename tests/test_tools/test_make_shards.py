@@ -109,12 +109,12 @@ def test_shards_of_other_images_are_never_replaced(
     path = image_folder / 'cat/nested/0.jpg'
     path.write_bytes(path.read_bytes()[::-1])  # of the same size, as arrays are
     os.utime(path, (0, 0))
-    assert 'holds the shards of other images, or of former versions' in refused(capsys, *command)
+    assert 'holds the shards of other images, or of earlier versions' in refused(capsys, *command)
     path.unlink()
-    assert 'holds the shards of other images, or of former versions' in refused(capsys, *command)
+    assert 'holds the shards of other images, or of earlier versions' in refused(capsys, *command)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
     (tmp_path / 'out/index.npz').unlink()
-    assert "shard-00000.tar' does not hold what" in refused(capsys, *command)
+    assert "shard-00000.tar' does not match what" in refused(capsys, *command)
     assert set(before) - {path.name for path in (tmp_path / 'out').iterdir()} == {'index.npz'}
 
 
@@ -124,18 +124,18 @@ def test_bad_input_to_make_shards(image_folder: Path, tmp_path: Path, capsys: py
     (tmp_path / 'full/notes.txt').write_text('mine')
     out = str(tmp_path / 'out')
     for arguments, message in (
-        ((str(tmp_path / 'empty'), out), 'holds no image'),
+        ((str(tmp_path / 'empty'), out), 'holds no images'),
         (('nowhere', out), "image folder 'nowhere' not found"),
-        ((str(image_folder), str(image_folder)), 'so it cannot be used for results'),
-        ((str(image_folder), str(image_folder / 'cat/out')), 'lies in the folder of images'),
-        ((str(image_folder), str(tmp_path)), 'so it cannot be used for results'),
+        ((str(image_folder), str(image_folder)), 'so results cannot be written to it'),
+        ((str(image_folder), str(image_folder / 'cat/out')), 'lies inside the image folder'),
+        ((str(image_folder), str(tmp_path)), 'so results cannot be written to it'),
         ((str(image_folder), str(tmp_path / 'full')), "was not made by make_shards.py and holds 'notes.txt'"),
         ((str(image_folder), str(tmp_path / 'full/notes.txt')), 'exists and is not a folder'),
     ):
         assert message in refused(capsys, 'make_shards', *arguments)
     for size in ('0GB', 'x', '-1MB', '1.5', '1PB'):
         arguments = (str(image_folder), out, f'--shard-size={size}')
-        assert 'is no size: write it as 500MB' in refused(capsys, 'make_shards', *arguments, code=2)
+        assert 'is not a size. Write it like 500MB' in refused(capsys, 'make_shards', *arguments, code=2)
     assert not (tmp_path / 'out').exists()
     assert not (image_folder / 'cat/out').exists()
 

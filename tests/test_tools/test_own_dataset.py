@@ -95,7 +95,7 @@ def test_own_images_are_trained_on_and_scored_with_their_own_class_names(
     # With one more class, the checkpoint fits neither to be scored nor to start from.
     with (tmp_path / 'data' / 'classes.txt').open('a') as stream:
         stream.write('bike\n')
-    words = 'as the file was trained on 3 classes and the config has 4'
+    words = 'because the file was trained on 3 classes and the config has 4'
     assert words in refused(capsys, 'test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), *options)
     start = [*options, f'load_from={checkpoint}']
     assert words in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'second'), *start)
@@ -138,7 +138,7 @@ def test_what_is_wrong_with_the_settings_is_named(own: list[str], capsys: pytest
     assert "pictures' not found" in said('images=pictures')
     assert "image list '" in said('val=test.txt')
     assert 'has the label 9, but there are 3 classes' in said('ignored_labels=[]')
-    assert "nothing reads a setting 'imagess'" in said('imagess=x')
+    assert "the setting 'imagess' does not exist" in said('imagess=x')
 
 
 def test_two_processes_train_as_one(tmp_path: Path, own: list[str]) -> None:

@@ -50,7 +50,7 @@ def test_images_outside_the_class_folders_are_refused(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / 'query' / 'dark' / '0.png').rename(tmp_path / 'query' / 'stray.png')
-    assert "stray.png' is in no class folder" in refused(capsys, *command)
+    assert "stray.png' is not in a class folder" in refused(capsys, *command)
 
 
 def test_both_folders_must_have_the_same_classes(
@@ -61,7 +61,7 @@ def test_both_folders_must_have_the_same_classes(
     for split in ('bank', 'query'):
         for name in ('dark', 'other'):
             shutil.rmtree(tmp_path / split / name, ignore_errors=True)
-    assert 'two or more' in refused(capsys, *command)
+    assert 'at least two' in refused(capsys, *command)
 
 
 def test_bad_input_to_probe_features(tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture) -> None:
@@ -69,7 +69,7 @@ def test_bad_input_to_probe_features(tmp_path: Path, command: list[str], capsys:
     for path, message in (
         ('folder.json', 'is a folder'),
         ('model.pth', 'must end in .json'),
-        ('model.pth/x.json', 'no folder'),
+        ('model.pth/x.json', 'not a folder'),
     ):
         assert message in refused(capsys, *command, '--json', str(tmp_path / path))
     assert 'must be a whole number' in refused(capsys, *command, '--num-neighbors', '0', code=2)

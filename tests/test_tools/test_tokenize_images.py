@@ -94,7 +94,7 @@ def test_run_again_it_tokenizes_only_what_is_new_or_has_changed(
     (image_folder / 'dog/nested/5.jpg').unlink()
     run_tool('tokenize_images', *command)
     assert sorted(map(os.path.basename, read_images)) == ['3.jpg', 'new.jpg']
-    assert '2 of 16 codes are dropped: their images have changed or are gone' in capsys.readouterr().out
+    assert '2 of 16 codes are dropped because their images have changed or no longer exist' in capsys.readouterr().out
     assert_same(read(tmp_path / 'codes.npz'), expected(trained, image_folder))
 
 
@@ -108,7 +108,7 @@ def test_codes_of_another_folder_are_never_mixed_in(
     shutil.copytree(image_folder, other)
     repaint(other)
     message = refused(capsys, 'tokenize_images', str(other), *options(trained, out))
-    assert f"holds the codes of another folder, '{image_folder}'" in message
+    assert f"holds the codes of another image folder, '{image_folder}'" in message
     assert out.read_bytes() == before
     image_folder.rename(tmp_path / 'moved')  # the same images elsewhere
     run_tool('tokenize_images', str(tmp_path / 'moved'), *options(trained, out))
@@ -124,9 +124,9 @@ def test_codes_of_another_tokenizer_or_setting_are_never_mixed_in(
     (tmp_path / 'same').mkdir()
     same_name = write_tokenizer(tmp_path / 'same' / 'tokenizer')  # and same size, but other weights
     changes = [
-        ([*options(same_name, out)], 'its weights differ'),
+        ([*options(same_name, out)], 'other weights'),
         ([*options(trained, out), '--fit', 'stretch'], 'another --fit'),
-        ([*options(trained, out), '--cfg-options', 'model.encoder.arch.num_heads=4'], 'its encoder differs'),
+        ([*options(trained, out), '--cfg-options', 'model.encoder.arch.num_heads=4'], 'another encoder'),
     ]
     for arguments, message in changes:
         assert message in refused(capsys, 'tokenize_images', str(image_folder), *arguments)
@@ -188,11 +188,11 @@ def test_bad_input_to_tokenize_images(
     images = str(image_folder)
     cases = [
         ([str(tmp_path / 'nowhere'), *options(trained, out)], "nowhere' not found"),
-        ([str(tmp_path / 'empty'), *options(trained, out)], 'holds no image'),
+        ([str(tmp_path / 'empty'), *options(trained, out)], 'holds no images'),
         ([str(tmp_path / 'broken'), *options(trained, out)], 'none of the 1 images'),
         ([images, *options(trained, tmp_path / 'out.txt')], 'must end in .npz'),
-        ([images, *options(trained, Path(trained[0]) / 'out.npz')], 'give another path'),
-        ([images, *options(trained, tmp_path / 'broken.npz')], "broken.npz' is not a file of codes"),
+        ([images, *options(trained, Path(trained[0]) / 'out.npz')], 'Choose another path'),
+        ([images, *options(trained, tmp_path / 'broken.npz')], "broken.npz' is damaged, or was not written"),
         ([images, *options((trained[0], 'none.pth'), out)], 'none.pth'),
     ]
     for arguments, message in cases:
@@ -228,8 +228,8 @@ def test_bad_input_to_visualize_codebook(
     (mine / 'index.html').write_text('of the user')
     for out, message in (
         (mine, "holds 'index.html'"),
-        (image_folder, 'folder of its own'),
-        (Path(trained[0]), 'no folder'),
+        (image_folder, 'Choose a separate folder'),
+        (Path(trained[0]), 'not a folder'),
     ):
         assert message in refused(capsys, *command, str(out))
     assert (mine / 'index.html').read_text() == 'of the user'
@@ -272,12 +272,12 @@ def test_bad_input_to_visualize_masks(
 ) -> None:
     out = str(tmp_path / 'm.png')
     wrong = ['--cfg-options', 'model.type=mmbeitv2.VQKD']
-    assert 'give one of type mmbeitv2.BEiTv2' in refused(capsys, *masks_command, '--out', out, *wrong)
+    assert 'Pass a config with a model of type mmbeitv2.BEiTv2' in refused(capsys, *masks_command, '--out', out, *wrong)
     assert 'must end in one of' in refused(capsys, *masks_command, '--out', str(tmp_path / 'm.doc'))
     assert 'is a folder' in refused(capsys, *masks_command, '--out', str(tmp_path))
     image = image_folder / 'cat/nested/0.jpg'
     before = image.read_bytes()
-    assert 'lies among the images' in refused(capsys, *masks_command, '--out', str(image))
+    assert 'lies inside the images' in refused(capsys, *masks_command, '--out', str(image))
     assert image.read_bytes() == before
     for option in ('--num-images=0', '--seed=-1'):
         assert 'must be a whole number' in refused(capsys, *masks_command, '--out', out, option, code=2)

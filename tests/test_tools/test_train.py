@@ -75,11 +75,11 @@ def test_classification_trains_and_its_checkpoint_is_scored(
         assert len(pickle.load(stream)) == 16
     assert len(list((tmp_path / 'shown').iterdir())) == 8  # the names of the images; both classes have the same
     for arguments, sentence in (
-        (('--out', str(tmp_path)), 'is a folder, which takes the label maps of a segmentation'),
-        (('--out', f'{config}/metrics.json'), 'which is no folder: give another path'),
+        (('--out', str(tmp_path)), 'is a folder, but only segmentation writes label maps to a folder'),
+        (('--out', f'{config}/metrics.json'), 'which is not a folder. Choose another path'),
         (('--out', 'metrics.txt'), r'must end in .json for metrics or .pkl for predictions'),
-        (('--out-item', 'metrics'), 'give --out as well'),
-        (('--tta', '--show'), 'leave one of them out'),
+        (('--out-item', 'metrics'), 'has no effect without --out'),
+        (('--tta', '--show'), 'Leave one of them out'),
     ):
         with pytest.raises(SystemExit):
             test_tool.main([*tests, *arguments])
@@ -125,7 +125,7 @@ def test_bad_input_gets_one_sentence_and_no_traceback(
         (('nowhere.py',), "config 'nowhere.py' not found"),
         ((str(tmp_path / 'syntax.py'),), 'syntax.py. cannot be read: line 1: '),
         ((good, '--cfg-options', f'{root}=nowhere'), "image folder 'nowhere' not found"),
-        ((good, '--cfg-options', f'{root}={image_folder / "empty"}'), 'holds no image'),
+        ((good, '--cfg-options', f'{root}={image_folder / "empty"}'), 'holds no images'),
         ((good, '--cfg-options', f'{root}={broken}'), r"broken/\d.jpg' cannot be read"),
         (
             (good, '--cfg-options', f'{root}={broken}', 'train_dataloader.num_workers=1'),
@@ -177,7 +177,7 @@ def test_of_two_processes_the_first_sentence_stands_last_and_alone(tmp_path: Pat
             output = run(*command, ok=False)
         finally:
             port = os.environ.pop('PORT')
-    assert output.startswith(f'train.py: error: port {port} cannot be used (Address already in use): set the env')
+    assert output.startswith(f'train.py: error: port {port} cannot be used (Address already in use). Set the env')
     assert output.count('\n') == 1
 
 

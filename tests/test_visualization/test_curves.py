@@ -21,7 +21,7 @@ def test_a_resumed_run_is_one_curve(tmp_path: Path) -> None:
     )
     assert read_curve(tmp_path, 'loss') == ([1, 2, 3, 4, 5, 6, 7], [9.0, 8.0, 7.0, -1.0, -1.0, -1.0, -1.0])
     assert read_curve(tmp_path, 'top1') == ([7], [5])
-    with pytest.raises(ValueError, match="have no 'lss': choose one of iter, loss, step, top1"):
+    with pytest.raises(ValueError, match="have no 'lss'. Choose one of iter, loss, step, top1"):
         read_curve(tmp_path, 'lss')
     with pytest.raises(ValueError, match='no log in'):
         read_curve(tmp_path / 'none', 'loss')

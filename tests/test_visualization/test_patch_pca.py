@@ -135,14 +135,14 @@ def test_bad_input_to_visualize_patch_pca(
         (['--names', 'a', 'b'], '1 checkpoints need'),
         (['--configs', config, config], '2 configs do not match 1 checkpoints'),
         (['--layers', '2'], 'layer 2 does not exist'),
-        (['--size', '47'], '--size 47 is not a multiple of the patch size 8: try 48'),
-        (['--layers', *['0'] * 200], '201 pictures are too many'),
+        (['--size', '47'], '--size 47 is not a multiple of the patch size 8. Try 48'),
+        (['--layers', *['0'] * 200], '201 pictures \\(images x columns\\) are too many'),
         (['--out', image], 'is the images'),
         (['--out', str(tmp_path / 'a.xyz')], 'must end in one of'),
     ]
     for arguments, message in cases:
         assert message in refused(capsys, *command, *arguments)
     assert 'gone.jpg' in refused(capsys, command[0], str(tmp_path / 'gone.jpg'), *command[2:])
-    assert 'holds no image' in refused(capsys, command[0], str(tmp_path / 'none'), *command[2:])
+    assert 'holds no images' in refused(capsys, command[0], str(tmp_path / 'none'), *command[2:])
     assert 'must be a whole number' in refused(capsys, *command, '--size', '0', code=2)
     assert not Path(out).exists()

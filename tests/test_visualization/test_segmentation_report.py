@@ -201,9 +201,9 @@ def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, cap
         ([work, '--out', work], 'is ' + repr(work)),
         ([work, *out, '--cfg-options', 'test_dataloader=None', 'test_evaluator=None', 'test_cfg=None'], 'IoUMetric'),
         ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=None'], 'has no labels'),
-        ([work, '--config', str(tmp_path / 'unlabelled.py'), *out], 'comes without labels'),
+        ([work, '--config', str(tmp_path / 'unlabelled.py'), *out], 'has no labels'),
         ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=images'], 'images'),
-        ([work, *out, '--cfg-options', f'{dataset}.img_suffix=.bmp'], 'finds no image'),
+        ([work, *out, '--cfg-options', f'{dataset}.img_suffix=.bmp'], 'finds no images'),
         ([work, *out, '--cfg-options', 'model.decode_head.num_classes=4'], 'decode_head'),
     ]
     for arguments, message in cases:

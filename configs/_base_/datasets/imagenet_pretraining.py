@@ -1,4 +1,4 @@
-# Paper, appendix E: random resized crop (0.2 to 1), flip, colour jitter 0.4, 75 of 196 patches masked block-wise;
+# Paper, appendix E: random resized crop (0.2 to 1), flip, color jitter 0.4, 75 of 196 patches masked block-wise;
 # batch 2048 on 8 GPUs.
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),

@@ -1,8 +1,8 @@
-"""What can be known before the first step is checked before it.
+"""Checks that run before the first training step.
 
-The values of a config are checked before anything is built or written. Then all that a run needs is built, which
-mmengine would build later, and the data is looked at. Whatever is wrong is told in one sentence that names the key or
-file and what to do.
+The values of a config are checked before anything is built or written. Then everything that a run needs is built, which
+mmengine would only do later, and the data is checked. An error is reported in one sentence that names the key or file
+and says what to do.
 """
 
 from .run import checked_runner, show_plan

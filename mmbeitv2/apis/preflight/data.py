@@ -1,4 +1,4 @@
-"""Checks of the data that a loader gives: images, classes, labels, and label images of segmentation."""
+"""Checks of the data of a loader: images, classes, labels, and label images of segmentation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_loader(key: str, loader: DataLoader, model: nn.Module) -> None:
 
     Args:
         key: of the loader in the config, for messages.
-        loader: whose generators and workers are left as they are.
+        loader: its random generators and workers are not changed.
         model: that takes the images.
 
     Raises:
@@ -50,8 +50,8 @@ def check_loader(key: str, loader: DataLoader, model: nn.Module) -> None:
         raise InputError(no_image(key, vars(dataset)))
     if batches == 0:
         raise InputError(
-            f'{key} has no whole batch: {images:,} images over {get_world_size()} processes are fewer than '
-            f'batch_size={loader.batch_size}. Set a lower batch_size, or drop_last=False'
+            f'{key} does not fill one batch: {images:,} images over {get_world_size()} processes are fewer than '
+            f'batch_size={loader.batch_size}. Set a lower batch_size, or drop_last=False.'
         )
     info = info_of(dataset, 0)
     path = info.get('img_path', '')
@@ -77,8 +77,8 @@ def _check_channels(key: str, path: str, image: object, model: nn.Module) -> Non
         statistics = getattr(preprocessor, name, None)
         if isinstance(statistics, Tensor) and statistics.numel() not in (1, len(image)):
             raise InputError(
-                f'{key}: image {path!r} has {len(image)} channels in the pipeline, but {name} of the data preprocessor '
-                f'has {statistics.numel()} entries: give one for each channel'
+                f'{key}: image {path!r} has {len(image)} channels in the pipeline, but {name} of the data '
+                f'preprocessor has {statistics.numel()} entries. Set one entry for each channel.'
             )
     for name, part in model.named_modules():
         if name.endswith(('backbone.patch_embed.proj', 'encoder.patch_embed.proj')):
@@ -87,22 +87,25 @@ def _check_channels(key: str, path: str, image: object, model: nn.Module) -> Non
                 part_name = name.removesuffix('.patch_embed.proj').replace('module.', '')
                 raise InputError(
                     f'{key}: image {path!r} has {len(image)} channels in the pipeline, but model.{part_name} takes '
-                    f'{channels}: set model.{part_name}.in_channels={len(image)}, or let the pipeline load {channels}'
+                    f'{channels}. Set model.{part_name}.in_channels={len(image)}, or let the pipeline load '
+                    f'{channels}.'
                 )
 
 
 def no_image(key: str, dataset: dict) -> str:
-    """A sentence on a dataset without images, by its settings or attributes."""
+    """The message for a dataset without images, which names its settings."""
     known = [
         f'{name}={dataset[name]!r}'
         for name in ('data_root', 'data_prefix', 'ann_file', 'img_suffix')
         if dataset.get(name)
     ]
-    return f'{key} finds no image with {", ".join(known) or "its settings"}: correct them, or put images there'
+    return (
+        f'{key} finds no images with {", ".join(known) or "its settings"}. Correct the settings, or put images there.'
+    )
 
 
 def info_of(dataset: Any, index: int) -> dict:
-    """What a dataset of OpenMMLab knows of a sample; nothing for other datasets."""
+    """The information that an OpenMMLab dataset has about a sample; empty for other datasets."""
     info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') and index < len(dataset) else {}
     return info if isinstance(info, dict) else {}
 
@@ -115,7 +118,7 @@ def classes_of(dataset: Any) -> tuple[str, ...] | None:
 
 
 def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
-    """Checks that another loader numbers the classes as the training does.
+    """Checks that another loader numbers the classes in the same way as the training loader.
 
     Raises:
         InputError: with the first class that differs.
@@ -129,13 +132,14 @@ def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
     )
     here, there = (repr(names[number]) if number < len(names) else 'missing' for names in (classes, expected))
     raise InputError(
-        f'the classes of {key} are not those of train_dataloader ({len(classes)} and {len(expected)}): number {number} '
-        f'is {here} in {_place(dataset)} and {there} in {_place(train_dataset)}. Give both the same class folders'
+        f'the classes of {key} are not those of train_dataloader ({len(classes)} and {len(expected)}): number '
+        f'{number} is {here} in {_place(dataset)} and {there} in {_place(train_dataset)}. Use the same class folders '
+        'in both.'
     )
 
 
 def check_labels(key: str, dataset: Any, model: nn.Module | None = None) -> None:
-    """Checks the labels of a classification or segmentation dataset against the classes that the model knows.
+    """Checks the labels of a classification or segmentation dataset against the number of classes of the model.
 
     Raises:
         InputError: with the first file whose label, label image or size is wrong.
@@ -154,8 +158,9 @@ def check_labels(key: str, dataset: Any, model: nn.Module | None = None) -> None
             labelled = info
     if labelled is not None and not seen:
         raise InputError(
-            f'{key}: all pixels of all label images are ignored, as {labelled["seg_map_path"]!r}. Labels count from '
-            f'{"1, 0 being ignored (reduce_zero_label=True)" if labelled.get("reduce_zero_label") else 0}'
+            f'{key}: all pixels of all label images are ignored, for example in {labelled["seg_map_path"]!r}. Labels '
+            'count from '
+            f'{"1, and 0 is ignored (reduce_zero_label=True)" if labelled.get("reduce_zero_label") else 0}.'
         )
 
 
@@ -170,8 +175,9 @@ def _check_class_numbers(key: str, dataset: Any, model: nn.Module | None) -> Non
         info = info_of(dataset, index)
         if not 0 <= info['gt_label'] < num_classes:
             raise InputError(
-                f'{key}: image {info.get("img_path")!r} has label {info["gt_label"]}, but model.head.num_classes='
-                f'{num_classes} allows 0 to {num_classes - 1}: correct the label, or set num_classes'
+                f'{key}: image {info.get("img_path")!r} has label {info["gt_label"]}, but '
+                f'model.head.num_classes={num_classes} allows 0 to {num_classes - 1}. Correct the label, or set '
+                'num_classes.'
             )
 
 
@@ -196,7 +202,7 @@ def _check_label_images(key: str, dataset: Any, model: nn.Module | None) -> set[
 
 
 def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
-    """Each image must have a label image; label images without an image are told."""
+    """Checks that each image has a label image; warns of label images without an image."""
     listings: dict[Path, set[str]] = {}
     expected: dict[Path, set[str]] = {}
     for info in infos:
@@ -207,7 +213,7 @@ def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
         expected[path.parent].add(path.name)
         if path.name not in listings[path.parent] and '://' not in info['seg_map_path']:
             raise InputError(
-                f'{key}: image {info["img_path"]!r} has no label image {str(path)!r}: add it, or remove the image'
+                f'{key}: image {info["img_path"]!r} has no label image {str(path)!r}. Add it, or remove the image.'
             )
     suffix: Any = getattr(dataset, 'seg_map_suffix', None)
     if suffix is None or getattr(dataset, 'ann_file', None):
@@ -216,8 +222,10 @@ def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
         alone = sorted(name for name in names - expected[folder] if name.endswith(suffix))
         if alone:  # mmseg leaves them out, too
             print_log(
-                f'{key}: {len(alone)} label images in {str(folder)!r} have no image and are left out, the first is '
-                f'{alone[0]!r}',
+                (
+                    f'{key}: {len(alone)} label images in {str(folder)!r} have no image and are left out; the first is '
+                    f'{alone[0]!r}'
+                ),
                 logger='current',
                 level=logging.WARNING,
             )

@@ -1,4 +1,4 @@
-"""Builds all that a run needs before its first step, and tells what will run."""
+"""Builds everything that a run needs before its first step, and describes the run."""
 
 from __future__ import annotations
 
@@ -39,19 +39,20 @@ from mmbeitv2.fileio.locking import hold_folder
 def checked_runner(cfg: Config, is_training: bool, is_rehearsal: bool = False) -> Runner | FlexibleRunner:
     """A runner whose config, data, hooks, optimizer and disk have been checked.
 
-    From then on a training holds its work dir, see :func:`mmbeitv2.fileio.locking.hold_folder`.
+    A training run then holds the lock of its work dir, see :func:`mmbeitv2.fileio.locking.hold_folder`.
 
-    Its loaders are built already, so that a large dataset is listed once, and the generators of random numbers stand as
-    they would without the checks.
+    Its loaders are built already, so that a large dataset is listed only once. The random generators are in the same
+    state as without the checks.
 
     Args:
         cfg: of the run.
         is_training: whether it will train, or be scored.
-        is_rehearsal: whether the runner is only to be looked at: it then writes into a temporary folder, and logs
-            warnings only.
+        is_rehearsal: whether the runner only serves to check the config: it then writes into a temporary folder and
+            only logs warnings.
 
     Raises:
-        InputError: with what is wrong first; what a library raises says which part of the config was being built.
+        InputError: for the first mistake; an error of a library is reported with the part of the config that was being
+            built.
     """
     check_settings(cfg, is_training)
     if is_training and not is_rehearsal and is_first_process(cfg.launcher):
@@ -76,13 +77,14 @@ def checked_runner(cfg: Config, is_training: bool, is_rehearsal: bool = False) -
 
 
 def show_plan(runner: Runner | FlexibleRunner, cfg: Config, is_training: bool, checkpoint: str | None) -> None:
-    """Goes up to the first step, where weights, optimizer and a resumed state are in place, and prints what would run.
+    """Runs up to the first step, when the weights, the optimizer and a resumed state are loaded, and prints what would
+    run.
 
     Args:
         runner: of :func:`checked_runner`, as a rehearsal.
         cfg: of the run.
         is_training: whether it would train, or be scored.
-        checkpoint: from which it would go on, or which would be scored.
+        checkpoint: from which it would continue, or which would be scored.
 
     Raises:
         InputError: if a checkpoint cannot be read or does not fit.
@@ -96,7 +98,7 @@ def show_plan(runner: Runner | FlexibleRunner, cfg: Config, is_training: bool, c
 
 
 class _FirstStep(Exception):
-    """The run has come to its first step."""
+    """Raised when the run reaches its first step."""
 
 
 class _StopHook(Hook):
@@ -107,7 +109,7 @@ class _StopHook(Hook):
 
 
 def _rehearsing_runner(cfg: Config) -> Runner | FlexibleRunner:
-    """A runner of which nothing stays: its folder goes with it."""
+    """A runner whose temporary folder is removed afterwards."""
     folder = tempfile.TemporaryDirectory()
     copied = copy.deepcopy(cfg)
     copied.work_dir, copied.log_level = folder.name, 'WARNING'
@@ -133,8 +135,8 @@ def _building(section: str, cfg: Config) -> Iterator[None]:
         key = _key_of(component, section, cfg)
         if isinstance(error, OSError) and error.filename is not None:
             raise InputError(
-                f'{key} in {cfg.filename!r} needs {str(error.filename)!r}, which cannot be read ({error.strerror}): '
-                'correct the path, or its permissions'
+                f'{key} in {cfg.filename!r} needs {str(error.filename)!r}, which cannot be read ({error.strerror}). '
+                'Correct the path or its permissions.'
             ) from error
         mistake = component.mistake(error, str(error.args[0] if error.args else '')) if component else None
         if mistake is not None:
@@ -157,7 +159,7 @@ def _loaders(runner: Runner | FlexibleRunner, cfg: Config, is_training: bool) ->
 
 
 def _warn_of_test_loader(runner: Runner | FlexibleRunner, cfg: Config, loaders: dict[str, DataLoader]) -> None:
-    """Training does not need the test set: what is wrong with it is told, and goes on."""
+    """Checks the test set, which training does not need: a mistake there is only a warning."""
     settings = cfg.get('test_dataloader')
     if settings is None or settings == cfg.get('val_dataloader'):
         return
@@ -185,7 +187,7 @@ def _check_checkpoint_hook(runner: Runner | FlexibleRunner, cfg: Config) -> None
             for name in hook.args:
                 if name not in inspect.signature(runner.save_checkpoint).parameters:
                     raise InputError(
-                        f'default_hooks.checkpoint has no setting {name!r} ({cfg.filename!r}). '
+                        f'default_hooks.checkpoint in {cfg.filename!r} has no setting {name!r}. '
                         f'{nearest(name, frozenset(known - {"self", "kwargs"}))}'
                     )
 
@@ -197,7 +199,7 @@ def _check_optimizer(runner: Runner | FlexibleRunner, cfg: Config) -> None:
     with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # that of the config's library
         if isinstance(kind, str) and registry.get(kind) is None:  # mmengine takes it for a class
             raise InputError(
-                f'optim_wrapper.optimizer.type is {kind!r} in {cfg.filename!r}, which is unknown. '
+                f'optim_wrapper.optimizer.type is {kind!r} in {cfg.filename!r}, but no such optimizer exists. '
                 f'{nearest(kind, frozenset(registry.module_dict) | frozenset(OPTIMIZERS.module_dict))}'
             )
     with _building('optim_wrapper', cfg), _silent(runner.logger):
@@ -210,7 +212,7 @@ def _check_optimizer(runner: Runner | FlexibleRunner, cfg: Config) -> None:
         for name in wrapper.clip_grad_kwargs:
             if name not in known:
                 raise InputError(
-                    f'optim_wrapper.clip_grad has no setting {name!r} ({cfg.filename!r}). '
+                    f'optim_wrapper.clip_grad in {cfg.filename!r} has no setting {name!r}. '
                     f'{nearest(name, frozenset(known))}'
                 )
     if isinstance(runner, FlexibleRunner) or cfg.get('param_scheduler') is None:
@@ -227,8 +229,8 @@ def _check_space(model: nn.Module, work_dir: str) -> None:
     needed, free = 2 * checkpoint_bytes(model), free_bytes(work_dir)
     if free < needed:
         raise InputError(
-            f'{work_dir!r} has {_size(free)} free, but two checkpoints need {_size(needed)} (the new one is whole '
-            'before the last is removed): free some space, or give another --work-dir'
+            f'{work_dir!r} has {_size(free)} free, but two checkpoints need {_size(needed)} (a new one is written '
+            'completely before the last one is removed). Free some space, or choose another --work-dir.'
         )
 
 
@@ -271,7 +273,7 @@ def _summary(
         epochs = f'{loop.max_epochs} epochs of {len(loaders["train"])} steps, ' if cfg.train_cfg.get('by_epoch') else ''
         lines['length'] = f'{epochs}{loop.max_iters:,} steps'
         size = loaders['train'].batch_size
-        lines['batch size'] = f'{size} images a process, {(size or 0) * get_world_size()} in all'
+        lines['batch size'] = f'{size} images per process, {(size or 0) * get_world_size()} in total'
         lines['learning rate'] = _schedule(cfg)
         lines['precision'] = _precision(cfg)
         lines['checkpoints'] = (
@@ -287,7 +289,7 @@ def _images(loader: DataLoader) -> str:
     try:
         count = f'{len(loader.dataset):,}'  # type: ignore[arg-type]
     except TypeError:
-        return 'as many as the dataset gives'
+        return 'as many as the dataset has'
     classes = classes_of(loader.dataset)
     return f'{count} in {len(classes)} classes' if classes else count
 
@@ -296,7 +298,7 @@ def _schedule(cfg: Config) -> str:
     """The learning rate from step to step, as the config describes it."""
     peak = cfg.optim_wrapper.get('optimizer', {}).get('lr')
     if peak is None:
-        return 'as the optimizer has it'
+        return 'as set in the optimizer'
     parts = [f'peak {peak:g}']
     schedulers = cfg.get('param_scheduler') or []
     for step in schedulers if isinstance(schedulers, list) else [schedulers]:

@@ -1,4 +1,4 @@
-"""Checks of the settings of mmseg's components, which report a wrong one late, or by a traceback."""
+"""Checks of settings of mmseg's components, which mmseg itself reports late or with a traceback."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ _RULES: tuple[tuple[re.Pattern, Callable[[object], object], str], ...] = tuple(
         (r'(model\.)?data_preprocessor\.size', _is_pair, _PAIR),
         (r'\w+_dataloader\..*pipeline\.\d+\.crop_size', _is_size, f'a whole number of at least 1, or {_PAIR}'),
         (r'\w+_dataloader\..*pipeline\.\d+\.cat_max_ratio', lambda value: isinstance(value, (int, float)), 'a number'),
-        (r'.*dataset\.metainfo\.classes', _is_class_list, 'a list of names, or a text file with one a line'),
-        (r'.*dataset\.metainfo\.palette', _is_palette, 'a list of colours, [red, green, blue] each'),
+        (r'.*dataset\.metainfo\.classes', _is_class_list, 'a list of names, or a text file with one name per line'),
+        (r'.*dataset\.metainfo\.palette', _is_palette, 'a list of colors, each [red, green, blue]'),
         (r'.*dataset\.data_prefix\.\w+', lambda value: isinstance(value, (str, Path)), 'the path of a folder'),
         (r'(val|test)_evaluator(\.\d+)?\.iou_metrics', _are_metrics, f'a list of some of {", ".join(_METRICS)}'),
         (r'(val|test)_evaluator(\.\d+)?\.ignore_index', lambda value: isinstance(value, int), 'a whole number'),
@@ -81,7 +81,7 @@ _MAY_BE_NONE = re.compile(r'.*\.(size|reduce_zero_label|palette|classes)')
 
 
 def check_segmentation(cfg: Config, settings: Iterable[tuple[str, object]]) -> None:
-    """Checks what the values of a config of mmseg can tell.
+    """Checks the values of a segmentation config.
 
     Args:
         cfg: of the run.
@@ -105,10 +105,10 @@ def check_segmentation(cfg: Config, settings: Iterable[tuple[str, object]]) -> N
 
 
 def _check_layer(cfg: Config, key: str, name: str) -> None:
-    """Layers are looked up by mmcv, which names none that it does not know."""
+    """Checks the type of a layer, because mmcv's own message does not name an unknown one."""
     with MODELS.switch_scope_and_registry('mmseg') as registry:
         if registry.get(name) is None:
             raise InputError(
-                f'{key} is {name!r} in {cfg.filename!r}, which is unknown. '
+                f'{key} is {name!r} in {cfg.filename!r}, but no such component exists. '
                 f'{nearest(name, frozenset(MODELS.module_dict))}'
             )

@@ -40,14 +40,14 @@ _LOADER_KEYS = {'dataset', 'num_batch_per_epoch', 'disable_subprocess_warning'} 
 
 @dataclass(frozen=True)
 class Range:
-    """Which numbers a setting may have.
+    """The numbers that a setting may have.
 
     Args:
         low: least value.
         high: the value must be below it.
         whole: whether only whole numbers make sense.
         excludes_low: whether the value must be above ``low``.
-        also: a value beyond the range that has a meaning of its own.
+        also: a value outside the range that has a special meaning.
     """
 
     low: float
@@ -127,7 +127,7 @@ _NEEDED = re.compile(
 
 
 def check_settings(cfg: Config, is_training: bool) -> None:
-    """Checks what the values of a config can tell, before anything is built or written.
+    """Checks the values of a config before anything is built or written.
 
     Args:
         cfg: of the run.
@@ -153,7 +153,7 @@ def check_settings(cfg: Config, is_training: bool) -> None:
 
 
 def _check_sections(cfg: Config, is_training: bool) -> None:
-    """Loaders, loops and what belongs to them come together."""
+    """Checks that loaders, loops and evaluators are set together."""
     parts = {
         'train': ('train_dataloader', 'train_cfg', 'optim_wrapper'),
         'val': ('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -164,22 +164,27 @@ def _check_sections(cfg: Config, is_training: bool) -> None:
         missing = [key for key in keys if cfg.get(key) is None]
         if stage == needed and missing:
             verb = 'training' if is_training else 'scoring'
-            raise InputError(f'{verb} needs {" and ".join(missing)}, which config {cfg.filename!r} does not set')
+            raise InputError(
+                f'{verb} needs {" and ".join(missing)}, which config {cfg.filename!r} does not set. Add them to the '
+                'config.'
+            )
         if missing and len(missing) < len(keys):
             present = [key for key in keys if key not in missing]
             raise InputError(
-                f'config {cfg.filename!r} sets {" and ".join(present)} without {" and ".join(missing)}: set all of '
-                f'{", ".join(keys)}, or make all of them None'
+                f'config {cfg.filename!r} sets {" and ".join(present)} without {" and ".join(missing)}. Set all of '
+                f'{", ".join(keys)}, or set all of them to None.'
             )
     wrapper = cfg.get('optim_wrapper')
     if isinstance(wrapper, dict) and not {'optimizer', 'constructor'} & set(wrapper):
-        raise InputError(f'optim_wrapper.optimizer is missing in {cfg.filename!r}: set it, as dict(type=..., lr=...)')
+        raise InputError(
+            f"optim_wrapper.optimizer is missing in {cfg.filename!r}. Set it, for example dict(type='AdamW', lr=1e-3)."
+        )
     for key in _DICTS:
         is_left_out = cfg.get(key) is None and key not in _NEVER_NONE
         if key in cfg and not is_left_out and not isinstance(cfg[key], dict):
             raise InputError(f'{key} is {cfg[key]!r} in {cfg.filename!r}, but must be a dict of settings')
     if 'randomness' in cfg and 'seed' not in cfg.randomness:
-        raise InputError(f'randomness has no seed in {cfg.filename!r}: set randomness.seed, or leave randomness out')
+        raise InputError(f'randomness has no seed in {cfg.filename!r}. Set randomness.seed, or leave randomness out.')
     if not isinstance(cfg.get('default_scope', ''), str | None):
         raise InputError(
             f'default_scope is {cfg.default_scope!r} in {cfg.filename!r}, but must be the name of a package'
@@ -192,11 +197,11 @@ def _check_sections(cfg: Config, is_training: bool) -> None:
         for key in ('by_epoch', length):
             if key not in loop:
                 by_epoch = f' (by_epoch={loop["by_epoch"]})' if key != 'by_epoch' else ''
-                raise InputError(f'train_cfg.{key} is missing in {cfg.filename!r}{by_epoch}: set it')
+                raise InputError(f'train_cfg.{key} is missing in {cfg.filename!r}{by_epoch}. Set it.')
 
 
 def _check_names(cfg: Config) -> None:
-    """Settings of the sections that mmengine passes on as they are, whose takers are known without building."""
+    """Checks the names of settings in sections that mmengine passes on unchecked."""
     loop = EpochBasedTrainLoop if cfg.get('train_cfg', {}) and cfg.train_cfg.get('by_epoch') else IterBasedTrainLoop
     takers: dict[str, Callable] = {
         'train_cfg': loop,
@@ -219,14 +224,14 @@ def _check_names(cfg: Config) -> None:
         for name in settings:
             if name not in known and name != '_scope_':
                 raise InputError(
-                    f'{section} has no setting {name!r} ({cfg.filename!r}). {nearest(name, frozenset(known))}'
+                    f'{section} in {cfg.filename!r} has no setting {name!r}. {nearest(name, frozenset(known))}'
                 )
         if (wrong := misfit([taker], settings)) is not None:
             raise InputError(f'{section}.{wrong} ({cfg.filename!r})')
 
 
 def _check_form(cfg: Config, key: str, value: object) -> None:
-    """Components stand where components belong, and are named by their types."""
+    """Checks that components are dicts with a type."""
     is_list, is_group = isinstance(value, (list, tuple)), isinstance(value, dict) or callable(value)
     is_nameless = isinstance(value, dict) and 'type' not in value
     fits = {
@@ -253,20 +258,20 @@ def _check_range(cfg: Config, key: str, value: object) -> None:
 
 
 def _check_group(cfg: Config, key: str, group: dict) -> None:
-    """Settings that must fit their component, and one another."""
+    """Checks settings that must fit their component and each other."""
     if (own := _own_component(group.get('type'))) is not None and (wrong := misfit([own], group)) is not None:
         raise InputError(f'{key}.{wrong} ({cfg.filename!r})')
     pairs = {name: group.get(name) for name in ('embed_dims', 'num_heads', 'grid_size', 'num_masked')}
     numbers = {name: int(value) for name, value in pairs.items() if isinstance(value, (int, float))}
     if {'embed_dims', 'num_heads'} <= set(numbers) and numbers['embed_dims'] % numbers['num_heads']:
         raise InputError(
-            f'{key}.num_heads is {numbers["num_heads"]} in {cfg.filename!r}, which does not divide '
-            f'embed_dims={numbers["embed_dims"]}: choose a divisor'
+            f'{key}.num_heads is {numbers["num_heads"]} in {cfg.filename!r}, but must divide '
+            f'embed_dims={numbers["embed_dims"]}. Choose another number of heads.'
         )
     if {'grid_size', 'num_masked'} <= set(numbers) and numbers['num_masked'] > numbers['grid_size'] ** 2:
         raise InputError(
             f'{key}.num_masked is {numbers["num_masked"]} in {cfg.filename!r}, more than the '
-            f'{numbers["grid_size"] ** 2} patches of grid_size={numbers["grid_size"]}: choose fewer'
+            f'{numbers["grid_size"] ** 2} patches of grid_size={numbers["grid_size"]}. Choose a smaller number.'
         )
 
 

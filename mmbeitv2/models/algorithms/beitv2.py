@@ -1,4 +1,4 @@
-"""Masked image modelling with visual tokens and patch aggregation (paper, section 2.3)."""
+"""Masked image modeling with visual tokens and patch aggregation (paper, section 2.3)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mmbeitv2.registry import MODELS
 
 @MODELS.register_module()
 class BEiTv2(BaseModel):
-    """Pretrains a backbone to predict a frozen tokenizer's codes of the patches that it cannot see.
+    """Pretrains a backbone to predict the codes that a frozen tokenizer assigns to the masked patches.
 
     Args:
         backbone: config of a backbone with ``out_type='raw'``, ``final_norm='norm'`` and ``use_mask_token=True``, whose
             ``out_indices`` are the layers l and L (with a neck) or L alone.
-        tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. It is frozen for real: see
-            :class:`Frozen`.
+        tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. It is really frozen, see :class:`Frozen`.
         head: config of the head; ``embed_dims`` and ``num_codes`` are taken from the backbone and the tokenizer.
-        neck: config of the patch aggregation, None for none; what it shares with the backbone is taken from it.
-        tokenizer_precision: of the tokenizer's products on a GPU, see :class:`Frozen`; its projection to code vectors
+        neck: config of the patch aggregation, or None; the settings that it shares with the backbone are taken from the
+            backbone.
+        tokenizer_precision: precision of the tokenizer on a GPU, see :class:`Frozen`; its projection to code vectors
             and the search for the nearest code are always in float32. Bfloat16 changes several times as many codes as
             float16 (docs/benchmarks.md).
         data_preprocessor: config of the preprocessor.
@@ -65,35 +65,35 @@ class BEiTv2(BaseModel):
         wanted = 1 if self.neck is None else 2
         if len(backbone.out_indices) != wanted or backbone.out_indices[-1] != backbone.depth - 1:
             raise InputError(
-                f'out_indices={backbone.out_indices} must be {wanted} block(s), of which the last is the last of the '
-                'backbone'
+                f'out_indices={backbone.out_indices} must name {wanted} block(s), and the last one must be the last '
+                'block of the backbone'
             )
         if self.head.embed_dims != backbone.embed_dims:
             raise InputError(
-                f'model.head.embed_dims={self.head.embed_dims}, but the backbone has {backbone.embed_dims}: leave it '
-                'out of the config'
+                f'model.head.embed_dims={self.head.embed_dims}, but the backbone has {backbone.embed_dims}. Leave it '
+                'out of the config.'
             )
         if self.head.num_codes != num_codes:
             raise InputError(
-                f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}: set '
-                f'model.head.num_codes={num_codes}'
+                f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}. Set '
+                f'model.head.num_codes={num_codes}.'
             )
         channels = backbone.patch_embed.proj.in_channels
         expected = getattr(self.tokenizer.module, 'in_channels', channels)  # a k-means tokenizer takes any
         if channels != expected:
             raise InputError(
-                f'model.backbone.in_channels={channels}, but the tokenizer takes images of {expected} '
-                'channels: set model.tokenizer.encoder.in_channels and model.backbone.in_channels alike'
+                f'model.backbone.in_channels={channels}, but the tokenizer takes images of {expected} channels. Set '
+                'model.tokenizer.encoder.in_channels and model.backbone.in_channels to the same number.'
             )
         if self.neck is None and not self.head.is_shared:
             raise InputError(
-                'model.head.is_shared=False makes a second linear layer for the patch aggregation, but model.neck is '
-                'None: set model.head.is_shared=True'
+                'model.head.is_shared=False makes a second linear layer for the patch aggregation, but model.neck '
+                'is None. Set model.head.is_shared=True.'
             )
         if self.neck is not None and self.neck.is_shared != self.head.is_shared:
             raise InputError(
-                f'model.neck.is_shared={self.neck.is_shared}, but model.head.is_shared={self.head.is_shared}: set both '
-                'alike, as the two branches share norm and linear layer, or neither'
+                f'model.neck.is_shared={self.neck.is_shared}, but model.head.is_shared={self.head.is_shared}. Set '
+                'both to the same value: the two branches share both the norm and the linear layer, or neither.'
             )
 
     def forward(
@@ -104,8 +104,8 @@ class BEiTv2(BaseModel):
         Args:
             inputs: a batch of the preprocessor.
             data_samples: not used.
-            mode: ``'tensor'`` gives the backbone's outputs for the whole images; ``'loss'`` the losses and accuracies;
-                ``'predict'`` one data sample per image with ``codes`` (N,), ``predicted_codes`` (N,) and
+            mode: ``'tensor'`` returns the backbone's outputs for the whole images; ``'loss'`` the losses and
+                accuracies; ``'predict'`` one data sample per image with ``codes`` (N,), ``predicted_codes`` (N,) and
                 ``mask`` (N,).
         """
         if mode == 'tensor':
@@ -113,8 +113,9 @@ class BEiTv2(BaseModel):
         codes = self.tokenizer.call('tokenize', inputs['views'])  # (B, N)
         if codes.shape != inputs['mask'].shape:
             raise InputError(
-                f'the tokenizer makes {codes.shape[1]} codes per image, the mask has {inputs["mask"].shape[1]} '
-                "patches: make the preprocessor's view_size, the tokenizer's patch size and the mask's grid agree"
+                f'the tokenizer makes {codes.shape[1]} codes per image, but the mask has {inputs["mask"].shape[1]} '
+                'patches. The view_size of the data preprocessor, the patch size of the tokenizer and the grid_size '
+                'of the mask must agree.'
             )
         if mode == 'loss':
             return self._loss(inputs, codes)
@@ -124,7 +125,7 @@ class BEiTv2(BaseModel):
                 DataSample(codes=code, predicted_codes=predicted, mask=mask)
                 for code, predicted, mask in zip(codes, logits.argmax(dim=-1), inputs['mask'], strict=True)
             ]
-        raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
+        raise InputError(f'mode={mode!r} is unknown. Choose tensor, loss or predict.')
 
     def _loss(self, inputs: MaskedBatch, codes: Tensor) -> dict[str, Tensor]:
         """Losses and accuracies of both branches on the masked patches."""
@@ -162,8 +163,8 @@ def _with_settings_of_backbone(neck: dict, backbone: BEiTv2ViT) -> dict:
     for key, value in sizes.items():
         if neck.get(key, value) != value:
             raise InputError(
-                f'model.neck.{key}={neck[key]}, but the backbone has {value}: leave it out of the config'
-                + (', and set model.backbone.out_indices' if key == 'start_layer' else '')
+                f'model.neck.{key}={neck[key]}, but the backbone has {value}. Leave it out of the config'
+                + (', and set model.backbone.out_indices.' if key == 'start_layer' else '.')
             )
     blocks = {key: getattr(backbone, key) for key in ('mlp_ratio', 'layer_scale_init_value', 'drop_path_rate')}
     return {**sizes, **blocks, **neck}
@@ -172,6 +173,7 @@ def _with_settings_of_backbone(neck: dict, backbone: BEiTv2ViT) -> dict:
 def _refuse_former_settings(backbone: dict) -> None:
     if backbone.get('final_norm') == 'deferred' or 'init_cutoff' in backbone:
         raise InputError(
-            "the config is of an earlier version: in model.backbone, write final_norm='norm' instead of 'deferred' and "
-            "init_rule='pretraining' instead of init_cutoff; leave init_cutoff out of model.neck and model.head"
+            "the config was written for an earlier version. In model.backbone, write final_norm='norm' instead of "
+            "'deferred' and init_rule='pretraining' instead of init_cutoff. Leave init_cutoff out of model.neck and "
+            'model.head.'
         )

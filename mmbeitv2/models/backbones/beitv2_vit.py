@@ -43,7 +43,7 @@ RelPosBias = Literal['none', 'shared', 'per_layer']
 
 
 class MaskedFeatures(NamedTuple):
-    """What pretraining asks of the backbone."""
+    """The outputs of the backbone that pretraining needs."""
 
     masked: Tensor  # (B, M, C): the masked patches after the last layer L and the final norm
     cls_token: Tensor  # (B, 1, C): the CLS token after layer L, before the norm
@@ -57,15 +57,15 @@ class BEiTv2ViT(BaseBackbone):
 
     Args:
         arch: ``'small'``, ``'base'``, ``'large'``, or a dict with ``embed_dims``, ``depth`` and ``num_heads``.
-        img_size: side in pixels, or (height, width), that the position parameters are made for. Images of another
-            size are taken too: positions are then resized in the forward, by bicubic interpolation.
+        img_size: side in pixels, or (height, width), of the images that the position parameters are made for. For
+            images of another size, positions are resized in the forward by bicubic interpolation.
         patch_size: side of a patch in pixels.
         in_channels: channels of the input (32 for the tokenizer's decoder).
         out_indices: blocks whose output is returned, counted from 0; negative ones count from the last.
         out_type: form of each output. ``'raw'``: all tokens (B, 1+N, C); ``'featmap'``: patches (B, C, h, w);
             ``'cls_token'``: (B, C); ``'avg_featmap'``: mean of the patches (B, C).
-        final_norm: what follows the last block. ``'norm'``: LayerNorm of every token; ``'fc_norm'``: LayerNorm of what
-            ``out_type`` makes of the tokens, so after the mean (fine-tuning), or of every token (tokenizer);
+        final_norm: what follows the last block. ``'norm'``: LayerNorm of every token; ``'fc_norm'``: LayerNorm of the
+            output that ``out_type`` selects, so after the mean (fine-tuning), or of every token (tokenizer);
             ``'none'``: nothing (segmentation).
         use_abs_pos_emb: learned absolute position embedding.
         rel_pos_bias: relative position bias: ``'shared'`` by all blocks (pretraining), ``'per_layer'``, ``'none'``.
@@ -73,11 +73,12 @@ class BEiTv2ViT(BaseBackbone):
         layer_scale_init_value: initial layer scale; 0 builds none.
         mlp_ratio: hidden over embedding width in the MLP.
         drop_path_rate: stochastic depth of the last block, in [0, 1); grows linearly from 0.
-        frozen_stages: number of blocks to freeze from the input on, patch embedding included. -1: none; ``depth``: all
-            with the norm.
+        frozen_stages: number of blocks to freeze, counted from the input, including the patch embedding. -1: none;
+            ``depth``: all, including the norm.
         with_cp: activation checkpointing: recompute each block in the backward to save memory.
-        init_rule: how the initial weights are drawn. ``'pretraining'``: from a normal distribution cut at one standard
-            deviation; ``'default'`` (tokenizer, fine-tuning): cut far out, with the patch embedding at torch's default.
+        init_rule: how the initial weights are drawn. ``'pretraining'``: from a normal distribution truncated at one
+            standard deviation; ``'default'`` (tokenizer, fine-tuning): truncated so far out that it has no effect, with
+            torch's default for the patch embedding.
         init_cfg: see mmengine; ``dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=...)`` loads any BEiT file.
     """
 
@@ -146,7 +147,8 @@ class BEiTv2ViT(BaseBackbone):
         """Encodes a batch of images.
 
         Args:
-            x: images (B, C, H, W), H and W at least one patch; a remainder is padded with zeros at right and bottom.
+            x: images (B, C, H, W), H and W at least one patch; they are padded with zeros at the right and bottom to
+                whole patches.
             mask: (B, N) bool, true where the patch embedding is replaced by ``mask_token``.
 
         Returns:
@@ -162,9 +164,10 @@ class BEiTv2ViT(BaseBackbone):
         return tuple(outputs)
 
     def forward_masked(self, x: Tensor, mask: Tensor, masked_index: Tensor) -> MaskedFeatures:
-        """Encodes masked images for pretraining, which looks at nothing but the masked patches and CLS.
+        """Encodes masked images for pretraining, which only uses the outputs of the masked patches and CLS.
 
-        The last block computes only these: for ViT-B, with as much in the neck, 6 % less work in all.
+        The last block only computes these. For ViT-B, together with the same in the neck, this saves 6 % of all
+        operations.
 
         Args:
             x: images (B, C, H, W).
@@ -215,11 +218,11 @@ class BEiTv2ViT(BaseBackbone):
         if mask is None:
             return x
         if self.mask_token is None:
-            raise InputError('a mask was given, but the backbone has no mask token: set use_mask_token=True')
+            raise InputError('a mask was given, but the backbone has no mask token. Set use_mask_token=True.')
         if mask.shape != x.shape[:2]:
             raise InputError(
-                f'the mask has shape {tuple(mask.shape)}, the image has patches {tuple(x.shape[:2])}: make both '
-                'from one grid'
+                f'the mask has shape {tuple(mask.shape)}, but the images have patches of shape {tuple(x.shape[:2])}. '
+                'Both must have the same grid.'
             )
         return torch.where(mask.unsqueeze(-1), self.mask_token.to(x.dtype), x)
 
@@ -240,7 +243,7 @@ class BEiTv2ViT(BaseBackbone):
         return x
 
     def init_weights(self) -> None:
-        """Initialises as the release does, then loads ``init_cfg`` if there is one."""
+        """Initializes the weights like the release, then loads ``init_cfg`` if there is one."""
         if not self.is_init:
             for token in (self.cls_token, self.mask_token, self.pos_embed):
                 if token is not None:
@@ -293,7 +296,7 @@ class BEiTv2ViT(BaseBackbone):
 
 def _one_of(name: str, value: str, literal: object) -> str:
     if value not in get_args(literal):
-        raise InputError(f'{name}={value!r} is unknown: choose one of {", ".join(get_args(literal))}')
+        raise InputError(f'{name}={value!r} is unknown. Choose one of {", ".join(get_args(literal))}.')
     return value
 
 
@@ -301,17 +304,17 @@ def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
     if isinstance(arch, str):
         if arch not in ARCH:
             raise InputError(
-                f'arch={arch!r} is unknown: choose one of {", ".join(ARCH)}, or give a dict with embed_dims, '
-                'depth, num_heads'
+                f'arch={arch!r} is unknown. Choose one of {", ".join(ARCH)}, or pass a dict with embed_dims, depth '
+                'and num_heads.'
             )
         return ARCH[arch]
     names = {'embed_dims', 'depth', 'num_heads'}
     if missing := names - set(arch):
-        raise InputError(f'arch lacks {", ".join(sorted(missing))}: give embed_dims, depth and num_heads')
+        raise InputError(f'arch lacks {", ".join(sorted(missing))}. Set embed_dims, depth and num_heads.')
     if unknown := set(arch) - names:
         raise InputError(
-            f'arch has {", ".join(sorted(unknown))}, but it takes only embed_dims, depth and num_heads: other settings '
-            'stand beside arch, in the backbone itself'
+            f'arch has {", ".join(sorted(unknown))}, but only embed_dims, depth and num_heads belong there. Set the '
+            'others in the backbone itself, beside arch.'
         )
     return arch['embed_dims'], arch['depth'], arch['num_heads']
 
@@ -319,7 +322,7 @@ def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
 def _resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     if height % patch_size or width % patch_size or min(height, width) < patch_size:
-        raise InputError(f'img_size={img_size} is not a multiple of patch_size={patch_size}: change either')
+        raise InputError(f'img_size={img_size} is not a multiple of patch_size={patch_size}. Change one of them.')
     return height // patch_size, width // patch_size
 
 
@@ -327,8 +330,10 @@ def _resolve_out_indices(out_indices: int | Sequence[int], depth: int) -> tuple[
     indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
     for index in indices:
         if not -depth <= index < depth:
-            raise InputError(f'out_indices={indices} has {index}, but the backbone has {depth} blocks, counted from 0')
+            raise InputError(
+                f'out_indices={indices} contains {index}, but the backbone has {depth} blocks, counted from 0'
+            )
     resolved = tuple(index % depth for index in indices)
     if list(resolved) != sorted(set(resolved)):
-        raise InputError(f'out_indices={indices} must name different blocks in rising order')
+        raise InputError(f'out_indices={indices} must name different blocks in increasing order')
     return resolved

@@ -29,14 +29,14 @@ class MaskPrediction(NamedTuple):
 
 @MODELS.register_module()
 class EoMTViT(BEiTv2ViT):
-    """A :class:`BEiTv2ViT` whose last blocks compute queries too, each of which predicts a mask (EoMT, section 3).
+    """A :class:`BEiTv2ViT` whose last blocks also process queries, each of which predicts a mask (EoMT, section 3).
 
-    Relative position bias has entries of their own for the queries, in each of these blocks; they start at zero.
+    The relative position bias has separate entries for the queries in each of these blocks; they start at zero.
 
-    In training, a query attends only to the patches inside the mask that it predicts before the block. This restriction
-    is lifted for ever more queries, one block after another (mask annealing, section 3.3), as a function of the
-    training's progress; inference never has it. Validation in the first half of the training therefore scores a model
-    that has not yet learned to work without it.
+    In training, a query attends only to the patches inside the mask that it predicts before the block. During training,
+    this restriction is gradually removed for more and more queries, one block after another (mask annealing, section
+    3.3); inference never uses it. Validation in the first half of the training therefore scores a model that has not
+    yet learned to work without it.
 
     Args:
         num_queries: number of queries Q, at least 1.
@@ -51,11 +51,11 @@ class EoMTViT(BEiTv2ViT):
     def __init__(self, num_queries: int = 100, query_blocks: int = 3, num_upscales: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if self.norm is None:
-            raise InputError(f"final_norm={self.final_norm!r} does not fit EoMTViT: set it to 'norm'")
+            raise InputError(f"final_norm={self.final_norm!r} does not fit EoMTViT. Set it to 'norm'.")
         if not 1 <= query_blocks <= self.depth:
             raise InputError(
-                f'query_blocks={query_blocks} does not fit a backbone of {self.depth} blocks: choose from 1 to '
-                f'{self.depth}'
+                f'query_blocks={query_blocks} does not fit a backbone of {self.depth} blocks. Choose from 1 to '
+                f'{self.depth}.'
             )
         self.query_blocks = query_blocks
         self.mask_module = MaskModule(

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @MODELS.register_module()
 class EoMTHead(BaseModule):
-    """Decode head of mmseg's ``EncoderDecoder`` on the backbone :class:`EoMTViT`: names the class of each query's mask.
+    """Decode head of mmseg's ``EncoderDecoder`` on the backbone :class:`EoMTViT`: predicts the class of each query's
+    mask.
 
     A pixel's score of a class is the sum over the queries of their probability of the class times that of their mask
     at the pixel. The loss is that of transformers' EoMT, with its weights (class 2, mask 5, dice 5, "no object" 0.1).
@@ -45,15 +46,15 @@ class EoMTHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_classes < 2:
-            raise InputError(f'num_classes={num_classes} must be at least 2: give the background a class of its own')
+            raise InputError(f'num_classes={num_classes} must be at least 2. Make the background a class of its own.')
         if num_points < 1:
             raise InputError(f'num_points={num_points} must be at least 1')
         try:
             from .mask_loss import MaskLoss
         except ImportError as error:
             raise InputError(
-                "EoMTHead needs the loss of transformers >= 4.54 (pip install 'mmbeitv2[masks]'), which cannot be "
-                f'imported: {error}'
+                f'EoMTHead needs the loss of transformers >= 4.54, which cannot be imported ({error}). Install it '
+                "with: pip install 'mmbeitv2[masks]'"
             ) from error
         self.in_channels, self.num_classes, self.ignore_index = in_channels, num_classes, ignore_index
         self.out_channels = num_classes
@@ -91,11 +92,11 @@ class EoMTHead(BaseModule):
     def _logits(self, prediction: MaskPrediction) -> tuple[Tensor, Tensor]:
         """Logits of masks (B, Q, H, W) and classes (B, Q, num_classes + 1)."""
         if not isinstance(prediction, MaskPrediction):
-            raise InputError("EoMTHead needs the predictions of an EoMTViT: set backbone.type='mmbeitv2.EoMTViT'")
+            raise InputError("EoMTHead needs the predictions of an EoMTViT. Set backbone.type='mmbeitv2.EoMTViT'.")
         if prediction.queries.shape[2] != self.in_channels:
             raise InputError(
-                f'in_channels={self.in_channels} of EoMTHead is not the width of the backbone: set it to '
-                f'{prediction.queries.shape[2]}'
+                f'in_channels={self.in_channels} of EoMTHead is not the width of the backbone. Set it to '
+                f'{prediction.queries.shape[2]}.'
             )
         return prediction.masks, self.class_predictor(prediction.queries)
 

@@ -1,4 +1,4 @@
-"""The loss of mask classification, from transformers; a module of its own, as transformers is optional."""
+"""The loss of mask classification, from transformers. It is a separate module because transformers is optional."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from transformers.models.eomt.modeling_eomt import EomtLoss
 class MaskLoss(EomtLoss):
     """EoMT's loss: Hungarian matching; cross-entropy and dice of masks at random points; cross-entropy of classes.
 
-    transformers divides by the number of masks and queries of one process, unless accelerate is in charge. Here, the
-    divisors are means over all processes, so that two processes train as one does.
+    transformers divides by the number of masks and queries of one process, unless accelerate is used. Here, the
+    divisors are means over all processes, so that two processes train like one.
 
     Args:
         num_classes: classes, "no object" not included.

@@ -13,12 +13,12 @@ from mmbeitv2.registry import MODELS
 
 @MODELS.register_module()
 class BEiTv2MIMHead(BaseModule):
-    """One linear layer over the codes; with patch aggregation it serves both branches in one product.
+    """One linear layer that predicts codes; with patch aggregation, both branches use it in one matrix product.
 
     Args:
         embed_dims: width C of the tokens; :class:`BEiTv2` takes it from the backbone.
         num_codes: size of the tokenizer's codebook; :class:`BEiTv2` takes it from the tokenizer.
-        is_shared: false for a second layer of its own for the aggregated branch (paper, table 5).
+        is_shared: False adds a separate layer for the aggregated branch (paper, table 5).
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class BEiTv2MIMHead(BaseModule):
         """Cross-entropy and accuracy on masked patches, of both branches (paper, equations 5 and 6).
 
         Args:
-            features: (M, C) of the last layer, normalised.
-            aggregated: (M, C) of the patch aggregation, normalised; None without it.
+            features: (M, C) of the last layer, normalized.
+            aggregated: (M, C) of the patch aggregation, normalized; None without it.
             codes: (M,) int64, the tokenizer's.
 
         Returns:

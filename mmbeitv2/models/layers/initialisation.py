@@ -1,8 +1,8 @@
 """Initial weights, as the release draws them; ``docs/guides/differences.md`` has the table.
 
-The release has two rules. In pretraining, everything is drawn from a normal distribution that is cut at one standard
-deviation. In the tokenizer, in fine-tuning and in segmentation, the cut is so far out that it has no effect, and the
-patch embedding, a convolution, keeps torch's default.
+The release has two rules. In pretraining, all weights are drawn from a normal distribution that is truncated at one
+standard deviation. In the tokenizer, in fine-tuning and in segmentation, it is truncated so far out that this has no
+effect, and the patch embedding, a convolution, keeps torch's default.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CUTOFF = {'default': 2.0, 'pretraining': 0.02}
 
 
 def trunc_normal(tensor: Tensor, rule: InitRule = 'default') -> None:
-    """Fills ``tensor`` from a normal distribution of mean 0 and standard deviation 0.02, cut as the rule says."""
+    """Fills ``tensor`` from a normal distribution of mean 0 and standard deviation 0.02, truncated as the rule says."""
     nn.init.trunc_normal_(tensor, std=_STD, a=-_CUTOFF[rule], b=_CUTOFF[rule])
 
 

@@ -17,9 +17,10 @@ MAX_KEPT_BYTES = 2**30
 
 
 class RelativePositionBias(nn.Module):
-    """Learned bias per head and relative distance, with three more for the pairs that hold the CLS token.
+    """Learned bias per head and relative distance, with three more entries for the pairs that contain the CLS token.
 
-    On the CPU, what needs no gradient is looked up once per patch grid and kept until a table or the grid changes.
+    On the CPU, a bias that needs no gradient is looked up once per patch grid and cached until a table or the grid
+    changes.
 
     Args:
         grid_size: the patch grid (h, w) that tables are made for.
@@ -94,5 +95,5 @@ def _needs_lookup(table: Tensor) -> bool:
 
 
 def empty_relative_position_table(grid_size: tuple[int, int], num_heads: int) -> nn.Parameter:
-    """A zero table (distances + 3, num_heads), as the reference initialises it."""
+    """A zero table (distances + 3, num_heads), as the reference initializes it."""
     return nn.Parameter(torch.zeros(num_relative_distances(grid_size) + NUM_CLS_DISTANCES, num_heads))

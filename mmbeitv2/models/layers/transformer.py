@@ -32,7 +32,7 @@ class PatchEmbed(nn.Module):
         if min(height, width) < self.patch_size:
             raise InputError(
                 f'an image of {height}x{width} pixels is smaller than one patch of '
-                f'{self.patch_size}x{self.patch_size}: resize it first'
+                f'{self.patch_size}x{self.patch_size}. Resize it first.'
             )
         if height % self.patch_size or width % self.patch_size:
             x = F.pad(x, (0, -width % self.patch_size, 0, -height % self.patch_size))
@@ -97,7 +97,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, num_heads: int, grid_size: tuple[int, int] | None = None) -> None:
         super().__init__()
         if dim % num_heads:
-            raise InputError(f'embed_dims={dim} cannot be divided by num_heads={num_heads}')
+            raise InputError(f'embed_dims={dim} is not divisible by num_heads={num_heads}')
         self.num_heads = num_heads
         self.scale = (dim // num_heads) ** -0.5
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
@@ -156,7 +156,7 @@ class Mlp(nn.Module):
 
 
 def select_queries(x: Tensor, rel_pos_bias: Tensor | None, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-    """What a block needs to compute some tokens only, which attend to all.
+    """The arguments with which a block computes only some tokens, which attend to all tokens.
 
     Args:
         x: all tokens (B, N, C).

@@ -13,7 +13,7 @@ from mmbeitv2.registry import MODELS
 
 @MODELS.register_module()
 class BatchNormNeck(BaseModule):
-    """Normalises each feature map of a backbone by batch norm, as DINOv2's linear segmentation head does.
+    """Normalizes each feature map of a backbone by batch norm, as DINOv2's linear segmentation head does.
 
     Args:
         in_channels: channels of each feature map.
@@ -26,5 +26,5 @@ class BatchNormNeck(BaseModule):
         self.norms = nn.ModuleList(build_norm_layer(norm_cfg, channels)[1] for channels in in_channels)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Feature maps, each (B, C, h, w), normalised."""
+        """Feature maps, each (B, C, h, w), normalized."""
         return tuple(norm(feature) for norm, feature in zip(self.norms, features, strict=True))

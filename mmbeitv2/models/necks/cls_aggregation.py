@@ -12,19 +12,19 @@ from mmbeitv2.registry import MODELS
 
 @MODELS.register_module()
 class CLSAggregationNeck(BaseModule):
-    """A shallow decoder that sees the image only through the last CLS token and the patches of an earlier layer.
+    """A shallow decoder whose only inputs are the last CLS token and the patches of an earlier layer.
 
     :class:`BEiTv2` takes all settings but ``depth`` and ``is_shared`` from the backbone.
 
     Args:
         embed_dims: width C of the tokens.
         num_heads: attention heads.
-        start_layer: the layer l (counted from 1) whose patches come in. The blocks go on counting from it, in drop path
-            and in the rescaling of the initial weights.
+        start_layer: the layer l (counted from 1) whose patches are the input. The numbering of the blocks continues
+            from it, for drop path and for the rescaling of the initial weights.
         backbone_depth: layers L of the backbone.
         depth: number of blocks.
-        is_shared: use the backbone's final norm and the head's one linear layer; if false, the neck has a norm of
-            its own (``norm``), and the head a second layer (paper, table 5).
+        is_shared: use the final norm of the backbone and the single linear layer of the head; if False, the neck has
+            its own ``norm`` and the head a second layer (paper, table 5).
         mlp_ratio: hidden over embedding width in the MLP.
         layer_scale_init_value: initial layer scale; 0 builds none.
         drop_path_rate: of the backbone's last block.
@@ -68,11 +68,11 @@ class CLSAggregationNeck(BaseModule):
             cls_token: (B, 1, C) after layer L, before the final norm.
             early: patches (B, N, C) after layer l.
             rel_pos_bias: the backbone's shared bias (1, num_heads, 1+N, 1+N).
-            masked_index: (B, M) int64, the patches that are wanted, counted from 0; all if None.
+            masked_index: (B, M) int64, the patches to compute, counted from 0; None for all.
 
         Returns:
-            The aggregated patches, (B, M, C) or (B, N, C). They are normalised if the neck has a norm of its own; a
-            shared one is left to the caller.
+            The aggregated patches, (B, M, C) or (B, N, C). They are normalized if the neck has its own norm; a shared
+            norm is applied by the caller.
         """
         x = torch.cat((cls_token, early), dim=1)  # (B, 1+N, C)
         *blocks, last = self.blocks
@@ -87,7 +87,7 @@ class CLSAggregationNeck(BaseModule):
     def init_weights(self) -> None:
         """Rescales torch's default weights, with layers counted on from ``start_layer``.
 
-        The release makes these blocks after it has initialised everything else, so torch's default stays.
+        The release creates these blocks after it has initialized everything else, so they keep torch's default.
         """
         if not self.is_init:
             rescale_blocks(self.blocks, first=self.start_layer + 1)

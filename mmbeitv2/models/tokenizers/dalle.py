@@ -14,10 +14,10 @@ _PATCH_SIZE = 8
 
 @MODELS.register_module()
 class DALLETokenizer(BaseModel):
-    """mmpretrain's DALL-E encoder as a tokenizer for pretraining; it is only used, not trained.
+    """mmpretrain's DALL-E encoder as a tokenizer for pretraining; it cannot be trained.
 
     Args:
-        img_size: side in pixels of the views that it gets (``view_size`` of the preprocessor).
+        img_size: side in pixels of its input images (``view_size`` of the preprocessor).
         encoder: settings of mmpretrain's ``DALL-E``.
         init_cfg: weights of the encoder, as ``dict(type='Pretrained', checkpoint=FILE)``.
     """
@@ -35,7 +35,8 @@ class DALLETokenizer(BaseModel):
         """Loads the weights that ``init_cfg`` names.
 
         Raises:
-            InputError: if the file lacks some, which mmengine would leave at random after a line in the log.
+            InputError: if the file lacks some of them, which mmengine would leave at random values with only a line in
+                the log.
         """
         super().init_weights()
         init_cfg = self.encoder.init_cfg

@@ -1,4 +1,4 @@
-"""A tokenizer that needs no network of its own: spherical k-means on a teacher's patch features. Not in the paper."""
+"""A tokenizer without its own network: spherical k-means on the patch features of a teacher. Not in the paper."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SphericalKMeans(NormEMAVectorQuantizer):
     """Codebook of mini-batch k-means on unit vectors.
 
     Each code is the direction of the sum of its members so far. A new member therefore moves it by one over the number
-    of its members, as in Sculley, "Web-scale k-means clustering" (2010), algorithm 1; here on the sphere, as in Zhong,
-    "Efficient online spherical k-means clustering" (2005). Earlier members count ``decay`` times as much after each
-    batch that gives the code new ones. :class:`NormEMAVectorQuantizer` moves every code by the same small share per
+    of members, as in Sculley, "Web-scale k-means clustering" (2010), algorithm 1; here on the sphere, as in Zhong,
+    "Efficient online spherical k-means clustering" (2005). The weight of earlier members is multiplied by ``decay``
+    with each batch that adds new ones. :class:`NormEMAVectorQuantizer` moves every code by the same small share per
     batch, which suits an encoder that still changes; on fixed features it needs several times as many batches.
 
     Args:
@@ -74,21 +74,22 @@ class SphericalKMeans(NormEMAVectorQuantizer):
 
 @MODELS.register_module()
 class KMeansTokenizer(BaseModel):
-    """Tokenizer whose code of a patch is the cluster of the frozen teacher's feature.
+    """Tokenizer that assigns to each patch the cluster of its feature from a frozen teacher.
 
-    One pass over the images is enough, and no gradient is computed. The teacher is needed wherever codes are made, in
-    pretraining too; its weights are in no checkpoint, but a fingerprint of them is, and another teacher is refused.
+    One pass over the images is enough, and no gradient is computed. The teacher is needed whenever codes are computed,
+    also in pretraining. Checkpoints do not contain its weights, but a fingerprint of them, so that another teacher is
+    rejected.
 
     Its config has ``optim_wrapper.optimizer=dict(type='mmbeitv2.NoOptimizer')``.
 
     Args:
         quantizer: config of the codebook, :class:`SphericalKMeans`; ``code_dim`` is taken from the teacher.
-        teacher: config of the teacher; None for a codebook to look at, which cannot tokenize.
+        teacher: config of the teacher; with None, the codebook can be inspected but not used to tokenize.
         img_size: side in pixels of the images that the tokenizer is made for.
         patch_size: side in pixels of the patch that gets a code; the teacher's features are resampled to it.
-        target_dims: width of the teacher's features, needed without a teacher only.
-        teacher_channels: channels of the images that are the teacher's red, green and blue, see :class:`VQKD`; it sees
-            no others, so neither do the codes.
+        target_dims: width of the teacher's features, only needed without a teacher.
+        teacher_channels: channels of the images that the teacher sees as red, green and blue, see :class:`VQKD`; the
+            codes do not depend on other channels.
         data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
         init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a checkpoint of this tokenizer.
     """
@@ -108,15 +109,15 @@ class KMeansTokenizer(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if patch_size < 1 or img_size < patch_size or img_size % patch_size:
-            raise InputError(f'img_size={img_size} must be a multiple of patch_size={patch_size}: change one of them')
+            raise InputError(f'img_size={img_size} must be a multiple of patch_size={patch_size}. Change one of them.')
         self.teacher = None if teacher is None else MODELS.build(teacher)
         width = target_dims if self.teacher is None else self.teacher.embed_dims
         if width is None:
-            raise InputError('a k-means tokenizer needs a teacher, whose features it clusters: set teacher')
+            raise InputError('a k-means tokenizer clusters the features of a teacher, but has none. Set teacher.')
         if quantizer.get('code_dim', width) != width or target_dims not in (None, width):
             raise InputError(
-                f'the features of the teacher are {width} wide, so the codes are too: leave code_dim and target_dims '
-                'out'
+                f'the features of the teacher are {width} wide, so the codes are too. Leave code_dim and target_dims '
+                'out.'
             )
         self.quantize = MODELS.build({**quantizer, 'code_dim': width})
         self.patch_size = patch_size
@@ -140,15 +141,15 @@ class KMeansTokenizer(BaseModel):
             The teacher's features (B, h·w, Dt), the code vectors (B, h·w, Dt), the codes (B, h·w) int64.
         """
         if self.teacher is None:
-            raise InputError('this k-means tokenizer has no teacher, whose features it needs: set its teacher')
+            raise InputError('this k-means tokenizer has no teacher, but needs its features. Set teacher.')
         grid = (images.shape[2] // self.patch_size, images.shape[3] // self.patch_size)
         if self.teacher_channels is not None:
             check_color_channels('teacher_channels', self.teacher_channels, images.shape[1])
             images = images[:, self.teacher_channels].clamp(-1, 1)
         elif images.shape[1] != 3:
             raise InputError(
-                f'the images have {images.shape[1]} channels, and the teacher takes three: set teacher_channels of the '
-                'tokenizer to those that are red, green and blue for it'
+                f'the images have {images.shape[1]} channels, but the teacher takes three. Set teacher_channels of '
+                'the tokenizer to the channels that the teacher should see as red, green and blue.'
             )
         features = self.teacher(images.add(1).div(2), grid)
         if self.training:
@@ -172,7 +173,7 @@ class KMeansTokenizer(BaseModel):
         Args:
             inputs: images (B, 3, H, W) in [-1, 1].
             data_samples: one per image, used by ``mode='predict'``.
-            mode: ``'tensor'`` gives the codes (B, h·w); ``'loss'`` the mean of 1 - cosine of feature and code, which
+            mode: ``'tensor'`` returns the codes (B, h·w); ``'loss'`` the mean of 1 - cosine of feature and code, which
                 k-means makes small; ``'predict'`` the data samples with ``codes`` (h·w,) and ``reconstruction_loss``
                 (1,) for the metrics.
         """
@@ -184,7 +185,7 @@ class KMeansTokenizer(BaseModel):
             return dict(loss_reconstruction=distance.mean())
         if mode == 'predict':
             return add_codes(data_samples, codes, distance)
-        raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
+        raise InputError(f'mode={mode!r} is unknown. Choose tensor, loss or predict.')
 
     def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """One mini-batch of k-means. It moves the codebook itself, so the optimizer is left out."""
@@ -198,10 +199,12 @@ class KMeansTokenizer(BaseModel):
         """Refuses what would leave NaN in the codebook for good."""
         if not features.isfinite().all():
             raise InputError(
-                'an image has pixels that are NaN or infinite: remove it'
+                'an image has pixels that are NaN or infinite. Remove it.'
                 if not images.isfinite().all()
-                else "the teacher's features are NaN or infinite: check its weights, or set model.teacher.precision="
-                'float32'
+                else (
+                    "the teacher's features are NaN or infinite. Check its weights, or set "
+                    'model.teacher.precision=float32.'
+                )
             )
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -209,7 +212,7 @@ class KMeansTokenizer(BaseModel):
         saved = state_dict.get(f'{prefix}teacher_fingerprint')
         if saved is not None and self.teacher is not None and int(saved) != int(self.teacher_fingerprint):
             raise InputError(
-                'the k-means tokenizer of the checkpoint was made with another teacher (other weights, input size or '
-                'layer): set the teacher that it was made with'
+                'the k-means tokenizer of the checkpoint was made with another teacher (other weights, input size '
+                'or layer). Set the teacher that it was made with.'
             )
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,4 +1,5 @@
-"""Pictures from codes, to look at what codes keep of an image. Not in the paper: VQ-KD itself rebuilds features."""
+"""Reconstructs pictures from codes, to see what codes keep of an image. Not in the paper: VQ-KD itself reconstructs
+features."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from mmbeitv2.registry import MODELS
 
 @MODELS.register_module()
 class PixelDecoder(BaseModel):
-    """A decoder that learns to give back pixels from the codes of a frozen tokenizer.
+    """A decoder that learns to reconstruct pixels from the codes of a frozen tokenizer.
 
     Args:
         tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. Nothing of it is trained or saved.
@@ -57,7 +58,7 @@ class PixelDecoder(BaseModel):
         Args:
             inputs: images (B, 3, H, W) in [-1, 1], H and W multiples of the patch size.
             data_samples: one per image, used by ``mode='predict'``.
-            mode: ``'tensor'`` gives the pictures rebuilt from the codes; ``'loss'`` their mean absolute error;
+            mode: ``'tensor'`` returns the pictures reconstructed from the codes; ``'loss'`` their mean absolute error;
                 ``'predict'`` the data samples with ``squared_error`` (1,) for :class:`PeakSignalNoiseRatio`.
         """
         grid = (inputs.shape[2] // self.patch_size, inputs.shape[3] // self.patch_size)
@@ -72,7 +73,7 @@ class PixelDecoder(BaseModel):
             for sample, error in zip(data_samples, errors, strict=True):
                 sample.set_field(error.view(1), 'squared_error')
             return data_samples
-        raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
+        raise InputError(f'mode={mode!r} is unknown. Choose tensor, loss or predict.')
 
     def init_weights(self) -> None:
         """Truncated normal output layer; the decoder by its own; then ``init_cfg`` if there is one."""

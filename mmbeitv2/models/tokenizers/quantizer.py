@@ -80,18 +80,19 @@ class Codebook(nn.Module):
 class NormEMAVectorQuantizer(nn.Module):
     """Replaces each feature vector by its nearest code (paper, equations 1 and 2).
 
-    Features and codes have unit length. Codes are not trained by gradient but follow the mean of their members; those
-    without a member in a batch keep their place. Everything runs in float32, under autocast too.
+    Features and codes have unit length. Codes are not trained by gradients but by a moving average of their members;
+    codes without a member in a batch are not changed. Everything runs in float32, under autocast too.
 
     Args:
         num_codes: size K of the codebook.
         code_dim: width D of a code.
         beta: weight of the commitment loss.
         decay: of the moving average, in [0, 1).
-        kmeans_init: start from spherical k-means of the first training batch of all ranks, else from random directions.
-        kmeans_iters: its iterations.
-        dead_code_steps: move codes that had no member for so many steps in a row onto random features of the current
-            batch (of all ranks); None, as in the paper, leaves them where they are.
+        kmeans_init: initialize by spherical k-means on the first training batch of all ranks; otherwise by random
+            directions.
+        kmeans_iters: number of k-means iterations.
+        dead_code_steps: replace codes that had no member for this many steps in a row by random features of the current
+            batch (of all ranks); None, as in the paper, leaves them unchanged.
     """
 
     cluster_size: Tensor
@@ -122,7 +123,7 @@ class NormEMAVectorQuantizer(nn.Module):
         self.register_buffer('window_counts', torch.zeros(num_codes), persistent=False)
         if dead_code_steps is not None:
             self.register_buffer('idle_steps', torch.zeros(num_codes, dtype=torch.int64))
-        self._is_initialised: bool | None = None  # read from the buffer once, as each read synchronises the device
+        self._is_initialised: bool | None = None  # read from the buffer once, as each read synchronizes the device
         self.register_load_state_dict_post_hook(_forget_whether_initialised)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,8 +201,8 @@ class NormEMAVectorQuantizer(nn.Module):
         samples = torch.stack(all_gather(z), dim=1).flatten(0, 2)
         if len(samples) < self.num_codes:
             raise InputError(
-                f'k-means cannot make {self.num_codes} codes from the {len(samples)} patches of the first batch: '
-                f'enlarge the batch, set num_codes to at most {len(samples)}, or kmeans_init=False'
+                f'k-means cannot make {self.num_codes} codes from the {len(samples)} patches of the first batch. Use '
+                f'a larger batch, set num_codes to at most {len(samples)}, or set kmeans_init=False.'
             )
         if get_rank() == 0:
             self.embedding.weight.copy_(cosine_kmeans(samples, self.num_codes, self.kmeans_iters))

@@ -1,4 +1,4 @@
-"""Frozen teachers, whose patch features the tokenizer learns to rebuild (paper, section 2.2 and table 6).
+"""Frozen teachers, whose patch features the tokenizer learns to reconstruct (paper, section 2.2 and table 6).
 
 open_clip and timm are imported where they are used: only teachers need them, and open_clip takes 0.8 s to import.
 """
@@ -23,11 +23,11 @@ _LOCAL_DIR = 'local-dir:'
 
 
 class FrozenTeacher(Frozen):
-    """Base of the teachers: input size, normalisation and precision here, features in the subclass.
+    """Base of the teachers: input size, normalization and precision here, features in the subclass.
 
     Args:
         module: the network.
-        img_size: side in pixels of the square that the network is fed with.
+        img_size: side in pixels of the square input images.
         mean: per channel, for images in [0, 1].
         std: likewise.
         precision: see :class:`Frozen`.
@@ -61,7 +61,7 @@ class FrozenTeacher(Frozen):
             grid: patches (h, w) of the tokenizer, to which the features are resampled.
 
         Returns:
-            (B, h·w, Dt) float32, not normalised.
+            (B, h·w, Dt) float32, not normalized.
         """
         if images.shape[-2:] != (self.img_size, self.img_size):
             images = F.interpolate(
@@ -82,7 +82,7 @@ class FrozenTeacher(Frozen):
 
     @abstractmethod
     def patch_features(self, images: Tensor) -> Tensor:
-        """Features (B, Dt, h, w) of normalised images (B, 3, H, W)."""
+        """Features (B, Dt, h, w) of normalized images (B, 3, H, W)."""
 
 
 @MODELS.register_module()
@@ -91,8 +91,8 @@ class OpenCLIPTeacher(FrozenTeacher):
 
     Args:
         model: open_clip's name of a model whose image tower is open_clip's own ViT, or ``'local-dir:DIR'`` with an
-            ``open_clip_config.json`` and weights in DIR. OpenAI's weights were trained with QuickGELU: they want
-            ``'ViT-B-16-quickgelu'``, and plain ``'ViT-B-16'`` with them is refused.
+            ``open_clip_config.json`` and weights in DIR. OpenAI's weights were trained with QuickGELU and need
+            ``'ViT-B-16-quickgelu'``; plain ``'ViT-B-16'`` with them is rejected.
         pretrained: a tag of open_clip (``'openai'``), downloaded at first use, or a local file. None for a local
             directory, which has its weights.
         precision: of the network's products on a GPU, see :class:`Frozen`.
@@ -111,8 +111,8 @@ class OpenCLIPTeacher(FrozenTeacher):
             folder = Path(model[len(_LOCAL_DIR) :])
             if not (folder / 'open_clip_config.json').is_file():
                 raise InputError(
-                    f'teacher folder {str(folder)!r} has no open_clip_config.json: give the folder of an open_clip '
-                    'model'
+                    f'teacher folder {str(folder)!r} has no open_clip_config.json. Use the folder of an open_clip '
+                    'model.'
                 )
         else:
             _check_weights(model, pretrained)
@@ -120,14 +120,14 @@ class OpenCLIPTeacher(FrozenTeacher):
             clip = open_clip.create_model(model, pretrained=pretrained)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
-                f'the teacher {model!r} could not be loaded with the weights {pretrained!r} ({_first_line(error)}): '
+                (f'the teacher {model!r} could not be loaded with the weights {pretrained!r} ({_first_line(error)}). ')
                 + _how_to_download(_clip_source(model, pretrained))
             ) from error
         visual = clip.visual
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
             raise InputError(
-                f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features: choose a '
-                'ViT of open_clip'
+                f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features. Choose a '
+                'ViT of open_clip.'
             )
         visual.output_tokens = True
         mean, std = (getattr(visual, key, None) for key in ('image_mean', 'image_std'))
@@ -158,10 +158,10 @@ class TimmTeacher(FrozenTeacher):
     Class and register tokens are dropped.
 
     Args:
-        model: timm's name, as ``'vit_base_patch16_224.dino'`` or ``'convnext_tiny.dinov3_lvd1689m'``.
+        model: timm's name, for example ``'vit_base_patch16_224.dino'`` or ``'convnext_tiny.dinov3_lvd1689m'``.
         pretrained: true for timm's weights, downloaded at first use, or a local file.
-        img_size: side in pixels to feed the network with; None for its own. A CNN of stride 32 gives the 14x14 features
-            of a tokenizer from 448 pixels.
+        img_size: side in pixels of the input images; None for the model's default. A CNN of stride 32 gives the 14x14
+            features of a tokenizer from 448 pixels.
         out_index: which of the network's feature maps to take: blocks of a ViT, stages of a CNN. -1: the last.
         precision: of the network's products on a GPU, see :class:`Frozen`.
     """
@@ -179,12 +179,12 @@ class TimmTeacher(FrozenTeacher):
         name = model.split('.')[0]
         if not timm.is_model(name):
             raise InputError(
-                f'timm has no model {model!r}: choose one of {", ".join(timm.list_models("*vit*")[:20])}, ...'
+                f'timm has no model {model!r}. Choose one of {", ".join(timm.list_models("*vit*")[:20])}, ...'
             )
         if isinstance(pretrained, str) and not Path(pretrained).is_file():
             raise InputError(
-                f'teacher weights {pretrained!r} not found: give the path of a file with the weights of {model!r}, '
-                'or pretrained=True'
+                f'teacher weights {pretrained!r} do not exist. Set pretrained to a file with the weights of '
+                f'{model!r}, or to True.'
             )
         source = timm.models.get_pretrained_cfg(model)
         # Models that take any image have no img_size to set.
@@ -196,7 +196,7 @@ class TimmTeacher(FrozenTeacher):
             network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
-                f'the teacher {model!r} could not be loaded ({_first_line(error)}): '
+                f'the teacher {model!r} could not be loaded ({_first_line(error)}). '
                 + _how_to_download(_timm_source(model))
             ) from error
         config = timm.data.resolve_model_data_config(network)
@@ -206,7 +206,7 @@ class TimmTeacher(FrozenTeacher):
             raise InputError(f'out_index={out_index}, but {model!r} has {len(maps)} feature maps, counted from 0')
         stride = maps[out_index]['reduction']
         if side % stride:
-            raise InputError(f'img_size={side} is not a multiple of the patch size {stride} of {model!r}: change it')
+            raise InputError(f'img_size={side} is not a multiple of the patch size {stride} of {model!r}. Change it.')
         super().__init__(network, side, config['mean'], config['std'], precision)
         self.out_index = out_index
         self.embed_dims = int(maps[out_index]['num_chs'])
@@ -224,9 +224,9 @@ def _check_weights(model: str, pretrained: str | None) -> None:
 
     config = open_clip.get_model_config(model)
     if config is None:
-        raise InputError(f'open_clip has no model {model!r}: choose one of {", ".join(open_clip.list_models())}')
+        raise InputError(f'open_clip has no model {model!r}. Choose one of {", ".join(open_clip.list_models())}.')
     if pretrained is None:
-        raise InputError(f'the teacher {model!r} has no weights: give pretrained=TAG of open_clip, or pretrained=FILE')
+        raise InputError(f'the teacher {model!r} has no weights. Set pretrained to a tag of open_clip or to a file.')
     if Path(pretrained).is_file():
         wants_quick = _is_openai_archive(Path(pretrained))
     elif pretrained in open_clip.list_pretrained_tags_by_model(model):
@@ -234,14 +234,13 @@ def _check_weights(model: str, pretrained: str | None) -> None:
     else:
         tags = ', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'
         raise InputError(
-            f'teacher weights {pretrained!r} are no file, and no tag that open_clip has for {model!r}: give a '
-            f'file, or one of: {tags}'
+            f'teacher weights {pretrained!r} are neither a file nor a tag that open_clip has for {model!r}. Use a '
+            f'file, or one of: {tags}.'
         )
     if wants_quick and not config.get('quick_gelu', False):
         raise InputError(
-            f'the weights {pretrained!r} were trained with QuickGELU, which {model!r} has not, so its features '
-            'would be wrong: '
-            f'use the model {model + "-quickgelu"!r}'
+            f'the weights {pretrained!r} were trained with QuickGELU, which {model!r} does not use, so its features '
+            f'would be wrong. Use the model {model + "-quickgelu"!r}.'
         )
 
 
@@ -287,8 +286,8 @@ def _hub_file(repository: str, name: str) -> str:
 def _how_to_download(source: tuple[str, str]) -> str:
     url, name = source
     if not url:
-        return 'give the file that belongs to this model by pretrained=FILE'
-    return f'download {url}, put it at checkpoints/{name} and set model.teacher.pretrained=checkpoints/{name}'
+        return 'Set pretrained to the file that belongs to this model.'
+    return f'Download {url}, put it at checkpoints/{name} and set model.teacher.pretrained=checkpoints/{name}.'
 
 
 def _first_line(error: Exception) -> str:

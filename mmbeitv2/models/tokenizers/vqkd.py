@@ -21,17 +21,17 @@ from mmbeitv2.registry import MODELS
 class VQKD(BaseModel):
     """Tokenizer that learns by vector-quantized knowledge distillation.
 
-    An encoder makes a feature of each patch, the quantizer replaces it by a code, and a shallow decoder rebuilds the
-    teacher's features from the code vectors alone.
+    An encoder computes a feature of each patch, the quantizer replaces it by a code vector, and a shallow decoder
+    reconstructs the teacher's features from the code vectors alone.
 
     Args:
         encoder: config of the encoder, a backbone whose only output is a feature map (B, C, h, w).
         decoder: config of the decoder, likewise, with patch size 1 and the code width as ``in_channels``.
         quantizer: config of the quantizer.
         teacher: config of the teacher; None for a tokenizer that is only used, not trained.
-        target_dims: width of the rebuilt features; None for the teacher's.
-        teacher_channels: channels of the images, counted from 0, that are the teacher's red, green and blue, cut to
-            [-1, 1]; one may be named thrice, as (0, 0, 0) of gray images. None for RGB images.
+        target_dims: width of the reconstructed features; None for that of the teacher.
+        teacher_channels: channels of the images, counted from 0, that the teacher sees as red, green and blue, clipped
+            to [-1, 1]. One may be repeated, for example (0, 0, 0) for gray images. None for RGB images.
         data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
         init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a tokenizer of ours or a released one.
     """
@@ -52,13 +52,13 @@ class VQKD(BaseModel):
         if self.teacher is not None:
             if target_dims not in (None, self.teacher.embed_dims):
                 raise InputError(
-                    f'target_dims={target_dims}, but the features of the teacher are {self.teacher.embed_dims} '
-                    'wide: leave target_dims out'
+                    f'target_dims={target_dims}, but the features of the teacher are {self.teacher.embed_dims} wide. '
+                    'Leave target_dims out.'
                 )
             target_dims = self.teacher.embed_dims
         if target_dims is None:
             raise InputError(
-                'a tokenizer without a teacher needs target_dims, the width of the features that it rebuilds'
+                'a tokenizer without a teacher needs target_dims, the width of the features that it reconstructs'
             )
         self.encoder = MODELS.build(encoder)
         self.quantize = MODELS.build(quantizer)
@@ -68,8 +68,8 @@ class VQKD(BaseModel):
             check_color_channels('teacher_channels', teacher_channels, self.in_channels)
         elif self.teacher is not None and self.in_channels != 3:
             raise InputError(
-                f'the tokenizer takes images of {self.in_channels} channels, and its teacher of three: set '
-                'teacher_channels to those that are red, green and blue for the teacher'
+                f'the tokenizer takes images of {self.in_channels} channels, but its teacher takes three. Set '
+                'teacher_channels to the channels that the teacher should see as red, green and blue.'
             )
         check_decoder(self.decoder, self.quantize.code_dim, self.encoder.grid_size)
         width, decoder_width = self.encoder.embed_dims, self.decoder.embed_dims
@@ -82,7 +82,7 @@ class VQKD(BaseModel):
 
     @property
     def grid_size(self) -> tuple[int, int]:
-        """Codes (h, w) of an image of the size that the encoder is made for."""
+        """Codes (h, w) of an image of the encoder's ``img_size``."""
         return self.encoder.grid_size
 
     @property
@@ -97,7 +97,7 @@ class VQKD(BaseModel):
 
     @property
     def patch_size(self) -> int:
-        """Side in pixels of the patch that gets a code."""
+        """Side in pixels of the patch that belongs to a code."""
         return self.encoder.patch_size
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,7 +135,7 @@ class VQKD(BaseModel):
         Args:
             inputs: images (B, C, H, W) in [-1, 1].
             data_samples: one per image, used by ``mode='predict'``.
-            mode: ``'tensor'`` gives the codes (B, h·w); ``'loss'`` the losses; ``'predict'`` the data samples with
+            mode: ``'tensor'`` returns the codes (B, h·w); ``'loss'`` the losses; ``'predict'`` the data samples with
                 ``codes`` (h·w,) and ``reconstruction_loss`` (1,) for the metrics.
         """
         if mode == 'tensor':
@@ -146,13 +146,13 @@ class VQKD(BaseModel):
             return dict(loss_reconstruction=distance.mean(), loss_commitment=commitment)
         if mode == 'predict':
             return add_codes(data_samples, codes, distance)
-        raise InputError(f'mode={mode!r} is unknown: choose tensor, loss or predict')
+        raise InputError(f'mode={mode!r} is unknown. Choose tensor, loss or predict.')
 
     def _distance_to_teacher(self, images: Tensor, quantized: Tensor) -> Tensor:
         """1 - cosine of the teacher's and the rebuilt feature of each patch, (B, N) in [0, 2] (paper, equation 3)."""
         if self.teacher is None:
             raise InputError(
-                'this tokenizer has no teacher, so it can tokenize but not be trained or scored: set model.teacher'
+                'this tokenizer has no teacher, so it can tokenize but not be trained or scored. Set model.teacher.'
             )
         if self.teacher_channels is not None:
             images = images[:, self.teacher_channels].clamp(-1, 1)
@@ -194,8 +194,9 @@ def check_decoder(decoder: BEiTv2ViT, code_dim: int, grid_size: tuple[int, int])
         grid_size: codes (h, w) of an image.
     """
     if decoder.patch_size != 1 or decoder.patch_embed.proj.in_channels != code_dim:
-        raise InputError(f'the decoder must take codes: give it patch_size=1 and in_channels={code_dim}')
+        raise InputError(f'the decoder must take codes. Set its patch_size=1 and in_channels={code_dim}.')
     if decoder.grid_size != grid_size:
         raise InputError(
-            f'the decoder has the patch grid {decoder.grid_size}, the encoder {grid_size}: give it img_size={grid_size}'
+            f'the decoder has the patch grid {decoder.grid_size}, but the encoder has {grid_size}. Set '
+            f'img_size={grid_size} of the decoder.'
         )

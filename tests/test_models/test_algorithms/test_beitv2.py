@@ -200,21 +200,21 @@ def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(tokenizer_precision='int8'), "precision='int8' is unknown: choose one of float16"),
-        (dict(head=HEAD | dict(num_codes=99)), 'set model.head.num_codes=16'),
-        (dict(head=HEAD | dict(embed_dims=48)), 'embed_dims=48, but the backbone has 32: leave it out'),
+        (dict(tokenizer_precision='int8'), "precision='int8' is unknown. Choose one of float16"),
+        (dict(head=HEAD | dict(num_codes=99)), 'Set model.head.num_codes=16'),
+        (dict(head=HEAD | dict(embed_dims=48)), 'embed_dims=48, but the backbone has 32. Leave it out'),
         (dict(backbone=tiny_vit(out_indices=(0, 1))), "out_type='raw'"),
-        (dict(backbone=BACKBONE | dict(out_indices=1)), 'must be 2 block'),
+        (dict(backbone=BACKBONE | dict(out_indices=1)), 'must name 2 block'),
         (dict(backbone=BACKBONE | dict(use_mask_token=False)), 'use_mask_token=True'),
-        (dict(neck=NECK | dict(num_heads=4)), 'num_heads=4, but the backbone has 2: leave it out'),
-        (dict(neck=NECK | dict(start_layer=2)), 'start_layer=2, but the backbone has 1: .*set model.backbone.out_ind'),
+        (dict(neck=NECK | dict(num_heads=4)), 'num_heads=4, but the backbone has 2. Leave it out'),
+        (dict(neck=NECK | dict(start_layer=2)), 'start_layer=2, but the backbone has 1. .*set model.backbone.out_ind'),
         (
             dict(neck=NECK | dict(is_shared=False)),
-            'neck.is_shared=False, but model.head.is_shared=True: set both',
+            'neck.is_shared=False, but model.head.is_shared=True. Set both',
         ),
         (
             dict(head=HEAD | dict(is_shared=False)),
-            'neck.is_shared=True, but model.head.is_shared=False: set both',
+            'neck.is_shared=True, but model.head.is_shared=False. Set both',
         ),
         (dict(neck=None, backbone=BACKBONE | dict(out_indices=1), head=HEAD | dict(is_shared=False)), 'neck is None'),
         (dict(backbone=BACKBONE | dict(final_norm='deferred')), "write final_norm='norm' instead of 'deferred'"),
@@ -228,7 +228,7 @@ def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
 
 def test_a_view_of_another_grid_than_the_mask_is_refused() -> None:
     model = build(data_preprocessor=dict(type='mmbeitv2.BEiTv2DataPreprocessor', view_size=16))
-    with pytest.raises(ValueError, match='makes 4 codes per image, the mask has 16 patches'):
+    with pytest.raises(ValueError, match='makes 4 codes per image, but the mask has 16 patches'):
         model(make_batch(model), mode='loss')
 
 

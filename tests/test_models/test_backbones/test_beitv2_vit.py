@@ -146,15 +146,15 @@ def test_layer_depths() -> None:
         (dict(arch=dict(depth=2)), 'arch lacks embed_dims, num_heads'),
         (
             dict(arch=dict(embed_dims=32, depth=1, num_heads=2, mlp_ratio=2)),
-            'arch has mlp_ratio, but it takes only embed_dims, depth and num_heads',
+            'arch has mlp_ratio, but only embed_dims, depth and num_heads belong there',
         ),
         (dict(out_type='map'), "out_type='map' is unknown"),
         (dict(final_norm='batch'), "final_norm='batch' is unknown"),
-        (dict(init_rule='zero'), "init_rule='zero' is unknown: choose one of default, pretraining"),
+        (dict(init_rule='zero'), "init_rule='zero' is unknown. Choose one of default, pretraining"),
         (dict(img_size=30), 'img_size=30 is not a multiple of patch_size=8'),
-        (dict(out_indices=(0, 2)), 'has 2, but the backbone has 2 blocks'),
-        (dict(out_indices=(1, 0)), 'rising order'),
-        (dict(arch=dict(embed_dims=30, depth=1, num_heads=4)), 'embed_dims=30 cannot be divided by num_heads=4'),
+        (dict(out_indices=(0, 2)), 'contains 2, but the backbone has 2 blocks'),
+        (dict(out_indices=(1, 0)), 'increasing order'),
+        (dict(arch=dict(embed_dims=30, depth=1, num_heads=4)), 'embed_dims=30 is not divisible by num_heads=4'),
     ],
 )
 def test_wrong_settings_are_refused_by_name(changes: dict, message: str) -> None:

@@ -89,7 +89,7 @@ def test_first_training_batch_initialises_the_codebook_once() -> None:
 
 
 def test_too_few_patches_for_kmeans_say_what_to_do() -> None:
-    with pytest.raises(ValueError, match='8 codes from the 4 patches of the first batch: enlarge the batch'):
+    with pytest.raises(ValueError, match='8 codes from the 4 patches of the first batch. Use a larger batch'):
         NormEMAVectorQuantizer(num_codes=8, code_dim=4)(torch.randn(1, 4, 2, 2))
 
 

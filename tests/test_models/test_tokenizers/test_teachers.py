@@ -58,8 +58,8 @@ def test_timm_features_are_normed_patch_tokens_without_class_and_registers() -> 
     [
         ('ViT-B-16', 'openai', "QuickGELU, which 'ViT-B-16' has not.*'ViT-B-16-quickgelu'"),
         ('ViT-Z', 'openai', "open_clip has no model 'ViT-Z'"),
-        ('ViT-B-16', 'missing.pt', "'missing.pt' are no file, and no tag"),
-        ('ViT-B-16', None, 'give pretrained=TAG'),
+        ('ViT-B-16', 'missing.pt', "'missing.pt' are neither a file nor a tag"),
+        ('ViT-B-16', None, 'Set pretrained to a tag'),
         ('local-dir:nowhere', None, "'nowhere' has no open_clip_config.json"),
         ('RN50', __file__, 'could not be loaded'),
     ],
@@ -110,7 +110,7 @@ def test_a_hub_out_of_reach_names_the_file_and_its_place(monkeypatch: pytest.Mon
     monkeypatch.setenv('HF_HOME', str(tmp_path))
     hub = 'https://huggingface.co/timm'
     address = f'{hub}/vit_base_patch16_224.dino/resolve/main/model.safetensors'
-    with pytest.raises(ValueError, match=f'download {address}, put it at checkpoints/vit_base_patch16_224.dino.safet'):
+    with pytest.raises(ValueError, match=f'Download {address}, put it at checkpoints/vit_base_patch16_224.dino.safet'):
         TimmTeacher('vit_base_patch16_224.dino')
     address = 'https://openaipublic.azureedge.net/.*/ViT-B-16.pt'
     with pytest.raises(ValueError, match=f'{address}, put it at checkpoints/ViT-B-16.pt and set model.teacher.pretrai'):

@@ -102,7 +102,7 @@ def test_codes_of_images_of_another_size() -> None:
         (dict(teacher_channels=(0, 1, 3)), r'teacher_channels=\(0, 1, 3\) must be three channels, .* between 0 and 2'),
         (
             dict(teacher=TEACHER, target_dims=None, encoder=dict(tiny_tokenizer()['encoder'], in_channels=5)),
-            'images of 5 channels, and its teacher of three: set teacher_channels',
+            'images of 5 channels, but its teacher takes three. Set teacher_channels',
         ),
         (dict(decoder=tiny_vit()), 'patch_size=1 and in_channels=8'),
         (dict(decoder=tiny_vit(img_size=5, patch_size=1, in_channels=8)), r'img_size=\(4, 4\)'),
