@@ -224,7 +224,7 @@ def _results(model: PublishedModel) -> dict[str, float]:
 def _row(model: PublishedModel, results: list[str]) -> str:
     found = _results(model)
     values = ''.join(f'{found.get(key, "")} | ' for key in results)
-    config = Path(model.config).relative_to(ROOT)
+    config = Path(model.config).resolve().relative_to(ROOT.resolve())  # an installed package links to it
     publisher = PUBLISHERS[model.name.rpartition('_')[2]]
     source = (
         f'[{publisher}]({model.source})' if model.source.startswith('https://') else f'{publisher} (`{model.source}`)'

@@ -158,7 +158,7 @@ def test_a_tokenizer_needs_a_checkpoint(none: str | None) -> None:
 
 def test_wrong_checkpoints_are_refused(checkpoint: str, tmp_path: Path) -> None:
     larger = tiny_tokenizer(quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=32, code_dim=8))
-    shapes = 'has 16 codes, the config 32: set num_codes=16'
+    shapes = 'has 16 codes, but the config has 32. Set num_codes=16'
     with pytest.raises(ValueError, match=shapes):
         VisualTokenizer(Config({'model': larger}), checkpoint)
     torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'pretrained.pth')

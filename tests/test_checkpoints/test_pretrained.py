@@ -169,7 +169,7 @@ def test_a_tokenizer_with_another_codebook_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path, dict(MODELS.build(tiny_tokenizer()).state_dict()))
     quantizer = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=99, code_dim=8)
     init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)
-    with pytest.raises(ValueError, match='has 16 codes, the config 99: set num_codes=16'):
+    with pytest.raises(ValueError, match='has 16 codes, but the config has 99. Set num_codes=16'):
         MODELS.build(tiny_tokenizer(quantizer=quantizer, init_cfg=init_cfg)).init_weights()
 
 

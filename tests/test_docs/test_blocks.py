@@ -26,7 +26,6 @@ from tests.test_interop.conftest import process_of_its_own
 
 # Pages whose blocks have no markers yet.
 PENDING = (
-    'CONTRIBUTING.md',
     'docs/benchmarks.md',
     'docs/model_zoo.md',
 )
