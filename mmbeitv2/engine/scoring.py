@@ -124,7 +124,7 @@ class ScoreHook(Hook):
         runner.visualizer.add_scalar(self.score_name, score, step=step)
         if math.isnan(score):
             raise InputError(
-                f'{type(self).__name__}: {self.score_name} is not a number: check the labels of the queries'
+                f'{type(self).__name__}: {self.score_name} is not a number. Check the labels of the queries.'
             )
         former = self._record(runner)
         record = {
