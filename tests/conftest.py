@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import contextlib
 import importlib.util
 import os
 import random
@@ -16,10 +18,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.logging import MMLogger
+from yapf.yapflib import yapf_api
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
+# mmengine lays out the config in every checkpoint and log, which by yapf takes a third of the time of a tiny run.
+yapf_api.FormatCode = lambda text, **_: (ast.unparse(ast.parse(text)) + '\n', True)
 ROOT = Path(__file__).resolve().parents[1]
 
 # A ViT of two blocks on 4x4 patches of 8x8 pixels.
@@ -111,6 +115,18 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
     server.server_close()
 
 
+def free_port() -> int:
+    """A port that nothing listens on, outside the range from which the system gives ports to connections."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(('', port))
+            return port
+
+
+# Several processes of pytest, or of other users, may start the launcher at once.
+os.environ['PORT'] = str(free_port())
+
 # The tools as a person runs them, in processes of their own, on configs of tiny size.
 RUNTIME = """
 default_scope = {scope!r}
@@ -165,7 +181,7 @@ def run(*command: str, ok: bool = True, cwd: Path | None = None, gpus: str = '')
         'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
         'CUDA_VISIBLE_DEVICES': gpus,
     }
-    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=1200)
     assert (result.returncode == 0) == ok, result.stdout[-2000:] + result.stderr[-2000:]
     return result.stdout + result.stderr
 
@@ -180,21 +196,6 @@ def run_tool(name: str, *arguments: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.main(list(arguments))
-
-
-def train_by_two(*arguments: str) -> None:
-    """``tools/train.py`` in two processes that ``gloo`` connects, forked so that nothing is imported anew."""
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-    mp.start_processes(_train_as_rank, (port, arguments), nprocs=2, start_method='fork')
-
-
-def _train_as_rank(rank: int, port: int, arguments: tuple[str, ...]) -> None:
-    torch.set_num_threads(1)  # a fork must not use the threads of its parent
-    os.environ |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2', RANK=str(rank))
-    os.environ['LOCAL_RANK'] = str(rank)
-    run_tool('train', *arguments, '--launcher', 'pytorch')
 
 
 def refused(capsys: pytest.CaptureFixture, name: str, *arguments: str, code: int = 1) -> str:

@@ -252,7 +252,7 @@ def test_a_program_that_hangs_ends_all_the_same() -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
+    assert process.wait(timeout=600) == 143
 
 
 def test_a_reader_that_has_gone_ends_the_program_without_a_word() -> None:
@@ -264,4 +264,4 @@ def test_a_reader_that_has_gone_ends_the_program_without_a_word() -> None:
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ''
-    assert process.wait(timeout=60) == 141
+    assert process.wait(timeout=600) == 141

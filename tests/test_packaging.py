@@ -126,7 +126,7 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
         env={**os.environ, 'PYTHONPATH': '', **environment},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

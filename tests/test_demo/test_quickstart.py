@@ -336,7 +336,7 @@ def start_sleeping_stage(tmp_path: Path) -> tuple[subprocess.Popen, int]:
 def test_a_signal_ends_the_stage_and_its_children(tmp_path: Path, number: int, code: int, line: str) -> None:
     process, child = start_sleeping_stage(tmp_path)
     process.send_signal(number)
-    assert process.wait(timeout=60) == code
+    assert process.wait(timeout=600) == code
     assert process.stderr.read() == f'quickstart.sh: {line}\n'
     state = Path(f'/proc/{child}/stat')
     assert not state.exists() or state.read_text().split()[2] == 'Z'

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,13 +12,14 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 import mmbeitv2.fileio.locating  # noqa: F401  (mmengine loads by our reader)
 from mmbeitv2.engine import prepare_resume
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import write_atomically
-from tests.conftest import ROOT, on_shards, resumable_pretraining, resumable_tokenizer, train
+from tests.conftest import on_shards, resumable_pretraining, resumable_tokenizer, run_tool
+from tests.forked import start, train
 
 
 def final_weights(work_dir: Path) -> dict:
@@ -32,6 +30,20 @@ def final_weights(work_dir: Path) -> dict:
     for index, state in content['optimizer']['state'].items():
         weights |= {f'{key} {index}': value for key, value in state.items()}
     return weights
+
+
+def train_until_the_third_epoch(*arguments: str) -> None:
+    """Kills itself and its workers after two of its four steps."""
+    run_iter, steps = EpochBasedTrainLoop.run_iter, []
+
+    def dying(self: EpochBasedTrainLoop, *args: object) -> None:
+        if len(steps) == 10:
+            os.killpg(0, signal.SIGKILL)
+        steps.append(1)
+        run_iter(self, *args)
+
+    EpochBasedTrainLoop.run_iter = dying
+    run_tool('train', *arguments)
 
 
 @pytest.mark.parametrize('stage', [resumable_pretraining, resumable_tokenizer])
@@ -45,22 +57,11 @@ def test_killed_and_resumed_ends_as_left_alone(tmp_path: Path, image_folder: Pat
     train(str(config), tmp_path / 'alone')
     if stage is resumable_pretraining:
         config.write_text(on_shards(config.read_text(), image_folder))  # which change nothing
-    # Killed in the middle of the third epoch.
     log = tmp_path / 'killed.log'
-    with log.open('w') as stream:
-        process = subprocess.Popen(
-            [sys.executable, 'tools/train.py', str(config), '--work-dir', str(tmp_path / 'killed')],
-            cwd=ROOT,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {'CUDA_VISIBLE_DEVICES': ''},
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 200
-        while 'Epoch(train) [3][2/4]' not in log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process = start(train_until_the_third_epoch, str(config), '--work-dir', str(tmp_path / 'killed'), log=log)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert 'Epoch(train) [3][2/4]' in log.read_text()
     assert not (tmp_path / 'killed' / 'epoch_4.pth').exists()
     train(str(config), tmp_path / 'killed', '--resume')
     alone, resumed = final_weights(tmp_path / 'alone'), final_weights(tmp_path / 'killed')

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import resumable_pretraining, run, train
+from tests.conftest import resumable_pretraining
+from tests.forked import train, train_by_two
 
 SHARDED = (
     "env_cfg = dict(dist_cfg=dict(backend='nccl'))\nrunner_type = 'FlexibleRunner'\n"
@@ -27,10 +28,6 @@ custom_hooks.append(dict(type='mmbeitv2.KNNHook', bank_dataloader=labelled, quer
                          num_neighbors=3))
 """
 KEEP_ALL = 'default_hooks["checkpoint"]["max_keep_ckpts"] = -1\n'
-
-
-def train_by_two(config: Path, work_dir: Path, *options: str) -> str:
-    return run('bash', 'tools/dist_train.sh', str(config), '2', '--work-dir', str(work_dir), *options)
 
 
 def grad_norms(output: str) -> list[float]:
@@ -54,13 +51,13 @@ def test_sharded_and_whole_runs_are_the_same_and_resume_each_other(tmp_path: Pat
     whole, sharded = tmp_path / 'whole.py', tmp_path / 'sharded.py'
     whole.write_text(text)
     sharded.write_text(text + SHARDED)
-    log = train_by_two(whole, tmp_path / 'whole')
-    sharded_log = train_by_two(sharded, tmp_path / 'sharded')
+    log = train_by_two(str(whole), tmp_path / 'whole')
+    sharded_log = train_by_two(str(sharded), tmp_path / 'sharded')
     assert min(grad_norms(log)) > 0.1
     assert grad_norms(sharded_log) == pytest.approx(grad_norms(log), abs=2e-4)
     assert re.findall(r'knn_top1: [\d.]+', sharded_log) == re.findall(r'knn_top1: [\d.]+', log) != []
     assert_same(tmp_path / 'whole' / 'epoch_4.pth', tmp_path / 'sharded' / 'epoch_4.pth')
-    for config, first in ((sharded, 'whole'), (whole, 'sharded')):
+    for config, first in ((str(sharded), 'whole'), (str(whole), 'sharded')):
         resumed = tmp_path / f'{first}_resumed'
         output = train_by_two(config, resumed, '--resume', str(tmp_path / first / 'epoch_2.pth'))
         assert 'resumed epoch: 2' in output

@@ -146,7 +146,7 @@ def test_of_two_processes_one_downloads(server: str, tmp_path: Path) -> None:
         )
         for mark in Handler.held_until
     ]
-    paths = {process.communicate(timeout=120)[0].splitlines()[-1] for process in both}
+    paths = {process.communicate(timeout=600)[0].splitlines()[-1] for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(paths) == 1
     assert Path(paths.pop()).read_bytes() == BODY

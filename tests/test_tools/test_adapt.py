@@ -10,7 +10,8 @@ from mmengine.registry import MODELS
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2
-from tests.conftest import ROOT, refused, run_tool, shards_of, tiny_pretraining, tiny_tokenizer, train_by_two
+from tests.conftest import ROOT, refused, run_tool, shards_of, tiny_pretraining, tiny_tokenizer
+from tests.forked import train_by_two
 
 # What makes it small; the rest is the recipe as it is: layer-wise decay, clipping, colour jitter, the first score.
 TINY = """
@@ -101,7 +102,7 @@ def test_two_processes_on_shards_adapt_as_one(tmp_path: Path, config: str) -> No
     (tmp_path / 'images/cat/nested/0.jpg').unlink()  # an odd number is scored: one process has an image twice
     options = ('--cfg-options', 'model.backbone.drop_path_rate=0.0')
     run_tool('train', config, '--work-dir', str(tmp_path / 'one'), *options)
-    train_by_two(config, '--work-dir', str(tmp_path / 'two'), *options, 'train_dataloader.batch_size=2')
+    train_by_two(config, tmp_path / 'two', *options, 'train_dataloader.batch_size=2')
     one, two, start = saved(tmp_path / 'one'), saved(tmp_path / 'two'), torch.load(tmp_path / 'pretrained.pth')
     assert one['state_dict'].keys() == two['state_dict'].keys()
     for key, value in one['state_dict'].items():

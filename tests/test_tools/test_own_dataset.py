@@ -14,7 +14,8 @@ from mmengine.registry import MODELS
 from mmseg.models import EncoderDecoder
 from PIL import Image
 
-from tests.conftest import ROOT, refused, run_tool, train_by_two
+from tests.conftest import ROOT, refused, run_tool
+from tests.forked import train_by_two
 
 # What makes it small; the rest is the config as it is, SyncBN included.
 TINY = """
@@ -164,7 +165,7 @@ optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SG
     options += ['default_hooks.checkpoint.interval=3']
     run_tool('train', config, '--work-dir', str(tmp_path / 'one'), *options)
     two = [*options, 'train_dataloader.batch_size=1']
-    train_by_two(config, '--work-dir', str(tmp_path / 'two'), *two)
+    train_by_two(config, tmp_path / 'two', *two)
     one, two = (torch.load(tmp_path / name / 'iter_3.pth', weights_only=False)['state_dict'] for name in ('one', 'two'))
     start = MODELS.build(Config.fromfile(str(tmp_path / 'one' / 'tiny.py')).model).state_dict()
     assert one.keys() == two.keys()

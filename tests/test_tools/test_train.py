@@ -16,9 +16,11 @@ from types import ModuleType
 
 import pytest
 
+from tests import forked
 from tests.conftest import (
     ROOT,
     classification_config,
+    free_port,
     last_line,
     pretraining_config,
     run,
@@ -45,7 +47,7 @@ def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> N
     output = train(config, tmp_path / 'work')
     for name in ('loss_mim', 'loss_mim_cls', 'acc_mim', 'acc_mim_cls'):
         assert re.search(rf'{name}: \d', output)
-    resumed = train(config, tmp_path / 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
+    resumed = forked.train(config, tmp_path / 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
     assert 'resumed epoch: 2' in resumed
     assert (tmp_path / 'work' / 'epoch_3.pth').is_file()
 
@@ -161,7 +163,9 @@ def test_dist_train_explains_itself(arguments: tuple, message: str) -> None:
     assert message in run('bash', 'tools/dist_train.sh', *arguments, ok=False)
 
 
-def test_of_two_processes_the_first_sentence_stands_last_and_alone(tmp_path: Path, image_folder: Path) -> None:
+def test_of_two_processes_the_first_sentence_stands_last_and_alone(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = classification_config(tmp_path, image_folder)
     command = ('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work'))
     (image_folder / 'cat' / 'nested' / '3.jpg').write_bytes(b'\xff\xd8\xff')  # read by one of the two
@@ -172,11 +176,9 @@ def test_of_two_processes_the_first_sentence_stands_last_and_alone(tmp_path: Pat
     with socket.socket() as listener:
         listener.bind(('', 0))
         listener.listen()
-        os.environ['PORT'] = str(listener.getsockname()[1])
-        try:
-            output = run(*command, ok=False)
-        finally:
-            port = os.environ.pop('PORT')
+        port = str(listener.getsockname()[1])
+        monkeypatch.setenv('PORT', port)
+        output = run(*command, ok=False)
     assert output.startswith(f'train.py: error: port {port} cannot be used (Address already in use). Set the env')
     assert output.count('\n') == 1
 
@@ -197,7 +199,7 @@ def stopped(script: str, *arguments: str, by: int) -> tuple[str, int]:
             if 'Saving checkpoint at 2 ' in line:
                 break
         process.send_signal(by)
-        return process.stdout.read(), process.wait(timeout=60)  # read: until no process has it open
+        return process.stdout.read(), process.wait(timeout=600)  # read: until no process has it open
     finally:
         process.kill()
 
@@ -271,14 +273,9 @@ def test_slurm_trains_on_cpu(tmp_path: Path, image_folder: Path) -> None:
     scontrol = tmp_path / 'scontrol'
     scontrol.write_text('#!/bin/sh\n[ "$3" = "node[1-2]" ] && echo localhost && echo node2\n')
     scontrol.chmod(0o755)
-    with socket.socket() as free:
-        free.bind(('', 0))
-        port = free.getsockname()[1]
     slurm = {'SLURM_NTASKS': '1', 'SLURM_PROCID': '0', 'SLURM_LOCALID': '0', 'SLURM_NODELIST': 'node[1-2]'}
-    environment = os.environ | slurm | {'MASTER_PORT': str(port), 'CUDA_VISIBLE_DEVICES': ''}
-    environment['PATH'] = f'{tmp_path}:{environment["PATH"]}'
-    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(tmp_path / 'work'), '--launcher', 'slurm']
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+    environment = slurm | {'MASTER_PORT': str(free_port()), 'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
+    forked.train(config, tmp_path / 'work', '--launcher', 'slurm', **environment)
     assert (tmp_path / 'work' / 'epoch_2.pth').is_file()
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
@@ -14,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmbeitv2.models import BEiTv2
 from mmbeitv2.models.preprocessor import MaskedBatch
 from tests.conftest import TEACHER, tiny_kmeans, tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.forked import spawn
 
 OPTIM = dict(
     type='OptimWrapper',
@@ -252,7 +252,7 @@ def _train(rank: int, world_size: int, folder: str) -> None:
 
 def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) -> None:
     torch.save([make_data() for _ in range(5)], tmp_path / 'batches.pt')
-    mp.spawn(_train, args=(2, str(tmp_path)), nprocs=2)
+    spawn(_train, 2, str(tmp_path))
     _train(0, 1, str(tmp_path))
     one, two = torch.load(tmp_path / '1_0.pt'), torch.load(tmp_path / '2_0.pt')
     for key, value in one.items():

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from mmbeitv2.models import NormEMAVectorQuantizer, SphericalKMeans
 from mmbeitv2.models.tokenizers.quantizer import cosine_kmeans
+from tests.forked import spawn
 
 
 def one_hot_step(z: torch.Tensor, codebook: torch.Tensor, decay: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,7 +128,7 @@ def _rank_main(rank: int, folder: str) -> None:
 
 def test_codebook_is_identical_on_every_rank_after_kmeans_and_every_step(tmp_path: Path) -> None:
     torch.save([torch.randn(4, 4, 3, 3) for _ in range(6)], tmp_path / 'batches.pt')
-    mp.spawn(_rank_main, args=(str(tmp_path),), nprocs=2)
+    spawn(_rank_main, str(tmp_path))
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
@@ -150,7 +150,7 @@ def _steps_main(rank: int, world_size: int, folder: str) -> None:
 
 def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) -> None:
     torch.save([torch.randn(4, 4, 3, 3) for _ in range(10)], tmp_path / 'batches.pt')
-    mp.spawn(_steps_main, args=(2, str(tmp_path)), nprocs=2)
+    spawn(_steps_main, 2, str(tmp_path))
     _steps_main(0, 1, str(tmp_path))
     for kind in ('NormEMAVectorQuantizer', 'SphericalKMeans'):
         whole, *halves = (torch.load(tmp_path / f'{kind}_{name}.pt') for name in ('1_0', '2_0', '2_1'))

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
 from tests.conftest import NUM_CODES, tiny_tokenizer, tiny_vit
+from tests.forked import spawn
 
 TEACHER = dict(type='mmbeitv2.TimmTeacher', model='vit_tiny_patch16_224', pretrained=False, img_size=32)
 
@@ -179,8 +179,8 @@ def _train_main(rank: int, world_size: int, folder: str) -> None:
 
 def test_two_ranks_with_half_the_batch_train_as_one_with_the_whole(tmp_path: Path) -> None:
     torch.save([torch.randint(0, 256, (4, 3, 32, 32)).float() for _ in range(10)], tmp_path / 'batches.pt')
-    mp.spawn(_train_main, args=(2, str(tmp_path)), nprocs=2)
-    mp.spawn(_train_main, args=(1, str(tmp_path)), nprocs=1)
+    spawn(_train_main, 2, str(tmp_path))
+    spawn(_train_main, 1, str(tmp_path), nprocs=1)
     (first, first_gradients), (second, _), (whole, gradients) = (
         torch.load(tmp_path / name) for name in ('2_0.pt', '2_1.pt', '1_0.pt')
     )
