@@ -1,7 +1,20 @@
 #!/usr/bin/env bash
 # Lint, types, documentation and tests; on a fresh machine it installs first (see env.sh). Arguments go to pytest.
+# The files of tests are shared out among as many processes as there are cores; -n 0 runs them in one.
 #   bash tools/run_tests.sh --upstream DIR    the tests alone, in the environment DIR, which has OpenMMLab's own packages
 set -euo pipefail
+
+run_tests() {
+  local processes
+  # A process and what it starts take up to 4 GB.
+  processes=$(awk -v cores="$(nproc)" '/^MemAvailable/ { fit = int($2 / 4194304) } END { print fit < cores ? fit : cores }' /proc/meminfo)
+  if [ "$processes" -gt 1 ] && python -c 'import xdist' 2>/dev/null; then
+    export OMP_NUM_THREADS=1
+    set -- -n "$processes" --dist loadfile "$@"
+  fi
+  python -m pytest -q "$@"
+}
+
 if [ "${1:-}" = --upstream ]; then
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   [ -x "${2:-}/bin/python" ] || { echo "error: --upstream needs the folder of an environment, but '${2:-}/bin/python' does not exist." >&2; exit 1; }
@@ -9,11 +22,12 @@ if [ "${1:-}" = --upstream ]; then
   shift 2
   cd "$root"
   export PATH="$environment/bin:$PATH" PYTHONPATH="$root"
-  exec python -m pytest -q "$@"
+  run_tests "$@"
+  exit
 fi
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$root"
 echo '== lint';  ruff check . && ruff format --check .
 echo '== types'; mypy mmbeitv2 tools
 [ $# -gt 0 ] || { echo '== docs'; bash tools/build_docs.sh; }
-echo '== tests'; python -m pytest -q "$@"
+echo '== tests'; run_tests "$@"
