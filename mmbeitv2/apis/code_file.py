@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio import PARTIAL, AtomicBackend
+from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_removable
 
 # Name in the mark of the folder of parts, and what is in it.
 _TOOL = 'tokenize_images.py'
-_PARTS = ('[0-9]*.npz', f'[0-9]*.npz{PARTIAL}')
+_PARTS = ('[0-9]*.npz',)
 
 
 @dataclass

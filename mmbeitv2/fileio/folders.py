@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mmbeitv2
 from mmbeitv2.errors import InputError, doing
+from mmbeitv2.fileio.atomic import PARTIAL
 
 MARKER = '.mmbeitv2'
 
@@ -87,6 +88,7 @@ def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[P
         folder: may be missing.
         tool: name in the mark.
         written: what the tool writes: patterns of paths relative to ``folder``, one ``fnmatch`` pattern for each part.
+            What a kill left of them, see :mod:`mmbeitv2.fileio.atomic`, is included.
 
     Returns:
         Everything in the folder and the folder itself, in the order in which it can be deleted.
@@ -101,7 +103,7 @@ def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[P
             f'{str(folder)!r} is a symbolic link, which {tool} does not delete. Remove it, or choose another folder.'
         )
     require_claimable(folder, tool)
-    patterns = [pattern.split('/') for pattern in (*written, MARKER)]
+    patterns = [f'{pattern}{end}'.split('/') for pattern in (*written, MARKER) for end in ('', PARTIAL)]
     found: list[Path] = []
     foreign: list[str] = []
     for root, folders, files in os.walk(folder, topdown=False):  # links to folders are listed, not followed

@@ -30,7 +30,26 @@ def test_a_folder_of_the_tool_is_deleted_and_a_missing_one_is_no_error(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('name', ['notes.txt', 'logs/notes.txt', 'logs/deeper/a.log', 'other/a.log', 'weights.bin.old'])
+def test_what_a_kill_left_of_a_file_is_deleted_too(tmp_path: Path) -> None:
+    folder = make(tmp_path / 'mine')
+    for name in ('weights.bin', 'logs/b.log', MARKER):
+        (folder / f'{name}.0123abcd.tmp').touch()
+    remove_folder(folder, 'painter', WRITTEN)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'weights.bin.tmp',
+        'notes.txt.0123abcd.tmp',
+        'notes.txt',
+        'logs/notes.txt',
+        'logs/deeper/a.log',
+        'other/a.log',
+        'weights.bin.old',
+    ],
+)
 def test_what_the_tool_does_not_write_is_never_deleted(tmp_path: Path, name: str) -> None:
     folder = make(tmp_path / 'mine')
     (folder / name).parent.mkdir(exist_ok=True)
