@@ -123,7 +123,7 @@ class BakedPositionBias(RelativePositionBias):
         del self.relative_position_index
         self.register_buffer('shared', shared)
 
-    def forward(self, grid: tuple[int, int], table: Tensor | None = None) -> Tensor:
+    def forward(self, grid: tuple[int, int], table: Tensor | None = None, until_next: bool = False) -> Tensor:
         baked = self.shared if table is None else table
         assert baked is not None
         return baked

@@ -197,11 +197,11 @@ class BEiTv2ViT(BaseBackbone):
         return x, grid
 
     def _bias_of(self, block: nn.Module, shared_bias: Tensor | None, grid: tuple[int, int]) -> Tensor | None:
-        """The relative position bias of a block, (1, num_heads, 1+N, 1+N)."""
+        """The relative position bias of a block, (1, num_heads, 1+N, 1+N); the next call may overwrite it."""
         if self.rel_pos_bias is None or self.rel_pos_bias_type == 'shared':
             return shared_bias
         assert isinstance(block, Block)
-        return self.rel_pos_bias(grid, block.attn.relative_position_bias_table)
+        return self.rel_pos_bias(grid, block.attn.relative_position_bias_table, until_next=True)
 
     def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor, nn
 
@@ -12,15 +14,17 @@ from mmbeitv2.models.positions import (
     resize_relative_position_table,
 )
 
-# Biases that were looked up are kept up to this size: ViT-B at 512x512 takes 0.56 GiB, ViT-L there is beyond it.
-MAX_KEPT_BYTES = 2**30
+# Biases that were looked up are kept up to this size; with a bias for each layer, ViT-B takes 22 MiB at 224x224. At
+# 512x512 it would take 0.56 GiB, and a lookup into memory that is in use already takes only 10 ms on one thread (48 ms
+# into new memory).
+MAX_KEPT_BYTES = 2**27
 
 
 class RelativePositionBias(nn.Module):
     """Learned bias per head and relative distance, with three more entries for the pairs that contain the CLS token.
 
     On the CPU, a bias that needs no gradient is looked up once per patch grid and cached until a table or the grid
-    changes.
+    changes, as far as :data:`MAX_KEPT_BYTES` allows.
 
     Args:
         grid_size: the patch grid (h, w) that tables are made for.
@@ -38,9 +42,20 @@ class RelativePositionBias(nn.Module):
         self.register_buffer('relative_position_index', relative_position_index(grid_size), persistent=False)
         # id of a table -> grid, copy of the table, bias
         self._kept: dict[int, tuple[tuple[int, int], Tensor, Tensor]] = {}
+        self._own = threading.local()  # so that two threads do not write into one memory
 
-    def forward(self, grid: tuple[int, int], table: Tensor | None = None) -> Tensor:
-        """Looks up ``table``, or the shared one, for every pair of tokens: (1, num_heads, 1+N, 1+N)."""
+    def forward(self, grid: tuple[int, int], table: Tensor | None = None, until_next: bool = False) -> Tensor:
+        """Looks up ``table``, or the shared one, for every pair of tokens.
+
+        Args:
+            grid: the patch grid (h, w) of the images.
+            table: (distances + 3, num_heads).
+            until_next: whether the result is needed only until the next call with ``until_next`` in this thread, which
+                may then use its memory again. Without gradients only.
+
+        Returns:
+            (1, num_heads, 1+N, 1+N).
+        """
         table = self.relative_position_bias_table if table is None else table
         assert table is not None
         if _needs_lookup(table):
@@ -48,14 +63,18 @@ class RelativePositionBias(nn.Module):
         # Comparing all values (0.1 ms) sees every change; a version counter misses what is written through `.data`,
         # as mmengine's EMA does.
         kept_grid, kept_table, bias = self._kept.get(id(table), (None, table, table))
-        if kept_grid != grid or kept_table.dtype != table.dtype or not torch.equal(kept_table, table):
-            with torch.inference_mode(False), torch.no_grad():  # so that it can be used outside, too
+        if kept_grid == grid and kept_table.dtype == table.dtype and torch.equal(kept_table, table):
+            return bias
+        until_next = until_next and not torch.is_grad_enabled()  # else a backward may want it
+        with torch.inference_mode(False), torch.no_grad():  # so that it can be used outside, too
+            if self._make_room(grid, table):
                 bias = self.look_up(grid, table)
-                self._keep(grid, table, bias)
-        return bias
+                self._kept[id(table)] = (grid, table.detach().clone(), bias)
+                return bias
+            return self.look_up(grid, table, self._memory(grid, table) if until_next else None)
 
-    def look_up(self, grid: tuple[int, int], table: Tensor) -> Tensor:
-        """As :meth:`forward`, computed anew."""
+    def look_up(self, grid: tuple[int, int], table: Tensor, out: Tensor | None = None) -> Tensor:
+        """As :meth:`forward`, computed anew; on the CPU into ``out`` (num_heads, (1+N)²), if it is given."""
         index = self.relative_position_index
         if grid != self.grid_size:
             table = resize_relative_position_table(table, self.grid_size, grid, method='bicubic')
@@ -64,24 +83,37 @@ class RelativePositionBias(nn.Module):
             # In 43 ms instead of 128 for 1025 tokens and 12 heads on one thread, the gradient in 12 instead of 51. On
             # a GPU, the gradient of gather is not deterministic.
             rows = table.t().contiguous()
-            return rows.gather(1, index.flatten().expand(len(rows), -1)).unflatten(1, index.shape).unsqueeze(0)
+            bias = torch.gather(rows, 1, index.flatten().expand(len(rows), -1), out=out)
+            return bias.unflatten(1, index.shape).unsqueeze(0)
         bias = table[index.flatten()].unflatten(0, index.shape)  # (1+N, 1+N, heads)
         return bias.permute(2, 0, 1).unsqueeze(0).contiguous()  # (1, heads, 1+N, 1+N)
 
-    def _keep(self, grid: tuple[int, int], table: Tensor, bias: Tensor) -> None:
-        # Of another grid, nothing is kept; nor of this table.
+    def _make_room(self, grid: tuple[int, int], table: Tensor) -> bool:
+        """Forgets what is of another grid, or was of this table; whether the bias of the table can then be kept."""
         self._kept = {key: kept for key, kept in self._kept.items() if kept[0] == grid and key != id(table)}
-        if sum(kept[2].nbytes for kept in self._kept.values()) + bias.nbytes <= MAX_KEPT_BYTES:
-            self._kept[id(table)] = (grid, table.detach().clone(), bias)
+        num_bytes = table.shape[1] * (1 + grid[0] * grid[1]) ** 2 * table.element_size()
+        return sum(kept[2].nbytes for kept in self._kept.values()) + num_bytes <= MAX_KEPT_BYTES
+
+    def _memory(self, grid: tuple[int, int], table: Tensor) -> Tensor:
+        """Memory of this thread, (num_heads, (1+N)²)."""
+        shape = (table.shape[1], (1 + grid[0] * grid[1]) ** 2)
+        memory = getattr(self._own, 'memory', None)
+        if memory is None or memory.shape != shape or memory.dtype != table.dtype:
+            memory = self._own.memory = table.new_empty(shape)
+        return memory
 
     def train(self, mode: bool = True) -> RelativePositionBias:
         """Sets the mode; training frees what evaluation kept."""
         if mode:
-            self._kept = {}
+            self._kept, self._own = {}, threading.local()
         return super().train(mode)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_kept': {}}
+        return {key: value for key, value in self.__dict__.items() if key != '_own'} | {'_kept': {}}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._own = threading.local()
 
 
 def _needs_lookup(table: Tensor) -> bool:

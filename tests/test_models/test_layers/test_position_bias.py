@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -23,9 +24,9 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     look_up = RelativePositionBias.look_up
 
-    def count(self: RelativePositionBias, grid: tuple[int, int], table: torch.Tensor) -> torch.Tensor:
+    def count(self: RelativePositionBias, grid: tuple[int, int], *args: torch.Tensor) -> torch.Tensor:
         found.append(grid)
-        return look_up(self, grid, table)
+        return look_up(self, grid, *args)
 
     monkeypatch.setattr(RelativePositionBias, 'look_up', count)
     return found
@@ -146,6 +147,29 @@ def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch, lookups: list
     assert len(lookups) == 4
     bias(OTHER, tables[0])
     assert len(bias._kept) == 1
+
+
+def test_beyond_the_limit_only_what_is_needed_briefly_shares_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    bias, tables = random_bias(), [torch.randn(52, 2) for _ in range(3)]
+    wanted = [bias.look_up(GRID, table) for table in tables]
+    monkeypatch.setattr(position_bias, 'MAX_KEPT_BYTES', 0)
+
+    def places(**options: object) -> int:
+        found = []
+        for table, value in zip(tables, wanted, strict=True):
+            found.append(bias(GRID, table, **options))
+            assert torch.equal(found[-1], value)
+        return len({each.data_ptr() for each in found})
+
+    with torch.no_grad():
+        assert places() == 3
+        with ThreadPoolExecutor(1) as other:
+            theirs = other.submit(bias, GRID, tables[1], True).result()
+            assert bias(GRID, tables[0], True).data_ptr() != theirs.data_ptr()
+        assert places(until_next=True) == 1
+        assert torch.equal(bias(OTHER, tables[0], until_next=True), bias.look_up(OTHER, tables[0]))
+    assert places(until_next=True) == 3  # a backward may want them
+    assert 'memory' not in vars(copy.deepcopy(bias)._own)
 
 
 def test_the_compiler_sees_the_lookup() -> None:
