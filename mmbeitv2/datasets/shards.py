@@ -242,10 +242,17 @@ class ImageShards(ImageDataset):
 
 
 def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dict[str, str]:
-    """The images of a folder, or of a folder of shards: the path of each in it, and where ``read_file`` finds it.
+    """Lists the images of a folder, or of a folder of shards.
+
+    Args:
+        root: the folder; it is one of shards if it has an ``index.npz``.
+        extensions: of image files, in small letters.
+
+    Returns:
+        The path of each image in the folder, and the path or address by which it is read.
 
     Raises:
-        InputError: see :func:`find_images` and :meth:`ShardIndex.read`.
+        InputError: if there is no image, or an index or a shard is missing or damaged.
     """
     if not (root / SHARD_INDEX).is_file():
         return {path: os.path.join(root, path) for path in find_images(root, extensions)}
