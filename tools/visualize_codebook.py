@@ -32,6 +32,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--context', type=natural, default=2, help='patches shown on each side of a patch (default: %(default)s)'
     )
+    parser.add_argument(
+        '--page-patches',
+        type=positive,
+        default=10,
+        metavar='N',
+        help='patches of each code in index.html (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--page-tile',
+        type=positive,
+        default=56,
+        metavar='PIXELS',
+        help='side of each of these patches, with its surroundings; fewer and smaller ones make a small file '
+        '(default: %(default)s)',
+    )
     add_fit(parser)
     add_cfg_options(parser)
     add_device(parser)
@@ -51,13 +66,23 @@ def main(argv: list[str] | None = None) -> None:
         require_writable_folder(args.out, '--out')
         require_own_place(args.out, keep=[args.images])
         require_claimable(args.out, TOOL)
-        require_drawable(args.codes, args.most_used)
+        require_drawable(args.codes, args.most_used, args.page_patches, args.page_tile)
         cfg = read_config(args.config, args.cfg_options)
         images = choose_images(args.images, args.num_images, extensions=image_extensions(channels_of(cfg)))
         tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
         title = f'{Path(args.checkpoint).name} on {args.images.name}'
         claim_folder(args.out, TOOL)
-        num_used = save_codebook_pictures(tokenizer, images, args.out, title, args.codes, args.most_used, args.context)
+        num_used = save_codebook_pictures(
+            tokenizer,
+            images,
+            args.out,
+            title,
+            args.codes,
+            args.most_used,
+            args.context,
+            args.page_patches,
+            args.page_tile,
+        )
         sys.stdout.write(
             f'{len(images)} images, {num_used} of {tokenizer.num_codes} codes: {args.out}/index.html, '
             'codebook.png, usage.png, positions.png\n'

@@ -17,9 +17,12 @@ from mmbeitv2.visualization.pictures import draw_codebook, draw_positions, draw_
 
 # Codes that codebook.png and positions.png show at most; index.html shows all.
 MAX_DRAWN = 64
+# What index.html may show of a code: patches, and the side of each in pixels.
+MAX_PATCHES = 50  # WebP ends at 16383 pixels
+MIN_TILE, MAX_TILE = 8, 256
 
 
-def require_drawable(wanted: Sequence[int] | None, most_used: int | None) -> None:
+def require_drawable(wanted: Sequence[int] | None, most_used: int | None, per_code: int = 10, tile: int = 56) -> None:
     """Refuses to draw so many codes that matplotlib would take minutes.
 
     Raises:
@@ -30,6 +33,10 @@ def require_drawable(wanted: Sequence[int] | None, most_used: int | None) -> Non
         raise InputError(
             f'{count} codes are too many for one picture. Choose {MAX_DRAWN} or fewer. index.html shows every code.'
         )
+    if per_code > MAX_PATCHES:
+        raise InputError(f'{per_code} patches of each code are too many for one page. Choose {MAX_PATCHES} or fewer.')
+    if not MIN_TILE <= tile <= MAX_TILE:
+        raise InputError(f'patches of {tile} pixels do not suit the page. Choose {MIN_TILE} to {MAX_TILE} pixels.')
 
 
 def save_codebook_pictures(
@@ -40,6 +47,8 @@ def save_codebook_pictures(
     wanted: Sequence[int] | None = None,
     most_used: int | None = None,
     context: int = 2,
+    per_code: int = 10,
+    tile: int = 56,
 ) -> int:
     """Writes codebook.png, usage.png, positions.png and index.html.
 
@@ -52,6 +61,8 @@ def save_codebook_pictures(
         most_used: draw this many of the most used codes. With neither, some from the most to the least used one are
             drawn.
         context: patches of surroundings on each side of a patch.
+        per_code: patches of each code on the page.
+        tile: side in pixels of each of them.
 
     Returns:
         Number of codes that occur in the images.
@@ -59,7 +70,7 @@ def save_codebook_pictures(
     Raises:
         InputError: if no patch has a wanted code, or too many codes are to be drawn.
     """
-    require_drawable(wanted, most_used)
+    require_drawable(wanted, most_used, per_code, tile)
     prepared = torch.stack([tokenizer.prepare(path) for path in tqdm(paths, unit='image', desc='reading')])
     batches = tqdm(prepared.split(64), unit='batch', desc='tokenizing')
     codes = torch.cat([tokenizer.tokenize(batch) for batch in batches]).numpy()
@@ -68,7 +79,7 @@ def save_codebook_pictures(
     write_picture(draw_codebook(images, codes, chosen, context=context), out / 'codebook.png', dpi=150)
     write_picture(draw_positions(codes, chosen), out / 'positions.png', dpi=120)
     write_picture(draw_usage(codes, tokenizer.num_codes), out / 'usage.png', dpi=120)
-    page = codebook_page(images, codes, tokenizer.num_codes, title, context=context)
+    page = codebook_page(images, codes, tokenizer.num_codes, title, per_code, context, tile)
     AtomicBackend().put_text(page, out / 'index.html')
     return len(np.unique(codes))
 

@@ -60,12 +60,12 @@ def codebook_page(
 
 
 def _strip(images: np.ndarray, places: np.ndarray, side: int, context: int, tile: int) -> str:
-    """Framed patches side by side, as base64 JPEG."""
+    """Framed patches side by side, as base64 WebP."""
     tiles = [_frame(window, side, context, tile) for window in cut_windows(images, places, side, context)]
-    is_encoded, jpeg = cv2.imencode('.jpg', np.hstack(tiles)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+    is_encoded, webp = cv2.imencode('.webp', np.hstack(tiles)[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 75])
     if not is_encoded:
         raise InputError(f'patches of {tile} pixels cannot be encoded. Choose another size.')
-    return base64.b64encode(jpeg.tobytes()).decode()
+    return base64.b64encode(webp.tobytes()).decode()
 
 
 def _frame(window: np.ndarray, side: int, context: int, tile: int) -> np.ndarray:

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mmbeitv2.errors import InputError
+from mmbeitv2.visualization.codebook import require_drawable
 from mmbeitv2.visualization.codebook_page import codebook_page
 from mmbeitv2.visualization.pictures import cut_windows, draw_positions, draw_usage, places_of, spread_codes
 
@@ -66,3 +68,12 @@ def test_pictures_of_use_and_places_are_drawn(codes: np.ndarray) -> None:
     shown = draw_positions(codes, [3, 1, 4], num_columns=2).axes
     assert np.array_equal(shown[0].images[0].get_array(), (codes == 3).sum(axis=0))
     assert [axis.get_title() for axis in shown] == ['3', '1', '4', '']
+
+
+@pytest.mark.parametrize(('settings', 'message'), [((1000, 56), '1000 patches'), ((10, 2), '2 pixels')])
+def test_a_page_that_cannot_be_drawn_is_refused_before_anything_is_read(
+    settings: tuple[int, int], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        require_drawable(None, None, *settings)
+    require_drawable(None, None, 5, 40)
