@@ -24,11 +24,6 @@ from tests.test_docs.scratch import make_images, make_scratch
 from tests.test_docs.tiny import Weights, command_line, everything_tiny, without_weights
 from tests.test_interop.conftest import process_of_its_own
 
-# Pages whose blocks have no markers yet.
-PENDING = (
-    'docs/benchmarks.md',
-    'docs/model_zoo.md',
-)
 # Imported before a program is forked; with them, everything that a tool needs.
 PACKAGES = (
     'matplotlib.backends.backend_agg',
@@ -107,14 +102,7 @@ def test_every_block_has_a_marker(page: Path) -> None:
     unmarked = [block.place for block in blocks_of(page) if not block.kind]
     reasonless = [block.place for block in blocks_of(page) if block.kind == 'not run' and len(block.text.split()) < 3]
     assert not reasonless, f'say in one sentence why these are not run: {", ".join(reasonless)}'
-    if str(page.relative_to(ROOT)) in PENDING:
-        assert unmarked, 'all blocks of this page have markers: take it off the list PENDING'
-    else:
-        assert not unmarked, f'write <!-- run: --> or <!-- not run: ... --> above these: {", ".join(unmarked)}'
-
-
-def test_pending_pages_exist() -> None:
-    assert all((ROOT / page).exists() for page in PENDING)
+    assert not unmarked, f'write <!-- run: --> or <!-- not run: ... --> above these: {", ".join(unmarked)}'
 
 
 @pytest.mark.parametrize('block', [block for block in BLOCKS if block.kind == 'run'], ids=lambda block: block.place)
