@@ -57,6 +57,8 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
+# Options begin with two hyphens.
+smartquotes = False
 nitpicky = True
 # Objects of other packages have no page here. Some are named without their module, as they are imported for type
 # checkers only; for the same reason, aliases of Literal[...] are not resolved (the docstrings list the choices).
