@@ -24,7 +24,7 @@ class RelativePositionBias(nn.Module):
     """Learned bias per head and relative distance, with three more entries for the pairs that contain the CLS token.
 
     On the CPU, a bias that needs no gradient is looked up once per patch grid and cached until a table or the grid
-    changes, as far as :data:`MAX_KEPT_BYTES` allows.
+    changes, as far as ``MAX_KEPT_BYTES`` allows.
 
     Args:
         grid_size: the patch grid (h, w) that tables are made for.
