@@ -137,7 +137,7 @@ class TestOptimizerState:
         check_optimizer_state(saved, optimizer, layer, 'file.pth')
         saved['state'][0]['row_var'] = torch.zeros(3, 1)
         with pytest.raises(
-            InputError, match=r'row_var of weight has shape \(3, 1\) in the file, and \(4, 1\) in the run'
+            InputError, match=r'row_var of weight has shape \(3, 1\) in the file, but \(4, 1\) in this run'
         ):
             check_optimizer_state(saved, optimizer, layer, 'file.pth')
 
@@ -148,8 +148,8 @@ class TestOptimizerState:
             (lambda s: s['state'][1].update(exp_avg_sq=torch.zeros(4, 2)), r'exp_avg_sq of 1.weight has shape'),
             (lambda s: s['state'][1].pop('exp_avg'), 'another optimizer: AdamW needs exp_avg, .* of 1.weight'),
             (lambda s: s['state'].update({0: 5}), 'another optimizer'),
-            (lambda s: s['param_groups'].pop(), 'of 1 groups with 2 parameters, but this run has 2 groups with 4'),
-            (lambda s: s['param_groups'][0]['params'].append(9), 'of 2 groups with 5 parameters'),
+            (lambda s: s['param_groups'].pop(), 'its state has 1 groups with 2 parameters, but this run has 2 groups with 4'),
+            (lambda s: s['param_groups'][0]['params'].append(9), 'its state has 2 groups with 5 parameters'),
             (lambda s: s.update(param_groups=3), 'a damaged optimizer state'),
             (lambda s: s['param_groups'][0].update(params=None), 'a damaged optimizer state'),
             (lambda s: s.pop('state'), 'a damaged optimizer state'),

@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         'text.safetensors': 'it is damaged or truncated',
         'cut.pth': 'it is truncated. Copy or download it again',
         'script.pth': 'it is a TorchScript archive',
-        'a\0b': 'cannot be read',
+        'a\0b': 'not found',
     }
     for name, reason in cases.items():
         with pytest.raises(InputError, match=reason):
