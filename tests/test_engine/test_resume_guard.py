@@ -148,7 +148,7 @@ class TestOptimizerState:
             (lambda s: s['state'][1].update(exp_avg_sq=torch.zeros(4, 2)), r'exp_avg_sq of 1.weight has shape'),
             (lambda s: s['state'][1].pop('exp_avg'), 'another optimizer: AdamW needs exp_avg, .* of 1.weight'),
             (lambda s: s['state'].update({0: 5}), 'another optimizer'),
-            (lambda s: s['param_groups'].pop(), 'its state has 1 groups with 2 parameters, but this run has 2 groups with 4'),
+            (lambda s: s['param_groups'].pop(), 'has 1 groups with 2 parameters, but this run has 2 groups with 4'),
             (lambda s: s['param_groups'][0]['params'].append(9), 'its state has 2 groups with 5 parameters'),
             (lambda s: s.update(param_groups=3), 'a damaged optimizer state'),
             (lambda s: s['param_groups'][0].update(params=None), 'a damaged optimizer state'),
