@@ -1,5 +1,5 @@
-# UperNet (paper, table 11) on CamVid, small enough for a CPU: 480x360 images of 11 classes, 160x160 crops, the ViT of
-# pretrain.py, features of strides 8 to 64.
+# UperNet (paper, table 11) on CamVid, small enough for a CPU: 11 classes, images of 240x180 pixels, 128x128 crops,
+# the ViT of pretrain.py, features of strides 8 to 64.
 _base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
 classes = (
     'sky',
@@ -15,30 +15,32 @@ classes = (
     'bicyclist',
 )
 model = dict(
-    data_preprocessor=dict(size=(160, 160)),
+    data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=6, num_heads=4),
-        img_size=160,
-        out_indices=(2, 3, 4, 5),
-        init_cfg=dict(checkpoint='work_dirs/camvid/pretrain/iter_700.pth'),
+        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        img_size=128,
+        out_indices=(0, 1, 2, 3),
+        layer_scale_init_value=0,
+        init_cfg=dict(checkpoint='work_dirs/camvid/pretrain/iter_200.pth'),
     ),
     neck=dict(embed_dim=128, rescales=[2, 1, 0.5, 0.25]),
     decode_head=dict(in_channels=[128] * 4, channels=64, num_classes=len(classes)),
     auxiliary_head=dict(in_channels=128, channels=64, num_classes=len(classes)),
-    test_cfg=dict(crop_size=(160, 160), stride=(107, 107)),
+    test_cfg=dict(crop_size=(128, 128), stride=(112, 112)),
 )
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.LoadSegLabels', num_classes=len(classes)),
-    dict(type='RandomResize', scale=(480, 360), ratio_range=(0.5, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(160, 160), cat_max_ratio=0.75),
+    dict(type='RandomResize', scale=(240, 180), ratio_range=(0.75, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(128, 128), cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
+    dict(type='Resize', scale=(240, 180), keep_ratio=True),
     dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=len(classes)),
     dict(type='PackSegInputs'),
 ]
@@ -59,13 +61,13 @@ test_dataloader = dict(
         **dataset, data_prefix=dict(img_path='images/test', seg_map_path='annotations/test'), pipeline=test_pipeline
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
+optim_wrapper = dict(optimizer=dict(lr=4e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=40),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=40, end=250),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=40, end=200),
 ]
-train_cfg = dict(max_iters=250)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=250, save_best=None, max_keep_ckpts=1))
+train_cfg = dict(max_iters=200)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200, save_best=None, max_keep_ckpts=1))
 # Scored once, by tools/test.py.
 val_dataloader, val_evaluator, val_cfg = None, None, None
 auto_scale_lr = dict(base_batch_size=8)
