@@ -51,8 +51,8 @@ test_dataloader = dict(
 )
 test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=128)
 test_cfg = dict()
-# The position bias starts at zero and tells which patches are near. At the rate of the rest, it takes a thousand steps to
-# grow, and the model predicts little but the frequency of each code until then.
+# The position bias, which tells what patches are near, starts at zero. At the rate of the rest, 150 steps teach the
+# model little but how frequent each code is (docs/benchmarks.md).
 optim_wrapper = dict(
     optimizer=dict(lr=3e-3), paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10)))
 )
