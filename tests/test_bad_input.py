@@ -200,12 +200,15 @@ def drive(name: str, *arguments: str | Path) -> Ending:
     for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
         kind._instance_dict.clear()
     CAPTURE[0].readouterr()
+    argv = sys.argv
+    sys.argv = [f'{name}.py']  # from which argparse takes the name of the program
     try:
         tool(name).main([str(argument) for argument in arguments])
         code: object = 0
     except SystemExit as end:
         code = end.code
     finally:
+        sys.argv = argv
         logging.captureWarnings(False)
     captured = CAPTURE[0].readouterr()
     return Ending(0 if code is None else code if isinstance(code, int) else 1, captured.out + captured.err)

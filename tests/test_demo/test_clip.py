@@ -49,7 +49,7 @@ def test_a_folder_of_the_user_is_refused_before_the_training(
     precious = tmp_path / 'precious'
     precious.mkdir()
     (precious / 'thesis.txt').touch()
-    for out, message in ((precious, "holds 'thesis.txt'"), (image_folder.parent, 'Choose another folder')):
+    for out, message in ((precious, "holds 'thesis.txt'"), (image_folder.parent, 'Choose another output folder')):
         with pytest.raises(SystemExit):
             main(monkeypatch, str(image_folder), str(out))
         assert message in capsys.readouterr().err

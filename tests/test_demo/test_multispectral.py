@@ -29,4 +29,4 @@ def test_the_set_has_class_folders_and_is_the_same_each_time(tmp_path: Path, cap
     assert all((tmp_path / 'a' / file).read_bytes() == (tmp_path / 'b' / file).read_bytes() for file in files)
     with pytest.raises(SystemExit):
         main([str(tmp_path / 'a')])
-    assert 'is not empty. Choose another' in capsys.readouterr().err
+    assert 'is not empty. Choose an empty or a new folder' in capsys.readouterr().err

@@ -171,7 +171,7 @@ def test_a_file_that_gives_something_else_is_not_left(
     monkeypatch.setattr(exporting, '_run', lambda *args: [(codes + 1) % 16 for codes in run(*args)])
     sentence = refused(capsys, 'export_onnx', *tokenizer, str(out))
     assert 'only 0 of 128 codes are equal, and the others are not ties' in sentence
-    assert sentence.endswith('Nothing was written')
+    assert sentence.endswith('Nothing was written.')
     assert [path.read_text() for path in out.parent.iterdir()] == ['of before']
 
 
@@ -198,9 +198,9 @@ def test_bad_input(
     assert 'multiples of the patch size, 8' in refused(capsys, 'export_onnx', *tokenizer, out, '--img-size', '33')
     assert 'Choose an OUT that ends in .onnx' in refused(capsys, 'export_onnx', *tokenizer, 'a.pt2', '--opset', '18')
     pretraining = write(tmp_path / 'pretraining', f'model = {tiny_pretraining()!r}\n')
-    assert 'choose --part backbone or' in refused(capsys, 'export_onnx', *pretraining, out)
+    assert 'or choose --part backbone or' in refused(capsys, 'export_onnx', *pretraining, out)
     monkeypatch.setattr(exporting, 'find_spec', lambda name: None if name == 'onnxruntime' else name)
     assert refused(capsys, 'export_onnx', *tokenizer, out).endswith(
-        'needs onnxruntime, which is not installed. Install with: pip install onnx onnxscript onnxruntime'
+        'needs onnxruntime, which is not installed. Install with: pip install onnx onnxscript onnxruntime.'
     )
     assert not Path(out).exists()

@@ -79,7 +79,7 @@ def test_classification_trains_and_its_checkpoint_is_scored(
     for arguments, sentence in (
         (('--out', str(tmp_path)), 'is a folder, but only segmentation writes label maps to a folder'),
         (('--out', f'{config}/metrics.json'), 'which is not a folder. Choose another path'),
-        (('--out', 'metrics.txt'), r'must end in .json for metrics or .pkl for predictions'),
+        (('--out', 'metrics.txt'), r'must end in .json \(for metrics\) or .pkl \(for predictions\)'),
         (('--out-item', 'metrics'), 'has no effect without --out'),
         (('--tta', '--show'), 'Leave one of them out'),
     ):

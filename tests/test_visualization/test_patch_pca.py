@@ -136,7 +136,7 @@ def test_bad_input_to_visualize_patch_pca(
         (['--configs', config, config], '2 configs do not match 1 checkpoints'),
         (['--layers', '2'], 'layer 2 does not exist'),
         (['--size', '47'], '--size 47 is not a multiple of the patch size 8. Try 48'),
-        (['--layers', *['0'] * 200], '201 pictures \\(images x columns\\) are too many'),
+        (['--layers', *['0'] * 200], '201 pictures (images x columns) are too many'),
         (['--out', image], 'is the images'),
         (['--out', str(tmp_path / 'a.xyz')], 'must end in one of'),
     ]

@@ -197,7 +197,7 @@ def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, cap
         ([str(tmp_path / 'two')], 'several configs (a.py, b.py)'),
         ([work, '--checkpoint', 'none.pth', *out], 'none.pth'),
         ([work, '--config', str(tmp_path / 'other.py'), *out], 'does not score its test set by IoUMetric'),
-        ([work, *out, '--num-images', '101'], 'choose 100 or fewer'),
+        ([work, *out, '--num-images', '101'], 'Choose 100 or fewer'),
         ([work, '--out', work], 'is ' + repr(work)),
         ([work, *out, '--cfg-options', 'test_dataloader=None', 'test_evaluator=None', 'test_cfg=None'], 'IoUMetric'),
         ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=None'], 'has no labels'),

@@ -56,7 +56,7 @@ def test_timm_features_are_normed_patch_tokens_without_class_and_registers() -> 
 @pytest.mark.parametrize(
     ('model', 'pretrained', 'message'),
     [
-        ('ViT-B-16', 'openai', "QuickGELU, which 'ViT-B-16' has not.*'ViT-B-16-quickgelu'"),
+        ('ViT-B-16', 'openai', "QuickGELU, which 'ViT-B-16' does not use.*'ViT-B-16-quickgelu'"),
         ('ViT-Z', 'openai', "open_clip has no model 'ViT-Z'"),
         ('ViT-B-16', 'missing.pt', "'missing.pt' are neither a file nor a tag"),
         ('ViT-B-16', None, 'Set pretrained to a tag'),
@@ -78,7 +78,7 @@ def test_an_openai_file_is_refused_by_a_model_without_quickgelu(tmp_path: Path) 
 def test_wrong_timm_teachers_are_refused() -> None:
     with pytest.raises(ValueError, match="timm has no model 'vit_unknown'"):
         TimmTeacher('vit_unknown')
-    with pytest.raises(ValueError, match="'none.pth' not found"):
+    with pytest.raises(ValueError, match="'none.pth' do not exist"):
         TimmTeacher(pretrained='none.pth')
     with pytest.raises(ValueError, match="precision='int8' is unknown"):
         TimmTeacher('vit_tiny_patch16_224', pretrained=False, precision='int8')
