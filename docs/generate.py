@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -27,13 +28,13 @@ TOOLS = {
     'Features': ('probe_features.py', 'probe_patches.py', 'visualize_attention.py', 'visualize_patch_pca.py'),
     'Results': ('visualize_curves.py', 'visualize_segmentation.py'),
     'Weights': ('convert_checkpoint.py', 'export_onnx.py'),
-    'Speed': ('benchmark.py', 'benchmark_resampling.py', 'get_flops.py', 'gpu_report.py'),
+    'Speed': ('benchmark.py', 'benchmark_resampling.py', 'get_flops.py', 'gpu_report.sh'),
     'The clone': ('quickstart.sh', 'run_tests.sh', 'build_docs.sh'),
 }
 # Started by other tools, and not by a person.
-INTERNAL = ('env.sh', 'gpu_report.sh', 'launch.py', 'quickstart.py', 'slurm.sh')
+INTERNAL = ('env.sh', 'gpu_report.py', 'launch.py', 'quickstart.py', 'slurm.sh')
 # Shell scripts that hand their options to a tool.
-OPTIONS_OF = {'quickstart.sh': 'quickstart.py'}
+OPTIONS_OF = {'gpu_report.sh': 'gpu_report.py', 'quickstart.sh': 'quickstart.py'}
 
 STAGES = {
     'Tokenizers': 'vqkd-*',
@@ -47,6 +48,14 @@ PUBLISHERS = {
     'mmpretrain': 'mmpretrain',
     'mmseg': 'mmsegmentation',
     'hf': 'Hugging Face',
+}
+# Names of metrics in the tables, where they are not those of the metafiles in lower case.
+METRICS = {
+    'Top 1 Accuracy': 'top-1',
+    'Top 5 Accuracy': 'top-5',
+    'mIoU': 'mIoU',
+    'mIoU(ms+flip)': 'mIoU, multi-scale and flip',
+    'Codebook Usage': 'codebook usage, %',
 }
 
 
@@ -85,9 +94,9 @@ def tools_page() -> str:
         '',
         '# Tools',
         '',
-        'Every tool answers `--help` with what stands here. Run the tools from the root of the clone. In an installed',
-        'package, they lie in the folder `tools` of the path that this command prints:',
-        '`python -c "import mmbeitv2; print(mmbeitv2.FILES)"`.',
+        'This page lists all command line tools with all their options; `--help` prints the same. Run them from the',
+        'root of the clone, with the [environment](../get_started.md#quickstart) activated. In an installed package,',
+        'they are in the folder `tools` of the path that `python -c "import mmbeitv2; print(mmbeitv2.FILES)"` prints.',
         '',
     ]
     for heading, tools in TOOLS.items():
@@ -119,9 +128,15 @@ def _of_parser(name: str, command: str | None = None) -> Iterator[str]:
     yield from (_escaped(first), '')
     required = [_invocation(action) for action in shown if action.required]
     words = [command or f'python tools/{name}', *map(_metavar, positional), *required]
-    yield from ('```text', ' '.join([*words, '[options]'] if len(shown) > len(required) else words), '```', '')
-    yield from _text(rest.strip('\n'))
-    yield ''
+    usage = ' '.join(words)
+    yield from ('```text', f'{usage} [options]' if len(shown) > len(required) else usage, '```', '')
+    if rest.strip().startswith(f'python tools/{name}'):  # nothing but examples, whose indentation ruff takes away
+        rest = textwrap.indent(textwrap.dedent(rest), '    ')
+    text = list(_text(rest.strip('\n').removeprefix(f'    {usage}\n').lstrip('\n')))
+    if text[:2] == ['', '```text']:
+        yield from ('For example:', *text, '')
+    elif any(text):
+        yield from (*text, '')
     yield from ('| argument | meaning |', '|---|---|')
     for action in (*positional, *shown):
         text = parser._get_formatter()._expand_help(action) if action.help else ''
@@ -178,7 +193,8 @@ def _text(text: str, indent: str = '    ') -> Iterator[str]:
             is_example = not is_example
             yield from ('', '```text') if is_example else ('```', '')
         if line.strip() or not is_example:
-            yield line.removeprefix(indent) if is_example else _escaped(line)
+            is_item = not is_example and re.match('``[^`]+``: ', line)
+            yield line.removeprefix(indent) if is_example else f'{"- " if is_item else ""}{_escaped(line)}'
     if is_example:
         yield '```'
 
@@ -215,7 +231,7 @@ def _results(model: PublishedModel) -> dict[str, float]:
     """The main metrics, with the data set where it is not ImageNet-1k or ADE20K."""
     usual = ('ImageNet-1k', 'ADE20K')
     return {
-        metric.replace(' Accuracy', '').lower() + ('' if dataset in usual else f' on {dataset}'): value
+        METRICS.get(metric, metric.lower()) + ('' if dataset in usual else f' on {dataset}'): value
         for dataset, metrics in model.results.items()
         for metric, value in metrics.items()
     }
@@ -226,9 +242,7 @@ def _row(model: PublishedModel, results: list[str]) -> str:
     values = ''.join(f'{found.get(key, "")} | ' for key in results)
     config = Path(model.config).resolve().relative_to(ROOT.resolve())  # an installed package links to it
     publisher = PUBLISHERS[model.name.rpartition('_')[2]]
-    source = (
-        f'[{publisher}]({model.source})' if model.source.startswith('https://') else f'{publisher} (`{model.source}`)'
-    )
+    source = f'[{publisher}]({model.source})' if model.source.startswith('https://') else publisher
     return f'| `{model.name}` | {model.description} | {values}[`{config.stem}`](../{config}) | {source} |'
 
 

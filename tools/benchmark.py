@@ -16,6 +16,7 @@
 and the milliseconds of each transform; or by --num-workers processes.
 ``shards``: reading (keys ``read_...``) and decoding up to 500 images of --images DIR in random order, from tar shards
 that are made of it, against the folder.
+
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
 peer, and for the steps ``memory_ratio``, the same of the peak memory.
 """

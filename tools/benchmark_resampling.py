@@ -20,7 +20,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', type=Path, help='folder of photographs')
     parser.add_argument('--tokenizer', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='whose codes to compare')
-    parser.add_argument('--size', type=positive, default=224, help='seed of the crops (default: %(default)s)')
+    parser.add_argument('--size', type=positive, default=224, help='side of the crops in pixels (default: %(default)s)')
     parser.add_argument('--share', type=float, default=0.2, help='smallest share of the area (default: %(default)s)')
     parser.add_argument(
         '--num-images', type=positive, default=300, help='largest number of images (default: %(default)s)'

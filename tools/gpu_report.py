@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         '--page',
         type=Path,
         metavar='FILE.md',
-        help='page folder for the results (default: docs/benchmarks.md; none on CPU)',
+        help='page to write the results into (default: docs/benchmarks.md; none on CPU)',
     )
     parser.add_argument(
         '--in-process', action='store_true', help='run the pieces in this process, and so without a time limit'

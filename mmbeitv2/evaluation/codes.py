@@ -14,8 +14,8 @@ import numpy as np
 class Measure(NamedTuple):
     """A share in [0, 1], and the share that meaningless codes would reach."""
 
-    value: float
-    chance: float
+    value: float  #: the share
+    chance: float  #: what it would be by chance
 
 
 def codes_per_image(codes: np.ndarray) -> float:

@@ -45,10 +45,10 @@ RelPosBias = Literal['none', 'shared', 'per_layer']
 class MaskedFeatures(NamedTuple):
     """The outputs of the backbone that pretraining needs."""
 
-    masked: Tensor  # (B, M, C): the masked patches after the last layer L and the final norm
-    cls_token: Tensor  # (B, 1, C): the CLS token after layer L, before the norm
-    early: Tensor | None  # (B, N, C): the patches after layer l, the first of two out_indices; None if there is one
-    rel_pos_bias: Tensor | None  # (1, num_heads, 1+N, 1+N): the shared relative position bias
+    masked: Tensor  #: (B, M, C), the masked patches after the last layer L and the final norm
+    cls_token: Tensor  #: (B, 1, C), the CLS token after layer L, before the norm
+    early: Tensor | None  #: (B, N, C), the patches after layer l, the first of two out_indices; None if there is one
+    rel_pos_bias: Tensor | None  #: (1, num_heads, 1+N, 1+N), the shared relative position bias
 
 
 @MODELS.register_module()

@@ -23,8 +23,8 @@ _ANNEALING_POWER = 0.9
 class MaskPrediction(NamedTuple):
     """What the queries say about the images at one depth of the network."""
 
-    queries: Tensor  # (B, Q, C), after the final norm
-    masks: Tensor  # (B, Q, H, W), logits
+    queries: Tensor  #: (B, Q, C), after the final norm
+    masks: Tensor  #: (B, Q, H, W), logits
 
 
 @MODELS.register_module()
