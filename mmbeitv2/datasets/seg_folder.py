@@ -132,6 +132,8 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
 def _read_lines(path: str | Path, kind: str) -> list[str]:
     try:
         text = Path(path).read_text(encoding='utf-8-sig')
+    except FileNotFoundError as error:
+        raise InputError(f'{kind} {str(path)!r} not found. Correct its path.') from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, 'strerror', None) or 'it is not UTF-8 text'
         raise InputError(f'{kind} {str(path)!r} cannot be read ({reason}). It must be a text file in UTF-8.') from error

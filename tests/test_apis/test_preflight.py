@@ -23,6 +23,7 @@ from mmengine.registry import DefaultScope
 
 from mmbeitv2.apis.config import read_config
 from mmbeitv2.apis.preflight import checked_runner, show_plan
+from mmbeitv2.apis.preflight.run import _initial_weights
 from mmbeitv2.errors import InputError
 from mmbeitv2.errors.sentences import report_of
 from mmbeitv2.fileio.locking import hold_folder
@@ -615,3 +616,21 @@ def test_the_checks_draw_no_random_number_and_list_the_data_once(
     runner.train()
     assert len(listed) == 1
     assert (tmp_path / 'work' / 'epoch_2.pth').is_file()
+
+
+@pytest.mark.parametrize(
+    ('model', 'said'),
+    [
+        ({}, 'random weights'),
+        (
+            dict(init_cfg=None, backbone=dict(init_cfg=dict(checkpoint='b.pth'))),
+            'b.pth (model.backbone), otherwise random weights',
+        ),
+        (
+            dict(init_cfg=dict(checkpoint='a.pth'), tokenizer=dict(init_cfg=dict(checkpoint='t.pth'))),
+            'a.pth (model), t.pth (model.tokenizer)',
+        ),
+    ],
+)
+def test_the_summary_names_the_pretrained_files(model: dict, said: str) -> None:
+    assert _initial_weights(Config(dict(model=model))) == said

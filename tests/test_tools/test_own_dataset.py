@@ -134,7 +134,7 @@ def test_what_is_wrong_with_the_settings_is_named(own: list[str], capsys: pytest
     def said(*changes: str) -> str:
         return refused(capsys, 'train', *own, *changes, '--check')
 
-    assert "class list 'nowhere/classes.txt' cannot be read (No such file or directory)" in said('data_root=nowhere')
+    assert "class list 'nowhere/classes.txt' not found. Correct its path." in said('data_root=nowhere')
     assert "image folder '" in said('images=pictures')
     assert "pictures' not found" in said('images=pictures')
     assert "image list '" in said('val=test.txt')

@@ -50,8 +50,8 @@ def check_loader(key: str, loader: DataLoader, model: nn.Module) -> None:
         raise InputError(no_image(key, vars(dataset)))
     if batches == 0:
         raise InputError(
-            f'{key} does not fill one batch: {images:,} images over {get_world_size()} processes are fewer than '
-            f'batch_size={loader.batch_size}. Set a lower batch_size, or drop_last=False.'
+            f'{key} does not fill one batch: {images:,} images over {get_world_size()} process(es) are fewer than '
+            f'batch_size={loader.batch_size}. Set a smaller {key}.batch_size, or {key}.drop_last=False.'
         )
     info = info_of(dataset, 0)
     path = info.get('img_path', '')

@@ -280,9 +280,20 @@ def _summary(
             f'{_size(checkpoint_bytes(model))} each at most; {_size(free_bytes(cfg.work_dir))} are free on that disk'
         )
         checkpoint = checkpoint or ('the last checkpoint of the work dir' if cfg.get('resume') else None)
-    lines['starts from'] = checkpoint or 'the initial weights of the config'
+    lines['starts from'] = checkpoint or _initial_weights(cfg)
     lines['writes to'] = cfg.work_dir
     return ''.join(f'{name:<14}{value}\n' for name, value in lines.items())
+
+
+def _initial_weights(cfg: Config) -> str:
+    """The pretrained files of the model and of its parts; what they do not hold starts from random weights."""
+    suffix = '.init_cfg.checkpoint'
+    settings = walk_settings(cfg.model, 'model')
+    files = {key.removesuffix(suffix): file for key, file in settings if key.endswith(suffix) and file}
+    named = ', '.join(f'{file} ({part})' for part, file in files.items())
+    if not files:
+        return 'random weights'
+    return named if 'model' in files else f'{named}, otherwise random weights'
 
 
 def _images(loader: DataLoader) -> str:
