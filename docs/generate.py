@@ -130,8 +130,8 @@ def _of_parser(name: str, command: str | None = None) -> Iterator[str]:
     words = [command or f'python tools/{name}', *map(_metavar, positional), *required]
     usage = ' '.join(words)
     yield from ('```text', f'{usage} [options]' if len(shown) > len(required) else usage, '```', '')
-    if rest.strip().startswith(f'python tools/{name}'):  # nothing but examples, whose indentation ruff takes away
-        rest = textwrap.indent(textwrap.dedent(rest), '    ')
+    if rest.lstrip('\n').startswith(f'python tools/{name}'):  # nothing but examples: ruff takes their indentation away
+        rest = textwrap.indent(rest, '    ')
     text = list(_text(rest.strip('\n').removeprefix(f'    {usage}\n').lstrip('\n')))
     if text[:2] == ['', '```text']:
         yield from ('For example:', *text, '')
@@ -243,7 +243,8 @@ def _row(model: PublishedModel, results: list[str]) -> str:
     config = Path(model.config).resolve().relative_to(ROOT.resolve())  # an installed package links to it
     publisher = PUBLISHERS[model.name.rpartition('_')[2]]
     source = f'[{publisher}]({model.source})' if model.source.startswith('https://') else publisher
-    return f'| `{model.name}` | {model.description} | {values}[`{config.stem}`](../{config}) | {source} |'
+    description = re.sub(r'\w+_[\w.]*\w', r'`\g<0>`', model.description)  # names of models of other libraries
+    return f'| `{model.name}` | {description} | {values}[`{config.stem}`](../{config}) | {source} |'
 
 
 if __name__ == '__main__':
