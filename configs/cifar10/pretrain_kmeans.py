@@ -1,0 +1,13 @@
+# Ours, not in the paper: pretrain.py with the codes of tokenizer_kmeans.py.
+_base_ = 'pretrain.py'
+model = dict(
+    tokenizer=dict(
+        _delete_=True,
+        type='mmbeitv2.KMeansTokenizer',
+        teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
+        img_size=48,
+        patch_size=8,
+        quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=512, dead_code_steps=20),
+        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/cifar10/tokenizer_kmeans/iter_63.pth'),
+    )
+)
