@@ -207,13 +207,18 @@ class TimmTeacher(FrozenTeacher):
         stride = maps[out_index]['reduction']
         if side % stride:
             raise InputError(f'img_size={side} is not a multiple of the patch size {stride} of {model!r}. Change it.')
+        # A MobileNetV2 takes a third less time with its channels last in memory (one thread, 16 images of 96 pixels).
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(network, side, config['mean'], config['std'], precision)
         self.out_index = out_index
         self.embed_dims = int(maps[out_index]['num_chs'])
 
     def patch_features(self, images: Tensor) -> Tensor:
         (features,) = self.module.forward_intermediates(
-            images, indices=[self.out_index], norm=True, intermediates_only=True
+            images.contiguous(memory_format=torch.channels_last),
+            indices=[self.out_index],
+            norm=True,
+            intermediates_only=True,
         )
         return features
 
