@@ -54,7 +54,7 @@ METRICS = {
     'Top 1 Accuracy': 'top-1',
     'Top 5 Accuracy': 'top-5',
     'mIoU': 'mIoU',
-    'mIoU(ms+flip)': 'mIoU, multi-scale and flip',
+    'mIoU(ms+flip)': 'mIoU (ms+flip)',
     'Codebook Usage': 'codebook usage, %',
 }
 
