@@ -5,7 +5,7 @@ model = dict(
     tokenizer=dict(
         encoder=dict(in_channels=6),
         target_dims=96,
-        init_cfg=dict(checkpoint='work_dirs/multispectral/tokenizer/epoch_3.pth'),
+        init_cfg=dict(checkpoint='work_dirs/multispectral/tokenizer/epoch_4.pth'),
     ),
     data_preprocessor=dict(
         mean=_base_.channel_mean,

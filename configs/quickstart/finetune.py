@@ -2,12 +2,14 @@
 _base_ = '../classification/beitv2-300e_vit-b_ft-100e_in1k.py'
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
         img_size=48,
         patch_size=8,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_5.pth'),
+        use_abs_pos_emb=True,
+        layer_scale_init_value=0,
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
     ),
-    head=dict(num_classes=12, in_channels=128),
+    head=dict(num_classes=12, in_channels=192),
     train_cfg=dict(_delete_=True),
 )
 data_preprocessor = dict(num_classes=12)
@@ -52,7 +54,7 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = dict(topk=(1,))
-optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=5, begin=1, end=6, convert_to_iter_based=True),

@@ -2,13 +2,13 @@
 _base_ = '../tokenizer/pixel-decoder_8x512x8_vqkd-vit-b-3x768x12-clip_20e.py'
 model = dict(
     tokenizer=dict(
-        encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
-        quantizer=dict(num_codes=256, code_dim=16),
-        decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
+        encoder=dict(arch=dict(_delete_=True, embed_dims=192, depth=2, num_heads=6), img_size=48, patch_size=8),
+        quantizer=dict(num_codes=64),
+        decoder=dict(arch=dict(embed_dims=192, depth=1, num_heads=6), img_size=6),
         target_dims=128,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_3.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_4.pth'),
     ),
-    decoder=dict(arch=dict(embed_dims=128, depth=3, num_heads=4), img_size=6, in_channels=16),
+    decoder=dict(arch=dict(embed_dims=128, depth=3, num_heads=4), img_size=6),
 )
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),

@@ -1,13 +1,14 @@
 # Ours, not in the paper: pretrain.py with the codes of tokenizer_kmeans.py.
 _base_ = 'pretrain.py'
+custom_imports = dict(imports=['mmbeitv2.demo.clip'])
 model = dict(
     tokenizer=dict(
         _delete_=True,
         type='mmbeitv2.KMeansTokenizer',
-        teacher=dict(type='mmbeitv2.OpenCLIPTeacher', model='local-dir:work_dirs/quickstart/teacher', pretrained=None),
+        teacher=dict(type='mmbeitv2.SmallCLIPTeacher', folder='work_dirs/quickstart/teacher'),
         img_size=48,
         patch_size=8,
-        quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=256, dead_code_steps=20),
+        quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=64, dead_code_steps=20),
         init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/quickstart/tokenizer_kmeans/epoch_1.pth'),
     )
 )

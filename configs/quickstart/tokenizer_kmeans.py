@@ -3,10 +3,10 @@ _base_ = 'tokenizer.py'
 model = dict(
     _delete_=True,
     type='mmbeitv2.KMeansTokenizer',
-    teacher=dict(type='mmbeitv2.OpenCLIPTeacher', model='local-dir:work_dirs/quickstart/teacher', pretrained=None),
+    teacher=dict(type='mmbeitv2.SmallCLIPTeacher', folder='work_dirs/quickstart/teacher'),
     img_size=48,
     patch_size=8,
-    quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=256, dead_code_steps=20),
+    quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=64, dead_code_steps=20),
     data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
 )
 optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='mmbeitv2.NoOptimizer'))

@@ -81,7 +81,7 @@ class Quickstart:
     # Stage -> what it must have left; of the others a checkpoint and metrics.json.
     RESULTS: ClassVar[dict[str, tuple[str, ...]]] = {
         'sample': ('imagenet/captions.tsv', 'imagenet/labelled.txt'),
-        'teacher': ('open_clip_config.json', 'open_clip_pytorch_model.bin'),
+        'teacher': ('small_clip.pth',),
         'pictures': _PICTURES,
     }
 
@@ -251,7 +251,7 @@ class Quickstart:
                 options['train_dataloader.dataset.ann_file'] = str(self.work_dir / 'labelled.txt')
                 options['model.head.num_classes'] = options['data_preprocessor.num_classes'] = len(data.classes)
         if name == 'tokenizer':
-            options['model.teacher.model'] = f'local-dir:{self.folder("teacher")}'
+            options['model.teacher.folder'] = str(self.folder('teacher'))
         if name == 'pretrain':
             options['model.tokenizer.init_cfg.checkpoint'] = str(self.checkpoint('tokenizer'))
         if name in ('finetune', 'segment'):

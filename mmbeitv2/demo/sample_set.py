@@ -51,6 +51,8 @@ GROUNDS = ('brick', 'grass', 'sand', 'water', 'wood')
 # Name -> hue in [0, 1) of the objects' colors.
 COLORS = {'red': 0.0, 'yellow': 0.15, 'blue': 0.6, 'pink': 0.88}
 
+# Of an object and its texture, in radians.
+_LARGEST_TURN = 0.2
 _SUPERSAMPLE = 3
 
 # Name in the mark of a sample set, and what is in one.
@@ -102,12 +104,13 @@ def draw_scene(rng: Generator, shape: str, num_objects: int = 1) -> Scene:
         largest = 0.42 if num_objects == 1 else 0.34
         radius = rng.uniform(0.7, 1.0) * largest * SIZE
         center = rng.uniform(radius * 0.8, SIZE - radius * 0.8, size=2)
-        alpha = _object_mask(name, center, radius, rng.uniform(-0.6, 0.6))
+        angle = rng.uniform(-_LARGEST_TURN, _LARGEST_TURN)
+        alpha = _object_mask(name, center, radius, angle)
         texture = TYPICAL[name] if rng.uniform() < TYPICAL_SHARE else str(rng.choice(TEXTURES))
         color = str(rng.choice(list(COLORS)))
         shadow = cv2.GaussianBlur(np.roll(alpha, (4, 4), axis=(0, 1)), (0, 0), 2.5)[..., None]
         image = image * (1 - 0.5 * shadow)
-        paint = _paint(texture, COLORS[color], center, radius, rng)
+        paint = _paint(texture, COLORS[color], center, radius, angle, rng)
         image = image * (1 - alpha[..., None]) + paint * alpha[..., None]
         labels[alpha > 0.5] = 1 + SHAPES.index(name)
         phrases.append(f'a {texture} {name}')
@@ -135,13 +138,13 @@ def _object_mask(shape: str, center: np.ndarray, radius: float, angle: float) ->
     return cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
-def _paint(texture: str, hue: float, center: np.ndarray, radius: float, rng: Generator) -> np.ndarray:
-    """A textured surface (SIZE, SIZE, 3) BGR in [0, 1]."""
+def _paint(texture: str, hue: float, center: np.ndarray, radius: float, angle: float, rng: Generator) -> np.ndarray:
+    """A textured surface (SIZE, SIZE, 3) BGR in [0, 1], turned by ``angle``."""
     light, dark = (
         _bgr(hue, rng.uniform(0.5, 0.8), rng.uniform(0.85, 1.0)),
         _bgr(hue, rng.uniform(0.6, 0.95), rng.uniform(0.2, 0.4)),
     )
-    angle, period = rng.uniform(0, math.pi), rng.uniform(9, 14)
+    period = rng.uniform(10, 12)
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     x, y = x - center[0], y - center[1]
     u, v = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
