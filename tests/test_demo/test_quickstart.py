@@ -158,9 +158,9 @@ def test_a_stage_runs_again_when_anything_that_it_depends_on_has_changed(
 
     assert ran_again() == ALL
     assert ran_again() == []
-    edit('quickstart/finetune.py', 'lr=3e-3', 'lr=4e-3')  # from which finetune_scratch inherits
+    edit('quickstart/finetune.py', 'lr=1e-3', 'lr=4e-3')  # from which finetune_scratch inherits
     assert ran_again() == ['finetune', 'finetune_scratch', 'pictures']
-    edit('quickstart/pretrain.py', 'lr=4e-3', 'lr=5e-3')
+    edit('quickstart/pretrain.py', 'lr=1e-3', 'lr=5e-3')
     assert ran_again() == ['pretrain', 'finetune', 'segment', 'pictures']
     (tmp_path / 'work' / 'segment' / 'epoch_1.pth').unlink()
     assert ran_again() == ['segment']
