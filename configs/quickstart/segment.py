@@ -1,4 +1,4 @@
-# Paper, table 11, at the size of the sample set: 48x48 crops, features of strides 4, 8 and 16.
+# Paper, table 11, at the size of the sample set: 48x48 crops, features of strides 2, 4 and 8.
 _base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
 shapes = (
     'arrow',
@@ -26,9 +26,11 @@ model = dict(
         layer_scale_init_value=0,
         init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
     ),
-    neck=dict(embed_dim=192, rescales=[2, 1, 0.5]),
-    decode_head=dict(in_channels=[192] * 3, in_index=[0, 1, 2], channels=64, num_classes=len(classes)),
-    auxiliary_head=dict(in_channels=192, in_index=1, channels=64, num_classes=len(classes)),
+    neck=dict(
+        _delete_=True, type='MultiLevelNeck', in_channels=[192] * 3, out_channels=64, scales=[4, 2, 1]
+    ),
+    decode_head=dict(in_channels=[64] * 3, in_index=[0, 1, 2], channels=32, num_classes=len(classes)),
+    auxiliary_head=dict(in_channels=64, in_index=2, channels=32, num_classes=len(classes)),
     test_cfg=dict(crop_size=(48, 48), stride=(32, 32)),
 )
 train_pipeline = [
