@@ -1,7 +1,7 @@
 # Fine-tuning (paper, table 10) on six bands: the class is what an object is made of, which no visible band shows.
 _base_ = ['../quickstart/finetune.py', '../_base_/datasets/multispectral.py']
 model = dict(
-    backbone=dict(in_channels=6, init_cfg=dict(checkpoint='work_dirs/multispectral/pretrain/epoch_6.pth')),
+    backbone=dict(in_channels=6, init_cfg=dict(checkpoint='work_dirs/multispectral/pretrain/epoch_7.pth')),
     head=dict(num_classes=9),
 )
 data_preprocessor = dict(num_classes=9, mean=_base_.channel_mean, std=_base_.channel_std, to_rgb=False)

@@ -7,7 +7,7 @@ model = dict(
         patch_size=8,
         use_abs_pos_emb=True,
         layer_scale_init_value=0,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_7.pth'),
     ),
     head=dict(num_classes=12, in_channels=192),
     train_cfg=dict(_delete_=True),

@@ -270,8 +270,7 @@ class Quickstart:
             options[f'{loader}.metainfo.classes'] = [f'class{i}' for i in numbers]
             options[f'{loader}.pipeline.2.num_classes'] = self.user_seg.num_classes
             options[f'{loader}.metainfo.palette'] = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in numbers]
-        for head in ('decode_head', 'auxiliary_head'):
-            options[f'model.{head}.num_classes'] = self.user_seg.num_classes
+        options['model.decode_head.num_classes'] = self.user_seg.num_classes
         return options
 
     def summary(self) -> dict:
