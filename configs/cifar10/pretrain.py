@@ -1,21 +1,55 @@
 # BEiT v2 (paper, table 9) small enough for a CPU: a wide and shallow ViT, the codes of tokenizer.py. 14 of 36 patches
 # are masked, single ones at random.
-_base_ = '../quickstart/pretrain_random-mask.py'
+_base_ = '../beitv2_vit-b_300e.py'
 model = dict(
-    backbone=dict(arch=dict(embed_dims=192, depth=3, num_heads=6), out_indices=(1, 2), layer_scale_init_value=0),
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
+        img_size=48,
+        patch_size=8,
+        out_indices=(1, 2),
+        layer_scale_init_value=0,
+    ),
     tokenizer=dict(
-        quantizer=dict(num_codes=512),
+        encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
+        quantizer=dict(num_codes=512, code_dim=16),
+        decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
         target_dims=96,
         init_cfg=dict(checkpoint='work_dirs/cifar10/tokenizer/iter_250.pth'),
     ),
 )
+train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+    dict(type='mmbeitv2.RandomMaskGenerator', grid_size=6, num_masked=14),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+val_pipeline = [
+    dict(type='mmbeitv2.SeedSample', is_fixed=True),
+    dict(type='mmbeitv2.LoadImage'),
+    dict(type='mmbeitv2.FitImage', scale=48, fit='stretch'),
+    dict(type='mmbeitv2.BlockMaskGenerator', grid_size=6, num_masked=14, min_block=4),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+data_root = 'data/cifar10'
 train_dataloader = dict(
     batch_size=16,
+    num_workers=1,
     sampler=dict(_delete_=True, type='mmbeitv2.SeededInfiniteSampler'),
-    dataset=dict(data_root='data/cifar10'),
+    dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
-test_dataloader = dict(dataset=dict(data_root='data/cifar10'))
-test_evaluator = dict(num_codes=512)
+test_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='mmbeitv2.stack_samples'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
+)
+test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=512)
+test_cfg = dict()
 # The position bias starts at zero; at the rate of the rest, short runs learn little (docs/benchmarks.md, CamVid).
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3), paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10)))
@@ -26,7 +60,8 @@ param_scheduler = [
 ]
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=1200)
 default_hooks = dict(
-    logger=dict(interval=50, log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=1200)
+    logger=dict(interval=50, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=1200, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=16)

@@ -26,7 +26,7 @@ model = dict(
         layer_scale_init_value=0,
         init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_7.pth'),
     ),
-    # Each patch becomes 2x2 features. In so few steps UperNet finds no object; SegFormer's head, of 1x1 convolutions, does.
+    # Each patch becomes 2x2 features. In so few steps UperNet finds no object; SegFormer's head does.
     neck=dict(
         _delete_=True,
         type='MultiLevelNeck',
