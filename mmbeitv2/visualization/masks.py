@@ -18,7 +18,7 @@ from torch import Tensor
 from mmbeitv2.apis.channels import channels_of
 from mmbeitv2.apis.loading import load_model
 from mmbeitv2.apis.visual_tokenizer import Fit
-from mmbeitv2.datasets import BlockMaskGenerator
+from mmbeitv2.datasets.masking import MaskGenerator
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import BEiTv2, PixelDecoder
 from mmbeitv2.visualization.features import read_image
@@ -104,15 +104,13 @@ def predict_masked(
     )
 
 
-def build_mask_generator(cfg: Config) -> BlockMaskGenerator:
+def build_mask_generator(cfg: Config) -> MaskGenerator:
     """The masks of the config's training pipeline."""
     for step in cfg.train_dataloader.dataset.pipeline:
-        if step.type == 'mmbeitv2.BlockMaskGenerator':
+        kind = TRANSFORMS.get(step.type)
+        if isinstance(kind, type) and issubclass(kind, MaskGenerator):
             return TRANSFORMS.build(step)
-    raise InputError(
-        f'config {cfg.filename!r} has no mmbeitv2.BlockMaskGenerator in its training pipeline. Pass a pretraining '
-        'config.'
-    )
+    raise InputError(f'config {cfg.filename!r} has no mask generator in its training pipeline. Pass a pretraining config.')
 
 
 def to_pictures(images: Tensor) -> np.ndarray:
