@@ -267,6 +267,16 @@ def test_masks_are_drawn_with_pictures_from_codes(
     assert '2 images' in capsys.readouterr().out
 
 
+def test_masks_are_those_of_the_config(tmp_path: Path, masks_command: list[str], capsys: pytest.CaptureFixture) -> None:
+    config = Path(masks_command[1])
+    text = config.read_text()
+    single = dict(type='mmbeitv2.RandomMaskGenerator', grid_size=4, num_masked=6)
+    config.write_text(f'{text}train_dataloader["dataset"]["pipeline"] = [{single!r}]\n')
+    run_tool(*masks_command, '--num-images', '2', '--out', str(tmp_path / 'masks.png'))
+    config.write_text(f'{text}train_dataloader["dataset"]["pipeline"] = []\n')
+    assert 'has no mask generator' in refused(capsys, *masks_command, '--out', str(tmp_path / 'none.png'))
+
+
 def test_bad_input_to_visualize_masks(
     tmp_path: Path, image_folder: Path, masks_command: list[str], capsys: pytest.CaptureFixture
 ) -> None:
