@@ -79,7 +79,7 @@ dataset = dict(
 train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(**dataset, pipeline=train_pipeline))
 test_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(**dataset, pipeline=test_pipeline))
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3),
+    optimizer=dict(lr=2e-3),
     paramwise_cfg=dict(layer_decay_rate=1.0, custom_keys=dict(relative_position_bias_table=dict(lr_mult=10))),
 )
 param_scheduler = [
