@@ -52,7 +52,7 @@ def test_every_config_builds(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     weights = (*model.parameters(), *model.buffers())  # a k-means tokenizer has a codebook only
-    assert sum(weight.numel() for weight in weights) > 3e4
+    assert sum(weight.numel() for weight in weights) > (3e4 if 'kmeans' in path.stem else 1e5)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for transform in (cfg.get(loader) or dict(dataset=dict(pipeline=[])))['dataset']['pipeline']:
             TRANSFORMS.build(transform)

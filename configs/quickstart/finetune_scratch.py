@@ -6,4 +6,4 @@ small_init = [
     dict(type='Normal', layer='Conv2d', std=0.3),  # the patch embedding
 ]
 model = dict(backbone=dict(init_cfg=small_init))
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=1.0))

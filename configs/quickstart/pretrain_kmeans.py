@@ -1,11 +1,10 @@
 # Ours, not in the paper: pretrain.py with the codes of tokenizer_kmeans.py.
 _base_ = 'pretrain.py'
-custom_imports = dict(imports=['mmbeitv2.demo.clip'])
 model = dict(
     tokenizer=dict(
         _delete_=True,
         type='mmbeitv2.KMeansTokenizer',
-        teacher=dict(type='mmbeitv2.SmallCLIPTeacher', folder='work_dirs/quickstart/teacher'),
+        teacher=dict(type='mmbeitv2.SmallCLIPTeacher', pretrained='work_dirs/quickstart/teacher/small_clip.pth'),
         img_size=48,
         patch_size=8,
         quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=64, dead_code_steps=20),

@@ -1,6 +1,7 @@
-# The quickstart tokenizer with 8192 codes, as in the paper, scored each epoch: for the study of dead codes.
+# The quickstart's tokenizer with 8192 codes and the moving average of the paper, scored each epoch: for the study of
+# dead codes.
 _base_ = 'tokenizer.py'
-model = dict(quantizer=dict(num_codes=8192, dead_code_steps=20))
+model = dict(quantizer=dict(num_codes=8192, decay=0.99, dead_code_steps=20))
 # k-means wants as many patches in the first batch as there are codes: 256 x 36 = 9216.
 train_dataloader = dict(batch_size=256)
 val_dataloader = dict(**_base_.test_dataloader, _delete_=True)

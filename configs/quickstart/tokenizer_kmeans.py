@@ -3,7 +3,7 @@ _base_ = 'tokenizer.py'
 model = dict(
     _delete_=True,
     type='mmbeitv2.KMeansTokenizer',
-    teacher=dict(type='mmbeitv2.SmallCLIPTeacher', folder='work_dirs/quickstart/teacher'),
+    teacher=dict(type='mmbeitv2.SmallCLIPTeacher', pretrained='work_dirs/quickstart/teacher/small_clip.pth'),
     img_size=48,
     patch_size=8,
     quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=64, dead_code_steps=20),

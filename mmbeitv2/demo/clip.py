@@ -1,11 +1,10 @@
-"""A small CLIP, trained on a folder of captioned images in less than a minute: the quickstart's teacher.
+"""A small CLIP, trained on a folder of captioned images in about a minute: the quickstart's teacher.
 
     python -m mmbeitv2.demo.clip DIR OUT
 
 DIR holds images in class folders and, if there are captions, ``captions.tsv`` (``path<TAB>caption``) beside them;
-without it the caption of an image is the name of its folder. OUT becomes a folder that
-``SmallCLIPTeacher(folder='OUT')`` reads. A config that names this teacher imports it by
-``custom_imports=dict(imports=['mmbeitv2.demo.clip'])``.
+without it the caption of an image is the name of its folder. OUT becomes a folder with ``small_clip.pth``, which
+``SmallCLIPTeacher(pretrained='OUT/small_clip.pth')`` reads.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import sys
 import time
 from pathlib import Path
 
-import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,66 +24,16 @@ from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.errors import InputError, one_sentence_errors
 from mmbeitv2.fileio.folders import replacing_folder
-from mmbeitv2.models.tokenizers import FrozenTeacher
-from mmbeitv2.registry import MODELS
+from mmbeitv2.models.tokenizers.small_clip import MEAN, STD, ImageTower
 
-MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 # Room for the margin that random crops need, in pixels.
 MARGIN = 6
-# Name in the mark of the folder that is written, and what is in it.
+# Name in the mark of the folder that is written, what is in it, and what former versions wrote.
 TOOL = 'mmbeitv2.demo.clip'
 WRITTEN = ('small_clip.pth',)
-
-
-class ImageTower(nn.Module):
-    """A convolutional network whose feature map has a cell for every 8x8 pixels.
-
-    Its image embedding is the mean of the map, so that the cells themselves are drawn to the captions. The map ends
-    with a batch norm: without it, the features of all cells share a large mean, and the cosine in VQ-KD's loss hardly
-    tells them apart.
-
-    Args:
-        width: channels of the last stage and of the embedding.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        sizes = [(3, width // 4, 2), (width // 4, width // 2, 2), (width // 2, width // 2, 1), (width // 2, width, 2)]
-        sizes += [(width, width, 1)] * 2
-        layers: list[nn.Module] = []
-        for inputs, outputs, stride in sizes:
-            layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-        self.layers = nn.Sequential(*layers)
-        self.proj = nn.Sequential(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width, affine=False))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Feature map (B, width, H/8, W/8) of normalized images (B, 3, H, W)."""
-        return self.proj(self.layers(images))
-
-
-@MODELS.register_module()
-class SmallCLIPTeacher(FrozenTeacher):
-    """The image tower of a CLIP that ``python -m mmbeitv2.demo.clip`` has trained.
-
-    Args:
-        folder: what that command wrote.
-    """
-
-    def __init__(self, folder: str) -> None:
-        file = Path(folder) / WRITTEN[0]
-        if not file.is_file():
-            raise InputError(
-                f'teacher folder {folder!r} has no {WRITTEN[0]}. Make it by python -m mmbeitv2.demo.clip IMAGES '
-                f'{folder}.'
-            )
-        saved = torch.load(file, map_location='cpu', weights_only=True)
-        tower = ImageTower(saved['width'])
-        tower.load_state_dict(saved['state_dict'])
-        super().__init__(tower, saved['img_size'], MEAN, STD, precision='float32')
-        self.embed_dims = saved['width']
-
-    def patch_features(self, images: Tensor) -> Tensor:
-        return self.module(images)
+_FORMERLY_WRITTEN = ('open_clip_config.json', 'open_clip_pytorch_model.bin')
+# Least values of the options.
+_LEAST = {'img_size': 16, 'width': 4, 'epochs': 1, 'batch_size': 2}
 
 
 def text_tower(num_words: int, width: int) -> nn.Module:
@@ -93,14 +41,15 @@ def text_tower(num_words: int, width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(num_words, width), nn.ReLU(), nn.Linear(width, width))
 
 
-def count_words(captions: list[str]) -> Tensor:
-    """How often each caption holds each word of all captions, (captions, words) float32."""
+def number_words(captions: list[str]) -> tuple[list[Tensor], int]:
+    """The numbers of the words of each caption, and how many different words there are."""
     position = {word: i for i, word in enumerate(sorted({word for caption in captions for word in caption.split()}))}
-    counts = torch.zeros(len(captions), len(position))
-    for row, caption in zip(counts, captions, strict=True):
-        for word in caption.split():
-            row[position[word]] += 1
-    return counts
+    return [torch.tensor([position[word] for word in caption.split()]) for caption in captions], len(position)
+
+
+def count_words(captions: list[Tensor], num_words: int) -> Tensor:
+    """How often each caption, given as the numbers of its words, holds each word: (captions, words) float32."""
+    return torch.stack([torch.bincount(words, minlength=num_words).float() for words in captions])
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, caption: Tensor, scale: Tensor) -> Tensor:
@@ -121,11 +70,16 @@ def read_pairs(folder: Path) -> list[tuple[Path, str]]:
     """Image files with their captions.
 
     Raises:
-        InputError: if there are no images, or one has neither a caption nor a class folder.
+        InputError: if there are no images, one has neither a caption nor a class folder, or ``captions.tsv`` is wrong.
     """
     table = folder.parent / 'captions.tsv'
     if table.is_file():
         rows = [line.split('\t', 1) for line in table.read_text().splitlines()]
+        for number, row in enumerate(rows, start=1):
+            if len(row) != 2 or not row[1].strip():
+                raise InputError(f"line {number} of {str(table)!r} must be an image's path, a tab and its caption")
+        if not rows:
+            raise InputError(f'{str(table)!r} is empty. Write a line path<TAB>caption for each image, or delete it.')
         pairs = [(folder.parent / path, caption) for path, caption in rows]
     else:
         parts = [Path(file).parts for file in find_images(folder)]
@@ -160,10 +114,10 @@ def train(args: argparse.Namespace, out: Path) -> None:
     generator = torch.Generator().manual_seed(args.seed)
     images = load_images([path for path, _ in pairs], args.img_size + MARGIN)
     captions = sorted({caption for _, caption in pairs})
-    words = count_words(captions)
+    words, num_words = number_words(captions)
     position = {caption: i for i, caption in enumerate(captions)}
     caption_of = torch.tensor([position[caption] for _, caption in pairs])
-    tower, text = ImageTower(args.width), text_tower(words.shape[1], args.width)
+    tower, text = ImageTower(args.width), text_tower(num_words, args.width)
     log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
     batch = min(args.batch_size, len(pairs))
     steps = args.epochs * (len(pairs) // batch)
@@ -185,7 +139,9 @@ def train(args: argparse.Namespace, out: Path) -> None:
         for index in order[: len(order) // batch * batch].split(batch):
             features = tower(augment(images[index], args.img_size, generator)).mean(dim=(2, 3))
             caption = caption_of[index]
-            loss = contrastive_loss(features, text(words[caption]), caption, log_scale.exp())
+            loss = contrastive_loss(
+                features, text(count_words([words[i] for i in caption.tolist()], num_words)), caption, log_scale.exp()
+            )
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -219,7 +175,10 @@ def main() -> None:
             raise InputError(
                 f'{str(args.out)!r} contains the images {str(args.folder)!r}. Choose another output folder.'
             )
-        with replacing_folder(args.out, TOOL, WRITTEN) as partial:
+        for name, least in _LEAST.items():
+            if getattr(args, name) < least:
+                raise InputError(f'--{name.replace("_", "-")} must be at least {least}')
+        with replacing_folder(args.out, TOOL, (*WRITTEN, *_FORMERLY_WRITTEN)) as partial:
             train(args, partial)
 
 

@@ -13,6 +13,8 @@ from mmbeitv2.fileio import AtomicBackend
 
 # Images of the sample set, for which the epochs in the configs are made.
 SAMPLE_IMAGES = 6000
+# Images of a batch of the tokenizer and of pretraining, which the smallest set must fill.
+LEAST_IMAGES = 16
 # Label that mmseg leaves out of loss and score.
 _IGNORED = 255
 

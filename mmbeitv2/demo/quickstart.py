@@ -15,7 +15,7 @@ from mmengine.config import Config
 import mmbeitv2
 from mmbeitv2.apis.config import merge_options, read_config
 from mmbeitv2.demo.console import call, say, seeds_table, table
-from mmbeitv2.demo.images import Data, fingerprint, read_data, read_segmented, scaled, write_labelled
+from mmbeitv2.demo.images import LEAST_IMAGES, Data, fingerprint, read_data, read_segmented, scaled, write_labelled
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import PARTIAL, AtomicBackend
 from mmbeitv2.fileio.folders import (
@@ -105,6 +105,11 @@ class Quickstart:
             if name not in self.OWN_TOOL:
                 require_removable(self.folder(name), TOOL, self.written(name))
         self.user_data = None if data is None else read_data(data.resolve())
+        if self.user_data is not None and self.user_data.num_images < LEAST_IMAGES:
+            raise InputError(
+                f'{str(data)!r} has {self.user_data.num_images} training images, but the quickstart needs at least '
+                f'{LEAST_IMAGES}. Add images.'
+            )
         self.user_seg = None if seg_data is None else read_segmented(seg_data.resolve())
         self.inputs = []
         for given_data in (self.user_data, self.user_seg):
@@ -251,7 +256,7 @@ class Quickstart:
                 options['train_dataloader.dataset.ann_file'] = str(self.work_dir / 'labelled.txt')
                 options['model.head.num_classes'] = options['data_preprocessor.num_classes'] = len(data.classes)
         if name == 'tokenizer':
-            options['model.teacher.folder'] = str(self.folder('teacher'))
+            options['model.teacher.pretrained'] = str(self.folder('teacher') / self.RESULTS['teacher'][0])
         if name == 'pretrain':
             options['model.tokenizer.init_cfg.checkpoint'] = str(self.checkpoint('tokenizer'))
         if name in ('finetune', 'segment'):

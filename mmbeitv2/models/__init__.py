@@ -17,6 +17,7 @@ from .tokenizers import (
     NormEMAVectorQuantizer,
     OpenCLIPTeacher,
     PixelDecoder,
+    SmallCLIPTeacher,
     SphericalKMeans,
     TimmTeacher,
 )
@@ -37,6 +38,7 @@ __all__ = [
     'NormEMAVectorQuantizer',
     'OpenCLIPTeacher',
     'PixelDecoder',
+    'SmallCLIPTeacher',
     'SphericalKMeans',
     'TimmTeacher',
 ]

@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 
 from mmbeitv2.demo import clip
 from mmbeitv2.errors import InputError
+from mmbeitv2.models import SmallCLIPTeacher
 
 SMALL = ['--img-size', '16', '--width', '32', '--epochs', '1', '--batch-size', '8']
 
@@ -25,21 +26,67 @@ def test_the_folder_that_it_writes_is_a_teacher(
     for _ in range(2):  # the second time it replaces what it wrote
         main(monkeypatch, str(image_folder), str(out))
     assert 'epoch 1/1  loss' in capsys.readouterr().out
-    teacher = MODELS.build(dict(type='mmbeitv2.SmallCLIPTeacher', folder=str(out)))
+    teacher = MODELS.build(dict(type='mmbeitv2.SmallCLIPTeacher', pretrained=str(out / 'small_clip.pth')))
     assert teacher(torch.rand(2, 3, 16, 16), (2, 2)).shape == (2, 4, 32)
 
 
 def test_its_features_have_no_common_mean(tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     main(monkeypatch, str(image_folder), str(tmp_path / 'clip'), '--epochs', '40')
-    teacher = clip.SmallCLIPTeacher(str(tmp_path / 'clip'))
+    teacher = SmallCLIPTeacher(str(tmp_path / 'clip' / 'small_clip.pth'))
     images = clip.load_images([path for path, _ in clip.read_pairs(image_folder)], 16) / 255
     features = teacher(images, (2, 2)).flatten(0, 1)
     assert features.mean(dim=0).norm() < 0.5 * features.norm(dim=1).mean()
 
 
-def test_a_folder_without_a_teacher_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match='has no small_clip.pth'):
-        clip.SmallCLIPTeacher(str(tmp_path))
+def test_weights_that_are_no_teacher_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / 'small_clip.pth'
+    with pytest.raises(InputError, match='do not exist'):
+        SmallCLIPTeacher(str(file))
+    tower = clip.ImageTower(32)
+    saved = dict(width=32, img_size=16, state_dict=tower.state_dict())
+    for wrong in (dict(saved, width=64), dict(saved, img_size=None), tower.state_dict(), torch.zeros(3)):
+        torch.save(wrong, file)
+        with pytest.raises(InputError, match='are damaged, or'):
+            SmallCLIPTeacher(str(file))
+    torch.save(saved, file)
+    assert SmallCLIPTeacher(str(file)).embed_dims == 32
+    whole = file.read_bytes()
+    for content in (whole[: len(whole) // 2], b'', b'text', b'<html>'):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match='are damaged, or'):
+            SmallCLIPTeacher(str(file))
+
+
+def test_what_a_former_version_wrote_is_replaced(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / 'clip'
+    out.mkdir()
+    (out / '.mmbeitv2').write_text(f'{clip.TOOL}\n')
+    for name in ('open_clip_config.json', 'open_clip_pytorch_model.bin'):
+        (out / name).touch()
+    main(monkeypatch, str(image_folder), str(out))
+    assert sorted(path.name for path in out.iterdir()) == ['.mmbeitv2', 'small_clip.pth']
+
+
+@pytest.mark.parametrize('option', ['--width', '--img-size', '--epochs', '--batch-size'])
+def test_numbers_that_are_too_small_are_refused(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, option: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(monkeypatch, str(image_folder), str(tmp_path / 'clip'), f'{option}=-1')
+    assert f'{option} must be at least' in capsys.readouterr().err
+    assert not (tmp_path / 'clip').exists()
+
+
+@pytest.mark.parametrize(
+    ('table', 'message'),
+    [('', 'is empty'), ('a.jpg\n', 'line 1 of'), ('a.jpg\ta cat\nb.jpg\t \n', 'line 2 of')],
+)
+def test_captions_of_the_wrong_form_are_refused(tmp_path: Path, table: str, message: str) -> None:
+    (tmp_path / 'captions.tsv').write_text(table)
+    with pytest.raises(InputError, match=message):
+        clip.read_pairs(tmp_path / 'train')
 
 
 def test_the_loss_counts_all_images_of_a_caption_as_its_own() -> None:
@@ -51,24 +98,5 @@ def test_the_loss_counts_all_images_of_a_caption_as_its_own() -> None:
 
 
 def test_words_are_counted_in_each_caption() -> None:
-    assert clip.count_words(['a b', 'b b c']).tolist() == [[1, 1, 0], [0, 2, 1]]
-
-
-def test_a_folder_of_the_user_is_refused_before_the_training(
-    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setattr(clip, 'train', lambda *_: pytest.fail('it trained'))
-    precious = tmp_path / 'precious'
-    precious.mkdir()
-    (precious / 'thesis.txt').touch()
-    for out, message in ((precious, "holds 'thesis.txt'"), (image_folder.parent, 'Choose another output folder')):
-        with pytest.raises(SystemExit):
-            main(monkeypatch, str(image_folder), str(out))
-        assert message in capsys.readouterr().err
-    assert [path.name for path in precious.iterdir()] == ['thesis.txt']
-
-
-def test_an_image_outside_the_class_folders_is_named(image_folder: Path) -> None:
-    (image_folder / 'stray.jpg').write_bytes((image_folder / 'cat/nested/0.jpg').read_bytes())
-    with pytest.raises(InputError, match='stray.jpg. is not in a class folder'):
-        clip.read_pairs(image_folder)
+    words, num_words = clip.number_words(['a b', 'b b c'])
+    assert clip.count_words(words, num_words).tolist() == [[1, 1, 0], [0, 2, 1]]

@@ -158,12 +158,19 @@ def test_a_stage_runs_again_when_anything_that_it_depends_on_has_changed(
 
     assert ran_again() == ALL
     assert ran_again() == []
-    edit('quickstart/finetune.py', 'lr=1e-3', 'lr=4e-3')  # from which finetune_scratch inherits
+    edit('quickstart/finetune.py', 'max_epochs=6', 'max_epochs=5')  # from which finetune_scratch inherits
     assert ran_again() == ['finetune', 'finetune_scratch', 'pictures']
     edit('quickstart/pretrain.py', 'lr=1e-3', 'lr=5e-3')
     assert ran_again() == ['pretrain', 'finetune', 'segment', 'pictures']
     (tmp_path / 'work' / 'segment' / 'epoch_1.pth').unlink()
     assert ran_again() == ['segment']
+
+
+def test_a_handful_of_images_is_refused(tmp_path: Path, image_folder: Path) -> None:
+    for file in sorted(image_folder.rglob('*.jpg'))[:-3]:
+        file.unlink()
+    with pytest.raises(InputError, match='has 3 training images, but the quickstart needs at least 16'):
+        Quickstart(ROOT, tmp_path / 'work', image_folder)
 
 
 def test_other_code_makes_all_stages_run_again(

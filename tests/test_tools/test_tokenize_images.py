@@ -274,7 +274,9 @@ def test_masks_are_those_of_the_config(tmp_path: Path, masks_command: list[str],
     config.write_text(f'{text}train_dataloader["dataset"]["pipeline"] = [{single!r}]\n')
     run_tool(*masks_command, '--num-images', '2', '--out', str(tmp_path / 'masks.png'))
     config.write_text(f'{text}train_dataloader["dataset"]["pipeline"] = []\n')
-    assert 'has no mask generator' in refused(capsys, *masks_command, '--out', str(tmp_path / 'none.png'))
+    assert 'has no mask generator of this package' in refused(
+        capsys, *masks_command, '--out', str(tmp_path / 'none.png')
+    )
 
 
 def test_bad_input_to_visualize_masks(

@@ -4,6 +4,7 @@ from .dalle import DALLETokenizer
 from .kmeans import KMeansTokenizer, SphericalKMeans
 from .pixel_decoder import PixelDecoder
 from .quantizer import NormEMAVectorQuantizer
+from .small_clip import SmallCLIPTeacher
 from .teachers import FrozenTeacher, OpenCLIPTeacher, TimmTeacher
 from .vqkd import VQKD
 
@@ -15,6 +16,7 @@ __all__ = [
     'NormEMAVectorQuantizer',
     'OpenCLIPTeacher',
     'PixelDecoder',
+    'SmallCLIPTeacher',
     'SphericalKMeans',
     'TimmTeacher',
 ]
