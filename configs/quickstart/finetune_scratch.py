@@ -1,9 +1,9 @@
 # The control of finetune.py: the same model, data and schedule from random weights. Its learning rate is the best of
-# 1e-3, 2e-3 and 4e-3 (top-1 63.2, 76.0 and 65.0, seed 0).
+# 1e-3, 2e-3 and 4e-3 (top-1 63.2, 76.0 and 65.0, seed 0; without layer decay, 74.8 with 1e-3 and 68.8 with 2e-3).
 _base_ = 'finetune.py'
 small_init = [
     dict(type='Xavier', layer='Linear', distribution='uniform'),
     dict(type='Normal', layer='Conv2d', std=0.3),  # the patch embedding
 ]
 model = dict(backbone=dict(init_cfg=small_init))
-optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=1.0))
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
