@@ -1,11 +1,21 @@
 # BEiT v2 (paper, table 9) on six bands: backbone and tokenizer see all, and only red, green and blue are jittered.
-_base_ = ['../quickstart/pretrain.py', '../_base_/datasets/multispectral.py']
+_base_ = ['../beitv2_vit-b_300e.py', '../_base_/datasets/multispectral.py']
 model = dict(
-    backbone=dict(in_channels=6),
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        img_size=48,
+        patch_size=8,
+        in_channels=6,
+        out_indices=(2, 3),
+    ),
     tokenizer=dict(
-        encoder=dict(in_channels=6),
+        encoder=dict(
+            arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, in_channels=6
+        ),
+        quantizer=dict(num_codes=256, code_dim=16),
+        decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
         target_dims=96,
-        init_cfg=dict(checkpoint='work_dirs/multispectral/tokenizer/epoch_4.pth'),
+        init_cfg=dict(checkpoint='work_dirs/multispectral/tokenizer/epoch_3.pth'),
     ),
     data_preprocessor=dict(
         mean=_base_.channel_mean,
@@ -35,5 +45,24 @@ val_pipeline = [
 ]
 data_root = 'work_dirs/multispectral/data'
 files = dict(data_root=data_root, extensions=('.npy',))
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **files))
-test_dataloader = dict(dataset=dict(pipeline=val_pipeline, **files))
+train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(pipeline=train_pipeline, **files))
+test_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='mmbeitv2.stack_samples'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_prefix='val', pipeline=val_pipeline, **files),
+)
+test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=256)
+test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=4, by_epoch=True, begin=1, end=5, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=5)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))
+# Scored once, by tools/test.py.
+val_dataloader, val_evaluator, val_cfg = None, None, None
+auto_scale_lr = dict(base_batch_size=32)
