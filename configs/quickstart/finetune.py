@@ -7,7 +7,7 @@ model = dict(
         patch_size=8,
         use_abs_pos_emb=True,
         layer_scale_init_value=0,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_7.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
     ),
     head=dict(num_classes=12, in_channels=192),
     train_cfg=dict(_delete_=True),
@@ -57,9 +57,9 @@ test_evaluator = dict(topk=(1,))
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=5, begin=1, end=6, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=3, begin=1, end=4, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=6)
+train_cfg = dict(max_epochs=4)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))
 # Scored once, by tools/test.py.
 val_dataloader, val_evaluator, val_cfg = None, None, None

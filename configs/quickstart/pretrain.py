@@ -1,5 +1,5 @@
 # Paper, table 9, at the size of the sample set: 48x48 images, 14 of 36 patches masked. To learn in so few steps, it
-# masks single patches (pretrain_block-mask.py has blocks), the ViT is wide and shallow, its initial weights suit its
+# masks single patches (pretrain_block-mask.py has blocks) of crops without color jitter, the ViT is wide and shallow, its initial weights suit its
 # width (see tokenizer.py), and the position bias has ten times the learning rate of the rest.
 _base_ = '../beitv2_vit-b_300e.py'
 small_init = [
@@ -34,7 +34,6 @@ train_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.7, 1.0)),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
     *mask_and_pack,
 ]
 val_pipeline = [
@@ -61,10 +60,10 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=0.7, convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=1e-5, T_max=6.3, by_epoch=True, begin=0.7, end=7, convert_to_iter_based=True
+        type='CosineAnnealingLR', eta_min=1e-5, T_max=5.3, by_epoch=True, begin=0.7, end=6, convert_to_iter_based=True
     ),
 ]
-train_cfg = dict(max_epochs=7)
+train_cfg = dict(max_epochs=6)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))
 # Scored once, by tools/test.py.
 val_dataloader, val_evaluator, val_cfg = None, None, None

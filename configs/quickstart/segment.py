@@ -24,7 +24,7 @@ model = dict(
         out_indices=(0, 1, 2),
         use_abs_pos_emb=True,
         layer_scale_init_value=0,
-        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_7.pth'),
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
     ),
     # Each patch becomes 2x2 features. In so few steps UperNet finds no object; SegFormer's head does.
     neck=dict(

@@ -64,7 +64,7 @@ def draw_segments(work_dir: Path, out: Path, count: int = 6) -> None:
     write_picture(figure, out / 'segmentations.png', dpi=120)
 
 
-def draw_overview(work_dir: Path, out: Path, count: int = 2) -> None:
+def draw_overview(work_dir: Path, out: Path, count: int = 3) -> None:
     """What each stage makes of some validation scenes: codes, masked image, predicted codes, segmentation, truth."""
     scenes = read_scenes(work_dir, count)
     cfg = stage_config(work_dir, 'pretrain')

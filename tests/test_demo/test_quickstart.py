@@ -158,7 +158,7 @@ def test_a_stage_runs_again_when_anything_that_it_depends_on_has_changed(
 
     assert ran_again() == ALL
     assert ran_again() == []
-    edit('quickstart/finetune.py', 'max_epochs=6', 'max_epochs=5')  # from which finetune_scratch inherits
+    edit('quickstart/finetune.py', 'max_epochs=4', 'max_epochs=5')  # from which finetune_scratch inherits
     assert ran_again() == ['finetune', 'finetune_scratch', 'pictures']
     edit('quickstart/pretrain.py', 'lr=1e-3', 'lr=5e-3')
     assert ran_again() == ['pretrain', 'finetune', 'segment', 'pictures']
