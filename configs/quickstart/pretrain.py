@@ -1,6 +1,7 @@
 # Paper, table 9, at the size of the sample set: 48x48 images, 14 of 36 patches masked. To learn in so few steps, it
-# masks single patches (pretrain_block-mask.py has blocks) of crops without color jitter, the ViT is wide and shallow, its initial weights suit its
-# width (see tokenizer.py), and the position bias has ten times the learning rate of the rest.
+# masks single patches (pretrain_block-mask.py has blocks) of crops without color jitter, the ViT is wide and shallow,
+# its initial weights suit its width (see tokenizer.py), and the position bias has ten times the learning rate of the
+# rest.
 _base_ = '../beitv2_vit-b_300e.py'
 small_init = [
     dict(type='Xavier', layer='Linear', distribution='uniform'),
