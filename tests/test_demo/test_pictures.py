@@ -33,7 +33,7 @@ def test_overview_shows_codes_hides_what_is_masked_and_paints_classes(
         pictures, 'predict_masked', lambda *_, **__: MaskedPrediction(images, masks, codes, predicted, colors, {})
     )
     monkeypatch.setattr(pictures, 'write_picture', lambda figure, path, dpi: drawn.append(figure))
-    pictures.draw_overview(tmp_path, tmp_path)
+    pictures.draw_overview(tmp_path, tmp_path, count=2)
     axes = np.array(drawn[0].axes).reshape(2, 6)
     shown = {
         axis.get_title(): np.asarray(row[0].images[0].get_array()) for axis, row in zip(axes[0], axes.T, strict=True)
