@@ -122,12 +122,8 @@ def train(args: argparse.Namespace, out: Path) -> None:
     batch = min(args.batch_size, len(pairs))
     steps = args.epochs * (len(pairs) // batch)
     weights = [*tower.parameters(), *text.parameters()]
-    optimizer = torch.optim.AdamW(
-        [{'params': weights}, {'params': [log_scale], 'weight_decay': 0}],
-        lr=args.lr,
-        betas=(0.9, 0.98),
-        weight_decay=0.05,
-    )
+    groups: list[dict] = [{'params': weights}, {'params': [log_scale], 'weight_decay': 0}]
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1, (step + 1) / (0.1 * steps)) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))),
