@@ -63,4 +63,4 @@ def test_bad_input_to_probe_patches(tmp_path: Path, command: list[str], capsys: 
     (tmp_path / 'classes.txt').write_text('dark\n\nbright\n')
     assert "line 2 of class list '" in refused(capsys, *command)
     (tmp_path / 'classes.txt').unlink()
-    assert "classes.txt' cannot be read (No such file or directory)" in refused(capsys, *command)
+    assert "classes.txt' not found. Correct its path." in refused(capsys, *command)
