@@ -1,6 +1,6 @@
 # BEiT v2 (paper, table 9) small enough for a CPU: the ViT and the codes of tokenizer.py. 26 of 64 patches are masked,
 # single ones at random.
-_base_ = '../beitv2_vit-b_300e.py'
+_base_ = ['../beitv2_vit-b_300e.py', '../_base_/datasets/masked_tokens.py']
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
@@ -41,16 +41,8 @@ train_dataloader = dict(
     sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
     dataset=dict(data_root=data_root, data_prefix='training', pipeline=train_pipeline),
 )
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='mmbeitv2.stack_samples'),
-    dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='validation', pipeline=val_pipeline),
-)
-test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=128)
-test_cfg = dict()
+test_dataloader = dict(dataset=dict(data_root=data_root, data_prefix='validation', pipeline=val_pipeline))
+test_evaluator = dict(num_codes=128)
 # The position bias, which tells what patches are near, starts at zero. At the rate of the rest, 150 steps teach the
 # model little but how frequent each code is (docs/benchmarks.md).
 optim_wrapper = dict(

@@ -1,6 +1,6 @@
 # BEiT v2 (paper, table 9) small enough for a CPU: a wide and shallow ViT, the codes of tokenizer.py. 14 of 36 patches
 # are masked, single ones at random.
-_base_ = '../beitv2_vit-b_300e.py'
+_base_ = ['../beitv2_vit-b_300e.py', '../_base_/datasets/masked_tokens.py']
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
@@ -40,16 +40,8 @@ train_dataloader = dict(
     sampler=dict(_delete_=True, type='mmbeitv2.SeededInfiniteSampler'),
     dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='mmbeitv2.stack_samples'),
-    dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
-)
-test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=512)
-test_cfg = dict()
+test_dataloader = dict(dataset=dict(data_root=data_root, pipeline=val_pipeline))
+test_evaluator = dict(num_codes=512)
 # The position bias starts at zero; at the rate of the rest, short runs learn little (docs/benchmarks.md, CamVid).
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3), paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10)))

@@ -1,5 +1,9 @@
 # BEiT v2 (paper, table 9) on six bands: backbone and tokenizer see all, and only red, green and blue are jittered.
-_base_ = ['../beitv2_vit-b_300e.py', '../_base_/datasets/multispectral.py']
+_base_ = [
+    '../beitv2_vit-b_300e.py',
+    '../_base_/datasets/masked_tokens.py',
+    '../_base_/datasets/multispectral.py',
+]
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
@@ -46,16 +50,8 @@ val_pipeline = [
 data_root = 'work_dirs/multispectral/data'
 files = dict(data_root=data_root, extensions=('.npy',))
 train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(pipeline=train_pipeline, **files))
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='mmbeitv2.stack_samples'),
-    dataset=dict(type='mmbeitv2.ImageFolder', data_prefix='val', pipeline=val_pipeline, **files),
-)
-test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=256)
-test_cfg = dict()
+test_dataloader = dict(dataset=dict(pipeline=val_pipeline, **files))
+test_evaluator = dict(num_codes=256)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),

@@ -2,10 +2,10 @@
 # masks single patches (pretrain_block-mask.py has blocks) of crops without color jitter, the ViT is wide and shallow,
 # its initial weights suit its width (see tokenizer.py), and the position bias has ten times the learning rate of the
 # rest.
-_base_ = '../beitv2_vit-b_300e.py'
-small_init = [
-    dict(type='Xavier', layer='Linear', distribution='uniform'),
-    dict(type='Normal', layer='Conv2d', std=0.3),  # the patch embedding
+_base_ = [
+    '../beitv2_vit-b_300e.py',
+    '../_base_/models/small_init.py',
+    '../_base_/datasets/masked_tokens.py',
 ]
 model = dict(
     backbone=dict(
@@ -15,9 +15,9 @@ model = dict(
         out_indices=(0, 2),
         use_abs_pos_emb=True,
         layer_scale_init_value=0,
-        init_cfg=small_init,
+        init_cfg=_base_.small_init,
     ),
-    neck=dict(depth=1, init_cfg=small_init[0]),
+    neck=dict(depth=1, init_cfg=_base_.small_init[0]),
     tokenizer=dict(
         encoder=dict(arch=dict(_delete_=True, embed_dims=192, depth=2, num_heads=6), img_size=48, patch_size=8),
         quantizer=dict(num_codes=64),
@@ -45,16 +45,8 @@ val_pipeline = [
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='mmbeitv2.stack_samples'),
-    dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
-)
-test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=64)
-test_cfg = dict()
+test_dataloader = dict(dataset=dict(data_root=data_root, pipeline=val_pipeline))
+test_evaluator = dict(num_codes=64)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10)))
 )

@@ -1,24 +1,20 @@
 # Paper, table 8, at the size of the sample set: 48x48 images of 6x6 patches, 64 codes, a small CLIP as teacher.
 # Wide and shallow, with initial weights for this width: so small a budget of steps teaches little to a deep, narrow ViT
 # whose weights start at the standard deviation of 0.02, which suits a width of 768 (docs/benchmarks.md).
-_base_ = '../tokenizer/vqkd_vit-b_1x768x12-clip_100e.py'
-small_init = [
-    dict(type='Xavier', layer='Linear', distribution='uniform'),
-    dict(type='Normal', layer='Conv2d', std=0.3),  # the patch embedding
-]
+_base_ = ['../tokenizer/vqkd_vit-b_1x768x12-clip_100e.py', '../_base_/models/small_init.py']
 model = dict(
     encoder=dict(
         arch=dict(_delete_=True, embed_dims=192, depth=2, num_heads=6),
         img_size=48,
         patch_size=8,
-        init_cfg=small_init,
+        init_cfg=_base_.small_init,
     ),
     quantizer=dict(num_codes=64, decay=0.9, dead_code_steps=20),
-    decoder=dict(arch=dict(embed_dims=192, depth=1, num_heads=6), img_size=6, init_cfg=small_init),
+    decoder=dict(arch=dict(embed_dims=192, depth=1, num_heads=6), img_size=6, init_cfg=_base_.small_init),
     teacher=dict(
         _delete_=True, type='mmbeitv2.SmallCLIPTeacher', pretrained='work_dirs/quickstart/teacher/small_clip.pth'
     ),
-    init_cfg=small_init[0],
+    init_cfg=_base_.small_init[0],
 )
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
