@@ -107,10 +107,9 @@ def predict_masked(
 def build_mask_generator(cfg: Config) -> MaskGenerator:
     """The masks of the config's training pipeline."""
     for step in cfg.train_dataloader.dataset.pipeline:
-        scope = f'{step["_scope_"]}.' if '_scope_' in step else ''
-        kind = step.type if isinstance(step.type, type) else TRANSFORMS.get(f'{scope}{step.type}')
-        if isinstance(kind, type) and issubclass(kind, MaskGenerator):
-            return TRANSFORMS.build(step)
+        transform = TRANSFORMS.build(step)
+        if isinstance(transform, MaskGenerator):
+            return transform
     raise InputError(
         f'config {cfg.filename!r} has no mask generator of this package in its training pipeline. Pass a pretraining '
         'config.'
