@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -10,6 +11,7 @@ from mmengine.registry import MODELS
 from mmbeitv2.demo import clip
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import SmallCLIPTeacher
+from mmbeitv2.models.tokenizers.small_clip import MEAN, STD
 
 SMALL = ['--img-size', '16', '--width', '32', '--epochs', '1', '--batch-size', '8']
 
@@ -95,6 +97,10 @@ def test_the_loss_counts_all_images_of_a_caption_as_its_own() -> None:
     best = 2 / 3 * torch.tensor(2.0).log()
     torch.testing.assert_close(clip.contrastive_loss(embeddings, embeddings, caption, scale), best)
     assert clip.contrastive_loss(embeddings, embeddings.flip(0), caption, scale) > 10
+
+
+def test_images_are_normalized_as_open_clip_does() -> None:
+    assert (MEAN, STD) == (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 
 
 def test_words_are_counted_in_each_caption() -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmbeitv2.apis import read_config
 from mmbeitv2.demo import console, quickstart
-from mmbeitv2.demo.images import Data, fingerprint, read_data, read_segmented, scaled, write_labelled
+from mmbeitv2.demo.images import LEAST_IMAGES, Data, fingerprint, read_data, read_segmented, scaled, write_labelled
 from mmbeitv2.demo.quickstart import TOOL, Quickstart
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, require_removable
@@ -171,6 +172,9 @@ def test_a_handful_of_images_is_refused(tmp_path: Path, image_folder: Path) -> N
         file.unlink()
     with pytest.raises(InputError, match='has 3 training images, but the quickstart needs at least 16'):
         Quickstart(ROOT, tmp_path / 'work', image_folder)
+    for stage in ('tokenizer', 'pretrain'):
+        cfg = Config.fromfile(str(ROOT / f'configs/quickstart/{stage}.py'))
+        assert cfg.train_dataloader.batch_size == LEAST_IMAGES
 
 
 def test_other_code_makes_all_stages_run_again(
