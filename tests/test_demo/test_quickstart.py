@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmengine.config import Config
 
 from mmbeitv2.apis import read_config
 from mmbeitv2.demo import console, quickstart
@@ -173,7 +172,7 @@ def test_a_handful_of_images_is_refused(tmp_path: Path, image_folder: Path) -> N
     with pytest.raises(InputError, match='has 3 training images, but the quickstart needs at least 16'):
         Quickstart(ROOT, tmp_path / 'work', image_folder)
     for stage in ('tokenizer', 'pretrain'):
-        cfg = Config.fromfile(str(ROOT / f'configs/quickstart/{stage}.py'))
+        cfg = read_config(str(ROOT / f'configs/quickstart/{stage}.py'))
         assert cfg.train_dataloader.batch_size == LEAST_IMAGES
 
 
