@@ -83,7 +83,7 @@ def pretrain_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], objec
 
 
 def build_segmentor(is_ours: bool, args: argparse.Namespace, **changes: object) -> BaseModel:
-    """UperNet; ours and the peer differ in their backbone alone."""
+    """UperNet; the peer has mmseg's backbone and head."""
     cfg = load_config(Path(CONFIGS) / 'segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py')
     cfg.model.update(changes)
     cfg.model.backbone.init_cfg = None
@@ -91,6 +91,7 @@ def build_segmentor(is_ours: bool, args: argparse.Namespace, **changes: object) 
         cfg.model.backbone = dict(
             type='BEiT', img_size=(512, 512), out_indices=(3, 5, 7, 11), drop_path_rate=0.1, init_values=0.1
         )
+        cfg.model.decode_head.type = 'UPerHead'
     for part in (cfg.model.neck, cfg.model.decode_head, cfg.model.auxiliary_head):
         part.norm_cfg.type = 'BN'  # one process
     return build(cfg, args)

@@ -7,7 +7,7 @@ from mmbeitv2.registry import child_of
 
 from .algorithms import BEiTv2
 from .backbones import BEiTv2ViT, EoMTViT
-from .heads import BEiTv2MIMHead, EoMTHead
+from .heads import BEiTv2MIMHead, EfficientUPerHead, EoMTHead
 from .necks import BatchNormNeck, CLSAggregationNeck
 from .preprocessor import BEiTv2DataPreprocessor, ChannelsSegDataPreprocessor
 from .tokenizers import (
@@ -32,6 +32,7 @@ __all__ = [
     'CLSAggregationNeck',
     'ChannelsSegDataPreprocessor',
     'DALLETokenizer',
+    'EfficientUPerHead',
     'EoMTHead',
     'EoMTViT',
     'KMeansTokenizer',

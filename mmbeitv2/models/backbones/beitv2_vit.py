@@ -239,7 +239,9 @@ class BEiTv2ViT(BaseBackbone):
         if is_last and self.fc_norm is not None:
             x = self.fc_norm(x)
         if self.out_type == 'featmap':
-            x = x.transpose(1, 2).unflatten(2, grid)  # (B, N, C) -> (B, C, h, w)
+            # (B, N, C) -> (B, C, h, w). As a view, it would have its channels last in memory, and all convolutions after
+            # it as well: on the CPU, their backward then takes several times as long.
+            x = x.transpose(1, 2).unflatten(2, grid).contiguous()
         return x
 
     def init_weights(self) -> None:

@@ -1,0 +1,141 @@
+"""EfficientUPerHead against mmseg's UPerHead, which has the same parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmbeitv2.errors import InputError
+
+Pyramid = list[Tensor]
+
+
+def build(kind: str, width: int = 6, levels: int = 4, **changes: object) -> nn.Module:
+    init_default_scope('mmseg')
+    settings = dict(
+        type=kind,
+        in_channels=[width + i for i in range(levels)],
+        in_index=list(range(levels)),
+        pool_scales=(1, 2, 3),
+        channels=width,
+        dropout_ratio=0,  # drawn anew in each
+        num_classes=5,
+        norm_cfg=dict(type='BN'),
+        align_corners=False,
+    )
+    return MODELS.build(settings | changes)
+
+
+def both(**changes: object) -> tuple[nn.Module, nn.Module]:
+    """Ours and mmseg's, with the same weights."""
+    ours, peer = (build(kind, **changes) for kind in ('mmbeitv2.EfficientUPerHead', 'UPerHead'))
+    torch.manual_seed(0)
+    for parameter in peer.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    ours.load_state_dict(peer.state_dict())
+    return ours, peer
+
+
+def pyramid(*sizes: tuple[int, int], width: int = 6, batch: int = 2) -> Pyramid:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(batch, width + i, *size, generator=generator) for i, size in enumerate(sizes)]
+
+
+SQUARE = ((16, 16), (8, 8), (4, 4), (2, 2))
+UNEVEN = ((15, 22), (7, 11), (4, 5), (1, 3))
+FLAT = ((8, 8), (8, 8), (8, 8), (8, 8))
+GROWING = ((4, 6), (8, 12), (4, 6), (2, 3))  # a later map may be the larger one
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('sizes', [SQUARE, UNEVEN, FLAT, GROWING], ids=['square', 'uneven', 'flat', 'growing'])
+@pytest.mark.parametrize('norm_cfg', [dict(type='BN'), None], ids=['norm', 'bias'])
+def test_results_gradients_and_statistics_are_those_of_mmseg(
+    sizes: tuple[tuple[int, int], ...], norm_cfg: dict | None, align_corners: bool
+) -> None:
+    heads = [head.double().train() for head in both(norm_cfg=norm_cfg, align_corners=align_corners)]
+    results, gradients, states = [], [], []
+    for head in heads:
+        maps = [x.double().requires_grad_() for x in pyramid(*sizes)]
+        result = head(maps)
+        (result * torch.linspace(-1, 1, result.numel()).view_as(result)).sum().backward()
+        results.append(result)
+        gradients.append([x.grad for x in (*maps, *head.parameters())])
+        states.append(head.state_dict())
+    torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(states[0], states[1], rtol=1e-9, atol=1e-9)
+
+
+def test_the_loss_is_that_of_mmseg_and_a_single_level_will_do() -> None:
+    labels = torch.randint(0, 5, (2, 16, 16))
+    for levels in (4, 1):
+        ours, peer = (head.train() for head in both(levels=levels))
+        maps = pyramid(*SQUARE[:levels])
+        found, expected = (head.loss_by_feat(head(maps), samples(labels)) for head in (ours, peer))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def samples(labels: Tensor) -> list:
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+
+
+def test_rounding_is_no_coarser_than_that_of_mmseg() -> None:
+    """Against double precision; in bfloat16 as by autocast."""
+    maps = pyramid((32, 32), (16, 16), (8, 8), (4, 4), width=48)
+    ours, peer = (head.eval() for head in both(width=48))
+    with torch.no_grad():
+        exact = peer.double()([x.double() for x in maps])
+        for dtype in (torch.float32, torch.bfloat16):
+            with torch.autocast('cpu', torch.bfloat16, enabled=dtype == torch.bfloat16):
+                found, expected = ours(maps), peer.float()(maps)
+            assert found.dtype == expected.dtype
+            errors = [(x.double() - exact).pow(2).mean().sqrt() for x in (found, expected)]
+            assert 0 < errors[0] < 1.1 * errors[1]
+
+
+def test_at_the_size_of_vit_b_it_takes_little_more_than_half_of_the_operations() -> None:
+    def operations(head: nn.Module, maps: Pyramid) -> int:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            head(maps)
+        return counter.get_total_flops()
+
+    with torch.device('meta'):
+        maps = [torch.empty(1, 768, side, side) for side in (128, 64, 32, 16)]
+        kinds = ('mmbeitv2.EfficientUPerHead', 'UPerHead')
+        ours, peer = (build(kind, 768, in_channels=[768] * 4, pool_scales=(1, 2, 3, 6)).eval() for kind in kinds)
+    assert operations(peer, maps) == pytest.approx(967e9, rel=0.01)  # docs/benchmarks.md
+    assert operations(ours, maps) == pytest.approx(510e9, rel=0.01)
+
+
+def test_no_enlarged_map_is_kept_for_the_backward() -> None:
+    def largest_kept(head: nn.Module, maps: Pyramid) -> int:
+        sizes: list[int] = []
+
+        def note(x: Tensor) -> Tensor:
+            sizes.append(x.numel())
+            return x
+
+        keep: Callable[[Tensor], Tensor] = note
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            head(maps)
+        return max(sizes)
+
+    ours, peer = both()
+    maps = pyramid((32, 32), (16, 16), (8, 8), (4, 4))
+    assert largest_kept(peer, maps) == 2 * 4 * 6 * 32 * 32  # four maps, all of the size of the finest
+    assert largest_kept(ours, maps) <= 2 * 6 * 32 * 32
+
+
+def test_other_kinds_of_convolution_are_refused() -> None:
+    build('mmbeitv2.EfficientUPerHead', conv_cfg=dict(type='Conv2d'))
+    with pytest.raises(InputError, match="conv_cfg={'type': 'DCNv2'}.* Conv2d only.*mmseg's UPerHead"):
+        build('mmbeitv2.EfficientUPerHead', conv_cfg=dict(type='DCNv2'))
