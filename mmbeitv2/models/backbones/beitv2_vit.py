@@ -239,8 +239,8 @@ class BEiTv2ViT(BaseBackbone):
         if is_last and self.fc_norm is not None:
             x = self.fc_norm(x)
         if self.out_type == 'featmap':
-            # (B, N, C) -> (B, C, h, w). As a view, it would have its channels last in memory, and all convolutions after
-            # it as well: on the CPU, their backward then takes several times as long.
+            # (B, N, C) -> (B, C, h, w). A view would have its channels last in memory, and so would everything that
+            # convolutions make of it: on the CPU, their backward then takes several times as long.
             x = x.transpose(1, 2).unflatten(2, grid).contiguous()
         return x
 

@@ -1,4 +1,4 @@
-"""The class behind :func:`EfficientUPerHead`, in a module of its own: it imports mmseg, which only segmentation needs."""
+"""The class of :func:`EfficientUPerHead`, in a module of its own because only segmentation needs mmseg."""
 
 from __future__ import annotations
 

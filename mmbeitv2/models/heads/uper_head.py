@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @MODELS.register_module()
-def EfficientUPerHead(conv_cfg: dict | None = None, **kwargs: Any) -> PyramidConvUPerHead:  # noqa: N802
+def EfficientUPerHead(conv_cfg: dict | None = None, **kwargs: Any) -> PyramidConvUPerHead:
     """Builds mmseg's ``UPerHead`` with the same parameters and, up to rounding, the same results, but in less time and
     memory.
 
@@ -30,8 +30,8 @@ def EfficientUPerHead(conv_cfg: dict | None = None, **kwargs: Any) -> PyramidCon
     """
     if conv_cfg is not None and conv_cfg.get('type') not in ('Conv', 'Conv2d'):
         raise InputError(
-            f'EfficientUPerHead cannot have conv_cfg={dict(conv_cfg)}: it knows plain Conv2d only. For other kinds, use '
-            "mmseg's UPerHead."
+            f'EfficientUPerHead cannot have conv_cfg={dict(conv_cfg)}, because it only knows plain Conv2d. For other '
+            "kinds, use mmseg's UPerHead."
         )
     from .pyramid_conv_uper_head import PyramidConvUPerHead  # which imports mmseg, needed for segmentation only
 

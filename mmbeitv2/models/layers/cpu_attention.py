@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+class LookUp:
+    """How to compute a bias anew, so that the backward need not keep it.
+
+    Args:
+        function: gives the bias (1, num_heads, M, N) of a table.
+        table: (distances + 3, num_heads).
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], table: Tensor) -> None:
+        self.function, self.table = function, table
 
 
 def trainable_bias_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
@@ -22,27 +35,31 @@ def trainable_bias_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> T
         q: (B, num_heads, M, D).
         k: (B, num_heads, N, D).
         v: likewise.
-        bias: (1 or B, num_heads, M, N).
+        bias: (1 or B, num_heads, M, N). If it has an attribute ``look_up``, a :class:`LookUp`, the backward calls that
+            instead of keeping the bias.
 
     Returns:
         (B, num_heads, M, D).
     """
-    return _TrainableBiasAttention.apply(q, k, v, bias.to(q.dtype))
+    return _TrainableBiasAttention.apply(q, k, v, bias.to(q.dtype), getattr(bias, 'look_up', None))
 
 
 class _TrainableBiasAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, look_up: LookUp | None) -> Tensor:
         output, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             q, k, v, attn_mask=bias.expand(len(q), -1, -1, -1)
         )
-        ctx.save_for_backward(q, k, v, bias, output, logsumexp)
+        ctx.look_up = None if look_up is None else look_up.function
+        ctx.save_for_backward(q, k, v, bias if look_up is None else look_up.table, output, logsumexp)
         return output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         q, k, v, bias, output, logsumexp = ctx.saved_tensors
+        if ctx.look_up is not None:
+            bias = ctx.look_up(bias).to(q.dtype)
         scale = q.shape[-1] ** -0.5
         q = q * scale
         # In place, as each of these is as large as the bias of the whole batch: (B, num_heads, M, N).
@@ -53,4 +70,4 @@ class _TrainableBiasAttention(torch.autograd.Function):
         grad_logits.sub_((output * grad).sum(-1, keepdim=True)).mul_(probabilities)
         grad_q = (grad_logits @ k).mul_(scale)
         grad_k = grad_logits.transpose(-2, -1) @ q
-        return grad_q, grad_k, grad_v, grad_logits.sum_to_size(bias.shape)
+        return grad_q, grad_k, grad_v, grad_logits.sum_to_size(bias.shape), None

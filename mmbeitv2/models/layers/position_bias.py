@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from mmbeitv2.models.layers.cpu_attention import LookUp
 from mmbeitv2.models.positions import (
     NUM_CLS_DISTANCES,
     num_relative_distances,
@@ -14,10 +16,11 @@ from mmbeitv2.models.positions import (
     resize_relative_position_table,
 )
 
-# Biases that were looked up are kept up to this size; with a bias for each layer, ViT-B takes 22 MiB at 224x224. At
-# 512x512 it would take 0.56 GiB, and a lookup into memory that is in use already takes only 10 ms on one thread (48 ms
-# into new memory).
+# Biases that were looked up are kept up to this size, and each of those that belong to a single layer up to the second
+# size. With a bias for each layer, ViT-B takes 22 MiB at 224x224. At 512x512 it would take 0.56 GiB, 47 MiB a layer,
+# and a lookup into memory that is in use already takes only 10 ms on one thread (48 ms into new memory).
 MAX_KEPT_BYTES = 2**27
+MAX_KEPT_BYTES_OF_LAYER = 2**23
 
 
 class RelativePositionBias(nn.Module):
@@ -50,8 +53,9 @@ class RelativePositionBias(nn.Module):
         Args:
             grid: the patch grid (h, w) of the images.
             table: (distances + 3, num_heads).
-            until_next: whether the result is needed only until the next call with ``until_next`` in this thread, which
-                may then use its memory again. Without gradients only.
+            until_next: whether the result is needed only until the next call with ``until_next`` in this thread.
+                Without gradients, that call may use its memory again; with gradients, attention looks it up anew in
+                the backward.
 
         Returns:
             (1, num_heads, 1+N, 1+N).
@@ -59,7 +63,10 @@ class RelativePositionBias(nn.Module):
         table = self.relative_position_bias_table if table is None else table
         assert table is not None
         if _needs_lookup(table):
-            return self.look_up(grid, table)
+            bias = self.look_up(grid, table)
+            if until_next and table.device.type == 'cpu' and not torch.compiler.is_compiling():
+                bias.look_up = LookUp(partial(self.look_up, grid), table)  # type: ignore[attr-defined]
+            return bias
         # Comparing all values (0.1 ms) sees every change; a version counter misses what is written through `.data`,
         # as mmengine's EMA does.
         kept_grid, kept_table, bias = self._kept.get(id(table), (None, table, table))
@@ -67,7 +74,7 @@ class RelativePositionBias(nn.Module):
             return bias
         until_next = until_next and not torch.is_grad_enabled()  # else a backward may want it
         with torch.inference_mode(False), torch.no_grad():  # so that it can be used outside, too
-            if self._make_room(grid, table):
+            if self._make_room(grid, table, MAX_KEPT_BYTES_OF_LAYER if until_next else MAX_KEPT_BYTES):
                 bias = self.look_up(grid, table)
                 self._kept[id(table)] = (grid, table.detach().clone(), bias)
                 return bias
@@ -88,11 +95,13 @@ class RelativePositionBias(nn.Module):
         bias = table[index.flatten()].unflatten(0, index.shape)  # (1+N, 1+N, heads)
         return bias.permute(2, 0, 1).unsqueeze(0).contiguous()  # (1, heads, 1+N, 1+N)
 
-    def _make_room(self, grid: tuple[int, int], table: Tensor) -> bool:
-        """Forgets what is of another grid, or was of this table; whether the bias of the table can then be kept."""
+    def _make_room(self, grid: tuple[int, int], table: Tensor, limit: int) -> bool:
+        """Forgets what is of another grid, or was of this table; whether the bias of the table, if it takes no more
+        bytes than ``limit``, can then be kept."""
         self._kept = {key: kept for key, kept in self._kept.items() if kept[0] == grid and key != id(table)}
         num_bytes = table.shape[1] * (1 + grid[0] * grid[1]) ** 2 * table.element_size()
-        return sum(kept[2].nbytes for kept in self._kept.values()) + num_bytes <= MAX_KEPT_BYTES
+        kept_bytes = sum(kept[2].nbytes for kept in self._kept.values())
+        return num_bytes <= limit and kept_bytes + num_bytes <= MAX_KEPT_BYTES
 
     def _memory(self, grid: tuple[int, int], table: Tensor) -> Tensor:
         """Memory of this thread, (num_heads, (1+N)²)."""

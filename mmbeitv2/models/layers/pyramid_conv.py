@@ -29,28 +29,30 @@ def conv3x3_of_pyramid(
     Returns:
         (B, C_out, h_0, w_0).
     """
-    height, width = maps[0].shape[2:]
     first, *kernels = weight.split([x.shape[1] for x in maps], dim=1)
-    result = F.conv2d(maps[0], first, bias, padding=1)
-    if not kernels:
-        return result
-    wide, rows = [], []
+    height, width = maps[0].shape[2:]
+    result = None
     for x, kernel in zip(maps[1:], kernels, strict=True):
-        rows += _shifted_resizing(x.shape[2], height, align_corners, result)
-        columns = [matrix.T for matrix in _shifted_resizing(x.shape[3], width, align_corners, result)]
-        for taps in kernel.permute(2, 3, 0, 1):  # a row of the kernel: (3, C_out, C_i)
-            mixed = F.conv2d(x, taps.flatten(0, 1)[..., None, None]).unflatten(1, taps.shape[:2])
-            # (B, C_out, h_i, w_0)
-            wide.append(sum(mixed[:, k] @ columns[k] for k in range(3)))
-    return result + torch.cat(rows, dim=1) @ torch.cat(wide, dim=2)
+        rows = torch.cat(_shifted_resizing(x.shape[2], height, align_corners, x), dim=1)
+        columns = _shifted_resizing(x.shape[3], width, align_corners, x)
+        wide: Tensor | None = None
+        for taps, matrix in zip(kernel.permute(3, 0, 2, 1), columns, strict=True):  # (C_out, 3 rows of the kernel, C_i)
+            mixed = F.conv2d(x, taps.flatten(0, 1)[..., None, None])
+            wide = _add(wide, mixed @ matrix.T.to(mixed.dtype))  # (B, C_out * 3, h_i, w_0)
+        assert wide is not None
+        wide = wide.unflatten(1, (-1, 3)).flatten(2, 3)  # (B, C_out, 3 * h_i, w_0)
+        result = _add(result, rows.to(wide.dtype) @ wide)
+    return _add(result, F.conv2d(maps[0], first, bias, padding=1))
+
+
+def _add(total: Tensor | None, x: Tensor) -> Tensor:
+    """The sum, in place: of ``total``, no backward needs the former value."""
+    return x if total is None else total.add_(x)
 
 
 def _shifted_resizing(side: int, target: int, align_corners: bool, like: Tensor) -> list[Tensor]:
-    """Three matrices (target, side) that resize a vector, and shift it by 1, 0 and -1 with zeros from beyond its ends.
-
-    Args:
-        like: a tensor of the matrices' type and device.
-    """
-    identity = torch.eye(side, device=like.device)[None]
-    matrix = F.interpolate(identity, size=target, mode='linear', align_corners=align_corners)[0].T.to(like.dtype)
+    """Three matrices (target, side): they resize a vector and shift it by 1, 0 and -1, with zeros beyond its ends."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    identity = torch.eye(side, dtype=dtype, device=like.device)[None]
+    matrix = F.interpolate(identity, size=target, mode='linear', align_corners=align_corners)[0].T
     return [F.pad(matrix, (0, 0, 1 - k, k - 1)) for k in range(3)]

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mmbeitv2.models.layers import Attention
+from mmbeitv2.models.layers import Attention, transformer
 from mmbeitv2.models.layers.cpu_attention import trainable_bias_attention
 from mmbeitv2.models.layers.transformer import FEW_TOKENS
+from mmbeitv2.registry import MODELS
+from tests.conftest import tiny_vit
 
 
 @pytest.mark.parametrize('batch_of_bias', [1, 3])
@@ -30,6 +32,29 @@ def test_output_and_all_gradients_are_those_of_torchs_formula(batch_of_bias: int
 def test_many_tokens_keep_no_probabilities_for_the_backward_and_few_take_the_formula() -> None:
     many, few = kept_sizes(FEW_TOKENS + 1), kept_sizes(FEW_TOKENS)
     assert max(many) < 2 * 2 * FEW_TOKENS**2 <= max(few)
+
+
+def test_a_bias_of_each_layer_is_looked_up_anew_in_the_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which gives the gradients of the written out formula, and keeps no bias."""
+    vit = MODELS.build(tiny_vit(img_size=96, rel_pos_bias='per_layer', out_type='raw'))
+    images, num_tokens = torch.randn(2, 3, 64, 96), 1 + 8 * 12  # another grid than that of the tables
+    for block in vit.blocks:
+        torch.nn.init.normal_(block.attn.relative_position_bias_table)
+    gradients, squares = [], []
+    for few in (num_tokens, 0):
+        kept: list[torch.Tensor] = []
+        monkeypatch.setattr(transformer, 'FEW_TOKENS', few)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):  # noqa: B023
+            loss = vit(images)[0].square().sum()
+        gradients.append(torch.autograd.grad(loss, list(vit.parameters()), allow_unused=True))
+        squares.append(sum(x.is_floating_point() and x.shape[-2:] == (num_tokens, num_tokens) for x in kept))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-3)
+    assert squares[1] == 0 < squares[0]
+    loss = vit(images)[0].square().sum()
+    with torch.no_grad():
+        vit.blocks[0].attn.relative_position_bias_table.add_(1)
+    with pytest.raises(RuntimeError, match='modified by an inplace operation'):
+        loss.backward()
 
 
 def kept_sizes(num_tokens: int) -> list[int]:

@@ -149,6 +149,18 @@ def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch, lookups: list
     assert len(bias._kept) == 1
 
 
+def test_a_large_bias_of_a_single_layer_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    bias, num_bytes = random_bias(), 4 * 2 * 17 * 17
+    for limit, num_kept in ((num_bytes - 1, 0), (num_bytes, 1)):
+        monkeypatch.setattr(position_bias, 'MAX_KEPT_BYTES_OF_LAYER', limit)
+        with torch.no_grad():
+            bias(GRID, torch.randn(52, 2), until_next=True)
+        assert len(bias._kept) == num_kept
+    with torch.no_grad():
+        bias(GRID)  # which all layers share
+    assert len(bias._kept) == 2
+
+
 def test_beyond_the_limit_only_what_is_needed_briefly_shares_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     bias, tables = random_bias(), [torch.randn(52, 2) for _ in range(3)]
     wanted = [bias.look_up(GRID, table) for table in tables]
