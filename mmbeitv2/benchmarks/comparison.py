@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable
 
 import torch
-from mmengine.logging import MMLogger
 
 from mmbeitv2.benchmarks.pipelines import measure_data
-from mmbeitv2.benchmarks.steps import measure_step
+from mmbeitv2.benchmarks.steps import measure_step, quiet
 from mmbeitv2.benchmarks.storage import measure_shards
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
@@ -37,7 +36,7 @@ def run_benchmark(args: argparse.Namespace) -> None:
     """
     if args.json is not None:
         require_json(args.json)
-    MMLogger.get_instance('benchmark', log_level='WARNING')  # mmengine lists each initialized weight
+    quiet()
     args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise InputError('--device cuda: this machine has no GPU that torch can use. Leave the option out.')

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -47,7 +46,7 @@ WAITS = 'cuda(Stream|Device|Event)Synchronize|cudaMemcpy(?!Async)'
 
 def options(what: str, tiny: bool, batch_size: int, **changes: object) -> argparse.Namespace:
     """Arguments as of ``tools/benchmark.py``."""
-    MMLogger.get_instance('benchmark', log_level='WARNING')
+    steps.quiet()
     settings = dict(
         what=what,
         tiny=tiny,

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS
@@ -286,10 +287,16 @@ def peak_of_process(name: str, is_ours: bool, args: argparse.Namespace) -> int:
 
 
 def _peak_of_this_process(name: str, is_ours: bool, args: argparse.Namespace) -> int:
+    quiet()
     step = STEPS[name](is_ours, args)
     step()
     step()
     return 1024 * int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])  # type: ignore[index]
+
+
+def quiet() -> None:
+    """Keeps mmengine from listing each initialized weight."""
+    MMLogger.get_instance('benchmark', log_level='WARNING')
 
 
 def matmul_rate(args: argparse.Namespace) -> float:

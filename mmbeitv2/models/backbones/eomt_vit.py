@@ -96,7 +96,7 @@ class EoMTViT(BEiTv2ViT):
     def _predict(self, x: Tensor, grid: tuple[int, int]) -> MaskPrediction:
         assert self.norm is not None  # as checked above
         _, patches, queries = self.norm(x).split((1, grid[0] * grid[1], x.shape[1] - 1 - grid[0] * grid[1]), dim=1)
-        patches = patches.transpose(1, 2).unflatten(2, grid)  # (B, N, C) -> (B, C, h, w)
+        patches = patches.transpose(1, 2).unflatten(2, grid).contiguous()  # (B, N, C) -> (B, C, h, w)
         return MaskPrediction(queries, self.mask_module(queries, patches))
 
 
