@@ -9,12 +9,13 @@ from pathlib import Path
 
 from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio import AtomicBackend
 
 # Images of the sample set, for which the epochs in the configs are made.
 SAMPLE_IMAGES = 6000
 # Images of a batch of the tokenizer and of pretraining, which the smallest set must fill.
 LEAST_IMAGES = 16
+# Labeled images of a batch of fine-tuning, which the share of the labels that it sees must fill.
+LEAST_LABELLED = 32
 # Label that mmseg leaves out of loss and score.
 _IGNORED = 255
 
@@ -86,13 +87,13 @@ def read_data(root: Path) -> Data:
     return Data(root, 'train', 'val', names['train'] if len(names['train']) > 1 else [], num_images)
 
 
-def write_labelled(data: Data, out: Path, share: int = 5) -> None:
-    """Lists every ``share``-th training image of each class with its label: what fine-tuning may see."""
+def list_labelled(data: Data, share: int = 5) -> list[str]:
+    """Every ``share``-th training image of each class with its label, which is what fine-tuning may see."""
     lines = []
     for label, name in enumerate(data.classes):
         files = find_images(data.root / data.train / name)
         lines += [f'{name}/{file} {label}\n' for file in files[::share]]
-    AtomicBackend().put_text(''.join(lines), out)
+    return lines
 
 
 def read_segmented(root: Path) -> SegmentedData:

@@ -15,7 +15,16 @@ from mmengine.config import Config
 import mmbeitv2
 from mmbeitv2.apis.config import merge_options, read_config
 from mmbeitv2.demo.console import call, say, seeds_table, table
-from mmbeitv2.demo.images import LEAST_IMAGES, Data, fingerprint, read_data, read_segmented, scaled, write_labelled
+from mmbeitv2.demo.images import (
+    LEAST_IMAGES,
+    LEAST_LABELLED,
+    Data,
+    fingerprint,
+    list_labelled,
+    read_data,
+    read_segmented,
+    scaled,
+)
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import PARTIAL, AtomicBackend
 from mmbeitv2.fileio.folders import (
@@ -110,6 +119,14 @@ class Quickstart:
                 f'{str(data)!r} has {self.user_data.num_images} training images, but the quickstart needs at least '
                 f'{LEAST_IMAGES}. Add images.'
             )
+        if self.user_data is not None and self.user_data.classes:
+            num_labelled = len(list_labelled(self.user_data))
+            if num_labelled < LEAST_LABELLED:
+                raise InputError(
+                    f'{str(data)!r} has class folders, and fine-tuning uses every fifth image of each class of train: '
+                    f'{num_labelled} images, but it needs at least {LEAST_LABELLED}. Add images, or give a folder '
+                    'without class folders.'
+                )
         self.user_seg = None if seg_data is None else read_segmented(seg_data.resolve())
         self.inputs = []
         for given_data in (self.user_data, self.user_seg):
@@ -252,7 +269,7 @@ class Quickstart:
                 options[f'{loader}.dataset.data_prefix'] = prefix
             options |= schedule(cfg, data)
             if name.startswith('finetune'):
-                write_labelled(data, self.work_dir / 'labelled.txt')
+                AtomicBackend().put_text(''.join(list_labelled(data)), self.work_dir / 'labelled.txt')
                 options['train_dataloader.dataset.ann_file'] = str(self.work_dir / 'labelled.txt')
                 options['model.head.num_classes'] = options['data_preprocessor.num_classes'] = len(data.classes)
         if name == 'tokenizer':

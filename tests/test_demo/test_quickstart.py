@@ -16,7 +16,16 @@ import pytest
 
 from mmbeitv2.apis import read_config
 from mmbeitv2.demo import console, quickstart
-from mmbeitv2.demo.images import LEAST_IMAGES, Data, fingerprint, read_data, read_segmented, scaled, write_labelled
+from mmbeitv2.demo.images import (
+    LEAST_IMAGES,
+    LEAST_LABELLED,
+    Data,
+    fingerprint,
+    list_labelled,
+    read_data,
+    read_segmented,
+    scaled,
+)
 from mmbeitv2.demo.quickstart import TOOL, Quickstart
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, require_removable
@@ -32,9 +41,8 @@ def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(image_fol
         (split / name).symlink_to(image_folder)
     data = read_data(split)
     assert data.classes == ['cat', 'dog']
-    write_labelled(data, split / 'labelled.txt', share=4)
-    lines = (split / 'labelled.txt').read_text().splitlines()
-    assert lines == ['cat/nested/0.jpg 0', 'cat/nested/4.jpg 0', 'dog/nested/0.jpg 1', 'dog/nested/4.jpg 1']
+    lines = ['cat/nested/0.jpg 0', 'cat/nested/4.jpg 0', 'dog/nested/0.jpg 1', 'dog/nested/4.jpg 1']
+    assert list_labelled(data, share=4) == [f'{line}\n' for line in lines]
 
 
 def test_class_folders_must_be_the_same_in_train_and_val(image_folder: Path) -> None:
@@ -174,6 +182,19 @@ def test_a_handful_of_images_is_refused(tmp_path: Path, image_folder: Path) -> N
     for stage in ('tokenizer', 'pretrain'):
         cfg = read_config(str(ROOT / f'configs/quickstart/{stage}.py'))
         assert cfg.train_dataloader.batch_size == LEAST_IMAGES
+
+
+def test_class_folders_with_too_few_images_are_refused_before_the_first_stage(
+    tmp_path: Path, image_folder: Path
+) -> None:
+    for split in ('train', 'val'):
+        shutil.copytree(image_folder, tmp_path / 'split' / split)
+    for i in range(100):
+        shutil.copy(next(image_folder.rglob('*.jpg')), tmp_path / 'split/train/cat' / f'{i}.jpg')
+    with pytest.raises(InputError, match=r'fine-tuning uses every fifth .*: 2\d images, .* needs at least 32'):
+        Quickstart(ROOT, tmp_path / 'work', tmp_path / 'split')
+    cfg = read_config(str(ROOT / 'configs/quickstart/finetune.py'))
+    assert cfg.train_dataloader.batch_size == LEAST_LABELLED
 
 
 def test_other_code_makes_all_stages_run_again(
