@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.models import NormEMAVectorQuantizer
-from mmbeitv2.models.layers import Attention
+from mmbeitv2.models.layers import Attention, LookUp
 from mmbeitv2.models.tokenizers.quantizer import l2norm
 
 PEER_CONFIG = 'beitv2/beitv2_beit-base-p16_8xb256-amp-coslr-1600e_in1k.py'
@@ -44,8 +44,9 @@ class OneHotQuantizer(NormEMAVectorQuantizer):
 class WrittenOutAttention(Attention):
     """Attention by its formula on every device."""
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | LookUp | None = None, context: Tensor | None = None) -> Tensor:
         assert context is None  # which only pretraining gives
+        assert not isinstance(rel_pos_bias, LookUp)  # which only segmentation gives
         q, k, v = self.project(x)
         return self.proj((self.probabilities(q, k, rel_pos_bias) @ v).transpose(1, 2).flatten(2))
 

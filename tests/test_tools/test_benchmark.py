@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import MODELS
+from mmseg.models import BEiT, UPerHead
 
 from mmbeitv2.benchmarks import pipelines, steps, storage
 from mmbeitv2.benchmarks.peers import OneHotQuantizer, WrittenOutAttention, write_attention_out
-from mmbeitv2.models import NormEMAVectorQuantizer
+from mmbeitv2.models import BEiTv2ViT, NormEMAVectorQuantizer
+from mmbeitv2.models.heads.pyramid_conv_uper_head import PyramidConvUPerHead
 from tests.conftest import ROOT, refused, run_tool, tiny_vit
 
 
@@ -92,6 +94,13 @@ def test_segmentation_is_measured_in_training_and_in_both_ways_of_inference(
         assert (result[f'{way}ours'], result[f'{way}peer']) == (1 / 2, pytest.approx(1 / 3))
     for way in ('', 'slide_', 'whole_'):
         assert (result[f'{way}ratio'], result[f'{way}memory_ratio']) == (1.5, pytest.approx(1 / 3))
+
+
+def test_segmentation_is_compared_with_the_backbone_and_the_head_of_mmseg() -> None:
+    args = argparse.Namespace(tiny=True, with_cp=False)
+    ours, peer = (steps.build_segmentor(is_ours, args) for is_ours in (True, False))
+    assert (type(ours.backbone), type(peer.backbone)) == (BEiTv2ViT, BEiT)
+    assert (type(ours.decode_head), type(peer.decode_head)) == (PyramidConvUPerHead, UPerHead)
 
 
 def test_worker_processes_load_every_image(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ SEGMENTOR = dict(
     ),
     neck=dict(type='Feature2Pyramid', embed_dim=32, rescales=[4, 2, 1, 0.5], norm_cfg=dict(type='SyncBN')),
     decode_head=dict(
-        type='UPerHead',
+        type='mmbeitv2.EfficientUPerHead',
         in_channels=[32] * 4,
         in_index=[0, 1, 2, 3],
         channels=8,

@@ -7,6 +7,7 @@ its prefix; ``checkpoints/`` knows file formats.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -19,12 +20,14 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.models.layers import (
     Block,
     InitRule,
+    LookUp,
     PatchEmbed,
     RelativePositionBias,
     drop_path_rates,
     init_layers,
     rescale_blocks,
     select_queries,
+    to_map,
     trunc_normal,
 )
 from mmbeitv2.models.positions import resize_pos_embed
@@ -158,7 +161,7 @@ class BEiTv2ViT(BaseBackbone):
         shared_bias = self.position_bias(grid)
         outputs = []
         for i, block in enumerate(self.blocks):
-            x = self._run(block, x, self._bias_of(block, shared_bias, grid))
+            x = self._run(block, x, self._lazy_bias_of(block, shared_bias, grid))
             if i in self.out_indices:
                 outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
         return tuple(outputs)
@@ -179,7 +182,7 @@ class BEiTv2ViT(BaseBackbone):
         *blocks, last = self.blocks
         early = None
         for i, block in enumerate(blocks):
-            x = self._run(block, x, self._bias_of(block, shared_bias, grid))
+            x = self._run(block, x, self._lazy_bias_of(block, shared_bias, grid))
             if i in self.out_indices:
                 early = x[:, 1:]
         index = F.pad(masked_index + 1, (1, 0))  # (B, 1+M): token 0 is CLS
@@ -203,7 +206,20 @@ class BEiTv2ViT(BaseBackbone):
         assert isinstance(block, Block)
         return self.rel_pos_bias(grid, block.attn.relative_position_bias_table, until_next=True)
 
-    def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+    def _lazy_bias_of(
+        self, block: nn.Module, shared_bias: Tensor | None, grid: tuple[int, int]
+    ) -> Tensor | LookUp | None:
+        """As :meth:`_bias_of`; but a bias that a backward on the CPU would keep is looked up by the block."""
+        if self.rel_pos_bias is not None and self.rel_pos_bias_type == 'per_layer':
+            assert isinstance(block, Block)
+            table = block.attn.relative_position_bias_table
+            assert table is not None
+            is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+            if table.requires_grad and torch.is_grad_enabled() and table.device.type == 'cpu' and not is_traced:
+                return LookUp(partial(self.rel_pos_bias.look_up, grid), table)
+        return self._bias_of(block, shared_bias, grid)
+
+    def _run(self, block: nn.Module, *inputs: Tensor | LookUp | None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
@@ -239,9 +255,7 @@ class BEiTv2ViT(BaseBackbone):
         if is_last and self.fc_norm is not None:
             x = self.fc_norm(x)
         if self.out_type == 'featmap':
-            # (B, N, C) -> (B, C, h, w). A view would have its channels last in memory, and so would everything that
-            # convolutions make of it: on the CPU, their backward then takes several times as long.
-            x = x.transpose(1, 2).unflatten(2, grid).contiguous()
+            x = to_map(x, grid)
         return x
 
     def init_weights(self) -> None:

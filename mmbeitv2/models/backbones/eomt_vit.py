@@ -12,6 +12,7 @@ from mmpretrain.models.utils import LayerNorm2d
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.models.layers import to_map
 from mmbeitv2.registry import MODELS
 
 from .beitv2_vit import BEiTv2ViT
@@ -96,8 +97,7 @@ class EoMTViT(BEiTv2ViT):
     def _predict(self, x: Tensor, grid: tuple[int, int]) -> MaskPrediction:
         assert self.norm is not None  # as checked above
         _, patches, queries = self.norm(x).split((1, grid[0] * grid[1], x.shape[1] - 1 - grid[0] * grid[1]), dim=1)
-        patches = patches.transpose(1, 2).unflatten(2, grid).contiguous()  # (B, N, C) -> (B, C, h, w)
-        return MaskPrediction(queries, self.mask_module(queries, patches))
+        return MaskPrediction(queries, self.mask_module(queries, to_map(patches, grid)))
 
 
 class MaskModule(BaseModule):

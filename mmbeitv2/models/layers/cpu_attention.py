@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 
 class LookUp:
-    """How to compute a bias anew, so that the backward need not keep it.
+    """In place of a bias: how to compute it, so that nobody keeps it until the backward.
 
     Args:
         function: gives the bias (1, num_heads, M, N) of a table.
@@ -21,8 +21,11 @@ class LookUp:
     def __init__(self, function: Callable[[Tensor], Tensor], table: Tensor) -> None:
         self.function, self.table = function, table
 
+    def __call__(self) -> Tensor:
+        return self.function(self.table)
 
-def trainable_bias_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+
+def trainable_bias_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | LookUp) -> Tensor:
     """``F.scaled_dot_product_attention`` on the CPU, where ``bias`` requires a gradient.
 
     torch's fused kernel gives no gradient of the bias, so ``F.scaled_dot_product_attention`` falls back to the written
@@ -35,13 +38,14 @@ def trainable_bias_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> T
         q: (B, num_heads, M, D).
         k: (B, num_heads, N, D).
         v: likewise.
-        bias: (1 or B, num_heads, M, N). If it has an attribute ``look_up``, a :class:`LookUp`, the backward calls that
-            instead of keeping the bias.
+        bias: (1 or B, num_heads, M, N), or how to look it up, which the backward then does again.
 
     Returns:
         (B, num_heads, M, D).
     """
-    return _TrainableBiasAttention.apply(q, k, v, bias.to(q.dtype), getattr(bias, 'look_up', None))
+    look_up = bias if isinstance(bias, LookUp) else None
+    bias = bias() if isinstance(bias, LookUp) else bias
+    return _TrainableBiasAttention.apply(q, k, v, bias.to(q.dtype), look_up)
 
 
 class _TrainableBiasAttention(torch.autograd.Function):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from mmbeitv2.models.layers.cpu_attention import LookUp
 from mmbeitv2.models.positions import (
     NUM_CLS_DISTANCES,
     num_relative_distances,
@@ -16,10 +14,11 @@ from mmbeitv2.models.positions import (
     resize_relative_position_table,
 )
 
-# Biases that were looked up are kept up to this size, and each of those that belong to a single layer up to the second
-# size. With a bias for each layer, ViT-B takes 22 MiB at 224x224. At 512x512 it would take 0.56 GiB, 47 MiB a layer,
-# and a lookup into memory that is in use already takes only 10 ms on one thread (48 ms into new memory).
+# Biases that were looked up are kept as long as all together take no more than this. With a bias for each layer, ViT-B
+# takes 22 MiB at 224x224.
 MAX_KEPT_BYTES = 2**27
+# A larger bias is not kept if it belongs to a single layer. At 512x512, ViT-B would take 48 MiB for each layer, and a
+# lookup into memory that is in use already takes only 10 ms on one thread (48 ms into new memory).
 MAX_KEPT_BYTES_OF_LAYER = 2**23
 
 
@@ -27,7 +26,7 @@ class RelativePositionBias(nn.Module):
     """Learned bias per head and relative distance, with three more entries for the pairs that contain the CLS token.
 
     On the CPU, a bias that needs no gradient is looked up once per patch grid and cached until a table or the grid
-    changes, as far as ``MAX_KEPT_BYTES`` allows.
+    changes, as far as ``MAX_KEPT_BYTES`` and ``MAX_KEPT_BYTES_OF_LAYER`` allow.
 
     Args:
         grid_size: the patch grid (h, w) that tables are made for.
@@ -53,9 +52,8 @@ class RelativePositionBias(nn.Module):
         Args:
             grid: the patch grid (h, w) of the images.
             table: (distances + 3, num_heads).
-            until_next: whether the result is needed only until the next call with ``until_next`` in this thread.
-                Without gradients, that call may use its memory again; with gradients, attention looks it up anew in
-                the backward.
+            until_next: whether the result is needed only until the next call with ``until_next`` in this thread, which
+                may then use its memory again. Without gradients only.
 
         Returns:
             (1, num_heads, 1+N, 1+N).
@@ -63,10 +61,7 @@ class RelativePositionBias(nn.Module):
         table = self.relative_position_bias_table if table is None else table
         assert table is not None
         if _needs_lookup(table):
-            bias = self.look_up(grid, table)
-            if until_next and table.device.type == 'cpu' and not torch.compiler.is_compiling():
-                bias.look_up = LookUp(partial(self.look_up, grid), table)  # type: ignore[attr-defined]
-            return bias
+            return self.look_up(grid, table)
         # Comparing all values (0.1 ms) sees every change; a version counter misses what is written through `.data`,
         # as mmengine's EMA does.
         kept_grid, kept_table, bias = self._kept.get(id(table), (None, table, table))

@@ -8,17 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbeitv2.errors import InputError
+
 
 def conv3x3_of_pyramid(
     maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None = None, align_corners: bool = False
 ) -> Tensor:
     """Resizes maps bilinearly to the size of the first, concatenates them and convolves them, 3x3 with padding 1.
 
-    Resizing and convolving are linear; the one mixes positions, the other mixes channels as well. So the channels are
-    mixed first, at the size that a map has, once for each of the nine positions of the kernel. Only then are the nine
-    results resized, shifted and summed. A map of half the side takes a quarter of the products that its enlarged
-    version would take, one of a quarter of the side takes a sixteenth, and the backward needs no enlarged map. The
-    result is that of ``F.interpolate``, ``torch.cat`` and ``F.conv2d``, up to rounding.
+    Resizing and convolving are linear; the one mixes positions, the other mixes channels as well. So the channels of a
+    smaller map are mixed first, at the size that it has, once for each of the nine positions of the kernel. Only then
+    are the nine results resized, shifted and summed. A map of half the side takes about a quarter of the products that
+    its enlarged version would take, one of a quarter of the side a sixteenth, and the backward needs no enlarged map.
+    The result is that of ``F.interpolate``, ``torch.cat`` and ``F.conv2d``, up to rounding. Maps for which this would
+    take more products, because they have few channels or are not smaller than the first, go that way instead.
 
     Args:
         maps: each (B, C_i, h_i, w_i).
@@ -28,11 +31,24 @@ def conv3x3_of_pyramid(
 
     Returns:
         (B, C_out, h_0, w_0).
+
+    Raises:
+        InputError: if ``weight`` does not fit the maps.
     """
-    first, *kernels = weight.split([x.shape[1] for x in maps], dim=1)
+    num_channels = [x.shape[1] for x in maps]
+    if weight.shape[1:] != (sum(num_channels), 3, 3):
+        raise InputError(
+            f'the kernel has shape {tuple(weight.shape)}, but maps with {num_channels} channels need '
+            f'({weight.shape[0]}, {sum(num_channels)}, 3, 3)'
+        )
     height, width = maps[0].shape[2:]
-    result = None
-    for x, kernel in zip(maps[1:], kernels, strict=True):
+    kernel, *others = weight.split(num_channels, dim=1)
+    result, enlarged, kernels = None, [maps[0]], [kernel]
+    for x, kernel in zip(maps[1:], others, strict=True):
+        if not _is_cheaper(x, len(weight), height, width):
+            enlarged.append(F.interpolate(x, size=(height, width), mode='bilinear', align_corners=align_corners))
+            kernels.append(kernel)
+            continue
         rows = torch.cat(_shifted_resizing(x.shape[2], height, align_corners, x), dim=1)
         columns = _shifted_resizing(x.shape[3], width, align_corners, x)
         wide: Tensor | None = None
@@ -40,9 +56,19 @@ def conv3x3_of_pyramid(
             mixed = F.conv2d(x, taps.flatten(0, 1)[..., None, None])
             wide = _add(wide, mixed @ matrix.T.to(mixed.dtype))  # (B, C_out * 3, h_i, w_0)
         assert wide is not None
-        wide = wide.unflatten(1, (-1, 3)).flatten(2, 3)  # (B, C_out, 3 * h_i, w_0)
-        result = _add(result, rows.to(wide.dtype) @ wide)
-    return _add(result, F.conv2d(maps[0], first, bias, padding=1))
+        wide = wide.reshape(len(x), len(weight), -1, width)  # (B, C_out, 3 * h_i, w_0)
+        # Expanded for mmengine's counter of operations, which does not know that it is.
+        result = _add(result, rows.to(wide.dtype).expand(*wide.shape[:2], -1, -1) @ wide)
+    if len(enlarged) > 1:
+        enlarged, kernels = [torch.cat(enlarged, dim=1)], [torch.cat(kernels, dim=1)]
+    return _add(result, F.conv2d(enlarged[0], kernels[0], bias, padding=1))
+
+
+def _is_cheaper(x: Tensor, channels: int, height: int, width: int) -> bool:
+    """Whether mixing the channels of ``x`` at its own size and resizing the results takes fewer products."""
+    _, c, h, w = x.shape
+    mixing, resizing = 9 * channels * c * h * w, 3 * channels * h * width * (3 * w + height)
+    return mixing + resizing < 9 * channels * c * height * width
 
 
 def _add(total: Tensor | None, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.layers.cpu_attention import trainable_bias_attention
+from mmbeitv2.models.layers.cpu_attention import LookUp, trainable_bias_attention
 from mmbeitv2.models.layers.position_bias import empty_relative_position_table
 
 # Up to this number of tokens the written out formula is faster, on the CPU with a trainable bias. Its CPU time over
@@ -67,12 +67,12 @@ class Block(nn.Module):
         self.gamma_1 = nn.Parameter(layer_scale_init_value * torch.ones(dim)) if scaled else None
         self.gamma_2 = nn.Parameter(layer_scale_init_value * torch.ones(dim)) if scaled else None
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | LookUp | None = None, context: Tensor | None = None) -> Tensor:
         """Computes tokens.
 
         Args:
             x: (B, M, C), the tokens to compute.
-            rel_pos_bias: (1 or B, num_heads, M, N).
+            rel_pos_bias: (1 or B, num_heads, M, N), or how to look it up.
             context: (B, N, C), the tokens that they attend to; None for ``x`` itself. See :func:`select_queries`.
 
         Returns:
@@ -109,10 +109,14 @@ class Attention(nn.Module):
             None if grid_size is None else empty_relative_position_table(grid_size, num_heads)
         )
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | LookUp | None = None, context: Tensor | None = None) -> Tensor:
         """As :meth:`Block.forward`."""
         q, k, v = self.project(x, context)
-        if rel_pos_bias is None or not rel_pos_bias.requires_grad or x.device.type != 'cpu':
+        if isinstance(rel_pos_bias, LookUp) and k.shape[2] <= FEW_TOKENS:
+            rel_pos_bias = rel_pos_bias()
+        if isinstance(rel_pos_bias, LookUp):
+            x = trainable_bias_attention(q, k, v, rel_pos_bias)
+        elif rel_pos_bias is None or not rel_pos_bias.requires_grad or x.device.type != 'cpu':
             x = F.scaled_dot_product_attention(q, k, v, attn_mask=rel_pos_bias)
         elif k.shape[2] > FEW_TOKENS:
             x = trainable_bias_attention(q, k, v, rel_pos_bias)
@@ -153,6 +157,16 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
+
+
+def to_map(patches: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Patches (B, N, C) as a feature map (B, C, h, w).
+
+    On the CPU it is contiguous. A view would have its channels last in memory, and so would everything that
+    convolutions make of it; the gradient of a convolution's weights then takes several times as long there.
+    """
+    x = patches.transpose(1, 2).unflatten(2, grid)
+    return x.contiguous() if x.device.type == 'cpu' else x
 
 
 def select_queries(x: Tensor, rel_pos_bias: Tensor | None, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:

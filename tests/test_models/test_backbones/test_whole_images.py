@@ -12,14 +12,14 @@ from torch import nn
 from tests.conftest import tiny_vit
 
 
-def segmentor(backbone: dict) -> nn.Module:
+def segmentor(backbone: dict, head: str = 'mmbeitv2.EfficientUPerHead') -> nn.Module:
     """UperNet of small width, with weights of its own from seed 0."""
     init_default_scope('mmseg')
     norm = dict(type='BN')
     torch.manual_seed(0)
     neck = dict(type='Feature2Pyramid', embed_dim=32, rescales=[4, 2, 1, 0.5], norm_cfg=norm)
-    head = dict(
-        type='UPerHead', in_channels=[32] * 4, in_index=[0, 1, 2, 3], pool_scales=(1, 2), channels=16, num_classes=5,
+    decode_head = dict(
+        type=head, in_channels=[32] * 4, in_index=[0, 1, 2, 3], pool_scales=(1, 2), channels=16, num_classes=5,
         norm_cfg=norm, align_corners=False, loss_decode=dict(type='CrossEntropyLoss'),
     )  # fmt: skip
     settings = dict(
@@ -27,7 +27,7 @@ def segmentor(backbone: dict) -> nn.Module:
         data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.0] * 3, std=[60.0] * 3),
         backbone=backbone,
         neck=neck,
-        decode_head=head,
+        decode_head=decode_head,
         test_cfg=dict(mode='whole'),
     )
     return MODELS.build(ConfigDict(settings)).eval()
@@ -58,7 +58,8 @@ def test_a_rectangular_image_gives_what_mmsegs_beit_gives() -> None:
         dict(
             type='BEiT', img_size=(48, 64), patch_size=8, embed_dims=32, num_layers=4, num_heads=2, mlp_ratio=4,
             out_indices=(0, 1, 2, 3), init_values=0.1, norm_cfg=dict(type='LN', eps=1e-6),
-        )
+        ),
+        head='UPerHead',
     )  # fmt: skip
     names = {'patch_embed.proj': 'patch_embed.projection', 'blocks.': 'layers.', 'gamma_': 'gamma_', 'norm1.': 'ln1.',
              'norm2.': 'ln2.', 'mlp.fc1': 'ffn.layers.0.0', 'mlp.fc2': 'ffn.layers.1'}  # fmt: skip

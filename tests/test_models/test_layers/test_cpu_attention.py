@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mmbeitv2.models.layers import Attention, transformer
+from mmbeitv2.models.layers import Attention, RelativePositionBias, to_map, transformer
 from mmbeitv2.models.layers.cpu_attention import trainable_bias_attention
 from mmbeitv2.models.layers.transformer import FEW_TOKENS
 from mmbeitv2.registry import MODELS
@@ -27,6 +29,14 @@ def test_output_and_all_gradients_are_those_of_torchs_formula(batch_of_bias: int
     found = trainable_bias_attention(*inputs)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), inputs), wanted)
+
+
+def test_a_feature_map_is_contiguous() -> None:
+    """Else the gradients of convolutions after it take several times as long."""
+    patches = torch.randn(2, 12, 5)
+    found = to_map(patches, (3, 4))
+    assert found.is_contiguous()
+    assert torch.equal(found[:, :, 1, 2], patches[:, 6])
 
 
 def test_many_tokens_keep_no_probabilities_for_the_backward_and_few_take_the_formula() -> None:
@@ -55,6 +65,27 @@ def test_a_bias_of_each_layer_is_looked_up_anew_in_the_backward(monkeypatch: pyt
         vit.blocks[0].attn.relative_position_bias_table.add_(1)
     with pytest.raises(RuntimeError, match='modified by an inplace operation'):
         loss.backward()
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_until_the_backward_nobody_holds_a_bias(monkeypatch: pytest.MonkeyPatch, with_cp: bool) -> None:
+    biases: list[weakref.ref] = []
+    look_up = RelativePositionBias.look_up
+
+    def note(self: RelativePositionBias, *args: object) -> torch.Tensor:
+        bias = look_up(self, *args)
+        biases.append(weakref.ref(bias))
+        return bias
+
+    monkeypatch.setattr(RelativePositionBias, 'look_up', note)
+    monkeypatch.setattr(transformer, 'FEW_TOKENS', 0)
+    vit = MODELS.build(tiny_vit(rel_pos_bias='per_layer', out_type='raw', with_cp=with_cp))
+    with torch.autograd.graph.save_on_cpu():  # whose tensors come back as others
+        loss = vit(torch.randn(2, 3, 32, 32))[0].square().sum()
+    assert len(biases) == 2
+    assert all(bias() is None for bias in biases)
+    loss.backward()
+    assert all(block.attn.relative_position_bias_table.grad is not None for block in vit.blocks)
 
 
 def kept_sizes(num_tokens: int) -> list[int]:
