@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
 
-if TYPE_CHECKING:
-    from .pyramid_conv_uper_head import PyramidConvUPerHead
-
 
 @MODELS.register_module()
-def EfficientUPerHead(conv_cfg: dict | None = None, **kwargs: Any) -> PyramidConvUPerHead:
+def EfficientUPerHead(conv_cfg: dict | None = None, **kwargs: Any) -> nn.Module:
     """Builds mmseg's ``UPerHead`` with the same parameters and, up to rounding, the same results, but in less time and
     memory.
 
