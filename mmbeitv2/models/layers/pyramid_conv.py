@@ -45,7 +45,7 @@ def conv3x3_of_pyramid(
     kernel, *others = weight.split(num_channels, dim=1)
     result, enlarged, kernels = None, [maps[0]], [kernel]
     for x, kernel in zip(maps[1:], others, strict=True):
-        if not _is_cheaper(x, len(weight), height, width):
+        if not _is_cheaper(x, weight.shape[0], height, width):
             enlarged.append(F.interpolate(x, size=(height, width), mode='bilinear', align_corners=align_corners))
             kernels.append(kernel)
             continue
@@ -56,7 +56,7 @@ def conv3x3_of_pyramid(
             mixed = F.conv2d(x, taps.flatten(0, 1)[..., None, None])
             wide = _add(wide, mixed @ matrix.T.to(mixed.dtype))  # (B, C_out * 3, h_i, w_0)
         assert wide is not None
-        wide = wide.reshape(len(x), len(weight), -1, width)  # (B, C_out, 3 * h_i, w_0)
+        wide = wide.reshape(x.shape[0], weight.shape[0], -1, width)  # (B, C_out, 3 * h_i, w_0)
         # Expanded for mmengine's counter of operations, which does not know that it is.
         result = _add(result, rows.to(wide.dtype).expand(*wide.shape[:2], -1, -1) @ wide)
     if len(enlarged) > 1:
