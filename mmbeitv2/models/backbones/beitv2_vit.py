@@ -7,7 +7,6 @@ its prefix; ``checkpoints/`` knows file formats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -201,23 +200,19 @@ class BEiTv2ViT(BaseBackbone):
 
     def _bias_of(self, block: nn.Module, shared_bias: Tensor | None, grid: tuple[int, int]) -> Tensor | None:
         """The relative position bias of a block, (1, num_heads, 1+N, 1+N); the next call may overwrite it."""
-        if self.rel_pos_bias is None or self.rel_pos_bias_type == 'shared':
-            return shared_bias
-        assert isinstance(block, Block)
-        return self.rel_pos_bias(grid, block.attn.relative_position_bias_table, until_next=True)
+        bias = self._lazy_bias_of(block, shared_bias, grid)
+        return bias() if isinstance(bias, LookUp) else bias
 
     def _lazy_bias_of(
         self, block: nn.Module, shared_bias: Tensor | None, grid: tuple[int, int]
     ) -> Tensor | LookUp | None:
-        """As :meth:`_bias_of`; but a bias that a backward on the CPU would keep is looked up by the block."""
-        if self.rel_pos_bias is not None and self.rel_pos_bias_type == 'per_layer':
-            assert isinstance(block, Block)
-            table = block.attn.relative_position_bias_table
-            assert table is not None
-            is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-            if table.requires_grad and torch.is_grad_enabled() and table.device.type == 'cpu' and not is_traced:
-                return LookUp(partial(self.rel_pos_bias.look_up, grid), table)
-        return self._bias_of(block, shared_bias, grid)
+        """As :meth:`_bias_of`, or how to look it up, if a backward on the CPU would keep it."""
+        if self.rel_pos_bias is None or self.rel_pos_bias_type == 'shared':
+            return shared_bias
+        assert isinstance(block, Block)
+        table = block.attn.relative_position_bias_table
+        assert table is not None
+        return self.rel_pos_bias.lazily(grid, table)
 
     def _run(self, block: nn.Module, *inputs: Tensor | LookUp | None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():

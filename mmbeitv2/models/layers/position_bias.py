@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from mmbeitv2.models.layers.cpu_attention import LookUp
 from mmbeitv2.models.positions import (
     NUM_CLS_DISTANCES,
     num_relative_distances,
@@ -60,7 +62,8 @@ class RelativePositionBias(nn.Module):
         """
         table = self.relative_position_bias_table if table is None else table
         assert table is not None
-        if _needs_lookup(table):
+        # For a gradient, a graph, or on a GPU, where a lookup costs little, what was kept may not be used.
+        if _wants_gradient(table) or _is_traced_or_on_gpu(table):
             return self.look_up(grid, table)
         # Comparing all values (0.1 ms) sees every change; a version counter misses what is written through `.data`,
         # as mmengine's EMA does.
@@ -74,6 +77,12 @@ class RelativePositionBias(nn.Module):
                 self._kept[id(table)] = (grid, table.detach().clone(), bias)
                 return bias
             return self.look_up(grid, table, self._memory(grid, table) if until_next else None)
+
+    def lazily(self, grid: tuple[int, int], table: Tensor) -> Tensor | LookUp:
+        """As :meth:`forward` with ``until_next``, or how to look it up, if a backward on the CPU would keep it."""
+        if _wants_gradient(table) and not _is_traced_or_on_gpu(table):
+            return LookUp(partial(self.look_up, grid), table)
+        return self(grid, table, until_next=True)
 
     def look_up(self, grid: tuple[int, int], table: Tensor, out: Tensor | None = None) -> Tensor:
         """As :meth:`forward`, computed anew; on the CPU into ``out`` (num_heads, (1+N)²), if it is given."""
@@ -120,14 +129,12 @@ class RelativePositionBias(nn.Module):
         self._own = threading.local()
 
 
-def _needs_lookup(table: Tensor) -> bool:
-    """Whether a bias that was kept may not be used: for a gradient, a graph, or a GPU, where a lookup costs little."""
-    return (
-        (table.requires_grad and torch.is_grad_enabled())
-        or table.device.type != 'cpu'
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-    )
+def _wants_gradient(table: Tensor) -> bool:
+    return table.requires_grad and torch.is_grad_enabled()
+
+
+def _is_traced_or_on_gpu(table: Tensor) -> bool:
+    return table.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def empty_relative_position_table(grid_size: tuple[int, int], num_heads: int) -> nn.Parameter:

@@ -1,4 +1,4 @@
-"""A convolution of feature maps of several sizes, none of which is enlarged for it."""
+"""A convolution of feature maps of several sizes, which avoids enlarging them."""
 
 from __future__ import annotations
 
