@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from .version import __version__
+from mmbeitv2.version import __version__
 
 __all__ = ['CONFIGS', 'FILES', '__version__', 'require_openmmlab']
 

@@ -44,9 +44,13 @@ def child_of(parent: Registry, *locations: str) -> Registry:
     return _Registry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
 
 
-MODELS = child_of(root.MODELS, 'mmbeitv2.models')
-TRANSFORMS = child_of(root.TRANSFORMS, 'mmbeitv2.datasets')
-DATASETS = child_of(root.DATASETS, 'mmbeitv2.datasets')
+_MODEL_ROOMS = ('backbones', 'teachers', 'tokenizers', 'pretraining', 'segmentation')
+MODELS = child_of(
+    root.MODELS,
+    *(f'mmbeitv2.{room}' for room in ('backbones', 'teachers', 'tokenizers', 'pretraining', 'segmentation')),
+)
+TRANSFORMS = child_of(root.TRANSFORMS, 'mmbeitv2.datasets', 'mmbeitv2.segmentation')
+DATASETS = child_of(root.DATASETS, 'mmbeitv2.datasets', 'mmbeitv2.segmentation')
 DATA_SAMPLERS = child_of(root.DATA_SAMPLERS, 'mmbeitv2.datasets')
 FUNCTIONS = child_of(root.FUNCTIONS, 'mmbeitv2.datasets')
 HOOKS = child_of(root.HOOKS, 'mmbeitv2.engine')

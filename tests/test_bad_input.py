@@ -306,7 +306,7 @@ def listed(text: str | bytes) -> Callable[[World], list]:
     ]
 
 
-def labelled(change: Callable[[Path], object], *options: str) -> Callable[[World], list]:
+def labeled(change: Callable[[Path], object], *options: str) -> Callable[[World], list]:
     """Arguments of train.py for a segmentation whose data is changed."""
 
     def arguments(world: World) -> list:
@@ -466,22 +466,22 @@ TRAIN: list[Row] = [
     (
         'label too large',
         'train',
-        labelled(lambda f: write_png(f / LABEL, (40, 40), 9)),
+        labeled(lambda f: write_png(f / LABEL, (40, 40), 9)),
         r'1\.png.* label [89]',
     ),
-    ('label RGB', 'train', labelled(lambda f: write_png(f / LABEL, (40, 40, 3))), r'1\.png'),
+    ('label RGB', 'train', labeled(lambda f: write_png(f / LABEL, (40, 40, 3))), r'1\.png'),
     (
         'label of another size',
         'train',
-        labelled(lambda f: write_png(f / LABEL, (30, 40))),
+        labeled(lambda f: write_png(f / LABEL, (30, 40))),
         r'1\.png',
     ),
-    ('label cut off', 'train', labelled(lambda f: cut(f / LABEL)), r'1\.png'),
-    ('label missing', 'train', labelled(lambda f: (f / LABEL).unlink()), r'1\.png'),
+    ('label cut off', 'train', labeled(lambda f: cut(f / LABEL)), r'1\.png'),
+    ('label missing', 'train', labeled(lambda f: (f / LABEL).unlink()), r'1\.png'),
     (
         'no segmented images',
         'train',
-        labelled(lambda f: [p.unlink() for p in (f / 'images/training').iterdir()]),
+        labeled(lambda f: [p.unlink() for p in (f / 'images/training').iterdir()]),
         'training',
     ),
 ]
@@ -612,7 +612,7 @@ OTHERS: list[Row] = [
         ],
         r'2\.png',
     ),
-    ('no neighbours', 'probe_features', probe('--num-neighbors', '0'), 'num-neighbors'),
+    ('no neighbors', 'probe_features', probe('--num-neighbors', '0'), 'num-neighbors'),
     ('flat folder', 'probe_features', probe(bank='images/train/cat', query='images/val/cat'), 'class'),
     ('bank missing', 'probe_features', probe(bank='gone'), 'gone'),
     ('other classes', 'probe_features', probe(query='ade/images'), 'class'),

@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 
-from mmbeitv2.models.backbones.beitv2_vit import ARCH
-from mmbeitv2.zoo import is_published
+from mmbeitv2.backbones import ARCH
+from mmbeitv2.checkpoints.zoo import is_published
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)

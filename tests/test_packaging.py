@@ -198,7 +198,7 @@ import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name == 'mmseg' else real(name, package)
 
-import mmbeitv2.models, mmbeitv2.checkpoints, mmbeitv2.datasets, mmbeitv2.engine, mmbeitv2.evaluation
+import mmbeitv2.pretraining, mmbeitv2.checkpoints, mmbeitv2.datasets, mmbeitv2.engine, mmbeitv2.evaluation
 from mmbeitv2.apis import read_config
 from mmbeitv2.errors import InputError
 configs = mmbeitv2.CONFIGS

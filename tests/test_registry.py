@@ -32,7 +32,7 @@ def test_types_resolve_from_other_scopes_without_custom_imports(scope: str) -> N
 
 def test_batch_augments_of_an_inherited_config_are_found_without_a_warning() -> None:
     script = (
-        'import mmbeitv2.models\n'
+        'import mmbeitv2.pretraining\n'
         'from mmengine.registry import init_default_scope\n'
         'from mmpretrain.registry import BATCH_AUGMENTS\n'
         "init_default_scope('mmpretrain')\n"

@@ -146,7 +146,7 @@ def test_a_classifier_of_mean_patches(release: Import, tmp_path: Path) -> None:
 
 
 def test_masks_are_distributed_alike(release: Import) -> None:
-    """4000 masks of each: how often each patch is hidden, and how many hidden patches have a hidden neighbour."""
+    """4000 masks of each: how often each patch is hidden, and how many hidden patches have a hidden neighbor."""
     theirs = release('masking_generator').MaskingGenerator(14, 75, min_num_patches=16)
     ours = BlockMaskGenerator(14, 75, 16)
     random.seed(0)
@@ -154,5 +154,5 @@ def test_masks_are_distributed_alike(release: Import) -> None:
     masks = np.stack([theirs() for _ in range(4000)]).astype(bool), np.stack([ours.draw() for _ in range(4000)])
     shares = [drawn.mean(axis=0) for drawn in masks]
     assert np.abs(shares[0] - shares[1]).max() < 5 * (2 * 0.25 / 4000) ** 0.5  # standard deviations
-    neighbours = [(drawn[:, 1:] & drawn[:, :-1]).sum() / drawn.sum() for drawn in masks]
-    assert abs(neighbours[0] - neighbours[1]) < 0.005
+    neighbors = [(drawn[:, 1:] & drawn[:, :-1]).sum() / drawn.sum() for drawn in masks]
+    assert abs(neighbors[0] - neighbors[1]) < 0.005

@@ -26,10 +26,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import natural, positive
+
 from mmbeitv2 import CONFIGS
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import natural, positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2.inference.config import add_cfg_options
 
 WHAT = ('tokenizer', 'quantizer', 'pretrain', 'segment', 'data', 'shards')
 
@@ -82,7 +83,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('benchmark.py'):
-        from mmbeitv2.benchmarks.comparison import run_benchmark
+        from mmbeitv2_tools.benchmarks.comparison import run_benchmark
 
         run_benchmark(args)
 

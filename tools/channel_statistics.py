@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmbeitv2.apis.options import natural, positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import natural, positive
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

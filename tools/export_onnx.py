@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import positive
+
+from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -48,7 +49,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('export_onnx.py'):
-        from mmbeitv2.apis.exporting import export_model
+        from mmbeitv2.inference.exporting import export_model
 
         export_model(args)
 

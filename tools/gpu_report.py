@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('gpu_report.py'):
-        from mmbeitv2.benchmarks.gpu_report import report
+        from mmbeitv2_tools.benchmarks.gpu_report import report
 
         report(args)
 

@@ -18,9 +18,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmbeitv2.errors import InputError, one_sentence_errors
-from mmbeitv2.errors.reporting import LAUNCHER_VARIABLE, REPORTS_VARIABLE
-from mmbeitv2.errors.signals import EndedBySignalError
+from mmbeitv2_tools.errors.reporting import LAUNCHER_VARIABLE, REPORTS_VARIABLE, one_sentence_errors
+from mmbeitv2_tools.errors.signals import EndedBySignalError
+
+from mmbeitv2.errors import InputError
 
 _DEFAULT_PORT = 29500
 

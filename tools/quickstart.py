@@ -49,10 +49,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    from mmbeitv2.errors import one_sentence_errors
+    from mmbeitv2_tools.errors.reporting import one_sentence_errors
 
     with one_sentence_errors('quickstart.sh'):
-        from mmbeitv2.demo.quickstart import run_quickstart
+        from demo.quickstart import run_quickstart
 
         run_quickstart(args, Path(__file__).resolve().parents[1])
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from mmbeitv2.apis.options import make_parser
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import make_parser
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -31,7 +31,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('test.py'):
-        from mmbeitv2.apis.testing import test  # imports torch, which --help does without
+        from mmbeitv2_tools.testing import test  # imports torch, which --help does without
 
         test(args)
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import add_device, add_fit, add_num_workers, positive
+
 from mmbeitv2 import CONFIGS
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import add_device, add_fit, add_num_workers, positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2.inference.config import add_cfg_options
 
 CONFIG = Path(CONFIGS) / 'tokenizer' / 'vqkd_vit-b_3x768x12-clip_100e.py'
 CHECKPOINT = 'vqkd-base_3x768x12-clip_release'
@@ -44,7 +45,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('tokenize_images.py'):
-        from mmbeitv2.apis.tokenizing import tokenize_images
+        from mmbeitv2.inference.tokenizing import tokenize_images
 
         tokenize_images(args)
 

@@ -9,9 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import add_fit, natural
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import add_fit, natural
+
+from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -11,9 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import add_device, add_fit, natural, positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import add_device, add_fit, natural, positive
+
+from mmbeitv2.inference.config import add_cfg_options
 
 TOOL = 'visualize_codebook.py'
 
@@ -57,9 +58,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_codebook.py'):
         from mmbeitv2.apis import VisualTokenizer, read_config
-        from mmbeitv2.apis.channels import channels_of, image_extensions
         from mmbeitv2.fileio.folders import claim_folder, require_claimable, require_own_place
         from mmbeitv2.fileio.outputs import require_writable_folder
+        from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.codebook import require_drawable, save_codebook_pictures
         from mmbeitv2.visualization.pictures import choose_images
 

@@ -13,9 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import add_fit, natural, positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import add_fit, natural, positive
+
+from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_masks.py'):
         from mmbeitv2.apis import read_config
-        from mmbeitv2.apis.channels import channels_of, image_extensions
+        from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.masks import masks_picture
         from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
 

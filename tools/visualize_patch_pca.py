@@ -13,9 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import add_device, add_fit, natural, positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import add_device, add_fit, natural, positive
+
+from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -51,7 +52,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_patch_pca.py'):
-        from mmbeitv2.apis.channels import channels_of, image_extensions
+        from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.patch_pca import list_models, patch_pca_picture
         from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
 

@@ -14,9 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2.apis.config import add_cfg_options
-from mmbeitv2.apis.options import positive
-from mmbeitv2.errors import one_sentence_errors
+from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.options import positive
+
+from mmbeitv2.inference.config import add_cfg_options
 
 TOOL = 'visualize_segmentation.py'
 
@@ -46,7 +47,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors(TOOL):
-        from mmbeitv2.apis.work_dir import checkpoint_in, config_in
+        from mmbeitv2_tools.work_dir import checkpoint_in, config_in
+
         from mmbeitv2.fileio.folders import replacing_folder, require_own_place, require_removable
         from mmbeitv2.fileio.outputs import require_writable_folder
         from mmbeitv2.visualization.segmentation_report import WRITTEN, report_segmentation, write_report

@@ -33,7 +33,7 @@ if score not in kinds:
 names = read_class_names(os.path.join(data_root, classes)) if score == 'patches' else ()
 
 
-def labelled(folder):
+def labeled(folder):
     load = dict(type='mmbeitv2.LoadImage')
     if score == 'images':
         dataset = dict(
@@ -93,7 +93,7 @@ scoring = dict(interval=500, by_epoch=False, score_start=True, keep_best=True, p
 custom_hooks = [
     *_base_.custom_hooks,
     *(
-        [dict(type=kinds[score], bank_dataloader=labelled(bank), query_dataloader=labelled(queries), **scoring)]
+        [dict(type=kinds[score], bank_dataloader=labeled(bank), query_dataloader=labeled(queries), **scoring)]
         if kinds[score]
         else []
     ),

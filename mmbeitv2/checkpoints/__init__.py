@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .conversion import convert_checkpoint
-from .formats import FORMATS
-from .model_hub import register_published_models
-from .pretrained import PretrainedBEiTv2
-from .reading import Checkpoint, load_exactly, read_checkpoint, require_fit
+from mmbeitv2.checkpoints.conversion import convert_checkpoint
+from mmbeitv2.checkpoints.formats import FORMATS
+from mmbeitv2.checkpoints.model_hub import register_published_models
+from mmbeitv2.checkpoints.pretrained import PretrainedBEiTv2
+from mmbeitv2.checkpoints.reading import Checkpoint, load_exactly, read_checkpoint, require_fit
 
 __all__ = [
     'FORMATS',

@@ -9,13 +9,12 @@ from pathlib import Path
 from mmengine.runner.checkpoint import save_checkpoint
 from safetensors.torch import save
 
+from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, Format, StateDict, from_ours
+from mmbeitv2.checkpoints.locating import locate
+from mmbeitv2.checkpoints.reading import read_checkpoint
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.fileio.locating import locate
-from mmbeitv2.models.positions import NUM_CLS_DISTANCES
-
-from .formats import SHARED_TABLE, TABLE, Format, StateDict, from_ours
-from .reading import read_checkpoint
+from mmbeitv2.layers.positions import NUM_CLS_DISTANCES
 
 # The key that the weights stand under in a file.
 _WRAPPERS: dict[Format, str | None] = {
@@ -34,7 +33,7 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
 
     Args:
         source: a checkpoint of this package, the BEiT v2 release, timm, mmpretrain or Hugging Face transformers: a
-            path, or any other name that :func:`mmbeitv2.fileio.locating.locate` accepts.
+            path, or any other name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
         target: file to write; if its name ends in ``.safetensors``, a safetensors file with only the weights. For
             ``'hf'`` a folder with ``config.json`` and ``model.safetensors``, which ``from_pretrained`` loads.
         to: the format.

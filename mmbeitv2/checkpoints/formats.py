@@ -104,7 +104,7 @@ _HF: Pairs = [
 ]  # fmt: skip
 
 
-def recognise(state: StateDict) -> Format | None:
+def recognize(state: StateDict) -> Format | None:
     """The format that the names of weights belong to; None if they are not those of a BEiT. timm uses the names of the
     release.
 

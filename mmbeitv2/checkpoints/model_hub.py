@@ -8,7 +8,7 @@ from pathlib import Path
 from mmpretrain.apis import ModelHub
 
 import mmbeitv2
-from mmbeitv2.zoo import SCHEME, list_models
+from mmbeitv2.checkpoints.zoo import SCHEME, list_models
 
 
 def register_published_models() -> None:

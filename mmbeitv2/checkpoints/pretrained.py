@@ -10,17 +10,15 @@ from mmengine.model import BaseModule
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict, is_kmeans
+from mmbeitv2.checkpoints.reading import Checkpoint, check_exact, check_fits, read_checkpoint
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.algorithms.beitv2 import BEiTv2
-from mmbeitv2.models.backbones.beitv2_vit import BEiTv2ViT
-from mmbeitv2.models.frozen import fingerprint
-from mmbeitv2.models.positions import NUM_CLS_DISTANCES, ResizeMethod, resize_pos_embed, resize_relative_position_table
-from mmbeitv2.models.tokenizers.kmeans import KMeansTokenizer
-from mmbeitv2.models.tokenizers.vqkd import VQKD
+from mmbeitv2.layers.frozen import fingerprint
+from mmbeitv2.layers.positions import NUM_CLS_DISTANCES, ResizeMethod, resize_pos_embed, resize_relative_position_table
+from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.registry import WEIGHT_INITIALIZERS
-
-from .formats import SHARED_TABLE, TABLE, StateDict, is_kmeans
-from .reading import Checkpoint, check_exact, check_fits, read_checkpoint
+from mmbeitv2.tokenizers import VQKD, KMeansTokenizer
 
 _PATCHES = 'patch_embed.proj.weight'
 # Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
@@ -47,7 +45,7 @@ class PretrainedBEiTv2:
     keep their initial weights if the file has none. The tokenizer has its own ``init_cfg``.
 
     Args:
-        checkpoint: path of the file, or any other name that :func:`mmbeitv2.fileio.locating.locate` accepts.
+        checkpoint: path of the file, or any other name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
         resize: how relative position tables are resized, see :func:`resize_relative_position_table`.
         fresh_head: for a whole pretraining model: do not load the head of the file. Set it to use another tokenizer
             than the one that the file was pretrained with.

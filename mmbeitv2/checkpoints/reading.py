@@ -7,12 +7,11 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
+from mmbeitv2.checkpoints.formats import Format, StateDict, check_shapes, is_kmeans, is_tokenizer, recognize, to_ours
+from mmbeitv2.checkpoints.locating import locate
+from mmbeitv2.checkpoints.tensors import read_file
+from mmbeitv2.checkpoints.zoo import is_published
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.locating import locate
-from mmbeitv2.fileio.tensors import read_file
-from mmbeitv2.zoo import is_published
-
-from .formats import Format, StateDict, check_shapes, is_kmeans, is_tokenizer, recognise, to_ours
 
 _MAKERS = {
     'mmbeitv2': 'this package',
@@ -92,17 +91,17 @@ def read_checkpoint(path: str) -> Checkpoint:
     """Reads a file of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers.
 
     Args:
-        path: a path or a name that :func:`mmbeitv2.fileio.locating.locate` accepts.
+        path: a path or a name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
 
     Raises:
         InputError: if the file is missing, holds no weights, or is refused by
-            :func:`mmbeitv2.fileio.tensors.read_file`.
+            :func:`mmbeitv2.checkpoints.tensors.read_file`.
     """
     content = read_file(locate(path))
     state = weights_of(content)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
-    return Checkpoint(str(path), state, recognise(state), _recorded_tokenizer(content))
+    return Checkpoint(str(path), state, recognize(state), _recorded_tokenizer(content))
 
 
 def _recorded_tokenizer(content: object) -> str | None:
@@ -201,7 +200,7 @@ def check_maker(state: StateDict, path: str) -> None:
     Raises:
         InputError: with the command that renames its weights.
     """
-    file = Checkpoint(path, state, recognise(state))
+    file = Checkpoint(path, state, recognize(state))
     if file.format not in ('mmbeitv2', None):
         raise InputError(
             f'checkpoint {path!r} is {file.source}, whose weights have other names. Convert it first: python '

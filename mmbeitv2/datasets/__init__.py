@@ -1,20 +1,15 @@
-from __future__ import annotations
+"""Images from folders, shards and Hugging Face; transforms, masks, seeds."""
 
-from mmbeitv2.errors import silent_imports
+import mmpretrain.datasets  # noqa: F401
 
-with silent_imports():  # they print, whether or not they are asked for
-    import mmpretrain.datasets  # noqa: F401
-
-from .channels import CHANNEL_EXTENSIONS, LoadChannels
-from .collating import stack_samples
-from .huggingface import HuggingFaceImages
-from .image_folder import ImageFolder, ImageNetVariant, find_images, read_class_folders
-from .masking import BlockMaskGenerator, RandomMaskGenerator
-from .seeding import SeededInfiniteSampler, SeededSampler, SeedSample
-from .seg_folder import SegFolder, read_class_names
-from .seg_labels import LoadSegLabels
-from .shards import ImageShards, image_files
-from .transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
+from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, LoadChannels
+from mmbeitv2.datasets.collating import stack_samples
+from mmbeitv2.datasets.huggingface import HuggingFaceImages
+from mmbeitv2.datasets.image_folder import ImageFolder, ImageNetVariant, find_images, read_class_folders
+from mmbeitv2.datasets.masking import BlockMaskGenerator, RandomMaskGenerator
+from mmbeitv2.datasets.seeding import SeededInfiniteSampler, SeededSampler, SeedSample
+from mmbeitv2.datasets.shards import ImageShards, image_files
+from mmbeitv2.datasets.transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 
 __all__ = [
     'CHANNEL_EXTENSIONS',
@@ -27,17 +22,14 @@ __all__ = [
     'ImageShards',
     'LoadChannels',
     'LoadImage',
-    'LoadSegLabels',
     'PackMaskedImage',
     'RandomMaskGenerator',
     'RandomResizedCrop',
     'SeedSample',
     'SeededInfiniteSampler',
     'SeededSampler',
-    'SegFolder',
     'find_images',
     'image_files',
     'read_class_folders',
-    'read_class_names',
     'stack_samples',
 ]

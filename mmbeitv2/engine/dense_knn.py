@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmbeitv2.engine.scoring import ScoreHook
 from mmbeitv2.evaluation.patch_knn import classes_of, score_by_patches
-from mmbeitv2.models import BEiTv2
+from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.registry import HOOKS
 
 
@@ -44,7 +44,7 @@ class PatchKNNHook(ScoreHook):
         self.max_per_class, self.num_neighbors, self.temperature = max_per_class, num_neighbors, temperature
 
     def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
-        from mmbeitv2.apis.preflight.data import check_labels  # which imports this package
+        from mmbeitv2_tools.preflight.data import check_labels  # which imports this package
 
         classes_of(bank, queries)
         for key, loader in zip(self.settings, (bank, queries), strict=True):

@@ -14,8 +14,8 @@ from torch import nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
-from mmbeitv2.models import VQKD, KMeansTokenizer, NormEMAVectorQuantizer
 from mmbeitv2.registry import HOOKS
+from mmbeitv2.tokenizers import VQKD, KMeansTokenizer, NormEMAVectorQuantizer
 
 
 def unwrapped(runner: Runner) -> nn.Module:

@@ -14,10 +14,10 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from mmbeitv2.checkpoints.locating import locate
+from mmbeitv2.checkpoints.tensors import existing_file, is_cut_off
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import PARTIAL
-from mmbeitv2.fileio.locating import locate
-from mmbeitv2.fileio.tensors import existing_file, is_cut_off
 from mmbeitv2.registry import HOOKS
 
 
@@ -127,7 +127,7 @@ class AtomicCheckpointHook(CheckpointHook):
 def prepare_resume(cfg: Config) -> str | None:
     """Finds the checkpoint to resume from: sets ``cfg.load_from``, or turns ``cfg.resume`` off.
 
-    A checkpoint that the user names is downloaded if necessary, see :func:`mmbeitv2.fileio.locating.locate`. The file
+    A checkpoint that the user names is downloaded if necessary (:func:`mmbeitv2.checkpoints.locating.locate`). The file
     that ``last_checkpoint`` names is searched for in the work dir first, so that a copied work dir continues from its
     own checkpoints.
 

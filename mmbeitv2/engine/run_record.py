@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
-from mmbeitv2.models.frozen import Frozen, fingerprint
+from mmbeitv2.layers.frozen import Frozen, fingerprint
 
 Record = dict[str, str]
 STEPS_PER_EPOCH = 'train_dataloader.steps_per_epoch'

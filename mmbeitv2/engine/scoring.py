@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import BEiTv2
+from mmbeitv2.evaluation.knn import knn_classify
+from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.registry import HOOKS
 
 
@@ -175,7 +176,7 @@ class ScoreHook(Hook):
 
 @HOOKS.register_module()
 class KNNHook(ScoreHook):
-    """Evaluates the backbone during pretraining by a k-nearest-neighbour classifier on its CLS token.
+    """Evaluates the backbone during pretraining by a k-nearest-neighbor classifier on its CLS token.
 
     Logs ``knn_top1`` (percent). The nearest images of the bank vote for their class, each vote weighted by
     exp(cosine / temperature) (Wu et al. 2018, as in DINO's evaluation).
@@ -236,15 +237,3 @@ def _of_all_ranks(rows: Tensor, loader: DataLoader) -> Tensor:
     """
     dataset: Any = loader.dataset
     return torch.stack(all_gather(rows), dim=1).flatten(0, 1)[: len(dataset)]
-
-
-def knn_classify(bank: Tensor, labels: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Classes (m,) of queries (m, C) by the weighted votes of their nearest neighbors in a bank (n, C), all unit."""
-    num_classes = int(labels.max()) + 1
-    predicted = []
-    for chunk in queries.split(1024):
-        similarity, nearest = (chunk @ bank.T).topk(min(num_neighbors, len(bank)), dim=1)
-        votes = torch.zeros(len(chunk), num_classes, device=bank.device, dtype=similarity.dtype)
-        votes.scatter_add_(1, labels[nearest], (similarity / temperature).exp())
-        predicted.append(votes.argmax(dim=1))
-    return torch.cat(predicted)

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models.layers import Block
+from mmbeitv2.layers import Block
 from mmbeitv2.registry import STRATEGIES
 
 

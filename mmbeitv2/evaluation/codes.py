@@ -23,7 +23,7 @@ def codes_per_image(codes: np.ndarray) -> float:
     return float(np.mean([len(np.unique(image)) for image in codes]))
 
 
-def neighbour_agreement(codes: np.ndarray) -> Measure:
+def neighbor_agreement(codes: np.ndarray) -> Measure:
     """Share of neighboring patches, side by side or one above the other, that have the same code.
 
     Args:

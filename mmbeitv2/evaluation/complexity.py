@@ -11,9 +11,10 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from mmbeitv2.apis.loading import load_model
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import VQKD, BEiTv2
+from mmbeitv2.inference.loading import load_model
+from mmbeitv2.pretraining.beitv2 import BEiTv2
+from mmbeitv2.tokenizers import VQKD
 
 Parts = dict[str, tuple[nn.Module, tuple[Tensor, ...]]]
 

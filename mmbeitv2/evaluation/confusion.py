@@ -76,6 +76,6 @@ class Confusion:
 
 
 def _scores(counts: Tensor, nan_to_num: float | None = None) -> dict[str, np.ndarray]:
-    hits, predicted, labelled = counts.diag().double(), counts.sum(0).double(), counts.sum(1).double()
-    union = predicted + labelled - hits
-    return IoUMetric.total_area_to_metrics(hits, union, predicted, labelled, ['mIoU'], nan_to_num)
+    hits, predicted, labeled = counts.diag().double(), counts.sum(0).double(), counts.sum(1).double()
+    union = predicted + labeled - hits
+    return IoUMetric.total_area_to_metrics(hits, union, predicted, labeled, ['mIoU'], nan_to_num)

@@ -18,9 +18,9 @@ from mmengine.dist import all_gather_object, get_rank
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmbeitv2.datasets.seg_labels import IGNORED
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import BEiTv2
+from mmbeitv2.pretraining.beitv2 import BEiTv2
+from mmbeitv2.segmentation.seg_labels import IGNORED
 
 # Most numbers in a block of similarities, and in one of the neighbors' labels: 256 MB of float32.
 _BLOCK = 2**26
@@ -136,7 +136,7 @@ def collect_bank(
     kept: list[Patches] = []
     waiting = 0
     for image in images:
-        kept.append(_labelled_patches(image, num_classes, patch_size, seed))
+        kept.append(_labeled_patches(image, num_classes, patch_size, seed))
         waiting += len(kept[-1].keys)
         if waiting > max_per_class * num_classes:  # so that memory is bounded
             kept, waiting = [_trim(_join(kept), max_per_class)], 0
@@ -146,13 +146,13 @@ def collect_bank(
     return _gather(own, max_per_class)
 
 
-def _labelled_patches(image: SegmentedImage, num_classes: int, patch_size: int, seed: int) -> Patches:
+def _labeled_patches(image: SegmentedImage, num_classes: int, patch_size: int, seed: int) -> Patches:
     counts = label_counts(image, num_classes, patch_size)  # (N, K+1)
-    labelled = counts[:, :-1].sum(dim=1)
-    chosen = (2 * labelled >= counts.sum(dim=1)).logical_and(labelled > 0).nonzero()[:, 0]
+    labeled = counts[:, :-1].sum(dim=1)
+    chosen = (2 * labeled >= counts.sum(dim=1)).logical_and(labeled > 0).nonzero()[:, 0]
     draw = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(image.name.encode()).digest()[:8], 'little')])
     keys = torch.from_numpy(draw.random(len(counts))).to(chosen.device)
-    return Patches(image.features[chosen], counts[chosen, :-1] / labelled[chosen, None], keys[chosen])
+    return Patches(image.features[chosen], counts[chosen, :-1] / labeled[chosen, None], keys[chosen])
 
 
 def label_counts(image: SegmentedImage, num_classes: int, patch_size: int) -> Tensor:

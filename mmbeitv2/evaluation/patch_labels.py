@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmbeitv2.apis.visual_tokenizer import to_tensor
 from mmbeitv2.datasets.resizing import Fit
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.patch_knn import SegmentedImage, label_counts
+from mmbeitv2.inference.visual_tokenizer import to_tensor
 
 NO_LABEL = -1
 

@@ -15,22 +15,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mmbeitv2.apis.channels import Channels, channels_of, image_extensions
-from mmbeitv2.apis.config import read_config
-from mmbeitv2.apis.loading import load_model
-from mmbeitv2.apis.visual_tokenizer import fit_image, to_tensor
-from mmbeitv2.datasets import FitImage, LoadImage, LoadSegLabels, SegFolder, image_files, read_class_names
-from mmbeitv2.engine.scoring import knn_classify
+from mmbeitv2.datasets import FitImage, LoadImage, image_files
 from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation.knn import knn_classify
 from mmbeitv2.evaluation.patch_knn import score_by_patches
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_json
-from mmbeitv2.models import BEiTv2
+from mmbeitv2.inference.channels import Channels, channels_of, image_extensions
+from mmbeitv2.inference.config import read_config
+from mmbeitv2.inference.loading import load_model
+from mmbeitv2.inference.visual_tokenizer import fit_image, to_tensor
+from mmbeitv2.pretraining.beitv2 import BEiTv2
+from mmbeitv2.segmentation import LoadSegLabels, SegFolder, read_class_names
 
 WEIGHT_DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
 
 
-class LabelledImages(Dataset):
+class LabeledImages(Dataset):
     """Images of class folders at the model's size, as its pipeline loads them: pixels (C, H, W), and the label.
 
     Args:
@@ -69,7 +70,7 @@ class LabelledImages(Dataset):
 
 
 @torch.no_grad()
-def extract(model: BEiTv2, images: LabelledImages, device: str, num_workers: int) -> tuple[Tensor, Tensor]:
+def extract(model: BEiTv2, images: LabeledImages, device: str, num_workers: int) -> tuple[Tensor, Tensor]:
     """Unit CLS tokens (n, C) and labels (n,)."""
     features, labels = [], []
     for pixels, label in tqdm(DataLoader(images, batch_size=128, num_workers=num_workers), unit='batch'):
@@ -124,7 +125,7 @@ def probe_features(args: argparse.Namespace) -> None:
     (h, w), side = model.backbone.grid_size, model.backbone.patch_size
     channels = channels_of(read_config(args.config, args.cfg_options))
     bank_images, query_images = (
-        LabelledImages(root, (h * side, w * side), args.fit, channels) for root in (args.bank, args.query)
+        LabeledImages(root, (h * side, w * side), args.fit, channels) for root in (args.bank, args.query)
     )
     if bank_images.classes != query_images.classes or len(bank_images.classes) < 2:
         raise InputError(f'{str(args.bank)!r} and {str(args.query)!r} must have the same class folders, at least two')

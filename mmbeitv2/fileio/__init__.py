@@ -1,8 +1,8 @@
 """Reads and writes files and folders of any content.
 
-Files of weights are read by :mod:`mmbeitv2.fileio.tensors`.
+Files of weights are read by :mod:`mmbeitv2.checkpoints.tensors`.
 """
 
-from .atomic import PARTIAL, AtomicBackend, write_atomically
+from mmbeitv2.fileio.atomic import PARTIAL, AtomicBackend, write_atomically
 
 __all__ = ['PARTIAL', 'AtomicBackend', 'write_atomically']

@@ -11,12 +11,12 @@ from matplotlib.patches import Rectangle
 from mmengine.config import Config
 from torch import Tensor
 
-from mmbeitv2.apis.channels import channels_of
-from mmbeitv2.apis.visual_tokenizer import Fit
+from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import BEiTv2ViT
-from mmbeitv2.models.layers import Attention, Block
-from mmbeitv2.visualization.features import load_backbone, normalise, read_image, require_layer
+from mmbeitv2.inference.channels import channels_of
+from mmbeitv2.inference.visual_tokenizer import Fit
+from mmbeitv2.layers import Attention, Block
+from mmbeitv2.visualization.features import load_backbone, normalize, read_image, require_layer
 from mmbeitv2.visualization.pictures import new_figure
 
 
@@ -45,7 +45,7 @@ def attention_picture(
         raise InputError(f'patch {row} {column} lies outside the grid of {h}x{w} patches, counted from 0')
     channels = channels_of(cfg)
     pixels = read_image(image, (h * side, w * side), fit, channels)
-    attention = attention_of_layer(backbone, normalise(pixels, cfg)[None], layer)[0]  # (heads, 1+N, 1+N)
+    attention = attention_of_layer(backbone, normalize(pixels, cfg)[None], layer)[0]  # (heads, 1+N, 1+N)
     cls = attention[:, 0, 1:].unflatten(1, (h, w)).numpy()
     chosen = attention[:, 1 + row * w + column, 1:].unflatten(1, (h, w)).numpy()
     shown = pixels if channels is None else channels.picture(pixels)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 from mmbeitv2.visualization.codebook_page import codebook_page
 from mmbeitv2.visualization.pictures import draw_codebook, draw_positions, draw_usage, spread_codes, write_picture
 

@@ -8,11 +8,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mmbeitv2.apis.channels import Channels
-from mmbeitv2.apis.loading import load_model
-from mmbeitv2.apis.visual_tokenizer import Fit, fit_image, to_tensor
+from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import BEiTv2ViT
+from mmbeitv2.inference.channels import Channels
+from mmbeitv2.inference.loading import load_model
+from mmbeitv2.inference.visual_tokenizer import Fit, fit_image, to_tensor
 
 
 def load_backbone(cfg: Config, checkpoint: str, device: str | None = None) -> BEiTv2ViT:
@@ -58,7 +58,7 @@ def read_image(path: str | Path, size: tuple[int, int], fit: Fit, channels: Chan
     return fit_image(to_tensor(path) if channels is None else channels.read(path), size, fit)
 
 
-def normalise(images: Tensor, cfg: Config) -> Tensor:
+def normalize(images: Tensor, cfg: Config) -> Tensor:
     """Images (..., C, H, W) of :func:`read_image`, normalized as by a config's data preprocessor."""
     settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
     mean = torch.tensor(settings.get('mean', (123.675, 116.28, 103.53))).view(-1, 1, 1)

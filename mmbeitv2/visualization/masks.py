@@ -15,12 +15,13 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
-from mmbeitv2.apis.channels import channels_of
-from mmbeitv2.apis.loading import load_model
-from mmbeitv2.apis.visual_tokenizer import Fit
 from mmbeitv2.datasets.masking import MaskGenerator
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import BEiTv2, PixelDecoder
+from mmbeitv2.inference.channels import channels_of
+from mmbeitv2.inference.loading import load_model
+from mmbeitv2.inference.visual_tokenizer import Fit
+from mmbeitv2.pretraining.beitv2 import BEiTv2
+from mmbeitv2.tokenizers import PixelDecoder
 from mmbeitv2.visualization.features import read_image
 from mmbeitv2.visualization.pictures import code_colors, draw_masks
 

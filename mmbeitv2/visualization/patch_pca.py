@@ -13,14 +13,14 @@ from mmengine.config import Config
 from torch import Tensor
 from tqdm import tqdm
 
-from mmbeitv2.apis.channels import channels_of
-from mmbeitv2.apis.config import read_config
-from mmbeitv2.apis.loading import usable_device
-from mmbeitv2.apis.visual_tokenizer import Fit
+from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import BEiTv2ViT
+from mmbeitv2.inference.channels import channels_of
+from mmbeitv2.inference.config import read_config
+from mmbeitv2.inference.loading import usable_device
+from mmbeitv2.inference.visual_tokenizer import Fit
 from mmbeitv2.visualization.curves import distinct_names
-from mmbeitv2.visualization.features import load_backbone, normalise, read_image, require_layer
+from mmbeitv2.visualization.features import load_backbone, normalize, read_image, require_layer
 from mmbeitv2.visualization.pictures import new_figure
 
 # Pictures in one figure at most: matplotlib takes seconds for hundreds.
@@ -114,7 +114,7 @@ def patch_pca_picture(
         images = torch.stack([read_image(path, size, fit, channels) for path in paths])
         pictures = images if channels is None else channels.picture(images)
         shown = pictures if shown is None or pictures.shape[2] > shown.shape[2] else shown
-        features = patch_features(backbone, normalise(images, cfg), numbers)
+        features = patch_features(backbone, normalize(images, cfg), numbers)
         columns += [Column(name, number, *principal_colors(features[number])) for number in numbers]
     assert shown is not None
     return draw_patch_pca(shown.permute(0, 2, 3, 1).numpy(), columns)

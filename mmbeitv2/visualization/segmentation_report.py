@@ -16,6 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from mmbeitv2_tools.launch import load_config
+from mmbeitv2_tools.preflight import checked_runner
+from mmbeitv2_tools.preflight.data import classes_of
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
@@ -23,15 +26,12 @@ from mmseg.evaluation import IoUMetric
 from prettytable import PrettyTable
 from tqdm import tqdm
 
-from mmbeitv2.apis.launch import load_config
-from mmbeitv2.apis.preflight import checked_runner
-from mmbeitv2.apis.preflight.data import classes_of
-from mmbeitv2.apis.visual_tokenizer import to_tensor
 from mmbeitv2.checkpoints import load_exactly
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.confusion import Confusion
 from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.inference.visual_tokenizer import to_tensor
 from mmbeitv2.visualization.pictures import write_picture
 from mmbeitv2.visualization.segmentation import draw_class_scores, draw_confusion, draw_segmentations
 from mmbeitv2.visualization.segmentation_page import segmentation_page

@@ -20,8 +20,6 @@ from torch import Tensor
 from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
 
-from mmbeitv2.apis import VisualTokenizer, read_config
-from mmbeitv2.apis.channels import channels_of, image_extensions
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
@@ -29,14 +27,17 @@ from mmbeitv2.evaluation.codes import (
     Measure,
     codes_per_image,
     label_information,
-    neighbour_agreement,
+    neighbor_agreement,
     purity,
     stability,
 )
 from mmbeitv2.evaluation.patch_labels import class_labels, segment_labels
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_json, require_writable
-from mmbeitv2.models import DALLETokenizer
+from mmbeitv2.inference.channels import channels_of, image_extensions
+from mmbeitv2.inference.config import read_config
+from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
+from mmbeitv2.tokenizers import DALLETokenizer
 from mmbeitv2.visualization.pictures import choose_files, code_colors, draw_codebook, draw_usage
 
 # As in pretraining: brightness, contrast and saturation by factors of 0.6 to 1.4.
@@ -47,7 +48,7 @@ _MEANING = {
     'codebook_usage': 'percent of the codes that occur',
     'perplexity': 'number of equally frequent codes that would have the same entropy',
     'codes_per_image': 'different codes in an image',
-    'neighbour_agreement': 'neighboring patches with the same code',
+    'neighbor_agreement': 'neighboring patches with the same code',
     'label_information': "share of the labels' entropy that the codes explain",
     'label_purity': 'patches that have the most frequent label of their code',
     'stable_flip': 'codes that stay the same in the mirror image',
@@ -133,7 +134,7 @@ def judge(tokenizer: VisualTokenizer, paths: Sequence[str | Path], labels: np.nd
     numbers: dict[str, Number] = {
         **codebook_statistics(counts),
         'codes_per_image': codes_per_image(codes),
-        'neighbour_agreement': neighbour_agreement(codes),
+        'neighbor_agreement': neighbor_agreement(codes),
     }
     if labels is not None:
         flat = codes.reshape(len(codes), -1)

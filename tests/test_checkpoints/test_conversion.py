@@ -234,7 +234,7 @@ def test_a_tokenizer_goes_to_the_release_and_nowhere_else(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize('to', ['mmpretrain', 'hf'])
-def test_other_libraries_files_initialise_our_models(tmp_path: Path, to: str) -> None:
+def test_other_libraries_files_initialize_our_models(tmp_path: Path, to: str) -> None:
     ours = pretraining()
     convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'there'), to)
     init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=str(tmp_path / 'there'))

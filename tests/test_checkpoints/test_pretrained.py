@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
-from mmbeitv2.models.frozen import fingerprint
-from mmbeitv2.models.positions import relative_position_index, resize_pos_embed, resize_relative_position_table
+from mmbeitv2.layers.frozen import fingerprint
+from mmbeitv2.layers.positions import relative_position_index, resize_pos_embed, resize_relative_position_table
 from tests.conftest import tiny_pretraining, tiny_tokenizer, tiny_vit
 
 TABLE = 'attn.relative_position_bias_table'
@@ -282,7 +282,7 @@ def test_what_a_file_lacks_starts_afresh_and_the_log_says_so(
     ) in line
     for key in ('backbone.blocks.1.mlp.fc1.weight', 'backbone.norm.weight'):
         assert torch.equal(loaded[key], pretrained.state_dict()[key])
-    assert loaded['head.lm_head.weight'].std() < 0.1  # as initialised; those of the file have a deviation of 1
+    assert loaded['head.lm_head.weight'].std() < 0.1  # as initialized; those of the file have a deviation of 1
     assert loaded['head.lm_head.bias'].eq(0).all()
     assert (loaded['neck.blocks.0.gamma_1'] == 0.1).all()
     assert loaded['backbone.mask_token'].std() < 0.1

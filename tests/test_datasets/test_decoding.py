@@ -59,23 +59,23 @@ def test_the_orientation_is_applied_in_files_and_pil_images_alike(kind: str, ori
 
 
 def test_every_type_of_pixels_becomes_eight_bit_rgb() -> None:
-    grey = picture()[..., 0]
-    sixteen = grey.astype(np.uint16) * 256 + 77
+    gray = picture()[..., 0]
+    sixteen = gray.astype(np.uint16) * 256 + 77
     color = Image.fromarray(picture())
     alpha = color.copy()
-    alpha.putalpha(Image.fromarray(grey))
-    as_grey, as_color = np.repeat(grey[..., None], 3, axis=2), picture()
+    alpha.putalpha(Image.fromarray(gray))
+    as_grey, as_color = np.repeat(gray[..., None], 3, axis=2), picture()
     palette = color.convert('P', palette=Image.Palette.ADAPTIVE)
     for image, kind, expected in (
-        (Image.fromarray(grey), 'PNG', as_grey),
+        (Image.fromarray(gray), 'PNG', as_grey),
         (Image.fromarray(sixteen), 'PNG', as_grey),
         (Image.fromarray(sixteen), 'TIFF', as_grey),
         (Image.fromarray(sixteen.astype(np.int32)), 'TIFF', as_grey),
-        (Image.merge('LA', (Image.fromarray(grey), Image.fromarray(grey))), 'PNG', as_grey),
+        (Image.merge('LA', (Image.fromarray(gray), Image.fromarray(gray))), 'PNG', as_grey),
         (alpha, 'PNG', as_color),
         (alpha, 'TIFF', as_color),
         (palette, 'PNG', np.asarray(palette.convert('RGB'))),
-        (Image.fromarray(grey > 99), 'PNG', (as_grey > 99) * np.uint8(255)),
+        (Image.fromarray(gray > 99), 'PNG', (as_grey > 99) * np.uint8(255)),
         (color.convert('CMYK'), 'TIFF', as_color),
     ):
         assert np.array_equal(to_rgb(image), expected), image.mode
@@ -113,7 +113,7 @@ def test_pixels_without_an_obvious_range_are_refused(pixels: np.ndarray, message
 def test_a_file_that_is_cut_off_is_refused(
     kind: str, options: dict, opencv_returns: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if opencv_returns == 'what there is':  # OpenCV 4 fills the rest with grey
+    if opencv_returns == 'what there is':  # OpenCV 4 fills the rest with gray
         monkeypatch.setattr(cv2, 'imdecode', lambda *_: picture())
     content = encoded(Image.fromarray(picture()), kind, **options)
     for share in (0.02, 0.3, 0.6, 0.98):

@@ -15,8 +15,9 @@ from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
-from mmbeitv2.datasets import ImageFolder, LoadImage, LoadSegLabels, SeededSampler
+from mmbeitv2.datasets import ImageFolder, LoadImage, SeededSampler
 from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.segmentation import LoadSegLabels
 from tests.conftest import EXACT_MASKED
 
 

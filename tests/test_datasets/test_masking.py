@@ -24,8 +24,8 @@ def test_every_mask_hides_exactly_the_set_number(grid: int | tuple, num_masked: 
 def test_masks_are_blocks_that_favour_no_side() -> None:
     generator = BlockMaskGenerator(14, 75, 16)
     masks = np.stack([generator.draw() for _ in range(400)])
-    neighbours = (masks[:, 1:] & masks[:, :-1]).sum() / masks.sum()  # 75/196 = 0.38 for random patches
-    assert neighbours > 0.7
+    neighbors = (masks[:, 1:] & masks[:, :-1]).sum() / masks.sum()  # 75/196 = 0.38 for random patches
+    assert neighbors > 0.7
     share = masks.mean(axis=0)  # high in the middle, where most blocks overlap, and alike on all four sides
     for other in (share[::-1], share[:, ::-1], share.T):
         assert np.abs(share - other).mean() < 0.06
@@ -65,10 +65,10 @@ def draw_by_the_release_rule(rng: np.random.Generator) -> tuple[set[tuple[int, i
 
 
 def count_isolated(masks: np.ndarray) -> np.ndarray:
-    """Hidden patches of each mask (n, 14, 14) whose four neighbours are all visible."""
+    """Hidden patches of each mask (n, 14, 14) whose four neighbors are all visible."""
     padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
-    neighbours = padded[:, :-2, 1:-1] | padded[:, 2:, 1:-1] | padded[:, 1:-1, :-2] | padded[:, 1:-1, 2:]
-    return (masks & ~neighbours).sum(axis=(1, 2))
+    neighbors = padded[:, :-2, 1:-1] | padded[:, 2:, 1:-1] | padded[:, 1:-1, :-2] | padded[:, 1:-1, 2:]
+    return (masks & ~neighbors).sum(axis=(1, 2))
 
 
 def test_masks_are_distributed_as_the_release_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +132,8 @@ def test_random_masks_hide_exactly_the_set_number_without_blocks() -> None:
     generator = RandomMaskGenerator(14, 75)
     masks = np.stack([generator.transform({})['mask'] for _ in range(300)]).reshape(300, 14, 14)
     assert set(masks.sum(axis=(1, 2))) == {75}
-    neighbours = (masks[:, 1:] & masks[:, :-1]).sum() / masks[:, 1:].sum()
-    assert neighbours == pytest.approx(75 / 196, abs=0.02)
+    neighbors = (masks[:, 1:] & masks[:, :-1]).sum() / masks[:, 1:].sum()
+    assert neighbors == pytest.approx(75 / 196, abs=0.02)
     assert np.abs(masks.mean(axis=0) - 75 / 196).max() < 0.12
     with pytest.raises(ValueError, match='num_masked=0'):
         RandomMaskGenerator(14, 0)

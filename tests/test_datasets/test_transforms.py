@@ -13,7 +13,7 @@ from torchvision.transforms import ColorJitter
 
 from mmbeitv2.datasets import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 from mmbeitv2.errors import UnreadableImageError
-from mmbeitv2.models.preprocessor import jitter_colors
+from mmbeitv2.pretraining.preprocessor import jitter_colors
 
 
 def test_jitter_is_distributed_as_torchvisions() -> None:

@@ -8,10 +8,9 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmbeitv2.demo import clip
+from demo import clip
+from demo.small_clip import MEAN, STD, SmallCLIPTeacher
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import SmallCLIPTeacher
-from mmbeitv2.models.tokenizers.small_clip import MEAN, STD
 
 SMALL = ['--img-size', '16', '--width', '32', '--epochs', '1', '--batch-size', '8']
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbeitv2.demo.multispectral import CLASSES, LEVELS, draw_bands, main
+from demo.multispectral import CLASSES, LEVELS, draw_bands, main
 
 
 def test_the_class_shows_in_bands_3_and_4_and_in_no_other() -> None:

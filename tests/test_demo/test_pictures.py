@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
-from mmbeitv2.demo import pictures
+from demo import pictures
 from mmbeitv2.visualization.masks import MaskedPrediction
 
 

@@ -14,19 +14,19 @@ import cv2
 import numpy as np
 import pytest
 
-from mmbeitv2.apis import read_config
-from mmbeitv2.demo import console, quickstart
-from mmbeitv2.demo.images import (
+from demo import console, quickstart
+from demo.images import (
     LEAST_IMAGES,
     LEAST_LABELLED,
     Data,
     fingerprint,
-    list_labelled,
+    list_labeled,
     read_data,
     read_segmented,
     scaled,
 )
-from mmbeitv2.demo.quickstart import TOOL, Quickstart
+from demo.quickstart import TOOL, Quickstart
+from mmbeitv2.apis import read_config
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, require_removable
 from tests.conftest import ROOT, classification_config, refused, run_tool
@@ -42,7 +42,7 @@ def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(image_fol
     data = read_data(split)
     assert data.classes == ['cat', 'dog']
     lines = ['cat/nested/0.jpg 0', 'cat/nested/4.jpg 0', 'dog/nested/0.jpg 1', 'dog/nested/4.jpg 1']
-    assert list_labelled(data, share=4) == [f'{line}\n' for line in lines]
+    assert list_labeled(data, share=4) == [f'{line}\n' for line in lines]
 
 
 def test_class_folders_must_be_the_same_in_train_and_val(image_folder: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_handful_of_images_is_refused(tmp_path: Path, image_folder: Path) -> N
     with pytest.raises(InputError, match='has 3 training images, but the quickstart needs at least 16'):
         Quickstart(ROOT, tmp_path / 'work', image_folder)
     for stage in ('tokenizer', 'pretrain'):
-        cfg = read_config(str(ROOT / f'configs/quickstart/{stage}.py'))
+        cfg = read_config(str(ROOT / f'demo/configs/quickstart/{stage}.py'))
         assert cfg.train_dataloader.batch_size == LEAST_IMAGES
 
 
@@ -193,7 +193,7 @@ def test_class_folders_with_too_few_images_are_refused_before_the_first_stage(
         shutil.copy(next(image_folder.rglob('*.jpg')), tmp_path / 'split/train/cat' / f'{i}.jpg')
     with pytest.raises(InputError, match=r'fine-tuning uses every fifth .*: 2\d images, .* needs at least 32'):
         Quickstart(ROOT, tmp_path / 'work', tmp_path / 'split')
-    cfg = read_config(str(ROOT / 'configs/quickstart/finetune.py'))
+    cfg = read_config(str(ROOT / 'demo/configs/quickstart/finetune.py'))
     assert cfg.train_dataloader.batch_size == LEAST_LABELLED
 
 
@@ -349,7 +349,7 @@ def start_sleeping_stage(tmp_path: Path) -> tuple[subprocess.Popen, int]:
     stage = 'import subprocess, time; print(subprocess.Popen(["sleep", "100"]).pid, flush=True); time.sleep(100)'
     log = tmp_path / 'log'
     script = (
-        'import pathlib, time; from mmbeitv2.demo.console import call; '
+        'import pathlib, time; from demo.console import call; '
         'from mmbeitv2.errors import one_sentence_errors\n'
         'with one_sentence_errors("quickstart.sh"):\n'
         f'    call("s", ["-c", {stage!r}], pathlib.Path("."), pathlib.Path({str(log)!r}), time.monotonic())'

@@ -9,7 +9,7 @@ import pytest
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmbeitv2.demo.sample_set import GROUNDS, SHAPES, draw_scene, write_sample_set
+from demo.sample_set import GROUNDS, SHAPES, draw_scene, write_sample_set
 
 COUNTS = dict(train=60, val=12, training=6, validation=3)
 
@@ -32,7 +32,7 @@ def test_openmmlabs_datasets_read_it(tmp_path: Path) -> None:
     train = CustomDataset(data_root=str(root / 'imagenet'), data_prefix='train', pipeline=[])
     assert train.metainfo['classes'] == SHAPES
     assert len(train) == 60
-    few = CustomDataset(data_root=str(root / 'imagenet'), data_prefix='train', ann_file='labelled.txt', pipeline=[])
+    few = CustomDataset(data_root=str(root / 'imagenet'), data_prefix='train', ann_file='labeled.txt', pipeline=[])
     assert len(few) == 12
     info = few.get_data_info(3)
     assert Path(info['img_path']).is_file()

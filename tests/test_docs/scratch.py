@@ -50,8 +50,8 @@ def make_images(folder: Path) -> None:
         _draw_segmented(quickstart / 'ade20k', 'images', 'annotations', split, 4, 18, rng)
     for split in 'training', 'validation', 'test':
         _draw_segmented(data / 'camvid', 'images', 'annotations', split, 4, 12, rng)
-    labelled = (f'{name}/{number}.jpg {label}' for label, name in enumerate(SHAPES) for number in range(4))
-    (quickstart / 'imagenet' / 'labelled.txt').write_text('\n'.join(labelled) + '\n')
+    labeled = (f'{name}/{number}.jpg {label}' for label, name in enumerate(SHAPES) for number in range(4))
+    (quickstart / 'imagenet' / 'labeled.txt').write_text('\n'.join(labeled) + '\n')
     (data / 'own' / 'classes.txt').write_text('sky\nroad\ncar\n')
     (data / 'camvid' / 'classes.txt').write_text('\n'.join(f'class {number}' for number in range(11)) + '\n')
     shutil.copy(folder / 'photos/val/cat/0.jpg', folder / 'cat.jpg')

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, Registry
 
 from mmbeitv2 import registry
-from mmbeitv2.apis.config import walk_settings
+from mmbeitv2.inference.config import walk_settings
 from tests.conftest import ROOT
 from tests.test_docs.blocks import Block, Settings, blocks_of, pages
 from tests.test_docs.forks import ForkingShell
@@ -36,13 +36,13 @@ PACKAGES = (
     'mmseg.datasets',
     'mmseg.evaluation',
     'mmseg.models',
-    'mmbeitv2.apis.testing',
-    'mmbeitv2.apis.training',
+    'mmbeitv2_tools.testing',
+    'mmbeitv2_tools.training',
     'mmbeitv2.checkpoints',
     'mmbeitv2.datasets',
     'mmbeitv2.engine',
     'mmbeitv2.evaluation',
-    'mmbeitv2.models',
+    'mmbeitv2.pretraining',
     'timm',
 )
 REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]

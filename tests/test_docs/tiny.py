@@ -15,9 +15,9 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 
-import mmbeitv2.apis.config as apis_config
-import mmbeitv2.fileio.locating as locating
-from mmbeitv2.zoo import describe_model, list_models
+import mmbeitv2.checkpoints.locating as locating
+import mmbeitv2.inference.config as apis_config
+from mmbeitv2.checkpoints.zoo import describe_model, list_models
 from tests.conftest import ROOT
 
 SIDE, PATCH, GRID = 32, 8, 4

@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / 'data'
 
 
-def labelled(root: Path, classes: list[str], num_workers: int = 0) -> dict:
+def labeled(root: Path, classes: list[str], num_workers: int = 0) -> dict:
     pipeline = [
         dict(type='mmbeitv2.LoadImage'),
         dict(type='mmbeitv2.FitImage', scale=32, fit='stretch'),
@@ -72,7 +72,7 @@ def test_segmentation_is_scored_and_training_is_not_changed(
     tmp_path: Path, root: Path, counting: dict, evaluations: int
 ) -> None:
     """The model has drop path, and draws it from the generator that a data loader takes its seed from."""
-    data = labelled(root, ['dark', 'bright'])
+    data = labeled(root, ['dark', 'bright'])
     hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=data, query_dataloader=data, num_neighbors=3, **counting)
     scored = train(tmp_path / 'scored', root, [hook])
     scores = scored.message_hub.get_scalar('val/patch_knn_mIoU').data[0]
@@ -88,8 +88,8 @@ def test_segmentation_is_scored_and_training_is_not_changed(
 
 
 def test_what_is_wrong_with_the_bank_stops_the_run_before_its_first_step(tmp_path: Path, root: Path) -> None:
-    hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=labelled(root, ['dark', 'bright']))
-    other = labelled(root, ['dark', 'bright', 'third'])
+    hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=labeled(root, ['dark', 'bright']))
+    other = labeled(root, ['dark', 'bright', 'third'])
     with pytest.raises(InputError, match='must have the same classes, but have 2 and 3'):
         train(tmp_path / 'work', root, [hook | dict(query_dataloader=other)])
     (root / 'labels' / '3.png').unlink()
@@ -107,11 +107,11 @@ def test_what_is_wrong_with_the_bank_stops_the_run_before_its_first_step(tmp_pat
 def test_labels_that_cannot_be_scored_stop_the_run_before_its_first_step(
     tmp_path: Path, root: Path, value: int, message: str
 ) -> None:
-    data, other = labelled(root, ['dark', 'bright']), tmp_path / 'other'
+    data, other = labeled(root, ['dark', 'bright']), tmp_path / 'other'
     shutil.copytree(root, other)
     for path in (other / 'labels').glob('*.png') if value == 255 else [other / 'labels' / '3.png']:
         Image.fromarray(np.full((40, 48), value, np.uint8)).save(path)
-    queries = labelled(other, ['dark', 'bright'])
+    queries = labeled(other, ['dark', 'bright'])
     hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=data, query_dataloader=queries)
     with pytest.raises(InputError, match=f'query_dataloader of PatchKNNHook: .*{message}'):
         train(tmp_path / 'work', root, [hook])

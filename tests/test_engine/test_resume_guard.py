@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmbeitv2_tools.launch import build_runner
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
-from mmbeitv2.apis.launch import build_runner
 from mmbeitv2.engine import guard_resume, prepare_resume
 from mmbeitv2.engine.resume_guard import check_optimizer_state
 from mmbeitv2.engine.run_record import describe_dataset, differences, settings_of

@@ -14,7 +14,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-import mmbeitv2.fileio.locating  # noqa: F401  (mmengine loads by our reader)
+import mmbeitv2.checkpoints.locating  # noqa: F401  (mmengine loads by our reader)
 from mmbeitv2.engine import prepare_resume
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import write_atomically

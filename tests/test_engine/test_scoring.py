@@ -14,12 +14,13 @@ from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
-from mmbeitv2.engine.scoring import KNNHook, knn_classify
+from mmbeitv2.engine.scoring import KNNHook
 from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation.knn import knn_classify
 from tests.conftest import EXACT_MASKED, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
-def test_neighbours_vote_by_their_similarity() -> None:
+def test_neighbors_vote_by_their_similarity() -> None:
     bank = F.normalize(torch.randn(50, 6), dim=1)
     labels = torch.randint(0, 4, (50,))
     queries = F.normalize(torch.randn(30, 6), dim=1)
@@ -51,7 +52,7 @@ def pretrained(tmp_path: Path) -> str:
     return str(tmp_path / 'pretrained.pth')
 
 
-def labelled(root: Path, **dataset: object) -> dict:
+def labeled(root: Path, **dataset: object) -> dict:
     pipeline = [
         dict(type='mmbeitv2.LoadImage'),
         dict(type='mmbeitv2.FitImage', scale=32, fit='stretch'),
@@ -93,8 +94,8 @@ def adapt(
     length = dict(by_epoch=True, max_epochs=2) if by_epoch else dict(by_epoch=False, max_iters=8)
     scoring = dict(
         type='mmbeitv2.KNNHook',
-        bank_dataloader=labelled(root),
-        query_dataloader=labelled(root),
+        bank_dataloader=labeled(root),
+        query_dataloader=labeled(root),
         interval=1,
         by_epoch=by_epoch,
         num_neighbors=3,
@@ -244,7 +245,7 @@ def test_a_score_without_labels_stops_the_run_before_its_first_step(
 ) -> None:
     (tmp_path / 'empty').mkdir()
     loaders = {
-        key: labelled(root, with_label=False) if value is None else labelled(tmp_path / value)
+        key: labeled(root, with_label=False) if value is None else labeled(tmp_path / value)
         for key, value in hook.items()
         if key.endswith('dataloader')
     }

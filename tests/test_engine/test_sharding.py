@@ -19,12 +19,12 @@ SHARDED = (
 STEEP = 'optim_wrapper.update(clip_grad=dict(max_norm=0.1))\noptim_wrapper["optimizer"].update(weight_decay=5.0)\n'
 # Reads features past the model's forward.
 KNN = """
-labelled = dict(
+labeled = dict(
     batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root={root!r}, with_label=True, pipeline=[
         dict(type='mmbeitv2.LoadImage'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]))
-custom_hooks.append(dict(type='mmbeitv2.KNNHook', bank_dataloader=labelled, query_dataloader=labelled, interval=4,
+custom_hooks.append(dict(type='mmbeitv2.KNNHook', bank_dataloader=labeled, query_dataloader=labeled, interval=4,
                          num_neighbors=3))
 """
 KEEP_ALL = 'default_hooks["checkpoint"]["max_keep_ckpts"] = -1\n'

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.evaluation.codes import codes_per_image, label_information, neighbour_agreement, purity, stability
+from mmbeitv2.evaluation.codes import codes_per_image, label_information, neighbor_agreement, purity, stability
 from mmbeitv2.evaluation.patch_labels import class_labels, segment_labels
 
 rng = np.random.default_rng(0)
@@ -43,12 +43,12 @@ def test_codes_that_tell_nothing_score_as_chance_and_codes_that_tell_all_score_o
     assert purity(labels, np.zeros_like(labels)).value == 1
 
 
-def test_neighbours_and_stability_are_beside_what_independent_codes_reach() -> None:
+def test_neighbors_and_stability_are_beside_what_independent_codes_reach() -> None:
     codes, other = rng.choice(4, (300, 6, 6), p=(0.7, 0.1, 0.1, 0.1)), rng.integers(0, 4, (300, 6, 6))
-    for measure in (neighbour_agreement(codes), stability(codes, other)):
+    for measure in (neighbor_agreement(codes), stability(codes, other)):
         assert measure.value == pytest.approx(measure.chance, abs=0.01)
-    assert neighbour_agreement(codes).chance == pytest.approx(0.52, abs=0.02)
-    assert neighbour_agreement(np.array([[[1, 1], [2, 3]]])).value == 0.25
+    assert neighbor_agreement(codes).chance == pytest.approx(0.52, abs=0.02)
+    assert neighbor_agreement(np.array([[[1, 1], [2, 3]]])).value == 0.25
     assert stability(codes, codes).value == 1
     assert codes_per_image(np.array([[[1, 1], [1, 1]], [[1, 2], [3, 3]]])) == 2
 

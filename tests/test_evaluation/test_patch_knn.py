@@ -14,10 +14,11 @@ from mmseg.datasets.transforms import PackSegInputs
 from PIL import Image
 from torch.utils.data import DataLoader, Subset
 
-from mmbeitv2.datasets import FitImage, LoadImage, LoadSegLabels, SegFolder
+from mmbeitv2.datasets import FitImage, LoadImage
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import patch_knn
 from mmbeitv2.evaluation.patch_knn import SegmentedImage, collect_bank, knn_votes, label_counts, score_by_patches
+from mmbeitv2.segmentation import LoadSegLabels, SegFolder
 from tests.conftest import tiny_pretraining
 
 K = 3
@@ -31,7 +32,7 @@ def model() -> torch.nn.Module:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Six images of 64x48: each half of one class, whose colour it has."""
+    """Six images of 64x48: each half of one class, whose color it has."""
     rng = np.random.default_rng(0)
     colors = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]])
     (tmp_path / 'images').mkdir()
@@ -93,14 +94,14 @@ def test_the_bank_keeps_so_many_patches_of_a_class_and_does_not_depend_on_order_
     assert all(torch.equal(a, b) for a, b in zip(bank, shuffled, strict=True))
     other = collect_bank(images, K, 8, max_per_class=5, seed=2)
     assert not torch.equal(bank.features, other.features)
-    # Without a limit, every patch of which half is labelled.
+    # Without a limit, every patch of which half is labeled.
     whole = collect_bank(images, K, 8, max_per_class=999, seed=1)
-    is_labelled = [(image.labels != 255).view(4, 8, 4, 8).float().mean(dim=(1, 3)) >= 0.5 for image in images]
-    assert len(whole.keys) == sum(int(each.sum()) for each in is_labelled)
+    is_labeled = [(image.labels != 255).view(4, 8, 4, 8).float().mean(dim=(1, 3)) >= 0.5 for image in images]
+    assert len(whole.keys) == sum(int(each.sum()) for each in is_labeled)
     assert torch.allclose(whole.shares.sum(dim=1), torch.ones(len(whole.keys)))
 
 
-def test_colours_are_told_apart_and_scored_as_pixels(root: Path, model: torch.nn.Module) -> None:
+def test_colors_are_told_apart_and_scored_as_pixels(root: Path, model: torch.nn.Module) -> None:
     """Oracle: intersection over union, counted here, of predictions made patch by patch."""
     scores = score_by_patches(model, loader(root), loader(root, batch_size=3), num_neighbors=4)
     features, shares = [], []

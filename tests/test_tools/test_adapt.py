@@ -9,11 +9,11 @@ import torch
 from mmengine.registry import MODELS
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.models import BEiTv2
+from mmbeitv2.pretraining.beitv2 import BEiTv2
 from tests.conftest import ROOT, refused, run_tool, shards_of, tiny_pretraining, tiny_tokenizer
 from tests.forked import train_by_two
 
-# What makes it small; the rest is the recipe as it is: layer-wise decay, clipping, colour jitter, the first score.
+# What makes it small; the rest is the recipe as it is: layer-wise decay, clipping, color jitter, the first score.
 TINY = """
 _base_ = {base!r}
 data_root = {root!r}

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmbeitv2_tools.benchmarks import pipelines, steps, storage
+from mmbeitv2_tools.benchmarks.peers import OneHotQuantizer, WrittenOutAttention, write_attention_out
 from mmengine.registry import MODELS
 from mmseg.models import BEiT, UPerHead
 
-from mmbeitv2.benchmarks import pipelines, steps, storage
-from mmbeitv2.benchmarks.peers import OneHotQuantizer, WrittenOutAttention, write_attention_out
-from mmbeitv2.models import BEiTv2ViT, NormEMAVectorQuantizer
-from mmbeitv2.models.heads.pyramid_conv_uper_head import PyramidConvUPerHead
+from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.segmentation.pyramid_conv_uper_head import PyramidConvUPerHead
+from mmbeitv2.tokenizers import NormEMAVectorQuantizer
 from tests.conftest import ROOT, refused, run_tool, tiny_vit
 
 

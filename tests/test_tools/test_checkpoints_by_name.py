@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmbeitv2 import zoo
-from mmbeitv2.checkpoints import convert_checkpoint
+from mmbeitv2.checkpoints import convert_checkpoint, zoo
 from tests.conftest import classification_config, refused, run_tool
 
 NAME = 'beitv2-base_in1k-1600e_ft-in1k_release'

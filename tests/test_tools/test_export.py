@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
-from mmbeitv2.apis import VisualTokenizer, exporting
+from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.inference import exporting
 from tests.conftest import classification_config, refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 SEGMENTOR = dict(

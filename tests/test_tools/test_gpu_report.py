@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmbeitv2_tools.benchmarks import gpu_pieces, gpu_report, steps
 
-from mmbeitv2.benchmarks import gpu_pieces, gpu_report, steps
 from tests.conftest import refused, run_tool
 
 MARKS = f'{gpu_report.BEGIN}\n{gpu_report.END}\n'

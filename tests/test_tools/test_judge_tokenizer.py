@@ -30,7 +30,7 @@ def tokenizers(tmp_path: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_two_tokenizers_are_judged_on_a_labelled_folder(
+def test_two_tokenizers_are_judged_on_a_labeled_folder(
     tmp_path: Path, image_folder: Path, tokenizers: dict, capsys: pytest.CaptureFixture
 ) -> None:
     out, numbers = tmp_path / 'page.html', tmp_path / 'numbers.json'
@@ -76,7 +76,7 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
     model = tiny_tokenizer(encoder=encoder)
     (tmp_path / 'blind.py').write_text(f'model = {model!r}\n')
     torch.save({'state_dict': MODELS.build(model).state_dict()}, tmp_path / 'blind.pth')
-    # Of 5x5 patches of one colour a crop of 4x4 has whole ones; of 4x4 the mirror image.
+    # Of 5x5 patches of one color a crop of 4x4 has whole ones; of 4x4 the mirror image.
     for side, name in ((5, 'stable_crop'), (4, 'stable_flip')):
         folder = tmp_path / str(side)
         folder.mkdir()
@@ -91,7 +91,7 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
         (found,) = json.loads(numbers.read_text())['tokenizers']
         assert found[name]['value'] == 1
         assert found[name]['chance'] < 0.5
-        assert found['neighbour_agreement']['value'] < 0.5
+        assert found['neighbor_agreement']['value'] < 0.5
         assert found['stable_jitter']['value'] < 1
 
 

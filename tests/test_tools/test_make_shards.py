@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from mmengine import fileio
 
-from mmbeitv2.apis import packing
-from mmbeitv2.datasets import ImageShards
+from mmbeitv2.datasets import ImageShards, packing
 from mmbeitv2.datasets.shards import ShardIndex
 from tests.conftest import refused, run_tool
 

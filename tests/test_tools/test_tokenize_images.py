@@ -13,7 +13,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmbeitv2.apis import VisualTokenizer, read_config, tokenizing
+from mmbeitv2.apis import VisualTokenizer, read_config
+from mmbeitv2.inference import tokenizing
 from tests.conftest import MASKED, refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 

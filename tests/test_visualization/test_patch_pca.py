@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmbeitv2.visualization.features import load_backbone, normalise
+from mmbeitv2.visualization.features import load_backbone, normalize
 from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture, principal_colors
 from tests.conftest import refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / 'config.py'), str(tmp_path / 'model.pth')
 
 
-def test_colours_are_the_first_three_principal_components_of_all_images(features: torch.Tensor) -> None:
+def test_colors_are_the_first_three_principal_components_of_all_images(features: torch.Tensor) -> None:
     colors, share = principal_colors(features)
     assert colors.shape == (2, 4, 5, 3)
     rows = features.double().flatten(0, 2).numpy()
@@ -42,7 +42,7 @@ def test_colours_are_the_first_three_principal_components_of_all_images(features
         np.testing.assert_allclose(found, ((component - low) / (high - low)).clip(0, 1), atol=1e-6)
 
 
-def test_colours_mean_the_same_in_each_image(features: torch.Tensor) -> None:
+def test_colors_mean_the_same_in_each_image(features: torch.Tensor) -> None:
     doubled = torch.stack((features[0], features[1], features[0]))
     colors, _ = principal_colors(doubled)
     np.testing.assert_array_equal(colors[0], colors[2])
@@ -91,12 +91,12 @@ def test_any_config_with_a_backbone_can_be_looked_at(tmp_path: Path) -> None:
     torch.testing.assert_close(backbone.patch_embed.proj.weight, pretraining.backbone.patch_embed.proj.weight)
 
 
-def test_images_are_normalised_as_the_config_says() -> None:
+def test_images_are_normalized_as_the_config_says() -> None:
     images = torch.full((1, 3, 2, 2), 128, dtype=torch.uint8)
     cfg = Config(dict(model=dict(data_preprocessor=dict(mean=[128, 126, 124], std=[1, 2, 4]))))
-    assert normalise(images, cfg)[0, :, 0, 0].tolist() == [0, 1, 1]
+    assert normalize(images, cfg)[0, :, 0, 0].tolist() == [0, 1, 1]
     cfg = Config(dict(model=dict(), data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3)))
-    assert normalise(images, cfg).max() == pytest.approx(0.5 / 127.5)
+    assert normalize(images, cfg).max() == pytest.approx(0.5 / 127.5)
 
 
 def test_each_checkpoint_and_layer_is_a_column(tmp_path: Path, image_folder: Path, model: tuple[str, str]) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmbeitv2_tools.work_dir import checkpoint_in
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
@@ -20,7 +21,6 @@ from mmengine.visualization import Visualizer
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-from mmbeitv2.apis.work_dir import checkpoint_in
 from mmbeitv2.fileio.folders import MARKER
 from mmbeitv2.visualization.segmentation import draw_class_scores, draw_confusion, draw_segmentations, paint_labels
 from tests.conftest import refused, run_tool, tiny_vit
@@ -131,13 +131,13 @@ def test_the_report_has_the_numbers_of_mmsegs_own_test(
     assert f'mIoU {report["summary"]["mIoU"]:.2f}' in printed
     assert CLASSES[0] in printed
 
-    hits, union, _, labelled = (torch.stack(part).sum(0).numpy() for part in zip(*areas, strict=True))
+    hits, union, _, labeled = (torch.stack(part).sum(0).numpy() for part in zip(*areas, strict=True))
     rows = read_csv(out / 'classes.csv')
     assert [row[0] for row in rows] == ['class', *CLASSES]
     np.testing.assert_allclose([float(row[1]) for row in rows[1:]], 100 * hits / union, atol=0.006)
-    np.testing.assert_allclose([float(row[2]) for row in rows[1:]], 100 * hits / labelled, atol=0.006)
+    np.testing.assert_allclose([float(row[2]) for row in rows[1:]], 100 * hits / labeled, atol=0.006)
     matrix = np.array([row[1:] for row in read_csv(out / 'confusion.csv')[1:]], dtype=float)
-    np.testing.assert_allclose(matrix.diagonal(), 100 * hits / labelled, atol=0.006)
+    np.testing.assert_allclose(matrix.diagonal(), 100 * hits / labeled, atol=0.006)
     np.testing.assert_allclose(matrix.sum(axis=1), 100, atol=0.02)
 
     mious = [100 * float(np.nanmean((hits / union).numpy())) for hits, union, *_ in areas]
@@ -186,7 +186,7 @@ def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, cap
     Config(other).dump(tmp_path / 'other.py')
     cfg = Config.fromfile(work_dir / 'tiny.py')
     del cfg.test_dataloader.dataset.pipeline[2]
-    cfg.dump(tmp_path / 'unlabelled.py')
+    cfg.dump(tmp_path / 'unlabeled.py')
     (tmp_path / 'two').mkdir()
     for name in ('a.py', 'b.py'):
         (tmp_path / 'two' / name).write_text('')
@@ -201,7 +201,7 @@ def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, cap
         ([work, '--out', work], 'is ' + repr(work)),
         ([work, *out, '--cfg-options', 'test_dataloader=None', 'test_evaluator=None', 'test_cfg=None'], 'IoUMetric'),
         ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=None'], 'has no labels'),
-        ([work, '--config', str(tmp_path / 'unlabelled.py'), *out], 'has no labels'),
+        ([work, '--config', str(tmp_path / 'unlabeled.py'), *out], 'has no labels'),
         ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=images'], 'images'),
         ([work, *out, '--cfg-options', f'{dataset}.img_suffix=.bmp'], 'finds no images'),
         ([work, *out, '--cfg-options', 'model.decode_head.num_classes=4'], 'decode_head'),
@@ -211,7 +211,7 @@ def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, cap
         assert not (tmp_path / 'out').exists()
 
 
-def test_a_label_map_has_the_colours_of_its_classes_and_white_where_there_is_none() -> None:
+def test_a_label_map_has_the_colors_of_its_classes_and_white_where_there_is_none() -> None:
     image = np.full((40, 60, 3), 100, dtype=np.uint8)
     labels = np.full((40, 60), 255)
     labels[:, :20], labels[:, 20:40] = 0, 1

@@ -1,0 +1,66 @@
+# Paper, table 10, at the size of the sample set: a fifth of the labels, no mixing or RandAugment in so few steps.
+_base_ = '../../../configs/classification/beitv2-300e_vit-b_ft-100e_in1k.py'
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
+        img_size=48,
+        patch_size=8,
+        use_abs_pos_emb=True,
+        layer_scale_init_value=0,
+        init_cfg=dict(checkpoint='work_dirs/quickstart/pretrain/epoch_6.pth'),
+    ),
+    head=dict(num_classes=12, in_channels=192),
+    train_cfg=dict(_delete_=True),
+)
+data_preprocessor = dict(num_classes=12)
+resize = dict(type='mmbeitv2.FitImage', scale=56, fit='stretch')
+train_pipeline = [
+    dict(type='mmbeitv2.SeedSample'),
+    dict(type='mmbeitv2.LoadImage'),
+    resize,
+    dict(type='RandomCrop', crop_size=48),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
+    resize,
+    dict(type='CenterCrop', crop_size=48),
+    dict(type='PackInputs'),
+]
+data_root = 'work_dirs/quickstart/sample/imagenet'
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    dataset=dict(
+        _delete_=True,
+        type='mmbeitv2.ImageFolder',
+        data_root=data_root,
+        data_prefix='train',
+        ann_file='labeled.txt',
+        with_label=True,
+        pipeline=train_pipeline,
+    ),
+)
+test_dataloader = dict(
+    num_workers=1,
+    dataset=dict(
+        _delete_=True,
+        type='mmbeitv2.ImageFolder',
+        data_root=data_root,
+        data_prefix='val',
+        with_label=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_evaluator = dict(topk=(1,))
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min_ratio=2e-3, T_max=3, begin=1, end=4, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=4)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best=None, max_keep_ckpts=1))
+# Scored once, by tools/test.py.
+val_dataloader, val_evaluator, val_cfg = None, None, None
+auto_scale_lr = dict(base_batch_size=32)

@@ -1,0 +1,350 @@
+"""The one ViT of this package: tokenizer encoder and decoder, pretraining, classification, segmentation.
+
+Its parts are in ``layers/``. Parameter names are those of the BEiT v2 release (and timm), so a released file loads by
+its prefix; ``checkpoints/`` knows file formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.layers import (
+    Block,
+    InitRule,
+    LookUp,
+    PatchEmbed,
+    RelativePositionBias,
+    drop_path_rates,
+    init_layers,
+    rescale_blocks,
+    select_queries,
+    to_map,
+    trunc_normal,
+)
+from mmbeitv2.layers.positions import resize_pos_embed
+from mmbeitv2.registry import MODELS
+
+# arch -> (embed_dims, depth, num_heads)
+ARCH: dict[str, tuple[int, int, int]] = {
+    'small': (384, 12, 6),  # paper, table 4 (VQ-KD with a ViT-S encoder); DeiT-S
+    'base': (768, 12, 12),  # paper, table 9; ViT-B
+    'large': (1024, 24, 16),  # paper, table 9; ViT-L
+}
+
+OutType = Literal['raw', 'featmap', 'cls_token', 'avg_featmap']
+FinalNorm = Literal['norm', 'fc_norm', 'none']
+RelPosBias = Literal['none', 'shared', 'per_layer']
+
+
+class MaskedFeatures(NamedTuple):
+    """The outputs of the backbone that pretraining needs."""
+
+    masked: Tensor  #: (B, M, C), the masked patches after the last layer L and the final norm
+    cls_token: Tensor  #: (B, 1, C), the CLS token after layer L, before the norm
+    early: Tensor | None  #: (B, N, C), the patches after layer l, the first of two out_indices; None if there is one
+    rel_pos_bias: Tensor | None  #: (1, num_heads, 1+N, 1+N), the shared relative position bias
+
+
+@MODELS.register_module()
+class BEiTv2ViT(BaseBackbone):
+    """Vision transformer of BEiT v2 (paper, section 2 and table 9).
+
+    Args:
+        arch: ``'small'``, ``'base'``, ``'large'``, or a dict with ``embed_dims``, ``depth`` and ``num_heads``.
+        img_size: side in pixels, or (height, width), of the images that the position parameters are made for. For
+            images of another size, positions are resized in the forward by bicubic interpolation.
+        patch_size: side of a patch in pixels.
+        in_channels: channels of the input (32 for the tokenizer's decoder).
+        out_indices: blocks whose output is returned, counted from 0; negative ones count from the last.
+        out_type: form of each output. ``'raw'``: all tokens (B, 1+N, C); ``'featmap'``: patches (B, C, h, w);
+            ``'cls_token'``: (B, C); ``'avg_featmap'``: mean of the patches (B, C).
+        final_norm: what follows the last block. ``'norm'``: LayerNorm of every token; ``'fc_norm'``: LayerNorm of the
+            output that ``out_type`` selects, so after the mean (fine-tuning), or of every token (tokenizer);
+            ``'none'``: nothing (segmentation).
+        use_abs_pos_emb: learned absolute position embedding.
+        rel_pos_bias: relative position bias: ``'shared'`` by all blocks (pretraining), ``'per_layer'``, ``'none'``.
+        use_mask_token: build ``mask_token``, so that the forward accepts a mask.
+        layer_scale_init_value: initial layer scale; 0 builds none.
+        mlp_ratio: hidden over embedding width in the MLP.
+        drop_path_rate: stochastic depth of the last block, in [0, 1); grows linearly from 0.
+        frozen_stages: number of blocks to freeze, counted from the input, including the patch embedding. -1: none;
+            ``depth``: all, including the norm.
+        with_cp: activation checkpointing: recompute each block in the backward to save memory.
+        init_rule: how the initial weights are drawn. ``'pretraining'``: from a normal distribution truncated at one
+            standard deviation; ``'default'`` (tokenizer, fine-tuning): truncated so far out that it has no effect, with
+            torch's default for the patch embedding.
+        init_cfg: see mmengine; ``dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=...)`` loads any BEiT file.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'base',
+        img_size: int | Sequence[int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        out_indices: int | Sequence[int] = -1,
+        out_type: OutType = 'avg_featmap',
+        final_norm: FinalNorm = 'norm',
+        use_abs_pos_emb: bool = False,
+        rel_pos_bias: RelPosBias = 'shared',
+        use_mask_token: bool = False,
+        layer_scale_init_value: float = 0.1,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_rule: InitRule = 'default',
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.embed_dims, self.depth, self.num_heads = _resolve_arch(arch)
+        self.patch_size = patch_size
+        self.grid_size = _resolve_grid(img_size, patch_size)
+        self.out_type = _one_of('out_type', out_type, OutType)
+        self.final_norm = _one_of('final_norm', final_norm, FinalNorm)
+        self.rel_pos_bias_type = _one_of('rel_pos_bias', rel_pos_bias, RelPosBias)
+        self.out_indices = _resolve_out_indices(out_indices, self.depth)
+        self.frozen_stages = frozen_stages
+        self.with_cp = with_cp
+        _one_of('init_rule', init_rule, InitRule)
+        self.init_rule: InitRule = init_rule
+        # Patch aggregation goes on with the same blocks.
+        self.mlp_ratio, self.drop_path_rate = mlp_ratio, drop_path_rate
+        self.layer_scale_init_value = layer_scale_init_value
+
+        dim, (h, w) = self.embed_dims, self.grid_size
+        self.patch_embed = PatchEmbed(patch_size, in_channels, dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, dim)) if use_mask_token else None
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + h * w, dim)) if use_abs_pos_emb else None
+        self.rel_pos_bias = None
+        if rel_pos_bias != 'none':
+            self.rel_pos_bias = RelativePositionBias(
+                self.grid_size, self.num_heads if rel_pos_bias == 'shared' else None
+            )
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                self.num_heads,
+                mlp_ratio=mlp_ratio,
+                drop_path=rate,
+                layer_scale_init_value=layer_scale_init_value,
+                grid_size=self.grid_size if rel_pos_bias == 'per_layer' else None,
+            )
+            for rate in drop_path_rates(drop_path_rate, self.depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm == 'norm' else None
+        self.fc_norm = nn.LayerNorm(dim, eps=1e-6) if final_norm == 'fc_norm' else None
+        self._freeze_stages()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Encodes a batch of images.
+
+        Args:
+            x: images (B, C, H, W), H and W at least one patch; they are padded with zeros at the right and bottom to
+                whole patches.
+            mask: (B, N) bool, true where the patch embedding is replaced by ``mask_token``.
+
+        Returns:
+            One tensor per entry of ``out_indices``, in the form that ``out_type`` says.
+        """
+        x, grid = self._embed(x, mask)  # (B, 1+N, C)
+        shared_bias = self.position_bias(grid)
+        outputs = []
+        for i, block in enumerate(self.blocks):
+            x = self._run(block, x, self._lazy_bias_of(block, shared_bias, grid))
+            if i in self.out_indices:
+                outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
+        return tuple(outputs)
+
+    def forward_masked(self, x: Tensor, mask: Tensor, masked_index: Tensor) -> MaskedFeatures:
+        """Encodes masked images for pretraining, which only uses the outputs of the masked patches and CLS.
+
+        The last block only computes these. For ViT-B, together with the same in the neck, this saves 6 % of all
+        operations.
+
+        Args:
+            x: images (B, C, H, W).
+            mask: (B, N) bool, true where the patch is masked.
+            masked_index: (B, M) int64, the masked patches, counted from 0.
+        """
+        x, grid = self._embed(x, mask)  # (B, 1+N, C)
+        shared_bias = self.position_bias(grid)
+        *blocks, last = self.blocks
+        early = None
+        for i, block in enumerate(blocks):
+            x = self._run(block, x, self._lazy_bias_of(block, shared_bias, grid))
+            if i in self.out_indices:
+                early = x[:, 1:]
+        index = F.pad(masked_index + 1, (1, 0))  # (B, 1+M): token 0 is CLS
+        x = self._run(last, *select_queries(x, self._bias_of(last, shared_bias, grid), index))
+        assert self.norm is not None  # as BEiTv2 checks
+        return MaskedFeatures(self.norm(x[:, 1:]), x[:, :1], early, shared_bias)
+
+    def _embed(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
+        """Images to tokens, CLS first: (B, C, H, W) -> (B, 1+N, C) and the grid (h, w)."""
+        x, grid = self.patch_embed(x)  # (B, N, C)
+        x = self._replace_masked(x, mask)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
+        if self.pos_embed is not None:
+            x = x + resize_pos_embed(self.pos_embed, self.grid_size, grid)
+        return x, grid
+
+    def _bias_of(self, block: nn.Module, shared_bias: Tensor | None, grid: tuple[int, int]) -> Tensor | None:
+        """The relative position bias of a block, (1, num_heads, 1+N, 1+N); the next call may overwrite it."""
+        bias = self._lazy_bias_of(block, shared_bias, grid)
+        return bias() if isinstance(bias, LookUp) else bias
+
+    def _lazy_bias_of(
+        self, block: nn.Module, shared_bias: Tensor | None, grid: tuple[int, int]
+    ) -> Tensor | LookUp | None:
+        """As :meth:`_bias_of`, or how to look it up, if a backward on the CPU would keep it."""
+        if self.rel_pos_bias is None or self.rel_pos_bias_type == 'shared':
+            return shared_bias
+        assert isinstance(block, Block)
+        table = block.attn.relative_position_bias_table
+        assert table is not None
+        return self.rel_pos_bias.lazily(grid, table)
+
+    def _run(self, block: nn.Module, *inputs: Tensor | LookUp | None) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
+
+    def position_bias(self, grid: tuple[int, int]) -> Tensor | None:
+        """The relative position bias that all blocks share, (1, num_heads, 1+N, 1+N); None if there is none."""
+        if self.rel_pos_bias is None or self.rel_pos_bias_type != 'shared':
+            return None
+        return self.rel_pos_bias(grid)
+
+    def _replace_masked(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return x
+        if self.mask_token is None:
+            raise InputError('a mask was given, but the backbone has no mask token. Set use_mask_token=True.')
+        if mask.shape != x.shape[:2]:
+            raise InputError(
+                f'the mask has shape {tuple(mask.shape)}, but the images have patches of shape {tuple(x.shape[:2])}. '
+                'Both must have the same grid.'
+            )
+        return torch.where(mask.unsqueeze(-1), self.mask_token.to(x.dtype), x)
+
+    def _format(self, x: Tensor, grid: tuple[int, int], is_last: bool) -> Tensor:
+        if is_last and self.final_norm == 'norm':
+            assert self.norm is not None
+            x = self.norm(x)
+        if self.out_type == 'cls_token':
+            x = x[:, 0]
+        elif self.out_type == 'avg_featmap':
+            x = x[:, 1:].mean(dim=1)
+        elif self.out_type == 'featmap':
+            x = x[:, 1:]
+        if is_last and self.fc_norm is not None:
+            x = self.fc_norm(x)
+        if self.out_type == 'featmap':
+            x = to_map(x, grid)
+        return x
+
+    def init_weights(self) -> None:
+        """Initializes the weights like the release, then loads ``init_cfg`` if there is one."""
+        if not self.is_init:
+            for token in (self.cls_token, self.mask_token, self.pos_embed):
+                if token is not None:
+                    trunc_normal(token, self.init_rule)
+            init_layers(self, self.init_rule)
+            rescale_blocks(self.blocks)
+        super().init_weights()
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter for layer-wise lr decay: 0 embedding, 1..depth blocks, depth+1 what follows.
+
+        Returns:
+            The depth, and the number of depths (``depth + 2``).
+        """
+        num_layers = self.depth + 2
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        name = param_name[len(prefix) :]
+        if name in ('cls_token', 'mask_token', 'pos_embed') or name.startswith('patch_embed.'):
+            return 0, num_layers
+        if name.startswith('blocks.'):
+            return int(name.split('.')[1]) + 1, num_layers
+        return num_layers - 1, num_layers
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        frozen: list[nn.Module | nn.Parameter | None] = [
+            self.patch_embed,
+            self.cls_token,
+            self.mask_token,
+            self.pos_embed,
+            self.rel_pos_bias,
+        ]
+        frozen += list(self.blocks[: self.frozen_stages])
+        if self.frozen_stages >= self.depth:
+            frozen += [self.norm, self.fc_norm]
+        for part in frozen:
+            if isinstance(part, nn.Module):
+                part.eval()
+            if part is not None:
+                part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> BEiTv2ViT:
+        """Sets the mode; frozen parts stay in eval mode."""
+        super().train(mode)
+        self._freeze_stages()
+        return self
+
+
+def _one_of(name: str, value: str, literal: object) -> str:
+    if value not in get_args(literal):
+        raise InputError(f'{name}={value!r} is unknown. Choose one of {", ".join(get_args(literal))}.')
+    return value
+
+
+def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
+    if isinstance(arch, str):
+        if arch not in ARCH:
+            raise InputError(
+                f'arch={arch!r} is unknown. Choose one of {", ".join(ARCH)}, or pass a dict with embed_dims, depth '
+                'and num_heads.'
+            )
+        return ARCH[arch]
+    names = {'embed_dims', 'depth', 'num_heads'}
+    if missing := names - set(arch):
+        raise InputError(f'arch lacks {", ".join(sorted(missing))}. Set embed_dims, depth and num_heads.')
+    if unknown := set(arch) - names:
+        raise InputError(
+            f'arch has {", ".join(sorted(unknown))}, but only embed_dims, depth and num_heads belong there. Set the '
+            'others in the backbone itself, beside arch.'
+        )
+    return arch['embed_dims'], arch['depth'], arch['num_heads']
+
+
+def _resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if height % patch_size or width % patch_size or min(height, width) < patch_size:
+        raise InputError(f'img_size={img_size} is not a multiple of patch_size={patch_size}. Change one of them.')
+    return height // patch_size, width // patch_size
+
+
+def _resolve_out_indices(out_indices: int | Sequence[int], depth: int) -> tuple[int, ...]:
+    indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
+    for index in indices:
+        if not -depth <= index < depth:
+            raise InputError(
+                f'out_indices={indices} contains {index}, but the backbone has {depth} blocks, counted from 0'
+            )
+    resolved = tuple(index % depth for index in indices)
+    if list(resolved) != sorted(set(resolved)):
+        raise InputError(f'out_indices={indices} must name different blocks in increasing order')
+    return resolved

@@ -1,0 +1,126 @@
+"""Finds the local file for the name of a checkpoint: a path, an address, or a name in a model zoo.
+
+Importing this module makes mmengine use it for all checkpoints as well: ``load_from``, ``resume``, and any ``init_cfg``
+of type ``Pretrained``.
+"""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
+
+from mmbeitv2.checkpoints.downloading import download, download_from_hub
+from mmbeitv2.checkpoints.tensors import read_file
+from mmbeitv2.checkpoints.zoo import describe_model, is_published, list_models
+from mmbeitv2.errors import InputError
+
+_ZOOS = {
+    'torchvision': get_torchvision_models,
+    'modelzoo': get_torchvision_models,
+    'open-mmlab': get_external_models,
+    'openmmlab': get_external_models,
+    'mmcls': get_mmcls_models,
+}
+_WEIGHT_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors', '.pkl', '.tar')
+
+
+def locate(name: str | Path) -> Path:
+    """The local file for the name of a checkpoint, downloaded at first use.
+
+    Args:
+        name: in this order: a path that exists; a name of the zoo (:func:`mmbeitv2.apis.list_models`), with or without
+            ``mmbeitv2://``; ``http://`` or ``https://``; ``hf-hub:owner/name`` or ``hf-hub:owner/name/file``;
+            ``timm/name``, a model of timm with or without its tag; OpenMMLab's ``torchvision://``, ``open-mmlab://``,
+            ``mmcls://``; else a path.
+
+    Raises:
+        InputError: if the file cannot be found or downloaded. :func:`read_file` checks whether a path exists.
+    """
+    name = str(name)
+    if os.path.exists(name):
+        return Path(name)
+    if is_published(name):
+        model = describe_model(name)
+        return download(model.weights, model.sha256)
+    if name.startswith('hf-hub:'):
+        return _locate_on_hub(name)
+    if name.startswith('timm/') and Path(name).suffix not in _WEIGHT_SUFFIXES:
+        return _locate_in_timm(name)
+    scheme, separator, rest = name.partition('://')
+    if not separator:
+        _refuse_misspelled(name)
+        return Path(name)
+    if scheme in ('http', 'https'):
+        return download(name)
+    if scheme not in _ZOOS:
+        raise InputError(f'checkpoint {name!r}: {scheme}:// cannot be read. Download the file and pass its path.')
+    models = _ZOOS[scheme]()
+    rest = get_deprecated_model_names().get(rest, rest)
+    if rest not in models:
+        raise InputError(f'{scheme}:// has no model {rest!r}. Check the spelling, or pass the path of a file.')
+    return locate(models[rest])
+
+
+def _locate_on_hub(name: str) -> Path:
+    parts = name.removeprefix('hf-hub:').split('/')
+    if len(parts) < 2 or not all(parts):
+        raise InputError(
+            f'checkpoint {name!r} is not complete. Write a Hugging Face repository as hf-hub:owner/name or '
+            'hf-hub:owner/name/file.'
+        )
+    return download_from_hub('/'.join(parts[:2]), '/'.join(parts[2:]) or None)
+
+
+def _locate_in_timm(name: str) -> Path:
+    import timm
+
+    variant = name.removeprefix('timm/')
+    arch, _, tag = variant.partition('.')
+    tags = timm.list_pretrained(arch) if timm.is_model(arch) else []
+    if not tags or (tag and variant not in tags):
+        near = tags or get_close_matches(arch, timm.list_models(), 3)
+        remedy = f'Did you mean {" or ".join(f"timm/{found}" for found in near)}?' if near else 'Check the spelling.'
+        raise InputError(f'timm has no pretrained model {variant!r}. {remedy}')
+    cfg: Any = timm.get_pretrained_cfg(variant)
+    return download_from_hub(cfg.hf_hub_id, cfg.hf_hub_filename) if cfg.hf_hub_id else download(cfg.url)
+
+
+def _refuse_misspelled(name: str) -> None:
+    """A name without a folder and an ending that nearly is one of the zoo's was not meant as a path."""
+    if '/' not in name and Path(name).suffix not in _WEIGHT_SUFFIXES:
+        near = get_close_matches(name, list_models(), 1, cutoff=0.85)
+        if near:
+            raise InputError(f'there is neither a file nor a published model {name!r}. Did you mean {near[0]!r}?')
+
+
+# All that mmengine itself registers; '' is a path.
+_PREFIXES = (
+    *('', 'mmbeitv2://', 'http://', 'https://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'),
+    *(f'{zoo}://' for zoo in _ZOOS),
+)
+
+
+@CheckpointLoader.register_scheme(_PREFIXES, force=True)
+def load_from_file(filename: str, map_location: object = None) -> Any:
+    """Loads for mmengine; a published model under this package's names, whoever published it."""
+    if is_published(filename):
+        from mmbeitv2.checkpoints.reading import read_checkpoint
+
+        return {'state_dict': read_checkpoint(filename).ours}
+    content = read_file(locate(filename), map_location)
+    if isinstance(content, dict) and isinstance(content.get('meta'), dict):
+        content['meta'].pop('config', None)  # mmengine would run its text when it resumes
+    if filename.startswith('mmcls://'):  # whole classifiers, asked for as a backbone
+        state = content.get('state_dict', content)
+        content = {'state_dict': {key[9:]: value for key, value in state.items() if key.startswith('backbone.')}}
+    return content

@@ -1,0 +1,153 @@
+"""Any folder of images with label images."""
+
+from __future__ import annotations
+
+import colorsys
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+
+from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, find_images
+from mmbeitv2.errors import InputError
+from mmbeitv2.registry import DATASETS
+from mmbeitv2.segmentation.seg_labels import IGNORED
+
+
+@DATASETS.register_module()
+class SegFolder(BaseDataset):
+    """Images and label images with matching names, in two folders or in one.
+
+    Like mmseg's ``BaseSegDataset``, but images may have any extension, class names may come from a text file, and a
+    missing label image is found when the folder is listed. The label of ``photos/a/1.jpg`` is ``labels/a/1.png``.
+
+    Args:
+        data_root: folder of the data.
+        data_prefix: folders of the images, ``img_path``, and of the label images, ``seg_map_path``, in ``data_root``,
+            nested to any depth.
+        ann_file: list of image paths, one per line, relative to the folder of the images, with or without extension;
+            empty for all images of the folder.
+        classes: names in the order of their labels, or a text file with one name per line (:func:`read_class_names`),
+            relative to ``data_root``.
+        seg_map_suffix: ending of the name of a label image; it replaces the extension of the image.
+        reduce_zero_label: whether 0 means "ignored" and the classes are numbered from 1.
+        extensions: of image files, in lower case.
+        ignored_labels: values of the label images that mean "ignored", in addition to 255.
+        kwargs: see mmengine's ``BaseDataset``.
+
+    Raises:
+        InputError: names the file, folder or line if anything is missing or cannot be read.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        classes: str | Sequence[str],
+        data_prefix: dict | None = None,
+        ann_file: str = '',
+        seg_map_suffix: str = '.png',
+        reduce_zero_label: bool = False,
+        ignored_labels: Sequence[int] | None = None,
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        **kwargs: object,
+    ) -> None:
+        names = read_class_names(os.path.join(data_root, classes)) if isinstance(classes, str) else tuple(classes)
+        self.seg_map_suffix = seg_map_suffix
+        self.extensions = extensions
+        self.reduce_zero_label = reduce_zero_label
+        # mmseg maps labels after it has reduced them.
+        self.label_map = {label - int(reduce_zero_label): IGNORED for label in ignored_labels or ()} or None
+        super().__init__(
+            data_root=data_root,
+            data_prefix=data_prefix or dict(img_path='images', seg_map_path='labels'),
+            ann_file=ann_file,
+            metainfo=dict(classes=names, palette=distinct_colors(len(names))),
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        images, labels = (Path(self.data_prefix[key]) for key in ('img_path', 'seg_map_path'))
+        paths = find_images(images, self.extensions)
+        if images.resolve() == labels.resolve():
+            paths = [path for path in paths if not path.endswith(self.seg_map_suffix)]
+        if self.ann_file:
+            paths = self._listed(paths)
+        there = set(find_images(labels, (self.seg_map_suffix,)))
+        samples: list[dict] = []
+        for path in paths:
+            label = os.path.splitext(path)[0] + self.seg_map_suffix
+            if label not in there:
+                raise InputError(
+                    f'image {str(images / path)!r} has no label image {str(labels / label)!r}. Add it, or remove the '
+                    'image.'
+                )
+            samples.append(
+                {
+                    'img_path': str(images / path),
+                    'seg_map_path': str(labels / label),
+                    'label_map': self.label_map,
+                    'reduce_zero_label': self.reduce_zero_label,
+                    'seg_fields': [],
+                }
+            )
+        return samples
+
+    def _listed(self, paths: list[str]) -> list[str]:
+        """The images that ``ann_file`` names."""
+        by_name = {os.path.splitext(path)[0]: path for path in paths} | {path: path for path in paths}
+        chosen = []
+        for number, line in enumerate(_read_lines(self.ann_file, 'image list'), 1):
+            if line not in by_name:
+                raise InputError(
+                    f'line {number} of image list {self.ann_file!r} names {line[:99]!r}, which is not an image '
+                    f'({", ".join(self.extensions)}) in {self.data_prefix["img_path"]!r}. Correct or remove the line.'
+                )
+            chosen.append(by_name[line])
+        return chosen
+
+
+def read_class_names(path: str | Path) -> tuple[str, ...]:
+    """Reads class names from a text file, one per line, in the order of their labels.
+
+    Raises:
+        InputError: if the file cannot be read, is empty, contains an empty line or a name twice, or has more than 255
+            names.
+    """
+    names = _read_lines(path, 'class list')
+    for number, name in enumerate(names, 1):
+        if name in names[: number - 1]:
+            raise InputError(
+                f'line {number} of class list {str(path)!r} repeats {name!r} of line {names.index(name) + 1}. Give '
+                'each class a different name.'
+            )
+    if len(names) > IGNORED:
+        raise InputError(
+            f'class list {str(path)!r} has {len(names)} names, but a label image can hold at most {IGNORED} classes '
+            f'({IGNORED} means "ignored"). Leave some out.'
+        )
+    return tuple(names)
+
+
+def _read_lines(path: str | Path, kind: str) -> list[str]:
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except FileNotFoundError as error:
+        raise InputError(f'{kind} {str(path)!r} not found. Correct its path.') from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, 'strerror', None) or 'it is not UTF-8 text'
+        raise InputError(f'{kind} {str(path)!r} cannot be read ({reason}). It must be a text file in UTF-8.') from error
+    lines = [line.strip() for line in text.rstrip().split('\n')]
+    if lines == ['']:
+        raise InputError(f'{kind} {str(path)!r} is empty. Write one name per line.')
+    if '' in lines:
+        raise InputError(f'line {lines.index("") + 1} of {kind} {str(path)!r} is empty. Remove the line.')
+    return lines
+
+
+def distinct_colors(count: int) -> list[list[int]]:
+    """RGB colors in [0, 255] that are easy to distinguish; the first ones do not depend on the count."""
+    golden = (5**0.5 - 1) / 2
+    shades = ((1.0, 0.9), (0.6, 1.0), (0.9, 0.6))
+    colors = [colorsys.hsv_to_rgb(i * golden % 1, *shades[i % len(shades)]) for i in range(count)]
+    return [[round(255 * channel) for channel in color] for color in colors]

@@ -1,0 +1,9 @@
+"""Tokenizers: from an image to one code for each patch."""
+
+from .dalle import DALLETokenizer
+from .kmeans import KMeansTokenizer, SphericalKMeans
+from .pixel_decoder import PixelDecoder
+from .quantizer import NormEMAVectorQuantizer
+from .vqkd import VQKD
+
+__all__ = ['VQKD', 'DALLETokenizer', 'KMeansTokenizer', 'NormEMAVectorQuantizer', 'PixelDecoder', 'SphericalKMeans']

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from timm.models.beit import Beit
+
+from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.layers import Attention
+from tests.conftest import tiny_vit
+
+
+def build(**changes: object) -> BEiTv2ViT:
+    return MODELS.build(tiny_vit(**changes))
+
+
+@pytest.mark.parametrize('bias', ['shared', 'per_layer', 'none'])
+@pytest.mark.parametrize('use_abs_pos_emb', [True, False])
+def test_equals_timm(bias: str, use_abs_pos_emb: bool) -> None:
+    timm_model = Beit(
+        img_size=32, patch_size=8, num_classes=0, embed_dim=32, depth=2, num_heads=2, init_values=0.1,
+        use_abs_pos_emb=use_abs_pos_emb, use_rel_pos_bias=bias == 'per_layer', use_shared_rel_pos_bias=bias == 'shared',
+    ).eval()  # fmt: skip
+    for parameter in timm_model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    model = build(rel_pos_bias=bias, use_abs_pos_emb=use_abs_pos_emb, final_norm='fc_norm').eval()
+    state = {key: value for key, value in timm_model.state_dict().items() if 'relative_position_index' not in key}
+    assert not any(model.load_state_dict(state, strict=True))
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(model(images)[0], timm_model(images), rtol=1e-4, atol=1e-5)
+
+
+def test_output_forms_are_views_of_the_same_tokens() -> None:
+    images = torch.randn(2, 3, 32, 32)
+    model = build(out_type='raw', out_indices=(0, -1)).eval()
+    model.init_weights()
+    first, last = model(images)
+    assert first.shape == last.shape == (2, 17, 32)
+    forms = {}
+    for form in ('featmap', 'cls_token', 'avg_featmap'):
+        other = build(out_type=form).eval()
+        other.load_state_dict(model.state_dict())
+        (forms[form],) = other(images)
+    torch.testing.assert_close(forms['featmap'], last[:, 1:].transpose(1, 2).reshape(2, 32, 4, 4))
+    torch.testing.assert_close(forms['cls_token'], last[:, 0])
+    torch.testing.assert_close(forms['avg_featmap'], last[:, 1:].mean(1))
+
+
+def test_the_final_norm_comes_after_the_mean_only_for_fc_norm() -> None:
+    images = torch.randn(2, 3, 32, 32)
+    plain = build(out_type='raw', final_norm='none').eval()
+    plain.init_weights()
+    tokens = plain(images)[0]
+    normed = build(out_type='raw', final_norm='norm').eval()
+    normed.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(normed(images)[0], torch.nn.functional.layer_norm(tokens, (32,), eps=1e-6))
+    pooled = build(out_type='avg_featmap', final_norm='fc_norm').eval()
+    pooled.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(
+        pooled(images)[0], torch.nn.functional.layer_norm(tokens[:, 1:].mean(1), (32,), eps=1e-6)
+    )
+
+
+def test_masked_patches_do_not_reach_the_output() -> None:
+    model = build(out_type='raw', use_mask_token=True).eval()
+    model.init_weights()
+    images = torch.randn(1, 3, 32, 32)
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, 5] = True  # row 1, column 1: pixels 8..16
+    changed = images.clone()
+    changed[..., 8:16, 8:16] += 1
+    torch.testing.assert_close(model(images, mask)[0], model(changed, mask)[0])
+    assert not torch.allclose(model(images)[0], model(changed)[0])
+
+
+def test_a_mask_without_mask_token_or_of_another_grid_is_refused() -> None:
+    with pytest.raises(ValueError, match='use_mask_token=True'):
+        build()(torch.randn(1, 3, 32, 32), torch.zeros(1, 16, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r'\(1, 9\).*\(1, 16\)'):
+        build(use_mask_token=True)(torch.randn(1, 3, 32, 32), torch.zeros(1, 9, dtype=torch.bool))
+
+
+@pytest.mark.parametrize('bias', ['shared', 'per_layer'])
+def test_images_of_another_size_are_taken(bias: str) -> None:
+    model = build(out_type='featmap', rel_pos_bias=bias, use_abs_pos_emb=True)
+    model.init_weights()
+    (features,) = model(torch.randn(1, 3, 48, 60))
+    assert features.shape == (1, 32, 6, 8)  # 60 pixels are padded to 64
+    features.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_an_image_smaller_than_a_patch_is_refused() -> None:
+    with pytest.raises(ValueError, match='an image of 4x32 pixels is smaller than one patch of 8x8'):
+        build()(torch.randn(1, 3, 4, 32))
+
+
+def test_checkpointing_gives_the_same_gradients() -> None:
+    images = torch.randn(2, 3, 32, 32)
+    grads = []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        model = build(with_cp=with_cp)
+        model.init_weights()
+        model(images)[0].square().sum().backward()
+        grads.append([parameter.grad for parameter in model.parameters()])
+    for plain, checkpointed in zip(*grads, strict=True):
+        torch.testing.assert_close(plain, checkpointed)
+
+
+def test_a_second_init_weights_changes_nothing() -> None:
+    model = build()
+    model.init_weights()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.init_weights()
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_drop_path_grows_linearly() -> None:
+    model = build(arch=dict(embed_dims=32, depth=5, num_heads=2), drop_path_rate=0.2)
+    rates = [getattr(block.drop_path, 'drop_prob', 0.0) for block in model.blocks]
+    assert rates == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2])
+
+
+def test_frozen_stages_get_no_gradient_and_stay_in_eval_mode() -> None:
+    model = build(frozen_stages=2, drop_path_rate=0.5).train()
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.blocks[1].training
+    partly = build(frozen_stages=1).train()
+    assert {name.split('.')[0] for name, p in partly.named_parameters() if p.requires_grad} == {'blocks', 'norm'}
+
+
+def test_layer_depths() -> None:
+    model = build()
+    assert model.get_layer_depth('backbone.cls_token', 'backbone.') == (0, 4)
+    assert model.get_layer_depth('backbone.patch_embed.proj.weight', 'backbone.') == (0, 4)
+    assert model.get_layer_depth('backbone.blocks.1.mlp.fc1.bias', 'backbone.') == (2, 4)
+    assert model.get_layer_depth('backbone.fc_norm.weight', 'backbone.') == (3, 4)
+    assert model.get_layer_depth('head.fc.weight', 'backbone.') == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(arch='huge'), "arch='huge' is unknown"),
+        (dict(arch=dict(depth=2)), 'arch lacks embed_dims, num_heads'),
+        (
+            dict(arch=dict(embed_dims=32, depth=1, num_heads=2, mlp_ratio=2)),
+            'arch has mlp_ratio, but only embed_dims, depth and num_heads belong there',
+        ),
+        (dict(out_type='map'), "out_type='map' is unknown"),
+        (dict(final_norm='batch'), "final_norm='batch' is unknown"),
+        (dict(init_rule='zero'), "init_rule='zero' is unknown. Choose one of default, pretraining"),
+        (dict(img_size=30), 'img_size=30 is not a multiple of patch_size=8'),
+        (dict(out_indices=(0, 2)), 'contains 2, but the backbone has 2 blocks'),
+        (dict(out_indices=(1, 0)), 'increasing order'),
+        (dict(arch=dict(embed_dims=30, depth=1, num_heads=4)), 'embed_dims=30 is not divisible by num_heads=4'),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**changes)
+
+
+def test_attention_equals_torchs_fused_kernel() -> None:
+    attention = Attention(32, 2)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x, bias = torch.randn(2, 17, 32), torch.randn(1, 2, 17, 17)
+    q, k, v = (part.view(2, 17, 2, 16).transpose(1, 2) for part in (x @ attention.qkv.weight.T).chunk(3, dim=2))
+    q, v = (part + vector.view(1, 2, 1, 16) for part, vector in ((q, attention.q_bias), (v, attention.v_bias)))
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    torch.testing.assert_close(attention(x, bias), attention.proj(fused.transpose(1, 2).reshape(2, 17, 32)))
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_what_the_cpu_gives() -> None:
+    model = build(out_type='raw').eval()
+    model.init_weights()
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(model.cuda()(images.cuda())[0].cpu(), model.cpu()(images)[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('rel_pos_bias', ['none', 'shared', 'per_layer'])
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_masked_features_are_those_of_all_tokens_with_their_gradients(rel_pos_bias: str, with_cp: bool) -> None:
+    settings = dict(out_indices=(0, 1), out_type='raw', use_mask_token=True, rel_pos_bias=rel_pos_bias)
+    vit, plain = build(**settings, with_cp=with_cp), build(**settings, final_norm='none')
+    for parameter in vit.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    plain.load_state_dict({key: value for key, value in vit.state_dict().items() if not key.startswith('norm.')})
+    images, index = torch.randn(2, 3, 32, 32), torch.tensor([[2, 3, 15], [0, 1, 4]])
+    mask = torch.zeros(2, 16, dtype=torch.bool).scatter(1, index, True)
+    early, last = vit(images, mask)
+    expected = [torch.stack([image[1:][row] for image, row in zip(last, index, strict=True)]), early[:, 1:]]
+    outputs, gradients = [expected], []
+    masked, cls_token, early, bias = vit.forward_masked(images, mask, index)
+    outputs.append([masked, early])
+    for features in outputs:
+        vit.zero_grad()
+        sum(part.square().sum() for part in features).backward()
+        gradients.append({name: parameter.grad for name, parameter in vit.named_parameters()})
+    torch.testing.assert_close(outputs[1], outputs[0])
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-4, rtol=1e-4, msg=name)
+    torch.testing.assert_close(cls_token, plain(images, mask)[1][:, :1])
+    assert (bias is None) == (rel_pos_bias != 'shared')

@@ -1,0 +1,142 @@
+"""The list of published models: in OpenMMLab's format, true to its configs, known to mmpretrain."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mmpretrain
+import modelindex
+import pytest
+import timm
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from mmengine.runner import load_checkpoint
+
+import mmbeitv2.checkpoints  # noqa: F401  (enters the zoo into mmpretrain)
+from mmbeitv2.apis import describe_model, list_models
+from mmbeitv2.checkpoints.reading import require_fit
+from mmbeitv2.errors import InputError
+from tests.conftest import ROOT, tiny_vit
+
+ENTRIES = list(modelindex.load(str(ROOT / 'model-index.yml')).models)
+CONFIG = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    backbone={backbone!r},
+    head=dict(type='LinearClsHead', num_classes=3, in_channels=32, loss=dict(type='CrossEntropyLoss')),
+)
+data_preprocessor = dict(num_classes=3, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
+test_dataloader = dict(
+    dataset=dict(type='CustomDataset', pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+"""
+
+
+def test_every_entry_has_a_name_of_its_own_an_address_a_source_and_a_config_that_exists() -> None:
+    names = [entry.name for entry in ENTRIES]
+    assert len(names) == len(set(names)) == len(list_models()) > 60
+    for entry in ENTRIES:
+        assert re.fullmatch(
+            r'(vqkd-base_\dx768x12-(clip|dino)|beit(v2)?-(base|large)_in(1k-\d+e|21k)_(pt|ft(-(in1k|in21k|ade20k))+(-\d+px)?))'
+            r'_(release|timm|mmpretrain|mmseg|hf)',
+            entry.name,
+        ), entry.name
+        assert urlsplit(entry.weights).scheme == 'https'
+        assert (ROOT / entry.config).is_file(), entry.config
+        assert entry.data['Source']
+        assert entry.data['Description']
+        in_name = re.search(r'-([0-9a-f]{8})\.pth$', entry.weights)
+        assert entry.data.get('SHA256 Prefix') == (in_name and in_name[1])
+
+
+def test_every_model_of_the_release_that_the_paper_names_is_there() -> None:
+    released = {Path(urlsplit(entry.weights).path).stem for entry in ENTRIES}
+    for size in ('base', 'large'):
+        for stage in ('', '_300e', '_ft21k', '_ft1k', '_300e_ft1k', '_ft21kto1k', '_ftade20k', '_ft21ktoade20k'):
+            assert f'beitv2_{size}_patch16_224_pt1k{stage}' in released
+
+
+def test_every_beit_of_timm_and_of_mmpretrain_is_there_with_its_address() -> None:
+    addresses = {entry.weights for entry in ENTRIES}
+    for name in timm.list_pretrained('beit*'):
+        if name.startswith(('beit_', 'beitv2_')):
+            assert f'https://huggingface.co/timm/{name}/resolve/main/model.safetensors' in addresses
+    index = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
+    for method in ('beit', 'beitv2'):
+        for entry in modelindex.load(str(index / method / 'metafile.yml')).models:
+            theirs = Path(urlsplit(entry.weights).path).name  # the forks keep the files elsewhere than upstream
+            assert theirs in {Path(urlsplit(address).path).name for address in addresses}
+
+
+@pytest.mark.parametrize('name', [name for name in list_models() if name.endswith('_release')])
+def test_the_config_of_a_model_has_the_size_the_classes_and_the_input_of_its_name(name: str) -> None:
+    cfg = Config.fromfile(describe_model(name).config)
+    if name.startswith('vqkd'):
+        assert str(cfg.model.decoder.arch.depth) == name.partition('_')[2][0]
+        return
+    assert cfg.model.backbone.arch == re.search('base|large', name)[0]  # type: ignore[index]
+    pixels = re.search(r'-(\d+)px', name)
+    assert cfg.model.backbone.img_size == (int(pixels[1]) if pixels else 512 if 'ade20k' in name else 224)
+    if '_pt_' not in name:
+        heads = cfg.model.get('decode_head', cfg.model.get('head'))
+        assert heads.num_classes == (150 if 'ade20k' in name else 21841 if 'ft-in21k_' in name else 1000)
+
+
+def test_names_are_found_by_patterns_and_described(tmp_path: Path) -> None:
+    assert list_models('beitv2-large_in1k-1600e_ft-in1k_*') == [
+        'beitv2-large_in1k-1600e_ft-in1k_release',
+        'beitv2-large_in1k-1600e_ft-in1k_timm',
+    ]
+    model = describe_model('beitv2-large_in1k-1600e_ft-in1k_release')
+    assert model.results == {'ImageNet-1k': {'Top 1 Accuracy': 87.3, 'Top 5 Accuracy': 98.2}}
+    assert Path(model.config).name == 'beitv2-1600e_vit-l_ft-50e_in1k_release.py'
+    with pytest.raises(InputError, match='Did you mean'):
+        describe_model('beitv2-large')
+
+
+def test_mmpretrain_lists_the_names() -> None:
+    assert set(list_models('*beitv2*')) <= set(mmpretrain.list_models('*beitv2*'))
+    assert 'beitv2-base_in1k-1600e_ft-in1k_release' in mmpretrain.list_models(task='Image Classification')
+
+
+def test_a_released_file_is_loaded_by_name_in_mmpretrain_mmengine_and_the_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny classifier under the release's names stands in for the download."""
+    name = 'beitv2-base_in1k-1600e_ft-in1k_release'
+    backbone = tiny_vit(out_type='avg_featmap', final_norm='fc_norm', rel_pos_bias='per_layer')
+    config = tmp_path / 'tiny.py'
+    config.write_text(CONFIG.format(backbone=backbone))
+    source = mmpretrain.get_model(str(config))
+    released = {
+        key.replace('head.fc.', 'head.').removeprefix('backbone.'): value for key, value in source.state_dict().items()
+    }
+    torch.save({'model': released}, tmp_path / 'released.pth')
+    asked = []
+    monkeypatch.setattr(
+        'mmbeitv2.checkpoints.locating.download', lambda *given: asked.append(given) or tmp_path / 'released.pth'
+    )
+    monkeypatch.setattr(mmpretrain.apis.ModelHub._models_dict[name], 'data', {
+        **mmpretrain.apis.ModelHub._models_dict[name].data, 'Config': str(config)})  # fmt: skip
+
+    by_mmpretrain = mmpretrain.get_model(name, pretrained=True)
+    by_mmengine = mmpretrain.get_model(str(config))
+    load_checkpoint(by_mmengine, name)
+    by_tools = mmpretrain.get_model(str(config))
+    by_tools.load_state_dict(require_fit(by_tools, name))
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=name)
+    encoder = MODELS.build(backbone | dict(init_cfg=init_cfg))
+    encoder.init_weights()
+    for model in (by_mmpretrain, by_mmengine, by_tools):
+        for key, value in source.state_dict().items():
+            assert torch.equal(model.state_dict()[key], value), key
+    for key, value in source.backbone.state_dict().items():
+        assert torch.equal(encoder.state_dict()[key], value), key
+    assert asked[0][0].endswith('beitv2_base_patch16_224_pt1k_ft1k.pth')
+
+    inferencer = mmpretrain.ImageClassificationInferencer(name, classes=list('abc'))
+    (result,) = inferencer(torch.randint(256, (32, 32, 3), dtype=torch.uint8).numpy())
+    assert len(result['pred_scores']) == 3

@@ -1,0 +1,193 @@
+"""Config files and --cfg-options, with mmengine's own reading as the oracle."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config, DictAction
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.inference.config import add_cfg_options, merge_options, read_config
+from tests.conftest import ROOT, write_config
+
+CONFIG = """
+data_root = 'data/images'
+pipeline = [dict(type='LoadImage'), dict(type='Resize', scale=32)]
+unused = 3
+model = dict(type='Net', arch=dict(embed_dims=32, depth=2), norm='LN', indices=(0, 1),
+             init_cfg=dict(type='Weights', checkpoint='a.pth'))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98)))
+train_dataloader = dict(batch_size=4, dataset=dict(type='Images', data_root=data_root, ann_file=data_root + '/list',
+                                                   pipeline=pipeline))
+val_dataloader = None
+custom_hooks = [dict(type='Hook')]
+"""
+
+
+@pytest.fixture
+def cfg() -> Config:
+    return Config.fromstring(CONFIG, '.py')
+
+
+def merged_by_mmengine(options: list[str]) -> dict:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    expected = Config.fromstring(CONFIG, '.py')
+    expected.merge_from_dict(parser.parse_args(['--options', *options]).options)
+    return expected.to_dict()
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['train_dataloader.batch_size=64'],
+        ['optim_wrapper.optimizer.lr=1e-4', 'optim_wrapper.clip_grad=None'],
+        ['optim_wrapper.optimizer.betas=(0.9,0.999)'],
+        ['model.indices=[3,5]', 'model.new=[(1,2),[a,b]]', 'model.other=1,2,3'],
+        ['model.with_cp=True', 'model.deep=false', 'model.frozen=None'],
+        ['train_dataloader.dataset.pipeline.1.scale=224', 'train_dataloader.dataset.pipeline.0.to_float32=true'],
+        ['model.arch=base', 'model.init_cfg=None', 'custom_hooks=[]', 'model.norm=BN'],
+        ['load_from=None', 'resume=True', 'train_cfg.max_epochs=3', 'val_dataloader=None'],
+        ['model.init_cfg.checkpoint="b.pth"', "model.norm='BN'", 'model.eps="1e-6"'],
+        ['model._delete_=True', 'model.type=Other'],
+        ['work_dir=out', 'randomness.seed=5', 'model_wrapper_cfg.type=DDP', 'log_level=ERROR'],
+    ],
+)
+def test_values_are_read_as_mmengine_reads_them(cfg: Config, options: list[str]) -> None:
+    assert merge_options(cfg, options).to_dict() == merged_by_mmengine(options)
+
+
+@pytest.mark.parametrize('text', ['a,b', '2024', '1e5', '[x]', '(x,y)', 'my photos', 'true', 'x=y', 'none', "it's", ''])
+@pytest.mark.parametrize(
+    'key', ['train_dataloader.dataset.data_root', 'model.init_cfg.checkpoint', 'load_from', 'work_dir']
+)
+def test_paths_are_taken_as_typed(cfg: Config, key: str, text: str) -> None:
+    merge_options(cfg, [f'{key}={text}'])
+    node: object = cfg
+    for name in key.split('.'):
+        node = getattr(node, name)
+    assert node == text
+
+
+def test_text_stays_text_where_the_config_has_text(cfg: Config) -> None:
+    merge_options(cfg, ['model.norm=16', 'model.type=A,B'])
+    assert (cfg.model.norm, cfg.model.type) == ('16', 'A,B')
+
+
+def test_a_dict_is_taken_as_it_is(cfg: Config) -> None:
+    merge_options(cfg, {'model.norm': 16, 'model.arch': dict(depth=3)})
+    assert (cfg.model.norm, cfg.model.arch) == (16, dict(embed_dims=32, depth=3))
+
+
+@pytest.mark.parametrize(
+    ('options', 'sentence'),
+    [
+        (['foo'], "'foo' does not have the form KEY=VALUE"),
+        (['=5'], "'=5' does not have the form KEY=VALUE"),
+        (['model..type=5'], 'does not have the form KEY=VALUE'),
+        (['model.indices=[1,'], 'model.indices=[1,: the brackets of the value do not match'),
+        (['model.indices=[1'], 'the brackets of the value do not match'),
+        (['model.indices=(1,2]'], 'the brackets of the value do not match'),
+        (['model=5'], 'model is a group of settings in this config. Set one of them, for example model.type=VALUE'),
+        (['model=Net'], 'model is a group of settings'),
+        (['model.arch=5'], 'Set one of them, for example model.arch.embed_dims=VALUE'),
+        (['optim_wrapper.optimizer=SGD'], 'optim_wrapper.optimizer.type=VALUE'),
+        (['train_dataloader.dataset.pipeline=5'], 'is a list of 2 groups of settings'),
+        (['train_dataloader.batch_size.x=5'], 'train_dataloader.batch_size is 4 in this config'),
+        (['val_dataloader.batch_size=5'], 'val_dataloader is None in this config'),
+        (['custom_hooks.1.type=A'], "custom_hooks is a list of 1 entries, counted from 0, and has no entry '1'"),
+        (['custom_hooks.first.type=A'], "has no entry 'first'"),
+        (['model.init_cfg=None', 'model.init_cfg.type=A'], 'contradict each other'),
+        (['optim_wraper.optimizer.lr=1'], "the setting 'optim_wraper' does not exist. Did you mean 'optim_wrapper'?"),
+        (['xyzzy=1'], "the setting 'xyzzy' does not exist. Choose from activation_checkpointing, "),
+        (
+            ['data_root=/nonexistent'],
+            'no effect. Set train_dataloader.dataset.data_root and train_dataloader.dataset.ann_file instead',
+        ),
+        (['pipeline.1.scale=64'], 'no effect. Set train_dataloader.dataset.pipeline.1.scale instead'),
+        (['unused=4'], 'Change it in the file instead'),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_in_one_sentence(cfg: Config, options: list[str], sentence: str) -> None:
+    before = cfg.to_dict()
+    with pytest.raises(InputError) as error:
+        merge_options(cfg, options)
+    assert sentence in str(error.value)
+    assert '\n' not in str(error.value)
+    assert cfg.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        ("model = dict(type='A',\n    width=(3\n", 'tiny.py. cannot be read: line 2: '),
+        ("a = 1\nmodel = dict(type='A', width=a + 'x')\n", 'cannot be read: line 2: TypeError: unsupported operand'),
+        ("_base_ = 'nowhere.py'\n", "inherits from '.*nowhere.py', which does not exist. Correct its _base_"),
+        ("_base_ = 'broken.py'\n", "its base '.*broken.py' line 2: NameError: name 'b' is not defined"),
+        ("_base_ = 'syntax.py'\n", "its base '.*syntax.py' line 1: "),
+        ('a = 1\n', 'does not define a model'),
+        ('model = None\n', 'does not define a model'),
+        (
+            "model = dict(type='A')\noptim_wraper = dict(type='B')\n",
+            "Did you mean 'optim_wrapper'?",
+        ),
+        ("model = dict(type='A')\ncustom_import = dict(imports=['os'])\n", "Did you mean 'custom_imports'?"),
+        (
+            "model = dict(type='A')\ncustom_imports = dict(imports=['no_such_module'])\n",
+            'Failed to import',
+        ),
+        ('\x00', 'cannot be read: '),
+    ],
+)
+def test_a_config_file_that_is_wrong_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / 'broken.py').write_text('a = 1\nmodel = b\n')
+    (tmp_path / 'syntax.py').write_text('model = dict(\n')
+    with pytest.raises(InputError, match=sentence) as error:
+        read_config(write_config(tmp_path, text))
+    assert '\n' not in str(error.value)
+
+
+def test_a_config_that_is_no_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path, sentence in ((tmp_path, 'is a folder'), (tmp_path / 'a.py', 'not found')):
+        with pytest.raises(InputError, match=sentence):
+            read_config(str(path))
+    (tmp_path / 'a.txt').write_text('')
+    with pytest.raises(InputError, match='ends in .py, .yaml or .json'):
+        read_config(str(tmp_path / 'a.txt'))
+
+    def denied(path: str) -> Config:
+        raise PermissionError(13, 'Permission denied', path)
+
+    monkeypatch.setattr(Config, 'fromfile', denied)
+    with pytest.raises(InputError, match='permission denied'):
+        read_config(write_config(tmp_path, CONFIG))
+
+
+def test_free_variables_of_a_config_file_are_allowed(tmp_path: Path) -> None:
+    text = CONFIG + 'image_size = 32\nfoo_bar = None\ntrain_dataloaders = [train_dataloader]\n'
+    assert read_config(write_config(tmp_path, text.replace('train_dataloaders', 'two_loaders'))).image_size == 32
+
+
+def test_the_parser_needs_no_heavy_library() -> None:
+    program = (
+        'import argparse, sys\n'
+        'from mmbeitv2.inference.config import add_cfg_options\n'
+        'parser = argparse.ArgumentParser(); add_cfg_options(parser)\n'
+        'assert parser.parse_args("--cfg-options a=1 b=2 --cfg-options c=3".split()).cfg_options == '
+        '["a=1", "b=2", "c=3"]\n'
+        'assert not {"torch", "numpy", "mmengine"} & set(sys.modules)\n'
+    )
+    subprocess.run([sys.executable, '-c', program], check=True, cwd=ROOT)
+
+
+def test_options_reach_the_config_from_the_command_line(cfg: Config) -> None:
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    args = parser.parse_args(['--cfg-options', 'model.norm=BN', '--cfg-options', 'load_from=a,b.pth'])
+    assert merge_options(cfg, args.cfg_options).load_from == 'a,b.pth'
+    with pytest.raises(InputError, match=r'cfg_options is 5. It must be a list of strings KEY=VALUE, or a dict'):
+        merge_options(cfg, 5)  # type: ignore[arg-type]

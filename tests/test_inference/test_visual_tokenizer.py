@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from PIL import Image
+
+from mmbeitv2.apis import VisualTokenizer
+from mmbeitv2.errors import InputError
+from tests.conftest import NUM_CODES, tiny_pretraining, tiny_tokenizer
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    torch.save({'state_dict': MODELS.build(tiny_tokenizer()).state_dict()}, tmp_path / 'tokenizer.pth')
+    return str(tmp_path / 'tokenizer.pth')
+
+
+@pytest.fixture
+def tokenizer(checkpoint: str) -> VisualTokenizer:
+    return VisualTokenizer(Config({'model': tiny_tokenizer()}), checkpoint)
+
+
+def test_every_kind_of_image_gives_the_same_codes(tokenizer: VisualTokenizer, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (48, 32, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / 'image.png')
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    kinds = [tmp_path / 'image.png', str(tmp_path / 'image.png'), Image.fromarray(array), array, tensor, tensor / 255]
+    (single,) = tokenizer(array)
+    assert single.shape == (4, 4)
+    assert len(single.unique()) > 1
+    for codes in tokenizer(kinds, batch_size=4):
+        assert torch.equal(codes, single)
+    for batch in (tensor.expand(2, -1, -1, -1), np.stack((array, array))):
+        assert torch.equal(tokenizer(batch), single.expand(2, -1, -1))
+
+
+def test_crop_sees_the_middle_and_stretch_the_whole(checkpoint: str) -> None:
+    wide = torch.zeros(3, 32, 96, dtype=torch.uint8)
+    wide[:, :, :32] = 255
+    for fit, white in (('crop', 0), ('stretch', 85)):
+        prepared = VisualTokenizer(Config({'model': tiny_tokenizer()}), checkpoint, fit=fit).prepare(wide)
+        assert prepared.shape == (3, 32, 32)
+        assert prepared.float().mean().item() == pytest.approx(white, abs=2)
+
+
+def test_codes_equal_the_models_own(tokenizer: VisualTokenizer) -> None:
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    z = tokenizer.model.encode_task_layer(tokenizer.model.encoder(images / 127.5 - 1)[0].permute(0, 2, 3, 1))
+    distance = torch.cdist(torch.nn.functional.normalize(z, dim=-1).flatten(0, 2), tokenizer.codebook)
+    assert torch.equal(tokenizer(images).flatten(), distance.argmin(dim=1))
+
+
+def test_lookup_gives_code_vectors(tokenizer: VisualTokenizer) -> None:
+    vectors = tokenizer.lookup(np.array([[3, 0]], dtype=np.uint16))
+    assert torch.equal(vectors[0, 1], tokenizer.codebook[0])
+    assert vectors.shape == (1, 2, 8)
+    with pytest.raises(ValueError, match=f'between 0 and {NUM_CODES}, but the codebook has {NUM_CODES}'):
+        tokenizer.lookup(torch.tensor([0, NUM_CODES]))
+
+
+def test_a_config_of_a_pretraining_means_its_tokenizer(checkpoint: str) -> None:
+    assert VisualTokenizer(Config({'model': tiny_pretraining()}), checkpoint).num_codes == NUM_CODES
+
+
+def test_a_pil_image_equals_its_file(tokenizer: VisualTokenizer, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (48, 32, 3), dtype=np.uint8)
+    color, gray = Image.fromarray(array), Image.fromarray(array[..., 0])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    alpha = color.copy()
+    alpha.putalpha(gray)
+    palette = color.convert('P')
+    palette.info['transparency'] = 3
+    for name, image, options in (
+        ('turned.jpg', color, dict(exif=turned)),
+        ('turned.png', color, dict(exif=turned)),
+        ('sixteen.png', Image.fromarray(array[..., 0].astype(np.uint16) << 8), {}),
+        ('integers.tif', Image.fromarray(array[..., 0].astype(np.int32) << 8), {}),
+        ('palette.png', palette, {}),
+        ('gray_alpha.png', Image.merge('LA', (gray, gray)), {}),
+        ('alpha.png', alpha, {}),
+        ('cmyk.jpg', color.convert('CMYK'), {}),
+        ('cmyk.tif', color.convert('CMYK'), {}),
+        ('bits.png', color.convert('1'), {}),
+    ):
+        image.save(tmp_path / name, **options)
+        by_path = tokenizer.prepare(tmp_path / name)
+        assert torch.equal(tokenizer.prepare(Image.open(tmp_path / name)), by_path), name
+        if not name.endswith('.jpg') and not options:
+            assert torch.equal(tokenizer.prepare(image), by_path), name
+    upright = tokenizer.prepare(np.ascontiguousarray(np.rot90(array, -1)))
+    assert torch.equal(tokenizer.prepare(tmp_path / 'turned.png'), upright)
+
+
+def test_images_may_come_from_an_iterator(tokenizer: VisualTokenizer) -> None:
+    arrays = list(np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8))
+    expected = tokenizer(arrays)
+    assert expected.shape == (5, 4, 4)
+    assert torch.equal(tokenizer((array for array in arrays), batch_size=2), expected)
+    for none in ([], iter(()), np.empty((0, 32, 32, 3), np.uint8)):
+        assert tokenizer(none).shape == (0, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ('image', 'message'),
+    [
+        ('none.jpg', "image 'none.jpg' cannot be read"),
+        (np.zeros((4, 4, 3)), 'type float64 is not an image. Pass .H, W, 3. uint8'),
+        (np.zeros((0, 4, 3), np.uint8), r'an array of shape \(0, 4, 3\) and type uint8 is not an image'),
+        (torch.full((3, 8, 8), 2.0), 'between 2 and 2 is not an image'),
+        (torch.full((3, 8, 8), torch.nan), 'between nan and nan is not an image'),
+        (torch.zeros(1, 8, 8), r'Tensor of shape \(1, 8, 8\) is not an image'),
+        (torch.zeros(3, 0, 8), r'Tensor of shape \(3, 0, 8\) is not an image'),
+        (Image.fromarray(np.ones((4, 4), np.float32)), "a PIL image of mode 'F' cannot be read: .* floating-point"),
+        (None, 'an object of type NoneType is not an image. Pass a path, a PIL image'),
+        (3, 'an object of type int is not an image'),
+        (b'JPEG', 'an object of type bytes is not an image'),
+        (torch.zeros(3, 8, 8, dtype=torch.complex64), 'type torch.complex64 is not an image'),
+        (torch.zeros(3, 8, 8, device='meta'), 'on device meta, cannot be used as an image'),
+        (torch.zeros(3, 8, 8).to_sparse(), 'a sparse tensor'),
+    ],
+)
+def test_what_is_no_image_is_refused(tokenizer: VisualTokenizer, image: object, message: str) -> None:
+    for images in ([image], image):
+        with pytest.raises(InputError, match=message):
+            tokenizer(images)
+
+
+@pytest.mark.parametrize('batch_size', [0, -1, 1.5, None])
+def test_what_is_no_batch_size_is_refused(tokenizer: VisualTokenizer, batch_size: object) -> None:
+    with pytest.raises(InputError, match=f'batch_size={batch_size} must be a whole number of at least 1'):
+        tokenizer(np.zeros((32, 32, 3), np.uint8), batch_size=batch_size)
+
+
+@pytest.mark.parametrize('codes', [[0.5], ['a'], [[1], [1, 2]], torch.zeros(2), None, [True]])
+def test_what_is_no_code_is_refused(tokenizer: VisualTokenizer, codes: object) -> None:
+    with pytest.raises(InputError, match='whole numbers'):
+        tokenizer.lookup(codes)
+    assert tokenizer.lookup([]).shape == (0, 8)
+
+
+@pytest.mark.parametrize('device', ['toaster', 'cuda:99', 'meta', -1, 1.5])
+def test_a_device_that_cannot_be_used_is_refused(checkpoint: str, device: object) -> None:
+    with pytest.raises(InputError, match=f"device '{device}' cannot be used"):
+        VisualTokenizer(Config({'model': tiny_tokenizer()}), checkpoint, device=device)
+
+
+@pytest.mark.parametrize('none', [None, ''])
+def test_a_tokenizer_needs_a_checkpoint(none: str | None) -> None:
+    with pytest.raises(InputError, match='Pass its checkpoint'):
+        VisualTokenizer(Config({'model': tiny_tokenizer()}), none)
+
+
+def test_wrong_checkpoints_are_refused(checkpoint: str, tmp_path: Path) -> None:
+    larger = tiny_tokenizer(quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=32, code_dim=8))
+    shapes = 'has 16 codes, but the config has 32. Set num_codes=16'
+    with pytest.raises(ValueError, match=shapes):
+        VisualTokenizer(Config({'model': larger}), checkpoint)
+    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'pretrained.pth')
+    with pytest.raises(ValueError, match='not a VQ-KD tokenizer'):
+        VisualTokenizer(Config({'model': tiny_tokenizer()}), tmp_path / 'pretrained.pth')
+    with pytest.raises(ValueError, match='has no tokenizer of type mmbeitv2.VQKD'):
+        VisualTokenizer(Config({'model': dict(type='ImageClassifier')}), checkpoint)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import make_interp_spline
+from timm.layers.pos_embed_rel import gen_relative_position_index
+
+from mmbeitv2.layers.positions import (
+    num_relative_distances,
+    relative_position_index,
+    resize_pos_embed,
+    resize_relative_position_table,
+)
+
+
+@pytest.mark.parametrize('grid', [(14, 14), (3, 5), (1, 2)])
+def test_index_is_that_of_timm(grid: tuple[int, int]) -> None:
+    assert torch.equal(relative_position_index(grid), gen_relative_position_index(grid, class_token=True))
+
+
+def test_geometric_resize_is_a_tensor_product_cubic_spline_on_the_progression() -> None:
+    source, target = (14, 14), (32, 32)
+    table = torch.randn(num_relative_distances(source) + 3, 2, dtype=torch.float64)
+    resized = resize_relative_position_table(table, source, target, 'geometric')
+    assert torch.equal(resized[-3:], table[-3:])
+    # BEiT: distances 1, 1+q, 1+q+q^2, ... with q such that the 13th is 31.
+    low, high = 1.0, 2.0
+    for _ in range(100):
+        q = (low + high) / 2
+        low, high = (low, q) if sum(q**i for i in range(13)) > 31 else (q, high)
+    steps = np.cumsum([q**i for i in range(13)])
+    axis, wanted = np.concatenate((-steps[::-1], [0], steps)), np.arange(-31, 32).clip(-steps[-1], steps[-1])
+    values = table[:-3].reshape(27, 27, 2).numpy()
+    rows = make_interp_spline(axis, values, k=3, axis=0)(wanted)
+    expected = make_interp_spline(axis, rows, k=3, axis=1)(wanted)
+    np.testing.assert_allclose(
+        resized[:-3].numpy().reshape(63, 63, 2), expected, atol=2e-3
+    )  # its bisection ends at 1e-6
+
+
+@pytest.mark.parametrize('method', ['geometric', 'bicubic'])
+def test_resizing_keeps_a_constant_table(method: str) -> None:
+    table = torch.full((num_relative_distances((4, 4)) + 3, 2), 0.7)
+    resized = resize_relative_position_table(table, (4, 4), (7, 5), method)
+    assert resized.shape == (num_relative_distances((7, 5)) + 3, 2)
+    torch.testing.assert_close(resized, torch.full_like(resized, 0.7))
+
+
+def test_zero_distance_keeps_its_value_when_resized() -> None:
+    table = torch.randn(num_relative_distances((6, 6)) + 3, 3)
+    resized = resize_relative_position_table(table, (6, 6), (12, 12))
+    torch.testing.assert_close(resized[:-3].view(23, 23, 3)[11, 11], table[:-3].view(11, 11, 3)[5, 5])
+
+
+def test_pos_embed_resize_leaves_cls_and_interpolates_the_grid() -> None:
+    grid = torch.linspace(0, 1, 4).view(1, 1, 4).expand(1, 4, 4)  # rises to the right
+    embed = torch.cat((torch.full((1, 1, 1), 9.0), grid.reshape(1, 16, 1)), dim=1)
+    resized = resize_pos_embed(embed, (4, 4), (8, 8))
+    assert resized[0, 0, 0] == 9
+    rows = resized[0, 1:, 0].view(8, 8)
+    torch.testing.assert_close(rows[0], rows[-1])
+    assert (rows[0].diff() > 0).all()
+
+
+def test_wrong_table_names_its_rows() -> None:
+    with pytest.raises(ValueError, match='5 rows does not belong to a 4x4'):
+        resize_relative_position_table(torch.zeros(5, 2), (4, 4), (8, 8))

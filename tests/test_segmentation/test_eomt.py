@@ -1,0 +1,416 @@
+"""Mask decoding on the ViT (EoMTViT and EoMTHead), with transformers' EoMT as the oracle."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.config import ConfigDict
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from transformers import EomtConfig, EomtForUniversalSegmentation, EomtImageProcessor
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.segmentation.eomt_head import EoMTHead
+from mmbeitv2.segmentation.eomt_vit import EoMTViT, MaskPrediction, barred_patches, masked_shares
+from tests.conftest import tiny_vit
+
+NUM_QUERIES, NUM_CLASSES, NUM_POINTS = 6, 5, 64
+WIDTH, DEPTH = 32, 3
+
+
+@pytest.fixture(autouse=True)
+def _no_running_training() -> Iterator[None]:
+    MessageHub._instance_dict.clear()
+    yield
+    MessageHub._instance_dict.clear()
+
+
+def at_progress(iteration: int, of: int) -> None:
+    """What the runner tells the model in the step ``iteration``."""
+    hub = MessageHub.get_instance('training')
+    hub.update_info('iter', iteration)
+    hub.update_info('max_iters', of)
+
+
+def backbone(**changes: object) -> EoMTViT:
+    arch = dict(embed_dims=WIDTH, depth=DEPTH, num_heads=2)
+    settings = dict(type='mmbeitv2.EoMTViT', num_queries=NUM_QUERIES, query_blocks=2, num_upscales=1)
+    model = MODELS.build(tiny_vit(arch=arch, rel_pos_bias='per_layer') | settings | changes)
+    model.init_weights()
+    return model
+
+
+def head(**changes: object) -> EoMTHead:
+    return EoMTHead(**(dict(in_channels=WIDTH, num_classes=NUM_CLASSES, num_points=NUM_POINTS) | changes))
+
+
+@torch.no_grad()
+def transformers_eomt(vit: EoMTViT, decode_head: EoMTHead) -> EomtForUniversalSegmentation:
+    """transformers' model with the weights of ours; it has no position bias."""
+    config = EomtConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+        num_upscale_blocks=1,
+        num_blocks=2,
+        train_num_points=NUM_POINTS,
+        num_queries=NUM_QUERIES,
+        num_register_tokens=0,
+    )
+    config.num_labels = NUM_CLASSES
+    other = EomtForUniversalSegmentation(config)
+    vit.pos_embed[:, 0] = 0  # theirs has no position for CLS
+    pairs = [
+        (other.embeddings.cls_token, vit.cls_token),
+        (other.embeddings.position_embeddings.weight, vit.pos_embed[0, 1:]),
+        (other.query.weight, vit.mask_module.queries),
+    ]
+    modules = [
+        (other.embeddings.patch_embeddings.projection, vit.patch_embed.proj),
+        (other.layernorm, vit.norm),
+        (other.class_predictor, decode_head.class_predictor),
+        (other.mask_head.fc1, vit.mask_module.mask_mlp[0]),
+        (other.mask_head.fc2, vit.mask_module.mask_mlp[2]),
+        (other.mask_head.fc3, vit.mask_module.mask_mlp[4]),
+        (other.upscale_block.block[0].conv1, vit.mask_module.upscale[0][0]),
+        (other.upscale_block.block[0].conv2, vit.mask_module.upscale[0][2]),
+        (other.upscale_block.block[0].layernorm2d, vit.mask_module.upscale[0][3]),
+    ]
+    for theirs, ours in zip(other.layers, vit.blocks, strict=True):
+        weights = ours.attn.qkv.weight.chunk(3)
+        biases = (ours.attn.q_bias, ours.attn.k_bias, ours.attn.v_bias)
+        names = (theirs.attention.q_proj, theirs.attention.k_proj, theirs.attention.v_proj)
+        for projection, weight, bias in zip(names, weights, biases, strict=True):
+            pairs += [(projection.weight, weight), (projection.bias, bias)]
+        pairs += [(theirs.layer_scale1.lambda1, ours.gamma_1), (theirs.layer_scale2.lambda1, ours.gamma_2)]
+        modules += [
+            (theirs.norm1, ours.norm1),
+            (theirs.attention.out_proj, ours.attn.proj),
+            (theirs.norm2, ours.norm2),
+            (theirs.mlp.fc1, ours.mlp.fc1),
+            (theirs.mlp.fc2, ours.mlp.fc2),
+        ]
+    for theirs, ours in pairs:
+        theirs.copy_(ours)
+    for theirs, ours in modules:
+        theirs.load_state_dict(ours.state_dict())
+    return other
+
+
+@pytest.fixture
+def models() -> SimpleNamespace:
+    """Our model, and transformers' with the same weights."""
+    vit = backbone(rel_pos_bias='none', use_abs_pos_emb=True, layer_scale_init_value=1.0)
+    with torch.no_grad():
+        for parameter in vit.parameters():  # so large that masks and attention are not nearly constant
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    decode_head = head()
+    return SimpleNamespace(vit=vit, head=decode_head, theirs=transformers_eomt(vit, decode_head))
+
+
+def samples(maps: torch.Tensor) -> list[SegDataSample]:
+    return [SegDataSample(gt_sem_seg=PixelData(data=one[None])) for one in maps]
+
+
+def masks_of(maps: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Masks and classes of label maps, written out: one mask for each class that an image has."""
+    labels = [torch.tensor([c for c in range(NUM_CLASSES) if (one == c).any()], dtype=torch.long) for one in maps]
+    masks = [torch.stack([(one == c).float() for c in label]) for one, label in zip(maps, labels, strict=True)]
+    return masks, labels
+
+
+def test_inference_equals_transformers(models: SimpleNamespace) -> None:
+    images = torch.randn(2, 3, 32, 32)
+    for part in (models.vit, models.theirs):
+        part.eval()
+    models.theirs.attn_mask_probs.zero_()  # as after training
+    with torch.no_grad():
+        expected = models.theirs(images)
+        (prediction,) = models.vit(images)
+        scores = models.head.predict((prediction,), [dict(img_shape=(32, 32))] * 2, {})
+    torch.testing.assert_close(prediction.masks, expected.masks_queries_logits, rtol=1e-4, atol=1e-4)
+    processor = EomtImageProcessor(size=dict(shortest_edge=32, longest_edge=32))
+    for score, result in zip(
+        scores,
+        processor.post_process_semantic_segmentation(expected, [(32, 32)] * 2, return_segmentation_scores=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(score, result.segmentation_scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('iteration', [0, 30])  # of 100: nothing is annealed; the first block's masks are, in part
+def test_training_loss_and_gradient_equal_transformers(models: SimpleNamespace, iteration: int) -> None:
+    images, maps = torch.randn(2, 3, 32, 32), torch.randint(0, NUM_CLASSES, (2, 32, 32)) // 2 * 2
+    maps[0, :8] = 255
+    masks, labels = masks_of(maps)
+    at_progress(iteration, 100)
+    models.theirs.attn_mask_probs.copy_(torch.tensor(masked_shares(2)))
+    for part in (models.vit, models.theirs):
+        part.train()
+    # Theirs draws before the block's attention and then for the loss, both in order; so does ours.
+    torch.manual_seed(1)
+    expected = models.theirs(images, mask_labels=masks, class_labels=labels).loss
+    torch.manual_seed(1)
+    losses = models.head.loss(models.vit(images), samples(maps), {})
+    assert len(losses) == 3 * 3
+    total = sum(losses.values())
+    torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-5)
+    total.backward()
+    expected.backward()
+    for ours, theirs in (
+        (models.vit.mask_module.queries, models.theirs.query.weight),
+        (models.vit.cls_token, models.theirs.embeddings.cls_token),
+        (models.vit.patch_embed.proj.weight, models.theirs.embeddings.patch_embeddings.projection.weight),
+    ):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_predictions_are_those_before_each_block_with_queries_and_the_last_in_training() -> None:
+    vit = backbone(query_blocks=DEPTH)
+    assert len(vit(torch.randn(1, 3, 32, 32))) == DEPTH + 1
+    (prediction,) = vit.eval()(torch.randn(1, 3, 40, 24))
+    assert prediction.queries.shape == (1, NUM_QUERIES, WIDTH)
+    assert prediction.masks.shape == (1, NUM_QUERIES, 10, 6)  # rectangles are taken; stride 4
+
+
+def test_queries_have_a_position_bias_of_their_own_that_starts_at_zero_and_learns() -> None:
+    vit = backbone().eval()
+    assert vit.mask_module.query_bias.shape == (2, 5, 2)
+    assert not vit.mask_module.query_bias.any()
+    vit(torch.randn(1, 3, 32, 32))[0].masks.square().sum().backward()
+    assert vit.mask_module.query_bias.grad[0].abs().amin() > 0  # in the last block, nothing reads what CLS computes
+    table = torch.randn(1, 2, 4, 4)  # CLS and three patches
+    with torch.no_grad():
+        vit.mask_module.query_bias.copy_(torch.randn(2, 5, 2))
+        vit.mask_module.queries = torch.nn.Parameter(torch.zeros(2, WIDTH))
+        joined = vit.mask_module.join_bias(table, 1, None)
+    assert torch.equal(joined[:, :, :4, :4], table)
+    for of_head in range(2):
+        cls_query, patch_query, query_cls, query_patch, query_query = vit.mask_module.query_bias[1, :, of_head]
+        assert (joined[0, of_head, 0, 4:] == cls_query).all()
+        assert (joined[0, of_head, 1:4, 4:] == patch_query).all()
+        assert (joined[0, of_head, 4:, 0] == query_cls).all()
+        assert (joined[0, of_head, 4:, 1:4] == query_patch).all()
+        assert (joined[0, of_head, 4:, 4:] == query_query).all()
+
+
+def test_patches_that_cannot_see_the_queries_are_those_of_the_vit_without_queries() -> None:
+    """The patches see the backbone's position bias, and the queries change nothing else."""
+    vit = backbone().eval()
+    plain = MODELS.build(
+        tiny_vit(arch=dict(embed_dims=WIDTH, depth=DEPTH, num_heads=2), rel_pos_bias='per_layer', out_type='featmap')
+    ).eval()
+    with torch.no_grad():
+        for block in vit.blocks:
+            block.attn.relative_position_bias_table.normal_()
+        plain.load_state_dict(
+            {key: value for key, value in vit.state_dict().items() if not key.startswith('mask_module.')}
+        )
+        vit.mask_module.query_bias[:, :2] = -torch.inf  # CLS and patches to queries
+        vit.mask_module.mask_mlp = torch.nn.Identity()
+        seen = []
+        vit.mask_module.upscale.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        images = torch.randn(2, 3, 32, 24)
+        vit(images)
+        torch.testing.assert_close(seen[-1], plain(images)[0])
+
+
+def test_a_barred_patch_has_no_influence_on_the_query() -> None:
+    vit = backbone(query_blocks=1)
+    images = torch.randn(1, 3, 32, 32, requires_grad=True)
+    masks = vit(images)[0].masks.detach()
+    inside = ~barred_patches(masks, (4, 4), 1.0)[0]  # (Q, N)
+    query = int(inside.sum(1).float().sub(8).abs().argmin())  # about half of the patches
+    assert 0 < inside[query].sum() < 16
+    with torch.no_grad():  # CLS, the other queries and the mask itself tell nothing
+        for block in vit.blocks[:-1]:
+            block.gamma_1.zero_()
+        vit.mask_module.query_bias[:, (2, 4)] = -torch.inf
+    (gradient,) = torch.autograd.grad(vit(images)[-1].queries[0, query].square().sum(), images)
+    patches = gradient[0].abs().sum(0).unfold(0, 8, 8).unfold(1, 8, 8).sum((2, 3)).flatten()
+    assert torch.equal(patches > 0, inside[query])
+
+
+def test_the_masks_are_lifted_block_by_block_as_a_function_of_the_iteration() -> None:
+    assert masked_shares(3) == [1.0, 1.0, 1.0]  # without a runner
+    # EoMT's recipe for Cityscapes, ViT-B: three blocks from steps 3317, 8292, 13268 to 6634, 11609, 16585 of 19902.
+    for start, end, block in ((3317, 6634, 0), (8292, 11609, 1), (13268, 16585, 2)):
+        for iteration, expected in ((start - 2, 1.0), ((start + end) / 2, 0.5**0.9), (end + 2, 0.0)):
+            at_progress(iteration, 19902)
+            assert masked_shares(3)[block] == pytest.approx(expected, abs=1e-3)
+    torch.manual_seed(0)
+    outside = torch.full((100, 100, 2, 2), -1.0)
+    assert barred_patches(outside, (2, 2), 0.0) is None
+    assert barred_patches(outside, (2, 2), 1.0).all()
+    assert not barred_patches(-outside, (2, 2), 1.0).any()
+    share = barred_patches(outside, (2, 2), 0.3)
+    assert torch.equal(share.any(2), share.all(2))  # whole queries are freed
+    assert share.float().mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_images_without_a_label_give_a_finite_loss_and_gradients_for_all() -> None:
+    vit, decode_head = backbone(), head()
+    maps = torch.full((2, 32, 32), 255)
+    for labeled in (False, True):
+        if labeled:
+            maps[0, :16] = 3
+        losses = decode_head.loss(vit(torch.randn(2, 3, 32, 32)), samples(maps), {})
+        assert all(torch.isfinite(loss) for loss in losses.values())
+        sum(losses.values()).backward()
+        assert all(p.grad is not None for part in (vit, decode_head) for p in part.parameters())  # as DDP wants
+
+
+def test_a_segmentor_of_mmseg_trains_slides_and_keeps_no_constants_in_its_checkpoint() -> None:
+    from mmseg.models import EncoderDecoder
+
+    model = EncoderDecoder(
+        backbone=tiny_vit(type='mmbeitv2.EoMTViT', num_queries=NUM_QUERIES, query_blocks=1, num_upscales=1),
+        decode_head=dict(type='mmbeitv2.EoMTHead', in_channels=32, num_classes=NUM_CLASSES, num_points=16),
+        test_cfg=ConfigDict(mode='slide', crop_size=(32, 32), stride=(21, 21)),
+    )
+    assert not [key for key in model.state_dict() if 'mask_loss' in key]
+    images, maps = torch.randn(2, 3, 32, 32), torch.randint(0, NUM_CLASSES, (2, 32, 32))
+    losses = model.loss(images, samples(maps))
+    assert set(losses) == {f'decode.{prefix}loss_{name}' for prefix in ('', 'd0.') for name in ('cls', 'mask', 'dice')}
+    model.eval()
+    with torch.no_grad():
+        (result,) = model.predict(torch.randn(1, 3, 40, 61))
+        assert result.pred_sem_seg.data.shape == (1, 40, 61)
+        assert model(images).shape == (2, NUM_CLASSES, 8, 8)
+
+
+class Scenes(torch.utils.data.Dataset):
+    """Four random images and label maps."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> dict:
+        generator = torch.Generator().manual_seed(index)
+        image, labels = (torch.randint(0, top, (d, 32, 32), generator=generator) for d, top in ((3, 256), (1, 5)))
+        return dict(inputs=image.byte(), data_samples=SegDataSample(gt_sem_seg=PixelData(data=labels)))
+
+
+def run_of_six_steps(work_dir: Path, stop_after: int = 6, resume: bool = False) -> dict[str, torch.Tensor]:
+    """The weights after a training by mmengine's runner, of which ``stop_after`` steps are run."""
+    runner = Runner(
+        dict(
+            type='EncoderDecoder',
+            data_preprocessor=dict(type='SegDataPreProcessor', size=(32, 32)),
+            backbone=tiny_vit(type='mmbeitv2.EoMTViT', num_queries=NUM_QUERIES, query_blocks=2, num_upscales=1),
+            decode_head=dict(type='mmbeitv2.EoMTHead', in_channels=32, num_classes=NUM_CLASSES, num_points=16),
+        ),
+        str(work_dir),
+        train_dataloader=dict(
+            batch_size=2,
+            dataset=Scenes(),
+            sampler=dict(type='InfiniteSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        ),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=6),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-2)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
+        custom_hooks=[dict(type='mmbeitv2.SeedStepHook'), StopAfter(stop_after)],
+        default_scope='mmseg',
+        experiment_name=f'{work_dir.name}-{resume}',
+        resume=resume,
+        randomness=dict(seed=0),
+        log_level='ERROR',
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        runner.train()
+    return runner.model.state_dict()
+
+
+class StopAfter(Hook):
+    """Ends the run as Ctrl-C does."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, **kwargs: object) -> None:
+        if runner.iter + 1 == self.steps < 6:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_training_ends_as_one_left_alone_in_the_middle_of_the_annealing(tmp_path: Path) -> None:
+    expected = run_of_six_steps(tmp_path / 'alone')
+    run_of_six_steps(tmp_path / 'killed', stop_after=3)
+    resumed = run_of_six_steps(tmp_path / 'killed', resume=True)
+    assert all(torch.equal(value, resumed[key]) for key, value in expected.items())
+
+
+def _losses_of_a_rank(
+    rank: int, folder: str, decode_head: EoMTHead, prediction: MaskPrediction, maps: torch.Tensor
+) -> None:
+    torch.set_num_threads(1)  # a fork must not use the threads of its parent
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    share = slice(0, 1) if rank == 0 else slice(1, 3)
+    share_of_it = MaskPrediction(*(values[share] for values in prediction))
+    torch.save(decode_head.loss([share_of_it], samples(maps[share]), {}), f'{folder}/{rank}.pt')
+    dist.destroy_process_group()
+
+
+@torch.no_grad()
+def test_two_processes_have_the_loss_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their images have different numbers of masks, so the mean of two means would be another."""
+    monkeypatch.setattr(torch, 'rand', lambda *shape, **_: torch.full(shape, 0.4))  # one point for all masks
+    prediction = MaskPrediction(torch.randn(3, NUM_QUERIES, WIDTH), torch.randn(3, NUM_QUERIES, 8, 8))
+    decode_head = head()
+    maps = torch.zeros(3, 32, 32, dtype=torch.long)
+    maps[1:] = torch.arange(4).repeat_interleave(8)
+    arguments = (str(tmp_path), decode_head, prediction, maps)
+    mp.start_processes(_losses_of_a_rank, arguments, nprocs=2, start_method='fork')
+    ranks = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    for name, loss in decode_head.loss([prediction], samples(maps), {}).items():
+        torch.testing.assert_close((ranks[0][name] + ranks[1][name]) / 2, loss)  # DDP takes the mean
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        (dict(query_blocks=4), 'query_blocks=4 does not fit a backbone of 3 blocks. Choose from 1 to 3'),
+        (dict(query_blocks=0), 'query_blocks=0'),
+        (dict(num_queries=0), 'num_queries=0 must be at least 1'),
+        (dict(num_upscales=0), 'num_upscales=0 must be at least 1'),
+        (dict(final_norm='none'), "final_norm='none' does not fit EoMTViT. Set it to 'norm'"),
+    ],
+)
+def test_a_backbone_that_cannot_be_is_refused(changes: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        backbone(**changes)
+
+
+def test_a_head_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match='num_classes=1 must be at least 2'):
+        head(num_classes=1)
+    with pytest.raises(InputError, match='num_points=0'):
+        head(num_points=0)
+    images = torch.randn(1, 3, 32, 32)
+    with pytest.raises(InputError, match='in_channels=16 of EoMTHead is not the width of the backbone. Set it to 32'):
+        head(in_channels=16)(backbone().eval()(images))
+    with pytest.raises(InputError, match="Set backbone.type='mmbeitv2.EoMTViT'"):
+        head()(MODELS.build(tiny_vit(out_type='featmap'))(images))
+
+
+def test_transformers_that_is_missing_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__('sys').modules, 'mmbeitv2.segmentation.mask_loss', None)
+    with pytest.raises(InputError, match=r"pip install 'mmbeitv2\[masks\]'"):
+        head()

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmseg.datasets import BaseSegDataset
+from PIL import Image
+
+from mmbeitv2.datasets import LoadImage
+from mmbeitv2.errors import InputError
+from mmbeitv2.segmentation import LoadSegLabels, SegFolder, read_class_names
+from mmbeitv2.segmentation.seg_folder import distinct_colors
+
+FLAT = dict(img_path='photos', seg_map_path='labels')
+
+
+def load() -> list:
+    """A pipeline for one dataset: mmseg's loader of labels remembers reduce_zero_label."""
+    return [LoadImage(), LoadSegLabels(num_classes=3)]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Images of three extensions, one of them in a folder below, with label images of the values 0 to 2."""
+    rng = np.random.default_rng(0)
+    for name in ('a.jpg', 'b.JPG', 'c.png', 'below/a.jpeg'):
+        for folder in ('photos', 'labels'):
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)).save(tmp_path / 'photos' / name)
+        label = (tmp_path / 'labels' / name).with_suffix('.png')
+        Image.fromarray(rng.integers(0, 3, (16, 20), dtype=np.uint8)).save(label)
+    (tmp_path / 'classes.txt').write_text('sky\nroad\nthe car\n')
+    return tmp_path
+
+
+def listed(dataset: SegFolder) -> list[str]:
+    return [dataset.get_data_info(i)['img_path'].partition('photos/')[2] for i in range(len(dataset))]
+
+
+def test_the_names_of_label_images_may_have_capitals(tmp_path: Path) -> None:
+    for folder, name in (('images', 'a.jpg'), ('labels', 'a_labelIds.png')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    dataset = SegFolder(str(tmp_path), ['sky', 'road'], seg_map_suffix='_labelIds.png')
+    assert dataset.get_data_info(0)['seg_map_path'] == str(tmp_path / 'labels' / 'a_labelIds.png')
+
+
+def test_images_of_any_extension_have_the_labels_of_their_name(root: Path) -> None:
+    dataset = SegFolder(str(root), 'classes.txt', FLAT, pipeline=load())
+    assert listed(dataset) == ['a.jpg', 'b.JPG', 'below/a.jpeg', 'c.png']
+    assert dataset.metainfo['classes'] == ('sky', 'road', 'the car')
+    with Image.open(root / 'labels' / 'below' / 'a.png') as label:
+        assert np.array_equal(dataset[2]['gt_seg_map'], np.array(label))
+
+
+def test_samples_are_those_of_mmseg(root: Path) -> None:
+    for settings in (dict(), dict(reduce_zero_label=True)):
+        ours = SegFolder(str(root), ['sky', 'road', 'car'], FLAT, pipeline=load(), **settings)
+        theirs = BaseSegDataset(
+            data_root=str(root),
+            data_prefix=FLAT,
+            img_suffix='.jpg',
+            metainfo=dict(classes=['sky', 'road', 'car']),
+            pipeline=load(),
+            **dict(reduce_zero_label=False) | settings,
+        )
+        a, b = ours[0], theirs[0]
+        assert a['img_path'] == b['img_path']
+        assert np.array_equal(a['gt_seg_map'], b['gt_seg_map'])
+        assert a.keys() == b.keys()
+
+
+@pytest.mark.parametrize('reduce_zero_label', [False, True])
+def test_ignored_labels_are_values_of_the_files(root: Path, reduce_zero_label: bool) -> None:
+    dataset = SegFolder(
+        str(root), 'classes.txt', FLAT, reduce_zero_label=reduce_zero_label, ignored_labels=[2], pipeline=load()
+    )
+    with Image.open(root / 'labels' / 'a.png') as label:
+        pixels = np.array(label)
+    ignored = (pixels == 2) | (reduce_zero_label & (pixels == 0))
+    assert np.array_equal(dataset[0]['gt_seg_map'] == 255, ignored)
+
+
+def test_a_split_is_a_list_of_images_with_or_without_extension(root: Path) -> None:
+    (root / 'train.txt').write_text('c\nbelow/a.jpeg\r\n')
+    dataset = SegFolder(str(root), 'classes.txt', FLAT, ann_file='train.txt')
+    assert listed(dataset) == ['c.png', 'below/a.jpeg']
+
+
+def test_images_and_labels_may_lie_in_one_folder(root: Path) -> None:
+    (root / 'photos' / 'c.png').unlink()
+    for path in (root / 'labels').rglob('*.png'):
+        path.rename(root / 'photos' / path.relative_to(root / 'labels').with_suffix('.mask.png'))
+    (root / 'photos' / 'c.mask.png').unlink()
+    prefix = dict(img_path='photos', seg_map_path='photos')
+    dataset = SegFolder(str(root), 'classes.txt', prefix, seg_map_suffix='.mask.png', pipeline=load())
+    assert listed(dataset) == ['a.jpg', 'b.JPG', 'below/a.jpeg']
+    assert dataset[0]['gt_seg_map'].shape == (16, 20)
+
+
+@pytest.mark.parametrize(
+    ('file', 'content', 'words'),
+    [
+        ('classes.txt', '', "class list '.*classes.txt' is empty. Write one name per line"),
+        ('classes.txt', 'a\n\nb\n', "line 2 of class list '.*classes.txt' is empty. Remove the line"),
+        ('classes.txt', 'a\nb\na\n', "line 3 of class list '.*' repeats 'a' of line 1"),
+        ('classes.txt', '\n'.join(map(str, range(256))), 'has 256 names, but a label image can hold at most 255'),
+        ('classes.txt', b'\xff\xfe', r"class list '.*' cannot be read \(it is not UTF-8 text\)"),
+        ('train.txt', 'a\nz.jpg\n', "line 2 of image list '.*train.txt' names 'z.jpg', which is not an image"),
+        ('train.txt', ' \n', "image list '.*train.txt' is empty"),
+    ],
+)
+def test_wrong_lists_are_named(root: Path, file: str, content: str | bytes, words: str) -> None:
+    (root / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=words):
+        SegFolder(str(root), 'classes.txt', FLAT, ann_file='train.txt' if file == 'train.txt' else '')
+
+
+def test_missing_files_are_named(root: Path) -> None:
+    (root / 'labels' / 'c.png').unlink()
+    with pytest.raises(InputError, match=r"image '.*photos/c.png' has no label image '.*labels/c.png'. Add it"):
+        SegFolder(str(root), 'classes.txt', FLAT)
+    with pytest.raises(InputError, match=r"image folder '.*/images' not found"):
+        SegFolder(str(root), 'classes.txt')
+    with pytest.raises(InputError, match=r"class list '.*names.txt' not found"):
+        read_class_names(root / 'names.txt')
+
+
+def test_colors_are_all_different() -> None:
+    colors = distinct_colors(255)
+    assert len({tuple(color) for color in colors}) == 255
+    assert colors[:5] == distinct_colors(5)
+    assert np.array(colors).min() >= 0
+    assert np.array(colors).max() <= 255

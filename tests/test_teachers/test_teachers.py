@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmbeitv2.teachers.teachers import OpenCLIPTeacher, TimmTeacher
+
+CLIP = {
+    'embed_dim': 24,
+    'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 32, 'layers': 2, 'head_width': 16},
+    'text_cfg': {'context_length': 8, 'vocab_size': 64, 'width': 16, 'heads': 2, 'layers': 1},
+}
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps({'model_cfg': CLIP, 'preprocess_cfg': {}}))
+    torch.save(open_clip.CLIP(**CLIP).state_dict(), tmp_path / 'open_clip_pytorch_model.bin')
+    return tmp_path
+
+
+def test_clip_features_are_projected_patch_tokens_after_ln_post(clip_folder: Path) -> None:
+    teacher = OpenCLIPTeacher(f'local-dir:{clip_folder}', pretrained=None)
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    visual = teacher.module
+    x = visual.conv1((images - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(2).transpose(1, 2)
+    x = torch.cat((visual.class_embedding.expand(2, 1, -1), x), dim=1) + visual.positional_embedding
+    x = visual.ln_post(visual.transformer(visual.ln_pre(x)))[:, 1:] @ visual.proj
+    torch.testing.assert_close(teacher(images, (4, 4)), x)
+    assert teacher.embed_dims == 24
+
+
+def test_features_are_resampled_to_the_grid_of_the_tokenizer(clip_folder: Path) -> None:
+    teacher = OpenCLIPTeacher(f'local-dir:{clip_folder}', pretrained=None)
+    images = torch.rand(1, 3, 64, 64)
+    coarse = teacher(images, (4, 4)).transpose(1, 2).view(1, 24, 4, 4)
+    expected = F.interpolate(coarse, size=(8, 8), mode='bilinear').flatten(2).transpose(1, 2)
+    torch.testing.assert_close(teacher(images, (8, 8)), expected)
+
+
+def test_timm_features_are_normed_patch_tokens_without_class_and_registers() -> None:
+    teacher = TimmTeacher('vit_small_patch14_reg4_dinov2', pretrained=False, img_size=56)
+    images = torch.rand(1, 3, 56, 56)
+    tokens = teacher.module.forward_features((images - teacher.mean) / teacher.std)[:, 5:]
+    torch.testing.assert_close(teacher(images, (4, 4)), tokens)
+    assert tokens.shape == (1, 16, 384)
+
+
+@pytest.mark.parametrize(
+    ('model', 'pretrained', 'message'),
+    [
+        ('ViT-B-16', 'openai', "QuickGELU, which 'ViT-B-16' does not use.*'ViT-B-16-quickgelu'"),
+        ('ViT-Z', 'openai', "open_clip has no model 'ViT-Z'"),
+        ('ViT-B-16', 'missing.pt', "'missing.pt' are neither a file nor a tag"),
+        ('ViT-B-16', None, 'Set pretrained to a tag'),
+        ('local-dir:nowhere', None, "'nowhere' has no open_clip_config.json"),
+        ('RN50', __file__, 'could not be loaded'),
+    ],
+)
+def test_wrong_clip_teachers_are_refused(model: str, pretrained: str | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OpenCLIPTeacher(model, pretrained)
+
+
+def test_an_openai_file_is_refused_by_a_model_without_quickgelu(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / 'ViT-B-16.pt')  # as OpenAI's: TorchScript
+    with pytest.raises(ValueError, match='QuickGELU'):
+        OpenCLIPTeacher('ViT-B-16', str(tmp_path / 'ViT-B-16.pt'))
+
+
+def test_wrong_timm_teachers_are_refused() -> None:
+    with pytest.raises(ValueError, match="timm has no model 'vit_unknown'"):
+        TimmTeacher('vit_unknown')
+    with pytest.raises(ValueError, match="'none.pth' do not exist"):
+        TimmTeacher(pretrained='none.pth')
+    with pytest.raises(ValueError, match="precision='int8' is unknown"):
+        TimmTeacher('vit_tiny_patch16_224', pretrained=False, precision='int8')
+    with pytest.raises(ValueError, match='img_size=50 is not a multiple of the patch size 16'):
+        TimmTeacher('vit_tiny_patch16_224', pretrained=False, img_size=50)
+    with pytest.raises(ValueError, match='img_size=50 is not a multiple of the patch size 32'):
+        TimmTeacher('mobilenetv2_050', pretrained=False, img_size=50)
+    with pytest.raises(ValueError, match="out_index=12, but 'vit_tiny_patch16_224' has 12 feature maps"):
+        TimmTeacher('vit_tiny_patch16_224', pretrained=False, out_index=12)
+
+
+def test_a_cnn_teaches_by_the_feature_map_of_a_stage() -> None:
+    teacher = TimmTeacher('mobilenetv2_050', pretrained=False, img_size=64, out_index=-2)
+    images = torch.rand(2, 3, 64, 64)
+    network = teacher.module
+    x = network.bn1(network.conv_stem((images - teacher.mean) / teacher.std))
+    for stage in network.blocks[:5]:  # stride 16
+        x = stage(x)
+    torch.testing.assert_close(teacher(images, (4, 4)), x.flatten(2).transpose(1, 2))
+    assert teacher.embed_dims == x.shape[1]
+
+
+def test_a_hub_out_of_reach_names_the_file_and_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_network(*args: object, **kwargs: object) -> None:
+        raise OSError('Network is unreachable')
+
+    monkeypatch.setattr(socket.socket, 'connect', no_network)
+    monkeypatch.setattr(socket, 'getaddrinfo', no_network)
+    monkeypatch.setenv('HF_HOME', str(tmp_path))
+    hub = 'https://huggingface.co/timm'
+    address = f'{hub}/vit_base_patch16_224.dino/resolve/main/model.safetensors'
+    with pytest.raises(ValueError, match=f'Download {address}, put it at checkpoints/vit_base_patch16_224.dino.safet'):
+        TimmTeacher('vit_base_patch16_224.dino')
+    address = 'https://openaipublic.azureedge.net/.*/ViT-B-16.pt'
+    with pytest.raises(ValueError, match=f'{address}, put it at checkpoints/ViT-B-16.pt and set model.teacher.pretrai'):
+        OpenCLIPTeacher()
+    address = f'{hub}/ViT-B-16-SigLIP/resolve/main/open_clip_model.safetensors'
+    with pytest.raises(ValueError, match=f'{address}, put it at checkpoints/ViT-B-16-SigLIP.safetensors'):
+        OpenCLIPTeacher('ViT-B-16-SigLIP', 'webli')
+
+
+@pytest.mark.parametrize(
+    ('model', 'prefix', 'width', 'grid', 'img_size'),
+    [
+        ('vit_small_patch16_224.dino', 1, 384, (4, 4), 64),
+        ('vit_small_patch14_dinov2', 1, 384, (4, 4), 56),
+        ('vit_small_patch16_dinov3', 5, 384, (4, 4), 64),
+        ('eva02_tiny_patch14_224', 1, 192, (4, 4), 56),
+        ('vit_base_patch16_siglip_224', 0, 768, (4, 4), 64),
+    ],
+)
+def test_teachers_of_timm_give_one_feature_per_patch(
+    model: str, prefix: int, width: int, grid: tuple[int, int], img_size: int
+) -> None:
+    teacher = TimmTeacher(model, pretrained=False, img_size=img_size)
+    features = teacher(torch.rand(2, 3, 48, 48), (6, 6))
+    assert features.shape == (2, 36, width) == (2, 36, teacher.embed_dims)
+    tokens = teacher.module.forward_features(torch.zeros(1, 3, img_size, img_size))
+    assert tokens.shape == (1, prefix + grid[0] * grid[1], width)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('precision', ['float16', 'bfloat16'])
+def test_half_precision_on_the_gpu_is_close_to_float32(precision: str) -> None:
+    images = torch.rand(4, 3, 64, 64, device='cuda')
+    features = []
+    for setting in ('float32', precision):
+        torch.manual_seed(0)
+        teacher = TimmTeacher('vit_small_patch16_224', pretrained=False, img_size=64, precision=setting).cuda()
+        features.append(teacher(images, (4, 4)))
+    assert features[1].dtype == torch.float32
+    assert F.cosine_similarity(*features, dim=-1).min() > 0.999
+    assert not torch.equal(*features)

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+
+from mmbeitv2.engine import NoOptimizer
+from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation import CodebookMetric
+from mmbeitv2.tokenizers import KMeansTokenizer, SphericalKMeans
+from tests.conftest import (
+    NUM_CODES,
+    TEACHER,
+    refused,
+    resumable_kmeans,
+    run_tool,
+    tiny_kmeans,
+    tiny_pretraining,
+    tiny_tokenizer,
+)
+from tests.forked import train_by_two
+
+
+def clustered(generator: np.random.Generator, count: int, num_clusters: int, width: int) -> np.ndarray:
+    """Unit vectors around directions of which some are much commoner than others."""
+    centres = generator.standard_normal((num_clusters, width))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    share = np.arange(1, num_clusters + 1) / np.arange(1, num_clusters + 1).sum()
+    points = centres[generator.choice(num_clusters, count, p=share)] + 0.12 * generator.standard_normal((count, width))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def mean_cosine(points: np.ndarray, means: np.ndarray) -> float:
+    return float((points @ means.T).max(axis=1).mean())
+
+
+def lloyd(points: np.ndarray, means: np.ndarray) -> float:
+    """Mean cosine of full-batch spherical k-means from these means on."""
+    for _ in range(30):
+        members = (points @ means.T).argmax(axis=1)
+        means = np.stack([points[members == code].sum(axis=0) for code in range(len(means))])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+    return mean_cosine(points, means)
+
+
+@pytest.mark.parametrize('decay', [0.99, 1.0])
+def test_one_pass_by_mini_batches_comes_near_full_batch_kmeans(decay: float) -> None:
+    rng = np.random.default_rng(0)
+    points = clustered(rng, 12_000, 30, 24)
+    best = max(lloyd(points, rng.permutation(points)[:60]) for _ in range(3))
+    quantizer = SphericalKMeans(num_codes=60, code_dim=24, decay=decay, dead_code_steps=20)
+    scores = []
+    for batch in torch.from_numpy(points).float().split(200):
+        quantizer(batch.T[None, :, :, None])  # (1, D, n, 1)
+        scores.append(mean_cosine(points, quantizer.embedding.weight.double().numpy()))
+    assert scores[-1] > 0.98 * best
+    assert scores[-1] > scores[0] + 0.02  # by k-means of the first batch
+
+
+def test_a_code_is_the_direction_of_the_sum_of_all_its_members() -> None:
+    quantizer = SphericalKMeans(num_codes=5, code_dim=4, decay=1.0, kmeans_init=False)
+    codebook, sums = quantizer.embedding.weight.double().clone(), torch.zeros(5, 4, dtype=torch.float64)
+    for _ in range(6):
+        z = torch.randn(2, 4, 3, 1)
+        points = F.normalize(z.double().flatten(2).transpose(1, 2).flatten(0, 1), dim=-1)
+        for point, code in zip(points, (points @ codebook.T).argmax(dim=1), strict=True):
+            sums[code] += point
+        has_members = sums.norm(dim=1) > 0
+        codebook[has_members] = F.normalize(sums[has_members], dim=-1)
+        quantizer(z)
+    torch.testing.assert_close(quantizer.embedding.weight.double(), codebook, rtol=0, atol=1e-5)
+
+
+def test_earlier_members_count_less_only_where_new_ones_come() -> None:
+    quantizer = SphericalKMeans(num_codes=2, code_dim=2, decay=0.5, kmeans_init=False)
+    quantizer.embedding.weight.copy_(torch.eye(2))
+    for _ in range(40):  # the second code has no member: it neither moves nor forgets
+        quantizer(torch.tensor([1.0, 0.1]).view(1, 2, 1, 1))
+    assert torch.equal(quantizer.embedding.weight[1], torch.tensor([0.0, 1.0]))
+    member = F.normalize(torch.tensor([1.0, 0.3]), dim=0)
+    former = quantizer.embedding.weight[0] * quantizer.sum_length[0]
+    quantizer(member.view(1, 2, 1, 1))
+    torch.testing.assert_close(quantizer.embedding.weight[0], F.normalize(0.5 * former + member, dim=0))
+
+
+def test_a_revived_code_starts_from_the_feature_that_it_was_moved_onto() -> None:
+    quantizer = SphericalKMeans(num_codes=3, code_dim=2, decay=1.0, kmeans_init=False, dead_code_steps=1)
+    quantizer.embedding.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0], [-1.0, 0.0]]))
+    quantizer.sum_length.fill_(1000)
+    quantizer(torch.tensor([0.8, 0.6]).view(1, 2, 1, 1))
+    torch.testing.assert_close(quantizer.embedding.weight[1:], torch.tensor([[0.8, 0.6]] * 2))
+    assert quantizer.sum_length[1:].tolist() == [1, 1]
+
+
+def build(**changes: object) -> KMeansTokenizer:
+    return MODELS.build(tiny_kmeans(teacher=TEACHER) | changes)
+
+
+def test_codes_are_the_clusters_nearest_to_the_teachers_features() -> None:
+    model = build().eval()
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    network = model.teacher.module
+    target = network.forward_features(images)[:, 1:].transpose(1, 2).reshape(2, -1, 2, 2)  # its mean and std are 0.5
+    target = F.normalize(F.interpolate(target, size=(4, 4), mode='bilinear').flatten(2).transpose(1, 2), dim=-1)
+    cosine = target @ model.quantize.embedding.weight.T
+    assert torch.equal(model(images), cosine.argmax(-1))
+    assert torch.equal(model.lookup(model(images)), model.quantize.embedding.weight[cosine.argmax(-1)])
+    torch.testing.assert_close(model(images, mode='loss')['loss_reconstruction'], 1 - cosine.amax(-1).mean())
+    samples = model(images, mode='predict')
+    torch.testing.assert_close(samples[1].reconstruction_loss, 1 - cosine[1].amax(-1).mean().view(1))
+    metric = CodebookMetric(NUM_CODES)
+    metric.process(None, [sample.to_dict() for sample in samples])
+    assert 0 < metric.compute_metrics(metric.results)['codebook_usage'] <= 100
+
+
+def test_the_teacher_sees_the_channels_that_are_its_colors() -> None:
+    images = torch.rand(2, 5, 32, 32) * 2 - 1
+    torch.manual_seed(0)
+    rgb = build().eval()
+    torch.manual_seed(0)
+    chosen = build(teacher_channels=(4, 0, 2)).eval()
+    assert torch.equal(chosen(images), rgb(images[:, [4, 0, 2]]))
+    for model, sentence in (
+        (rgb, 'the images have 5 channels'),
+        (build(teacher_channels=(0, 1, 5)), 'between 0 and 4'),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            model(images)
+
+
+def test_a_step_moves_the_codebook_and_computes_no_gradient() -> None:
+    model = build().train()
+    before = model.quantize.embedding.weight.clone()
+    outputs = model.train_step({'inputs': torch.rand(4, 3, 32, 32) * 2 - 1}, optim_wrapper=None)
+    assert not outputs['loss'].requires_grad
+    assert not torch.equal(model.quantize.embedding.weight, before)
+    assert not list(model.parameters())
+    assert not [key for key in model.state_dict() if key.startswith('teacher.')]
+
+
+def test_bad_settings_and_bad_features_are_refused_in_a_sentence() -> None:
+    with pytest.raises(InputError, match='32 are|cannot make 32 codes from the 16 patches of the first batch'):
+        build(quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=32)).train()(
+            torch.rand(1, 3, 32, 32), mode='loss'
+        )
+    for images, reason in (
+        (torch.full((1, 3, 32, 32), torch.nan), 'an image has pixels'),
+        (None, "teacher's features"),
+    ):
+        model = build().train()
+        if images is None:
+            model.teacher.module.norm.weight.data.fill_(torch.inf)
+        codebook = model.quantize.embedding.weight.clone()
+        with pytest.raises(InputError, match=f'{reason}.* NaN or infinite'):
+            model(torch.rand(4, 3, 32, 32) if images is None else images, mode='loss')
+        assert torch.equal(model.quantize.embedding.weight, codebook)
+    with pytest.raises(InputError, match='img_size=30 must be a multiple of patch_size=8'):
+        build(img_size=30)
+    with pytest.raises(InputError, match='clusters the features of a teacher, but has none'):
+        build(teacher=None)
+    with pytest.raises(InputError, match='Leave code_dim and target_dims out'):
+        build(target_dims=5)
+    with pytest.raises(InputError, match='has no teacher'):
+        build(teacher=None, target_dims=8).tokenize(torch.rand(1, 3, 32, 32))
+    with pytest.raises(InputError, match='mmbeitv2.NoOptimizer does not change them'):
+        NoOptimizer(torch.nn.Linear(1, 1).parameters())
+
+
+def test_a_checkpoint_of_another_teacher_or_size_or_kind_is_refused(tmp_path: Path) -> None:
+    model, path = build(), str(tmp_path / 'kmeans.pth')
+    torch.save({'state_dict': model.state_dict()}, path)
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)
+
+    def load(**changes: object) -> KMeansTokenizer:
+        torch.manual_seed(0)  # of the teacher's weights
+        loaded = build(init_cfg=init_cfg, **changes)
+        loaded.init_weights()
+        return loaded
+
+    torch.manual_seed(0)
+    model = build()
+    torch.save({'state_dict': model.state_dict()}, path)
+    assert torch.equal(load().quantize.embedding.weight, model.quantize.embedding.weight)
+    with pytest.raises(InputError, match='made with another teacher'):
+        load(teacher=TEACHER | dict(img_size=64))
+    with pytest.raises(InputError, match=r'has 16 codes, but the config has 8. Set num_codes=16'):
+        load(quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=8))
+    with pytest.raises(InputError, match='is a k-means tokenizer, not a VQ-KD tokenizer'):
+        MODELS.build(tiny_tokenizer(init_cfg=init_cfg)).init_weights()
+    torch.save({'state_dict': MODELS.build(tiny_tokenizer()).state_dict()}, path)
+    with pytest.raises(InputError, match='is a VQ-KD tokenizer, not a k-means tokenizer'):
+        load()
+
+
+def test_it_is_the_tokenizer_of_a_pretraining() -> None:
+    model = MODELS.build(tiny_pretraining(tokenizer=tiny_kmeans(teacher=TEACHER)))
+    views, mask = torch.rand(2, 3, 32, 32) * 2 - 1, torch.arange(16).repeat(2, 1) < 6
+    batch = dict(images=views, views=views, mask=mask, masked_index=mask.nonzero()[:, 1].view(2, 6))
+    before = model.tokenizer.module.quantize.embedding.weight.clone()
+    model.train()(batch, mode='loss')['loss_mim'].backward()
+    assert torch.equal(model.tokenizer.module.quantize.embedding.weight, before)
+    assert torch.equal(model.tokenizer.call('tokenize', views), model.tokenizer.module.tokenize(views))
+    assert not [key for key in model.state_dict() if 'tokenizer' in key]
+    with pytest.raises(InputError, match=r'the head predicts 8 codes, but the tokenizer has 16'):
+        MODELS.build(
+            tiny_pretraining(
+                tokenizer=tiny_kmeans(teacher=TEACHER), head=dict(type='mmbeitv2.BEiTv2MIMHead', num_codes=8)
+            )
+        )
+    with pytest.raises(InputError, match='the tokenizer makes 4 codes per image, but the mask has 16 patches'):
+        MODELS.build(tiny_pretraining(tokenizer=tiny_kmeans(teacher=TEACHER, patch_size=16)))(batch, mode='loss')
+
+
+@pytest.fixture
+def config(tmp_path: Path, image_folder: Path) -> str:
+    torch.save(MODELS.build(TEACHER).module.state_dict(), tmp_path / 'teacher.pth')
+    (tmp_path / 'config.py').write_text(resumable_kmeans(image_folder))
+    return str(tmp_path / 'config.py')
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=False)['state_dict']
+
+
+def test_stopped_and_resumed_ends_as_left_alone(
+    tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    run_tool('train', config, '--work-dir', str(tmp_path / 'alone'))
+    step, calls = KMeansTokenizer.train_step, []
+
+    def stopping(*args: object) -> dict:
+        calls.append(args)
+        if len(calls) == 10:  # in the third epoch
+            raise InputError('stopped')
+        return step(*args)
+
+    monkeypatch.setattr(KMeansTokenizer, 'train_step', stopping)
+    assert 'stopped' in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'stopped'))
+    monkeypatch.setattr(KMeansTokenizer, 'train_step', step)
+    assert not (tmp_path / 'stopped' / 'epoch_4.pth').exists()
+    run_tool('train', config, '--work-dir', str(tmp_path / 'stopped'), '--resume')
+    alone, resumed = weights(tmp_path / 'alone' / 'epoch_4.pth'), weights(tmp_path / 'stopped' / 'epoch_4.pth')
+    assert alone.keys() == resumed.keys()
+    for key, value in alone.items():
+        assert torch.equal(value, resumed[key]), key
+
+
+def test_two_processes_end_as_one_with_the_same_total_batch(tmp_path: Path, config: str) -> None:
+    run_tool('train', config, '--work-dir', str(tmp_path / 'one'))
+    halved = ('--cfg-options', 'train_dataloader.batch_size=2')
+    train_by_two(config, tmp_path / 'two', *halved)
+    one, two = weights(tmp_path / 'one' / 'epoch_4.pth'), weights(tmp_path / 'two' / 'epoch_4.pth')
+    for key, value in one.items():
+        torch.testing.assert_close(value, two[key], rtol=0, atol=1e-4)
