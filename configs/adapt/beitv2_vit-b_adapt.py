@@ -1,75 +1,25 @@
 # Your own images: goes on with pretraining from the released ViT-B/16, batch 512 on 8 GPUs. Not in the paper and not
-# tuned; docs/guides/adapt.md explains it.
+# tuned; docs/guides/adapt.md explains it. beitv2_vit-b_adapt-knn.py and beitv2_vit-b_adapt-patches.py also score it.
 #
 #   python tools/train.py configs/adapt/beitv2_vit-b_adapt.py --auto-scale-lr --cfg-options data_root=DIR
 #
-# The settings below can be given like data_root. For other tools, set an environment variable of the same name, or copy
-# this file and edit it.
-_base_ = '../beitv2_vit-b_1600e.py'
-import os  # noqa: E402  (imports before _base_ make mmengine take the file for one of its other kind)
-
-from mmbeitv2.datasets import read_class_names  # noqa: E402
-from mmbeitv2.errors import InputError  # noqa: E402
-
-data_root = '{{$data_root:data/own}}'
-# Folder of the images to adapt to, nested to any depth; labels are not needed.
-images = '{{$images:images}}'
-# What shows whether it helps: 'images' (a folder of images for each class), 'patches' (images with label images, as in
-# configs/segmentation/own_dataset.py), or 'none'.
-score = '{{$score:images}}'
-# Labeled images to compare with, and those to score.
-bank = '{{$bank:train}}'
-queries = '{{$queries:val}}'
-# With score=patches, bank and queries lie below these two folders, and the file names the classes, one a line.
-seg_images = '{{$seg_images:images}}'
-seg_labels = '{{$seg_labels:labels}}'
-classes = '{{$classes:classes.txt}}'
-# All paths are relative to data_root.
-ignored_labels = {{'$ignored_labels:None'}}
-
-kinds = {'images': 'mmbeitv2.KNNHook', 'patches': 'mmbeitv2.PatchKNNHook', 'none': None}
-if score not in kinds:
-    raise InputError(f'score is {score!r}, but must be images, patches or none')
-names = read_class_names(os.path.join(data_root, classes)) if score == 'patches' else ()
-
-
-def labeled(folder):
-    load = dict(type='mmbeitv2.LoadImage')
-    if score == 'images':
-        dataset = dict(
-            type='mmbeitv2.ImageFolder',
-            data_root=os.path.join(data_root, folder),
-            with_label=True,
-            pipeline=[load, dict(type='mmbeitv2.FitImage', scale=224), dict(type='PackInputs')],
-        )
-    else:
-        dataset = dict(
-            type='mmbeitv2.SegFolder',
-            data_root=data_root,
-            data_prefix=dict(img_path=os.path.join(seg_images, folder), seg_map_path=os.path.join(seg_labels, folder)),
-            classes=names,
-            ignored_labels=ignored_labels,
-            pipeline=[
-                load,
-                dict(type='mmbeitv2.FitImage', scale=224, fit='stretch'),
-                dict(type='mmbeitv2.LoadSegLabels', num_classes=len(names)),
-                dict(type='mmseg.PackSegInputs'),
-            ],
-        )
-    return dict(batch_size=64, num_workers=4, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset) | (
-        dict(collate_fn=dict(type='default_collate')) if score == 'images' else {}
-    )
-
-
-# The whole model goes on: encoder, patch aggregation and head. What the file lacks starts afresh, and the log says so.
-# With another tokenizer than the file's, set fresh_head=True: the head then starts afresh.
+# DIR holds images/, nested to any depth; labels are not needed.
+_base_ = [
+    '../_base_/models/beitv2_vit-b.py',
+    '../_base_/datasets/imagenet_pretraining.py',
+    '../_base_/schedules/beitv2_1600e.py',
+    '../_base_/default_runtime.py',
+]
+data_root = 'data/own'
+# The whole model goes on: encoder, patch aggregation and head. What the file lacks starts from its initial weights, and
+# the log says so. With another tokenizer than the file's, set reinit_head=True: the head then starts anew.
 model = dict(
-    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_pt_release', fresh_head=False)
+    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_pt_release', reinit_head=False)
 )
 train_dataloader = dict(
     batch_size=64,
     sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
-    dataset=dict(data_root=data_root, data_prefix=images),
+    dataset=dict(data_root=data_root, data_prefix='images'),
 )
 # A quarter of the pretraining's learning rate for a batch of this size, and less in lower layers.
 optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(layer_decay_rate=0.8))
@@ -87,15 +37,4 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
-# Scored before the first step, and every 500. The best weights are kept; the run stops after three scores in a row
-# below the first.
-scoring = dict(interval=500, by_epoch=False, score_start=True, keep_best=True, patience=3)
-custom_hooks = [
-    *_base_.custom_hooks,
-    *(
-        [dict(type=kinds[score], bank_dataloader=labeled(bank), query_dataloader=labeled(queries), **scoring)]
-        if kinds[score]
-        else []
-    ),
-]
 auto_scale_lr = dict(base_batch_size=512)

@@ -1,15 +1,22 @@
 # BEiT v2 (paper, table 9) small enough for a CPU: the ViT and the codes of tokenizer.py. 26 of 64 patches are masked,
 # single ones at random.
-_base_ = ['../beitv2_vit-b_300e.py', '../_base_/datasets/masked_tokens.py']
+_base_ = [
+    '../_base_/models/beitv2_vit-b.py',
+    '../_base_/datasets/imagenet_pretraining.py',
+    '../_base_/datasets/masked_tokens.py',
+    '../_base_/schedules/beitv2_300e.py',
+    '../_base_/default_runtime.py',
+]
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        arch=dict(embed_dims=128, depth=4, num_heads=4),
         img_size=128,
         out_indices=(2, 3),
+        drop_path_rate=0.0,
         layer_scale_init_value=0,
     ),
     tokenizer=dict(
-        encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=128),
+        encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=128),
         quantizer=dict(num_codes=128),
         decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=8),
         target_dims=96,

@@ -1,6 +1,11 @@
 # UperNet (paper, table 11) on CamVid, small enough for a CPU: 11 classes, images of 240x180 pixels, 128x128 crops,
 # the ViT of pretrain.py, features of strides 8 to 64.
-_base_ = '../segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
+_base_ = [
+    '../_base_/models/upernet_vit-b.py',
+    '../_base_/datasets/ade20k_512x512.py',
+    '../_base_/schedules/upernet_160k.py',
+    '../_base_/segmentation_runtime.py',
+]
 classes = (
     'sky',
     'building',
@@ -17,7 +22,7 @@ classes = (
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        arch=dict(embed_dims=128, depth=4, num_heads=4),
         img_size=128,
         out_indices=(0, 1, 2, 3),
         layer_scale_init_value=0,

@@ -1,4 +1,4 @@
-# segment.py with a mask decoder (EoMT) in place of UperNet: 30 queries in the last two of the six blocks.
+# segment.py with a mask decoder (EoMT) in place of UperNet: 30 queries in the last two of the four blocks.
 _base_ = 'segment.py'
 model = dict(
     backbone=dict(

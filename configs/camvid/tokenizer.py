@@ -1,9 +1,14 @@
 # VQ-KD (paper, table 8) small enough for a CPU: 128x128 crops of photographs as CamVid's, a ViT of width 128 and
 # depth 4, 128 codes. The teacher is a MobileNetV2 of timm with ImageNet weights, its map of stride 16, one feature for
 # each patch: by nearest patches it tells CamVid's classes better than the last map (docs/benchmarks.md).
-_base_ = '../tokenizer/vqkd_vit-b_1x768x12-clip_100e.py'
+_base_ = [
+    '../_base_/models/vqkd_vit-b.py',
+    '../_base_/datasets/imagenet_tokenizer.py',
+    '../_base_/schedules/vqkd_100e.py',
+    '../_base_/tokenizer_runtime.py',
+]
 model = dict(
-    encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=128),
+    encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=128),
     quantizer=dict(num_codes=128, dead_code_steps=20),
     decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=8),
     teacher=dict(

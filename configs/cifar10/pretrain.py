@@ -1,16 +1,23 @@
 # BEiT v2 (paper, table 9) small enough for a CPU: a wide and shallow ViT, the codes of tokenizer.py. 14 of 36 patches
 # are masked, single ones at random.
-_base_ = ['../beitv2_vit-b_300e.py', '../_base_/datasets/masked_tokens.py']
+_base_ = [
+    '../_base_/models/beitv2_vit-b.py',
+    '../_base_/datasets/imagenet_pretraining.py',
+    '../_base_/datasets/masked_tokens.py',
+    '../_base_/schedules/beitv2_300e.py',
+    '../_base_/default_runtime.py',
+]
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
+        arch=dict(embed_dims=192, depth=3, num_heads=6),
         img_size=48,
         patch_size=8,
         out_indices=(1, 2),
+        drop_path_rate=0.0,
         layer_scale_init_value=0,
     ),
     tokenizer=dict(
-        encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
+        encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
         quantizer=dict(num_codes=512, code_dim=16),
         decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
         target_dims=96,
@@ -37,7 +44,7 @@ data_root = 'data/cifar10'
 train_dataloader = dict(
     batch_size=16,
     num_workers=1,
-    sampler=dict(_delete_=True, type='mmbeitv2.SeededInfiniteSampler'),
+    sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
     dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
 test_dataloader = dict(dataset=dict(data_root=data_root, pipeline=val_pipeline))

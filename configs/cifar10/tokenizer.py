@@ -1,8 +1,13 @@
 # VQ-KD (paper, table 8) small enough for a CPU: CIFAR-10 at 48x48 pixels with 36 patches, 512 codes. The teacher is a
 # MobileNetV2 of timm with ImageNet weights, its map of stride 16 at 96 pixels, one feature for each patch.
-_base_ = '../tokenizer/vqkd_vit-b_1x768x12-clip_100e.py'
+_base_ = [
+    '../_base_/models/vqkd_vit-b.py',
+    '../_base_/datasets/imagenet_tokenizer.py',
+    '../_base_/schedules/vqkd_100e.py',
+    '../_base_/tokenizer_runtime.py',
+]
 model = dict(
-    encoder=dict(arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
+    encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
     quantizer=dict(num_codes=512, code_dim=16, dead_code_steps=20),
     decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
     teacher=dict(
@@ -25,7 +30,7 @@ data_root = 'data/cifar10'
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
-    sampler=dict(_delete_=True, type='mmbeitv2.SeededInfiniteSampler'),
+    sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
     dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
 test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=val_pipeline))

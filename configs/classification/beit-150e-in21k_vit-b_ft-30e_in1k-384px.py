@@ -1,10 +1,13 @@
 # BEiT (Bao et al. 2021), fine-tuning on ImageNet-1k at 384x384 (reference, README and --input_size).
 _base_ = 'beit-150e-in21k_vit-b_ft-30e_in1k.py'
 model = dict(backbone=dict(img_size=384))
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[2].update(scale=384)
-test_pipeline[1].update(scale=384)
-test_pipeline[2].update(crop_size=384)
+train_pipeline = [*_base_.load, dict(type='mmbeitv2.RandomResizedCrop', scale=384), *_base_.augment]
+test_pipeline = [
+    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
+    dict(type='mmbeitv2.FitImage', scale=384),
+    dict(type='CenterCrop', crop_size=384),
+    dict(type='PackInputs'),
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,10 +1,18 @@
 # BEiT (Bao et al. 2021), fine-tuning on ImageNet-1k after ImageNet-21k, ViT-B (numbers of the reference's README);
 # batch 512 on 8 GPUs.
-_base_ = 'beitv2-1600e-in21k_vit-b_ft-30e_in1k.py'
+_base_ = [
+    '../_base_/models/classifier_vit-b.py',
+    '../_base_/datasets/imagenet_finetuning.py',
+    '../_base_/schedules/finetuning_100e.py',
+    '../_base_/classification_runtime.py',
+]
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
-model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/beit-150e_vit-b_ft-90e_in21k/epoch_90.pth')))
+model = dict(
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/beit-150e_vit-b_ft-90e_in21k/epoch_90.pth')),
+    train_cfg=dict(augments=None),
+)
 train_dataloader = dict(batch_size=64)
-optim_wrapper = dict(optimizer=dict(lr=2e-5, weight_decay=1e-8), paramwise_cfg=dict(layer_decay_rate=0.85))
+optim_wrapper = dict(optimizer=dict(lr=2e-05, weight_decay=1e-08), paramwise_cfg=dict(layer_decay_rate=0.85))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
     dict(
@@ -17,4 +25,5 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
+train_cfg = dict(max_epochs=30)
 auto_scale_lr = dict(base_batch_size=512)

@@ -1,6 +1,11 @@
 # Intermediate fine-tuning on ImageNet-21k, ViT-B (paper, section 3.2; numbers of the reference's README);
 # batch 4096 on 32 GPUs.
-_base_ = 'beitv2-1600e_vit-b_ft-100e_in1k.py'
+_base_ = [
+    '../_base_/models/classifier_vit-b.py',
+    '../_base_/datasets/imagenet_finetuning.py',
+    '../_base_/schedules/finetuning_100e.py',
+    '../_base_/classification_runtime.py',
+]
 num_classes = 21841
 model = dict(head=dict(num_classes=num_classes))
 data_preprocessor = dict(num_classes=num_classes)

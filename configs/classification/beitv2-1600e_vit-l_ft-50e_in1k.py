@@ -1,5 +1,10 @@
 # Paper, table 10, ViT-L: fine-tuning on ImageNet-1k, 50 epochs.
-_base_ = 'beitv2-1600e_vit-b_ft-100e_in1k.py'
+_base_ = [
+    '../_base_/models/classifier_vit-b.py',
+    '../_base_/datasets/imagenet_finetuning.py',
+    '../_base_/schedules/finetuning_100e.py',
+    '../_base_/classification_runtime.py',
+]
 model = dict(
     backbone=dict(
         arch='large',

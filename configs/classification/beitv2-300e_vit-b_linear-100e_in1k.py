@@ -1,7 +1,19 @@
 # Paper, section 3.2 and table 5: linear probe of the CLS token; schedule of BEiT's released linear evaluation.
-_base_ = 'beitv2-300e_vit-b_ft-100e_in1k.py'
+_base_ = [
+    '../_base_/models/classifier_vit-b.py',
+    '../_base_/datasets/imagenet_finetuning.py',
+    '../_base_/schedules/finetuning_100e.py',
+    '../_base_/classification_runtime.py',
+]
 model = dict(
-    backbone=dict(out_type='cls_token', final_norm='norm', rel_pos_bias='shared', drop_path_rate=0.0, frozen_stages=12),
+    backbone=dict(
+        out_type='cls_token',
+        final_norm='norm',
+        rel_pos_bias='shared',
+        drop_path_rate=0.0,
+        init_cfg=dict(checkpoint='work_dirs/beitv2_vit-b_300e/epoch_300.pth'),
+        frozen_stages=12,
+    ),
     head=dict(loss=dict(_delete_=True, type='CrossEntropyLoss'), init_cfg=dict(std=0.01, a=-2.0, b=2.0)),
     train_cfg=dict(_delete_=True),
 )

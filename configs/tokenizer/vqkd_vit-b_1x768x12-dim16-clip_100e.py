@@ -1,3 +1,3 @@
 # Paper, table 4: codes of width 16 instead of 32.
-_base_ = 'vqkd_vit-b_1x768x12-clip_100e.py'
-model = dict(quantizer=dict(code_dim=16), decoder=dict(in_channels=16))
+_base_ = 'vqkd_vit-b_3x768x12-clip_100e.py'
+model = dict(quantizer=dict(code_dim=16), decoder=dict(arch=dict(depth=1), in_channels=16))

@@ -3,12 +3,6 @@ _base_ = [
     '../_base_/models/vqkd_vit-b.py',
     '../_base_/datasets/imagenet_tokenizer.py',
     '../_base_/schedules/vqkd_100e.py',
-    '../_base_/default_runtime.py',
+    '../_base_/tokenizer_runtime.py',
 ]
 default_hooks = dict(checkpoint=dict(save_best='tokenizer/reconstruction_loss', rule='less'))
-custom_hooks = [
-    dict(type='mmbeitv2.SeedStepHook'),
-    dict(type='mmbeitv2.NonFiniteLossHook'),
-    dict(type='mmbeitv2.ThroughputHook'),
-    dict(type='mmbeitv2.CodebookHook'),
-]

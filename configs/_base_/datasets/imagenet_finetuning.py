@@ -2,10 +2,8 @@
 bgr_mean = [103.53, 116.28, 123.675]
 bgr_std = [57.375, 57.12, 58.395]
 data_preprocessor = dict(num_classes=1000, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
-train_pipeline = [
-    dict(type='mmbeitv2.SeedSample'),
-    dict(type='mmbeitv2.LoadImage'),
-    dict(type='mmbeitv2.RandomResizedCrop', scale=224),
+load = [dict(type='mmbeitv2.SeedSample'), dict(type='mmbeitv2.LoadImage')]
+augment = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
         type='RandAugment',
@@ -27,6 +25,7 @@ train_pipeline = [
     ),
     dict(type='PackInputs'),
 ]
+train_pipeline = [*load, dict(type='mmbeitv2.RandomResizedCrop', scale=224), *augment]
 test_pipeline = [
     # The loader of this package, by the name that OpenMMLab's inferencers look for.
     dict(type='LoadImageFromFile', _scope_='mmbeitv2'),

@@ -1,13 +1,17 @@
 # Paper, appendix E: random resized crop (0.2 to 1), flip, color jitter 0.4, 75 of 196 patches masked block-wise;
 # batch 2048 on 8 GPUs.
-train_pipeline = [
+crop_and_jitter = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmbeitv2.DrawColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+]
+pack = dict(type='mmbeitv2.PackMaskedImage')
+train_pipeline = [
+    *crop_and_jitter,
     dict(type='mmbeitv2.BlockMaskGenerator', grid_size=14, num_masked=75, min_block=16),
-    dict(type='mmbeitv2.PackMaskedImage'),
+    pack,
 ]
 train_dataloader = dict(
     batch_size=256,

@@ -1,7 +1,30 @@
-# Paper, section 2.2 and table 8.
-_base_ = 'tokenizer_vit-b.py'
+# Paper, section 2.2 and table 8; names and sizes as vqkd_encoder_base_decoder_3x768x12_clip of the release.
 model = dict(
-    **_base_.tokenizer,
+    type='mmbeitv2.VQKD',
+    encoder=dict(
+        type='mmbeitv2.BEiTv2ViT',
+        arch=dict(embed_dims=768, depth=12, num_heads=12),
+        img_size=224,
+        patch_size=16,
+        out_type='featmap',
+        final_norm='fc_norm',
+        use_abs_pos_emb=True,
+        rel_pos_bias='none',
+        layer_scale_init_value=0.0,
+    ),
+    quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=8192, code_dim=32, beta=1.0, decay=0.99),
+    decoder=dict(
+        type='mmbeitv2.BEiTv2ViT',
+        arch=dict(embed_dims=768, depth=3, num_heads=12),
+        img_size=14,
+        patch_size=1,
+        in_channels=32,
+        out_type='featmap',
+        final_norm='fc_norm',
+        use_abs_pos_emb=True,
+        rel_pos_bias='none',
+        layer_scale_init_value=0.0,
+    ),
     teacher=dict(type='mmbeitv2.OpenCLIPTeacher', model='ViT-B-16-quickgelu', pretrained='openai'),
     data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
 )

@@ -1,10 +1,14 @@
 # Paper, table 9.
-_base_ = 'beitv2_1600e.py'
-optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.98)))
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
+    constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
+    clip_grad=dict(max_norm=3.0),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR', eta_min=1e-5, T_max=290, by_epoch=True, begin=10, end=300, convert_to_iter_based=True
     ),
 ]
-train_cfg = dict(max_epochs=300)
+train_cfg = dict(by_epoch=True, max_epochs=300)

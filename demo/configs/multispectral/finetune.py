@@ -1,8 +1,14 @@
 # Fine-tuning (paper, table 10) on six bands: the class is what an object is made of, which no visible band shows.
-_base_ = ['../../../configs/classification/beitv2-300e_vit-b_ft-100e_in1k.py', 'bands.py']
+_base_ = [
+    '../../../configs/_base_/models/classifier_vit-b.py',
+    '../../../configs/_base_/datasets/imagenet_finetuning.py',
+    '../../../configs/_base_/schedules/finetuning_100e.py',
+    '../../../configs/_base_/classification_runtime.py',
+    'bands.py',
+]
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        arch=dict(embed_dims=128, depth=4, num_heads=4),
         img_size=48,
         patch_size=8,
         in_channels=6,

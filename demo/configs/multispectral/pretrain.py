@@ -1,21 +1,23 @@
 # BEiT v2 (paper, table 9) on six bands: backbone and tokenizer see all, and only red, green and blue are jittered.
 _base_ = [
-    '../../../configs/beitv2_vit-b_300e.py',
+    '../../../configs/_base_/models/beitv2_vit-b.py',
+    '../../../configs/_base_/datasets/imagenet_pretraining.py',
     '../../../configs/_base_/datasets/masked_tokens.py',
+    '../../../configs/_base_/schedules/beitv2_300e.py',
+    '../../../configs/_base_/default_runtime.py',
     'bands.py',
 ]
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4),
+        arch=dict(embed_dims=128, depth=4, num_heads=4),
         img_size=48,
         patch_size=8,
+        drop_path_rate=0.0,
         in_channels=6,
         out_indices=(2, 3),
     ),
     tokenizer=dict(
-        encoder=dict(
-            arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, in_channels=6
-        ),
+        encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, in_channels=6),
         quantizer=dict(num_codes=256, code_dim=16),
         decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
         target_dims=96,

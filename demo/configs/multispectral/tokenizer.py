@@ -1,9 +1,13 @@
 # VQ-KD (paper, table 8) of six bands, whose teacher, a MobileNetV2 with ImageNet weights, sees three of them as RGB.
-_base_ = ['../../../configs/tokenizer/vqkd_vit-b_1x768x12-clip_100e.py', 'bands.py']
+_base_ = [
+    '../../../configs/_base_/models/vqkd_vit-b.py',
+    '../../../configs/_base_/datasets/imagenet_tokenizer.py',
+    '../../../configs/_base_/schedules/vqkd_100e.py',
+    '../../../configs/_base_/tokenizer_runtime.py',
+    'bands.py',
+]
 model = dict(
-    encoder=dict(
-        arch=dict(_delete_=True, embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, in_channels=6
-    ),
+    encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8, in_channels=6),
     quantizer=dict(num_codes=256, code_dim=16, dead_code_steps=20),
     decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
     teacher=dict(

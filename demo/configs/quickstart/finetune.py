@@ -1,8 +1,13 @@
 # Paper, table 10, at the size of the sample set: a fifth of the labels, no mixing or RandAugment in so few steps.
-_base_ = '../../../configs/classification/beitv2-300e_vit-b_ft-100e_in1k.py'
+_base_ = [
+    '../../../configs/_base_/models/classifier_vit-b.py',
+    '../../../configs/_base_/datasets/imagenet_finetuning.py',
+    '../../../configs/_base_/schedules/finetuning_100e.py',
+    '../../../configs/_base_/classification_runtime.py',
+]
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
+        arch=dict(embed_dims=192, depth=3, num_heads=6),
         img_size=48,
         patch_size=8,
         use_abs_pos_emb=True,

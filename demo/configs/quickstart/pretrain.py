@@ -3,15 +3,19 @@
 # its initial weights suit its width (see tokenizer.py), and the position bias has ten times the learning rate of the
 # rest.
 _base_ = [
-    '../../../configs/beitv2_vit-b_300e.py',
-    '../../../configs/_base_/models/small_init.py',
+    '../../../configs/_base_/models/beitv2_vit-b.py',
+    '../../../configs/_base_/datasets/imagenet_pretraining.py',
     '../../../configs/_base_/datasets/masked_tokens.py',
+    '../../../configs/_base_/schedules/beitv2_300e.py',
+    '../../../configs/_base_/default_runtime.py',
+    '../../../configs/_base_/models/small_init.py',
 ]
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
+        arch=dict(embed_dims=192, depth=3, num_heads=6),
         img_size=48,
         patch_size=8,
+        drop_path_rate=0.0,
         out_indices=(0, 2),
         use_abs_pos_emb=True,
         layer_scale_init_value=0,
@@ -19,29 +23,28 @@ model = dict(
     ),
     neck=dict(depth=1, init_cfg=_base_.small_init[0]),
     tokenizer=dict(
-        encoder=dict(arch=dict(_delete_=True, embed_dims=192, depth=2, num_heads=6), img_size=48, patch_size=8),
+        encoder=dict(arch=dict(embed_dims=192, depth=2, num_heads=6), img_size=48, patch_size=8),
         quantizer=dict(num_codes=64),
         decoder=dict(arch=dict(embed_dims=192, depth=1, num_heads=6), img_size=6),
         target_dims=128,
         init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_4.pth'),
     ),
 )
-mask_and_pack = [
-    dict(type='mmbeitv2.RandomMaskGenerator', grid_size=6, num_masked=14),
-    dict(type='mmbeitv2.PackMaskedImage'),
-]
-train_pipeline = [
+crop = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.7, 1.0)),
     dict(type='RandomFlip', prob=0.5),
-    *mask_and_pack,
 ]
+mask = dict(type='mmbeitv2.RandomMaskGenerator', grid_size=6, num_masked=14)
+pack = dict(type='mmbeitv2.PackMaskedImage')
+train_pipeline = [*crop, mask, pack]
 val_pipeline = [
     dict(type='mmbeitv2.SeedSample', is_fixed=True),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.FitImage', scale=48, fit='stretch'),
-    *mask_and_pack,
+    mask,
+    pack,
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))

@@ -1,5 +1,10 @@
 # Paper, table 11, at the size of the sample set: 48x48 crops.
-_base_ = '../../../configs/segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
+_base_ = [
+    '../../../configs/_base_/models/upernet_vit-b.py',
+    '../../../configs/_base_/datasets/ade20k_512x512.py',
+    '../../../configs/_base_/schedules/upernet_160k.py',
+    '../../../configs/_base_/segmentation_runtime.py',
+]
 shapes = (
     'arrow',
     'crescent',
@@ -18,7 +23,7 @@ classes = (*shapes, 'brick', 'grass', 'sand', 'water', 'wood')
 model = dict(
     data_preprocessor=dict(size=(48, 48)),
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=192, depth=3, num_heads=6),
+        arch=dict(embed_dims=192, depth=3, num_heads=6),
         img_size=48,
         patch_size=8,
         out_indices=(0, 1, 2),

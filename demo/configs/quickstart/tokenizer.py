@@ -2,10 +2,16 @@
 # Wide and shallow, with initial weights for this width: so small a budget of steps teaches little to a deep, narrow ViT
 # whose weights start at the standard deviation of 0.02, which suits a width of 768 (docs/benchmarks.md).
 custom_imports = dict(imports=['demo.small_clip'], allow_failed_imports=False)
-_base_ = ['../../../configs/tokenizer/vqkd_vit-b_1x768x12-clip_100e.py', '../../../configs/_base_/models/small_init.py']
+_base_ = [
+    '../../../configs/_base_/models/vqkd_vit-b.py',
+    '../../../configs/_base_/datasets/imagenet_tokenizer.py',
+    '../../../configs/_base_/schedules/vqkd_100e.py',
+    '../../../configs/_base_/tokenizer_runtime.py',
+    '../../../configs/_base_/models/small_init.py',
+]
 model = dict(
     encoder=dict(
-        arch=dict(_delete_=True, embed_dims=192, depth=2, num_heads=6),
+        arch=dict(embed_dims=192, depth=2, num_heads=6),
         img_size=48,
         patch_size=8,
         init_cfg=_base_.small_init,

@@ -1,0 +1,25 @@
+# As default_runtime.py, for classifiers: keeps the best one, and can draw predictions.
+default_scope = 'mmpretrain'
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=100),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='mmbeitv2.AtomicCheckpointHook', interval=1, max_keep_ckpts=3, save_best='accuracy/top1'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='VisualizationHook'),
+)
+custom_hooks = [
+    dict(type='mmbeitv2.ResumeGuardHook'),
+    dict(type='mmbeitv2.SeedStepHook'),
+    dict(type='mmbeitv2.NonFiniteLossHook'),
+    dict(type='mmbeitv2.ThroughputHook'),
+]
+env_cfg = dict(
+    cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+)
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
+log_processor = dict(by_epoch=True)
+log_level = 'INFO'
+load_from = None
+resume = False
+randomness = dict(seed=0, deterministic=False)
