@@ -49,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    from mmbeitv2_tools.errors.reporting import one_sentence_errors
+    from mmbeitv2_tools.errors import one_sentence_errors
 
     with one_sentence_errors('quickstart.sh'):
         from demo.quickstart import run_quickstart

@@ -12,7 +12,7 @@ from pathlib import Path
 import mmengine.hooks  # noqa: F401  (registers them)
 import pytest
 import torch
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 from torch.utils.data import DataLoader, Dataset

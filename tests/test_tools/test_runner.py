@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.runner import QuietRunner
 from mmengine.fileio import get_file_backend
 from mmengine.model import BaseModel

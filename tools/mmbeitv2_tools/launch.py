@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from mmbeitv2.errors import InputError, doing
 from mmbeitv2.inference.config import read_config
-from mmbeitv2_tools.errors.noise import silent_imports
+from mmbeitv2_tools.errors import silent_imports
 from mmbeitv2_tools.runner import QuietRunner
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
