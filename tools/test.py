@@ -30,6 +30,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.only_parse:
+        return
     with one_sentence_errors('test.py'):
         from mmbeitv2_tools.testing import test  # imports torch, which --help does without
 

@@ -58,7 +58,7 @@ def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -
     import mmbeitv2.registry  # noqa: F401  (mmengine then knows `_base_ = 'mmbeitv2::...'`)
 
     if not Path(path).is_file():
-        raise InputError(f'config {path!r} is not a file. Pass the path of a config file.')
+        raise InputError(f'config {path!r} not found. Pass the path of a config file.')
     cfg = Config.fromfile(path)
     if not isinstance(cfg.get('model'), dict):
         raise InputError(f'config {path!r} does not define a model. Pass a config file with model = dict(type=...).')

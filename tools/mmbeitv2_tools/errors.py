@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import warnings
@@ -74,11 +75,14 @@ def _sentence(error: InputError | OSError) -> str | None:
 def _reader_has_gone() -> bool:
     """Whether standard output is a pipe that nobody reads any more; what is left for it then goes nowhere."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # no real file
+        return False
+    is_gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if is_gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return is_gone
 
 
 def _write(line: str) -> None:
