@@ -210,7 +210,7 @@ def test_label_images_are_checked(tmp_path: Path, name: str, words: str) -> None
         # An image of one pixel in height, whose side RandomResize rounds to 0.
         ("pipeline.insert(2, dict(type='RandomResize', scale=(48, 48), ratio_range=(0.5, 1.0), keep_ratio=True))",
          "train/9.jpg' of 5000x1 pixels does not pass the pipeline"),
-        ("model['decode_head'] = dict(type='PSPHead', pool_scales=(1,), in_channels=32, channels=8, num_classes=3, norm_cfg=dict(type='BN'))\n"
+        ("model['decode_head'].update(type='PSPHead', pool_scales=(1,))\nmodel['decode_head'].pop('num_convs')\n"
          'train_dataloader.update(batch_size=1)', 'batch_size is 1, but batch norm needs two'),
         ('val_dataloader = dict(val_dataloader, batch_size=4)',
          'val_dataloader: the images of a batch cannot be stacked, because they have different sizes'),
@@ -305,7 +305,7 @@ def test_a_work_dir_that_cannot_be_written_is_named(
     assert "work dir '/proc/work': cannot write to '/proc'" in sentence(pretraining, '/proc/work')
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(100, 0, 1000))
-    assert re.search(r'has 1 kB free, but two checkpoints need [\d.]+ MB', sentence(pretraining, tmp_path / 'work'))
+    assert re.search(r'has 1e-06 GB free, but two checkpoints need [\d.e-]+ GB', sentence(pretraining, tmp_path / 'work'))
 
 
 def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_path: Path, pretraining: str) -> None:

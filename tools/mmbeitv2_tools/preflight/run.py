@@ -39,10 +39,12 @@ from mmbeitv2_tools.preflight.data import (
     no_images,
 )
 
+AnyRunner = Runner | FlexibleRunner
+
 
 def checked_runner(
     cfg: Config, is_training: bool, is_rehearsal: bool = False, allow_changes: Sequence[str] = ()
-) -> Runner | FlexibleRunner:
+) -> AnyRunner:
     """A runner whose data, labels, classes, schedule and disk have been checked.
 
     A training run then holds the lock of its work dir, see :func:`mmbeitv2.fileio.locking.hold_folder`. Its loaders are
@@ -92,7 +94,7 @@ def checked_runner(
     return runner
 
 
-def show_plan(runner: Runner | FlexibleRunner, cfg: Config, is_training: bool, checkpoint: str | None) -> None:
+def show_plan(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: str | None) -> None:
     """Prints what would run.
 
     Args:
@@ -145,7 +147,7 @@ class _StopHook(Hook):
         raise _FirstStep
 
 
-def _rehearsing_runner(cfg: Config) -> Runner | FlexibleRunner:
+def _rehearsing_runner(cfg: Config) -> AnyRunner:
     """A runner whose temporary folder is removed afterwards."""
     folder = tempfile.TemporaryDirectory()
     copied = copy.deepcopy(cfg)
@@ -180,9 +182,7 @@ def _require_two_classes(model: nn.Module) -> None:
         )
 
 
-def _loaders(
-    runner: Runner | FlexibleRunner, cfg: Config, is_training: bool, problems: _Problems
-) -> dict[str, DataLoader]:
+def _loaders(runner: AnyRunner, cfg: Config, is_training: bool, problems: _Problems) -> dict[str, DataLoader]:
     """The runner's own loaders, which it keeps."""
     stages = {'train': lambda: runner.train_loop, 'val': lambda: runner.val_loop, 'test': lambda: runner.test_loop}
     wanted = ['train', *(['val'] if cfg.get('val_dataloader') is not None else [])] if is_training else ['test']
@@ -198,10 +198,9 @@ def _loaders(
     return {stage: loader for stage, loader in loaders.items() if isinstance(loader, DataLoader)}
 
 
-def _check_data(
-    key: str, loader: DataLoader, runner: Runner | FlexibleRunner, train: DataLoader | None, problems: _Problems
-) -> None:
+def _check_data(key: str, loader: DataLoader, runner: AnyRunner, train: DataLoader | None, problems: _Problems) -> None:
     model, limit = unwrapped(runner), None if problems.is_patient else MAX_LABELS
+    before = len(problems.found)
     if train is not None:
         with problems.collected():
             check_same_classes(key, loader.dataset, train.dataset)
@@ -211,8 +210,9 @@ def _check_data(
             if odd and problems.is_patient:
                 runner.logger.warning(f'{key}: {odd}')
             check_elongated(key, loader, limit)
-    with problems.collected():
-        check_loader(key, loader)
+    if len(problems.found) == before:
+        with problems.collected():
+            check_loader(key, loader)
     if problems.is_patient and not problems.found:
         with problems.collected():
             _pass_batch(key, loader, model, isinstance(runner.train_loop, EpochBasedTrainLoop) if train else False)
@@ -255,7 +255,7 @@ def _pass_batch(key: str, loader: DataLoader, model: nn.Module, is_by_epoch: boo
         ) from error
 
 
-def _warn_of_test_set(runner: Runner | FlexibleRunner, cfg: Config, loaders: dict[str, DataLoader]) -> None:
+def _warn_of_test_set(runner: AnyRunner, cfg: Config, loaders: dict[str, DataLoader]) -> None:
     """Checks the test set, which training does not need: a mistake there is only a warning."""
     settings = cfg.get('test_dataloader')
     if settings is None or settings == cfg.get('val_dataloader'):
@@ -267,7 +267,7 @@ def _warn_of_test_set(runner: Runner | FlexibleRunner, cfg: Config, loaders: dic
         runner.logger.warning(f'tools/test.py will not work with this config: {error}')
 
 
-def _check_schedule(runner: Runner | FlexibleRunner, cfg: Config) -> None:
+def _check_schedule(runner: AnyRunner, cfg: Config) -> None:
     """Builds optimizer and schedules once for the check; the runner builds its own when it starts."""
     if isinstance(runner, FlexibleRunner) or cfg.get('param_scheduler') is None:
         return
@@ -289,59 +289,51 @@ def _check_schedule(runner: Runner | FlexibleRunner, cfg: Config) -> None:
 
 
 def _check_space(model: nn.Module, work_dir: str) -> None:
-    needed, free = 2 * checkpoint_bytes(model), free_bytes(work_dir)
+    needed, free = 2 * _checkpoint_bytes(model), _free_bytes(work_dir)
     if free < needed:
         raise InputError(
-            f'{work_dir!r} has {_size(free)} free, but two checkpoints need {_size(needed)} (a new one is written '
-            'completely before the last one is removed). Free some space, or choose another --work-dir.'
+            f'{work_dir!r} has {free / 1e9:.3g} GB free, but two checkpoints need {needed / 1e9:.3g} GB (a new one is '
+            'written completely before the last one is removed). Free some space, or choose another --work-dir.'
         )
 
 
-def checkpoint_bytes(model: nn.Module) -> int:
+def _checkpoint_bytes(model: nn.Module) -> int:
     """Size of a checkpoint: the model's state, and for each trained parameter two moments in float32."""
     state = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return state + 2 * 4 * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def free_bytes(folder: str) -> int:
+def _free_bytes(folder: str) -> int:
     """Space that is free where a folder is, or will be made."""
-    existing = Path(folder).absolute()
-    while not existing.exists():
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
+    path = Path(folder).absolute()
+    return shutil.disk_usage(next(each for each in (path, *path.parents) if each.exists())).free
 
 
 def _summary(
-    runner: Runner | FlexibleRunner,
-    cfg: Config,
-    loaders: dict[str, DataLoader],
-    is_training: bool,
-    checkpoint: str | None,
+    runner: AnyRunner, cfg: Config, loaders: dict[str, DataLoader], is_training: bool, checkpoint: str | None
 ) -> str:
     model = unwrapped(runner)
-    total, trained = (
-        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not only_trained)
-        for only_trained in (False, True)
-    )
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
     lines = {
         'config': cfg.filename,
-        'model': f'{type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
+        'model': f'{type(model).__name__}, {sum(size for size, _ in sizes):,} parameters, {trained:,} of them trained',
     }
     for stage, loader in loaders.items():
-        lines[f'{stage} images'] = _images(loader)
+        classes = classes_of(loader.dataset)
+        lines[f'{stage} images'] = f'{len(loader.dataset):,}' if hasattr(loader.dataset, '__len__') else 'a stream'
+        lines[f'{stage} images'] += f' in {len(classes)} classes' if classes else ''
     lines['processes'] = str(get_world_size())
     lines['device'] = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
     if is_training:
-        loop = runner.train_loop
+        loop, size = runner.train_loop, loaders['train'].batch_size or 0
         epochs = f'{loop.max_epochs} epochs of {len(loaders["train"])} steps, ' if cfg.train_cfg.get('by_epoch') else ''
         lines['length'] = f'{epochs}{loop.max_iters:,} steps'
-        size = loaders['train'].batch_size
-        lines['batch size'] = f'{size} images per process, {(size or 0) * get_world_size()} in total'
+        lines['batch size'] = f'{size} images per process, {size * get_world_size()} in total'
         lines['learning rate'] = _schedule(cfg)
-        lines['precision'] = _precision(cfg)
-        lines['checkpoints'] = (
-            f'{_size(checkpoint_bytes(model))} each at most; {_size(free_bytes(cfg.work_dir))} are free on that disk'
-        )
+        lines['precision'] = 'mixed' if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper' else 'float32'
+        space = _checkpoint_bytes(model) / 1e9, _free_bytes(cfg.work_dir) / 1e9
+        lines['checkpoints'] = f'{space[0]:.3g} GB each at most; {space[1]:.3g} GB are free on that disk'
         checkpoint = checkpoint or ('the last checkpoint of the work dir' if cfg.get('resume') else None)
     lines['starts from'] = checkpoint or _initial_weights(cfg)
     lines['writes to'] = cfg.work_dir
@@ -352,51 +344,18 @@ def _initial_weights(cfg: Config) -> str:
     """The pretrained files of the model and of its parts; what they do not hold starts from random weights."""
     suffix = '.init_cfg.checkpoint'
     settings = walk_settings(cfg.model, 'model')
-    files = {key.removesuffix(suffix): file for key, file in settings if key.endswith(suffix) and file}
-    named = ', '.join(f'{file} ({part})' for part, file in files.items())
-    if not files:
-        return 'random weights'
-    return named if 'model' in files else f'{named}, otherwise random weights'
-
-
-def _images(loader: DataLoader) -> str:
-    try:
-        count = f'{len(loader.dataset):,}'  # type: ignore[arg-type]
-    except TypeError:
-        return 'as many as the dataset has'
-    classes = classes_of(loader.dataset)
-    return f'{count} in {len(classes)} classes' if classes else count
+    files = [f'{file} ({key.removesuffix(suffix)})' for key, file in settings if key.endswith(suffix) and file]
+    return ', '.join([*files, 'otherwise random weights'] if files else ['random weights'])
 
 
 def _schedule(cfg: Config) -> str:
-    """The learning rate from step to step, as the config describes it."""
-    peak = cfg.optim_wrapper.get('optimizer', {}).get('lr')
-    if peak is None:
-        return 'as set in the optimizer'
-    parts = [f'peak {peak:g}']
+    """The learning rate, as the config describes it."""
     schedulers = cfg.get('param_scheduler') or []
+    parts = [f'peak {cfg.optim_wrapper.get("optimizer", {}).get("lr", "of the optimizer")}']
     for step in schedulers if isinstance(schedulers, list) else [schedulers]:
-        if 'type' not in step:
-            continue
         unit = 'epoch' if step.get('by_epoch', True) else 'step'
-        span = f'{unit}s {step.get("begin", 0)} to {step.get("end", "the end")}'
-        start = f' from {peak * step["start_factor"]:g}' if 'start_factor' in step else ''
-        last = step.get('eta_min', peak * step['eta_min_ratio'] if 'eta_min_ratio' in step else None)
-        parts.append(f'{step["type"]} in {span}{start}{"" if last is None else f" to {last:g}"}')
+        parts.append(f'{step.get("type")} in {unit}s {step.get("begin", 0)} to {step.get("end", "the end")}')
     return '; '.join(parts)
-
-
-def _precision(cfg: Config) -> str:
-    wrapper = cfg.optim_wrapper
-    return f'mixed, {wrapper.get("dtype", "float16")}' if wrapper.get('type') == 'AmpOptimWrapper' else 'float32'
-
-
-def _size(count: float) -> str:
-    units = ['bytes', 'kB', 'MB', 'GB', 'TB']
-    while count >= 1000 and len(units) > 1:
-        count /= 1000
-        units.pop(0)
-    return f'{count:.3g} {units[0]}'
 
 
 @contextmanager
