@@ -85,11 +85,12 @@ def merge_options(cfg: Config, cfg_options: Sequence[str] | Mapping | None) -> C
         InputError: if an option does not have the form KEY=VALUE, or names a setting that cannot exist.
     """
     is_typed = not isinstance(cfg_options, Mapping)
-    options = dict(map(_split, cfg_options or ())) if is_typed else cfg_options
+    options = cfg_options if isinstance(cfg_options, Mapping) else dict(map(_split, cfg_options or ()))
     values = {}
     for key, given in options.items():
         for target in _targets(cfg, key):
-            values[target] = _interpret(target, given, _present(cfg, target)) if is_typed else given
+            present = _present(cfg, target)
+            values[target] = _interpret(target, given, present) if is_typed else given
     cfg.merge_from_dict(values)
     return cfg
 
@@ -128,15 +129,16 @@ def _present(cfg: Config, key: str) -> object:
     node: object = cfg._cfg_dict
     names = key.split('.')
     for depth, name in enumerate(names):
-        is_list = isinstance(node, (list, tuple))
-        known = node if isinstance(node, dict) else map(str, range(len(node))) if is_list else ()  # type: ignore
-        if name not in (known := list(known)):
+        known = list(node) if isinstance(node, dict) else []
+        if isinstance(node, list):
+            known = list(map(str, range(len(node))))
+        if name not in known:
             is_misspelled = 0 < depth < len(names) - 1 and get_close_matches(name, known, cutoff=0.75)
             if isinstance(node, dict) and not is_misspelled:
                 return None
             here = '.'.join(names[: depth + 1])
             raise InputError(f'--cfg-options {key}: the setting {here!r} does not exist. {nearest(name, known)}')
-        node = node[int(name) if is_list else name]  # type: ignore[index]
+        node = node[int(name)] if isinstance(node, list) else node[name]  # type: ignore[index]
     return node
 
 

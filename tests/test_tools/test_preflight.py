@@ -161,17 +161,11 @@ def damage_label(root: Path, name: str) -> None:
         pixels[5, 5] = 200
     elif name == 'size':
         pixels = pixels[:-3]
-    elif name == 'color':
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    elif name == '16 bit':
-        pixels = pixels.astype(np.uint16) + 256
     cv2.imwrite(str(label), pixels)
     if name == 'cut off':
         label.write_bytes(label.read_bytes()[:100])
     elif name == 'missing':
         label.unlink()
-    elif name == 'alone':
-        (root / 'images' / 'train' / '2.jpg').unlink()
     elif name == 'empty':
         for image in (root / 'images' / 'val').iterdir():
             image.unlink()
@@ -189,8 +183,6 @@ def damage_label(root: Path, name: str) -> None:
         ),
         ('value of val', "val_dataloader: label image '.*val/3.png' has the label 199"),
         ('size', "train/2.png' has 64x61 pixels, but its image has 64x64"),
-        ('color', "train/2.png' has pixels of Pillow mode 'RGB'"),
-        ('16 bit', "train/2.png' has pixels of Pillow mode 'I;16'"),
         ('cut off', "label image '.*train/2.png' cannot be read"),
         ('missing', "train/2.jpg' has no label image '.*train/2.png'"),
         ('empty', "val_dataloader finds no images with data_root='.*seg', data_prefix=.*img_suffix='.jpg'"),
@@ -305,7 +297,7 @@ def test_a_work_dir_that_cannot_be_written_is_named(
     assert "work dir '/proc/work': cannot write to '/proc'" in sentence(pretraining, '/proc/work')
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(100, 0, 1000))
-    assert re.search(r'has 1e-06 GB free, but two checkpoints need [\d.e-]+ GB', sentence(pretraining, tmp_path / 'work'))
+    assert 'has 1e-06 GB free, but two checkpoints need' in sentence(pretraining, tmp_path / 'work')
 
 
 def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_path: Path, pretraining: str) -> None:
@@ -324,14 +316,6 @@ def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_p
         os.kill(first, signal.SIGKILL)
         os.waitpid(first, 0)
     assert [path.name for path in (tmp_path / 'work').iterdir()] == ['.lock']
-
-
-def test_a_test_set_that_is_wrong_does_not_stop_training(
-    tmp_path: Path, classification: str, capsys: pytest.CaptureFixture
-) -> None:
-    said = plan(loaded(classification, tmp_path, 'test_dataloader.dataset.data_root=nowhere'), capsys)
-    assert 'train images  16' in said
-    assert "tools/test.py will not work with this config: image folder 'nowhere' not found" in said
 
 
 def test_the_plan_tells_what_will_run_and_leaves_nothing(

@@ -239,28 +239,25 @@ def check_elongated(key: str, loader: DataLoader, limit: int | None = MAX_LABELS
     Raises:
         InputError: with its name and size.
     """
-    dataset: Any = loader.dataset
-    if 'seg_map_path' not in info_of(dataset, 0):
-        return
-    shapes = {}
-    for number in _spread(len(dataset), limit):
-        path = info_of(dataset, number).get('img_path', '')
-        if (size := _size_of(path)) is not None:
-            shapes[number] = (max(size) / min(size), path, size)
-    if not shapes:
-        return
-    number = max(shapes, key=shapes.__getitem__)
-    _, path, (height, width) = shapes[number]
-    try:
-        for epoch in range(_DRAWS):
-            dataset[_index(loader, number, epoch)]
-    except InputError:
-        raise
-    except Exception as error:  # whatever transforms make of it
-        raise InputError(
-            f'{key}: image {path!r} of {width}x{height} pixels does not pass the pipeline ({error}). Remove it, or '
-            'cut it into pieces.'
-        ) from error
+    for part in _parts(loader.dataset):
+        if 'seg_map_path' not in info_of(part, 0):
+            continue
+        paths = {number: info_of(part, number)['img_path'] for number in _spread(len(part), limit)}
+        sizes = {number: size for number, path in paths.items() if (size := _size_of(path)) is not None}
+        if not sizes:
+            continue
+        number = max(sizes, key=lambda each: max(sizes[each]) / min(sizes[each]))
+        try:
+            for epoch in range(_DRAWS):
+                part[_index(loader, number, epoch)]
+        except InputError:
+            raise
+        except Exception as error:  # whatever transforms make of it
+            height, width = sizes[number]
+            raise InputError(
+                f'{key}: image {paths[number]!r} of {width}x{height} pixels does not pass the pipeline ({error}). '
+                'Remove it, or cut it into pieces.'
+            ) from error
 
 
 def _reads_labels(dataset: Any) -> bool:

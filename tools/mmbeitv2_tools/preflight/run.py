@@ -80,7 +80,6 @@ def checked_runner(
             if is_main_process():
                 with problems.collected():
                     _check_space(unwrapped(runner), cfg.work_dir)
-                _warn_of_test_set(runner, cfg, loaders)
     if is_training:
         guard_resume(runner, allow_changes)
     if is_training and is_rehearsal:
@@ -253,18 +252,6 @@ def _pass_batch(key: str, loader: DataLoader, model: nn.Module, is_by_epoch: boo
         raise InputError(
             f'{where}, but batch norm needs two. Set a larger {key}.batch_size, or {key}.drop_last=True.'
         ) from error
-
-
-def _warn_of_test_set(runner: AnyRunner, cfg: Config, loaders: dict[str, DataLoader]) -> None:
-    """Checks the test set, which training does not need: a mistake there is only a warning."""
-    settings = cfg.get('test_dataloader')
-    if settings is None or settings == cfg.get('val_dataloader'):
-        return
-    try:
-        loader = runner.build_dataloader(copy.deepcopy(settings), seed=0)
-        _check_data('test_dataloader', loader, runner, loaders.get('train'), _Problems(False))
-    except InputError as error:
-        runner.logger.warning(f'tools/test.py will not work with this config: {error}')
 
 
 def _check_schedule(runner: AnyRunner, cfg: Config) -> None:
