@@ -294,6 +294,7 @@ def test_label_maps_and_pictures_of_images_of_one_name_are_all_written(tmp_path:
     cfg = read_config(config)
     with DefaultScope.overwrite_default_scope('mmseg'):
         torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'model.pth')
+    DefaultScope._instance_dict.clear()  # mmengine keeps that of former runs
     folder = tmp_path / 'out'
     test_tool.main([config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), out, str(folder)])
     written = list(folder.rglob('*.png'))

@@ -89,8 +89,11 @@ def _adapt_loaders(cfg: Config, pin_memory: bool, persistent_workers: bool) -> N
         if not isinstance(loader, dict):
             continue
         if loader.get('num_workers', 0) > cores:
-            cfg.notes = [*cfg.get('notes', ()), f'{name}: {cores} workers, as many as cores, not {loader.num_workers}']
-            loader.num_workers = cores
+            cfg.notes = [
+                *cfg.get('notes', ()),
+                f'{name}: {cores} workers, as many as cores, not {loader["num_workers"]}',
+            ]
+            loader['num_workers'] = cores
         if not (pin_memory and torch.cuda.is_available()):
             loader['pin_memory'] = False
         if loader.get('num_workers') == 0:

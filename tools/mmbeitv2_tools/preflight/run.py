@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from mmengine.config import Config
@@ -39,7 +39,7 @@ from mmbeitv2_tools.preflight.data import (
     no_images,
 )
 
-AnyRunner = Runner | FlexibleRunner
+AnyRunner: TypeAlias = Runner | FlexibleRunner
 
 
 def checked_runner(
@@ -66,9 +66,10 @@ def checked_runner(
     if is_training and not is_rehearsal and is_first_process(cfg.launcher):
         hold_folder(cfg.work_dir)  # before the runner makes a folder for its log
     runner = _rehearsing_runner(cfg) if is_rehearsal else build_runner(cfg)
+    model: Any = unwrapped(runner)
     problems = _Problems(is_rehearsal)
     with problems.collected():
-        _require_two_classes(unwrapped(runner))
+        _require_two_classes(model)
     with generators_kept():
         loaders = _loaders(runner, cfg, is_training, problems)
         for stage, loader in loaders.items():
@@ -79,14 +80,14 @@ def checked_runner(
                     _check_schedule(runner, cfg)
             if is_main_process():
                 with problems.collected():
-                    _check_space(unwrapped(runner), cfg.work_dir)
+                    _check_space(model, cfg.work_dir)
     if is_training:
         guard_resume(runner, allow_changes)
     if is_training and is_rehearsal:
         runner.register_hook(_StopHook(), priority='LOWEST')
         with problems.collected(), suppress(_FirstStep):
             if problems.found:  # the run would not get as far as its pretrained weights
-                unwrapped(runner).init_weights()
+                model.init_weights()
             else:
                 runner.train()
     problems.report()
@@ -237,7 +238,8 @@ def _pass_batch(key: str, loader: DataLoader, model: nn.Module, is_by_epoch: boo
         ) from error
     if not is_training or not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return
-    rest = len(loader.sampler) % len(samples) if is_by_epoch and not loader.drop_last else 0
+    sampler: Any = loader.sampler
+    rest = len(sampler) % len(samples) if is_by_epoch and not loader.drop_last else 0
     model.train()
     try:
         inputs = preprocess(loader.collate_fn(samples[: 1 if rest == 1 else 2]), True)
