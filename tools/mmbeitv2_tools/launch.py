@@ -60,13 +60,14 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that the config names, and its model."""
+    notes = cfg.pop('notes', ())
     if 'runner_type' not in cfg:
         runner = QuietRunner.from_cfg(cfg)
     else:
         runner = RUNNERS.build(cfg)
         if isinstance(runner.model, dict):  # a FlexibleRunner would build it when it starts
             runner.model = MODELS.build(runner.model)
-    for note in cfg.get('notes', ()):
+    for note in notes:
         runner.logger.info(note)
     return runner
 
