@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmbeitv2_tools.errors import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
 from mmbeitv2_tools.options import make_parser
 
 
@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.only_parse:
         return
     with one_sentence_errors('train.py'):
-        from mmbeitv2_tools.training import train  # imports torch, which --help does without
+        with silent_imports():
+            from mmbeitv2_tools.training import train  # imports torch, which --help does without
 
         train(args)
 

@@ -40,7 +40,7 @@ def test_a_mistake_of_the_user_is_one_sentence(
     with pytest.raises(SystemExit, match='1'), one_sentence_errors('tool.py'):
         raise error
     assert capsys.readouterr().err == f'tool.py: error: {line}\n'
-    assert json.loads((tmp_path / 'error.json').read_text()) == {'message': f'tool.py: error: {line}'}
+    assert json.loads((tmp_path / 'error.json').read_text())['message'] == f'tool.py: error: {line}'
 
 
 def test_a_sentence_of_a_data_loading_process_is_the_same(capsys: pytest.CaptureFixture) -> None:

@@ -12,6 +12,7 @@ import re
 import select
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def one_sentence_errors(program: str) -> Iterator[None]:
             raise
         line = f'{program}: error: {" ".join(sentence.split())}'
         if summary := os.environ.get('TORCHELASTIC_ERROR_FILE'):  # which torchrun shows when all processes have ended
-            Path(summary).write_text(json.dumps({'message': line}))
+            Path(summary).write_text(json.dumps({'message': line, 'timestamp': int(time.time())}))
         _write(line)
         raise SystemExit(1) from None
     finally:
