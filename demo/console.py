@@ -11,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-from mmbeitv2_tools.errors.reporting import LAUNCHER_VARIABLE
-
 from mmbeitv2.errors import InputError
 
 # Seconds that a stage has to end in when it is told to.
@@ -40,7 +38,6 @@ def call(stage: str, command: list[str], folder: Path, log: Path, start: float) 
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=folder,
-            env=os.environ | {LAUNCHER_VARIABLE: str(os.getpid())},  # it ends with this process, however that ends
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from numpy.random import Generator
 
 from demo.sample_set import SHAPES, draw_scene

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import mmcv
 import numpy as np
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmseg.apis import inference_model, init_model

@@ -32,7 +32,7 @@ TOOLS = {
     'The clone': ('quickstart.sh', 'run_tests.sh', 'build_docs.sh'),
 }
 # Started by other tools, and not by a person.
-INTERNAL = ('env.sh', 'gpu_report.py', 'launch.py', 'quickstart.py', 'slurm.sh')
+INTERNAL = ('env.sh', 'gpu_report.py', 'quickstart.py', 'slurm.sh', 'torchrun.sh')
 # Shell scripts that hand their options to a tool.
 OPTIONS_OF = {'gpu_report.sh': 'gpu_report.py', 'quickstart.sh': 'quickstart.py'}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import positive
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 
 FORMATS = ('mmbeitv2', 'official', 'timm', 'mmpretrain', 'hf')
 

@@ -7,4 +7,4 @@ if [ $# -lt 3 ]; then
   echo "usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of test.py]" >&2
   exit 2
 fi
-exec python "$(dirname "$0")/launch.py" test.py "$3" "$1" "$2" "${@:4}"
+exec bash "$(dirname "$0")/torchrun.sh" test.py "$3" "$1" "$2" "${@:4}"

@@ -7,4 +7,4 @@ if [ $# -lt 2 ]; then
   echo "usage: tools/dist_train.sh CONFIG GPUS [options of train.py]" >&2
   exit 2
 fi
-exec python "$(dirname "$0")/launch.py" train.py "$2" "$1" "${@:3}"
+exec bash "$(dirname "$0")/torchrun.sh" train.py "$2" "$1" "${@:3}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import positive
 
 from mmbeitv2.inference.config import add_cfg_options

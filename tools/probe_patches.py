@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import add_device, add_num_workers, natural, positive
 
 from mmbeitv2.inference.config import add_cfg_options

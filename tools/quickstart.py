@@ -8,6 +8,8 @@ Finished stages are kept: the same command continues where it stopped.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 # Nothing else is imported here: --help must work before the installation.
@@ -49,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    from mmbeitv2_tools.errors.reporting import one_sentence_errors
+    from mmbeitv2_tools.errors import one_sentence_errors
 
     with one_sentence_errors('quickstart.sh'):
         from demo.quickstart import run_quickstart
@@ -58,4 +60,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that its stage ends, too
     main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
 from mmbeitv2_tools.options import make_parser
 
 
@@ -30,8 +30,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.only_parse:
+        return
     with one_sentence_errors('test.py'):
-        from mmbeitv2_tools.testing import test  # imports torch, which --help does without
+        with silent_imports():
+            from mmbeitv2_tools.testing import test  # imports torch, which --help does without
 
         test(args)
 

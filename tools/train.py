@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
 from mmbeitv2_tools.options import make_parser
 
 
@@ -49,8 +49,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.only_parse:
+        return
     with one_sentence_errors('train.py'):
-        from mmbeitv2_tools.training import train  # imports torch, which --help does without
+        with silent_imports():
+            from mmbeitv2_tools.training import train  # imports torch, which --help does without
 
         train(args)
 

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import add_device, add_fit, natural, positive
 
 from mmbeitv2.inference.config import add_cfg_options

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
+from mmbeitv2_tools.errors import one_sentence_errors
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from mmbeitv2.checkpoints.reading import check_exact, check_loadable, weights_of
@@ -22,6 +19,11 @@ from mmbeitv2.registry import HOOKS
 
 # How a step is computed, not what: these options of a parameter group are always those of the machine at hand.
 _EXECUTION = ('foreach', 'fused', 'capturable', 'differentiable')
+# What optimizers keep for each element of a parameter.
+_PER_ELEMENT = (
+    *('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'square_avg', 'grad_avg', 'acc_delta', 'exp_inf'),
+    *('sum', 'prev'),
+)
 # What of a scheduler's state tells how far it is, not what it does.
 _PROGRESS = ('last_step', '_global_step', '_last_value')
 _RECORD = 'run'
@@ -61,6 +63,7 @@ class ResumeGuardHook(Hook):
             checkpoint.setdefault('state_dict', weights)
             return
         check_is_of_a_run(checkpoint, path)
+        checkpoint['meta'].pop('config', None)  # mmengine would run its text
         check_exact(weights, model.state_dict(), path)
         for key, optimizer in _optimizers(runner):
             saved = checkpoint['optimizer'][key] if key else checkpoint['optimizer']
@@ -77,8 +80,7 @@ class ResumeGuardHook(Hook):
         meta = checkpoint['meta']
         self._record = record_of(runner, unwrapped(runner))
         former = meta.get(_RECORD)
-        if not isinstance(former, dict) or not str(former.get(STEPS_PER_EPOCH)).isdecimal():
-            meta.pop(_RECORD, None)
+        if former is None:
             runner.logger.warning(
                 f'{path} does not record its tokenizer, images and settings, so they are not compared with those '
                 'of this run'
@@ -115,17 +117,10 @@ def check_is_of_a_run(checkpoint: dict, path: str) -> None:
     Raises:
         InputError: naming the part that is missing.
     """
-    meta = checkpoint.get('meta')
-    progress = [meta.get(key) for key in ('epoch', 'iter')] if isinstance(meta, dict) else []
-    has_progress = len(progress) == 2 and all(type(number) is int and number >= 0 for number in progress)
-    missing = [
-        part for part, is_there in (
-            ('the weights', isinstance(checkpoint.get('state_dict'), dict)),
-            ('the state of the optimizer', isinstance(checkpoint.get('optimizer'), dict)),
-            ('the step that the run had reached', has_progress),
-            ('the log of the run', isinstance(checkpoint.get('message_hub'), dict)),
-        ) if not is_there
-    ]  # fmt: skip
+    parts = dict(state_dict='the weights', optimizer='the state of the optimizer', message_hub='the log of the run')
+    missing = [words for key, words in parts.items() if not isinstance(checkpoint.get(key), dict)]
+    if not {'epoch', 'iter'} <= set(checkpoint.get('meta') or ()):
+        missing.append('the step that the run had reached')
     if missing:
         raise InputError(
             f'{path} lacks {" and ".join(missing)}; a run cannot be resumed from it. Resume from epoch_*.pth or '
@@ -133,61 +128,30 @@ def check_is_of_a_run(checkpoint: dict, path: str) -> None:
         )
 
 
-def check_optimizer_state(saved: Any, optimizer: Optimizer, model: nn.Module, path: str) -> None:
-    """Refuses the state of another optimizer, or of other parameters: fused optimizers do not check shapes.
+def check_optimizer_state(saved: dict, optimizer: Optimizer, model: nn.Module, path: str) -> None:
+    """Refuses the state of other parameters: fused optimizers do not check shapes, and would write beyond them.
 
     Raises:
         InputError: naming the first parameter whose state does not fit, and both shapes.
     """
     remedy = 'Resume with the settings of the former run, or start a new run from the weights with load_from'
-    state, groups = (saved.get(key) for key in ('state', 'param_groups')) if isinstance(saved, dict) else (None, None)
-    if not isinstance(state, dict) or not isinstance(groups, list):
-        raise InputError(f'{path} has a damaged optimizer state. Resume from another checkpoint.')
-    indices: list[Any] = [group.get('params') if isinstance(group, dict) else None for group in groups]
-    if not all(isinstance(group, list) for group in indices):
-        raise InputError(f'{path} has a damaged optimizer state. Resume from another checkpoint.')
-    sizes = [len(group) for group in indices], [len(group['params']) for group in optimizer.param_groups]
-    if sizes[0] != sizes[1]:
+    former, now = (
+        [len(group['params']) for group in state['param_groups']] for state in (saved, optimizer.state_dict())
+    )
+    if former != now:
         raise InputError(
-            f'{path} does not fit the optimizer: its state has {len(sizes[0])} groups with {sum(sizes[0])} '
-            f'parameters, but this run has {len(sizes[1])} groups with {sum(sizes[1])}. {remedy}'
+            f'{path} does not fit the optimizer: its state has {len(former)} groups with {sum(former)} parameters, '
+            f'but this run has {len(now)} groups with {sum(now)}. {remedy}'
         )
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
-    expected: dict[torch.Size, dict | None] = {}
-    for index, parameter in zip((i for group in indices for i in group), parameters, strict=True):
-        own = state.get(index)
-        if own is None:  # never trained
-            continue
-        if parameter.shape not in expected:
-            expected[parameter.shape] = _state_of(optimizer, parameter.shape)
-        wanted = expected[parameter.shape]
-        name = names.get(id(parameter), f'parameter {index}')
-        if not isinstance(own, dict) or (wanted is not None and not wanted.keys() <= own.keys()):
-            needed = f'needs {", ".join(sorted(wanted))} of {name}' if wanted else f'cannot use that of {name}'
-            raise InputError(
-                f'{path} has the state of another optimizer: {type(optimizer).__name__} {needed}. {remedy}'
-            )
-        for key, value in own.items():
-            shape = getattr(wanted.get(key), 'shape', None) if wanted is not None else parameter.shape
-            if isinstance(value, Tensor) and value.ndim and shape is not None and value.shape != shape:
+    indices = (index for group in saved['param_groups'] for index in group['params'])
+    for index, parameter in zip(indices, (p for group in optimizer.param_groups for p in group['params']), strict=True):
+        for key, value in saved['state'].get(index, {}).items():
+            if key in _PER_ELEMENT and value is not None and value.shape != parameter.shape:
                 raise InputError(
-                    f'{path} does not fit the optimizer: {key} of {name} has shape {tuple(value.shape)} in the file, '
-                    f'but {tuple(shape)} in this run. {remedy}'
+                    f'{path} does not fit the optimizer: {key} of {names.get(id(parameter), index)} has shape '
+                    f'{tuple(value.shape)} in the file, but {tuple(parameter.shape)} in this run. {remedy}'
                 )
-
-
-def _state_of(optimizer: Optimizer, shape: torch.Size) -> dict | None:
-    """What an optimizer keeps of a parameter of this shape, from a step of its own kind; None if that is unknown."""
-    parameter = nn.Parameter(torch.zeros(shape))
-    parameter.grad = torch.zeros(shape)
-    accepted = inspect.signature(type(optimizer)).parameters
-    try:
-        probe = type(optimizer)([parameter], **{k: v for k, v in optimizer.defaults.items() if k in accepted})
-        probe.step()
-    except Exception:  # an optimizer that cannot be made of its defaults
-        return None
-    return dict(probe.state[parameter])
 
 
 def _optimizers(runner: Runner) -> Iterator[tuple[str, Optimizer]]:
@@ -229,8 +193,7 @@ def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
         _settings(scheduler.state_dict(), _PROGRESS) == _settings(saved, _PROGRESS)
         for scheduler, saved in zip(schedulers, saved_schedulers, strict=True)
     )
-    depends_on_scores = any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers)
-    if is_same or depends_on_scores:
+    if is_same or any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
         return False
     _replay(runner, schedulers, checkpoint['meta'])
     for group, saved in zip(groups, saved_groups, strict=True):

@@ -139,30 +139,33 @@ def prepare_resume(cfg: Config) -> str | None:
             checkpoint.
     """
     start = cfg.get('load_from')
-    if not isinstance(start, str | None):
-        raise InputError(f'load_from is {start!r}, but must be the path, address or name of a checkpoint')
     if start:
         existing_file(locate(start))
     if start or not cfg.get('resume'):
         return None
     work_dir = Path(cfg.work_dir)
-    pointer = work_dir / 'last_checkpoint'
-    if not pointer.is_file():
+    path = last_checkpoint(work_dir)
+    if path is None:
         cfg.resume = False
         return f'No checkpoint in {str(work_dir)!r} to resume from. The run starts from the beginning.'
-    named = Path(pointer.read_text(errors='replace').strip())
-    path = work_dir / named.name if (work_dir / named.name).is_file() else named
     problem = 'does not exist' if not path.is_file() else 'is truncated' if is_cut_off(path) else None
     if problem:
-        others = sorted(
-            (*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')), key=lambda other: other.stat().st_mtime
-        )
-        whole = [str(other) for other in others if other.name != path.name and not is_cut_off(other)]
-        remedy = (
-            f'continue from the one before with --resume {whole[-1]}'
-            if whole
-            else 'start a new run in another --work-dir'
-        )
+        others = (*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth'))
+        whole = [other for other in others if other.name != path.name and not is_cut_off(other)]
+        newest = max(whole, key=lambda other: other.stat().st_mtime, default=None)
+        remedy = f'continue from the one before with --resume {newest}' if newest else 'start in another --work-dir'
         raise InputError(f'the last checkpoint {str(path)!r} {problem}: {remedy}')
     cfg.load_from = str(path)
     return None
+
+
+def last_checkpoint(work_dir: Path) -> Path | None:
+    """The file that ``last_checkpoint`` of a work dir names, which may not exist; None if nothing was saved yet.
+
+    In a copied work dir, it is the file of that name there.
+    """
+    pointer = work_dir / 'last_checkpoint'
+    if not pointer.is_file():
+        return None
+    named = Path(pointer.read_text(errors='replace').strip())
+    return work_dir / named.name if (work_dir / named.name).is_file() else named

@@ -20,7 +20,10 @@ Record = dict[str, str]
 STEPS_PER_EPOCH = 'train_dataloader.steps_per_epoch'
 
 # Settings of the config that decide what is learned.
-_MEANING = ('model', 'data_preprocessor', 'train_dataloader.dataset', 'train_dataloader.sampler')
+_MEANING = (
+    *('model', 'data_preprocessor', 'train_dataloader.dataset', 'train_dataloader.sampler'),
+    'optim_wrapper.optimizer.type',
+)
 # Settings of which a change is only reported. The rest, such as paths, variables of the file, the log, is ignored.
 _SETTINGS = (
     *('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader', 'auto_scale_lr', 'default_hooks'),

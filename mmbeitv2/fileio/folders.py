@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import mmbeitv2
-from mmbeitv2.errors import InputError, doing
+from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import PARTIAL
 
 MARKER = '.mmbeitv2'
@@ -77,8 +77,7 @@ def claim_folder(folder: Path, tool: str) -> None:
     """
     require_claimable(folder, tool)
     folder.mkdir(parents=True, exist_ok=True)
-    with doing(f'writing {str(folder / MARKER)!r}'):
-        (folder / MARKER).write_text(f'{tool}\n')
+    (folder / MARKER).write_text(f'{tool}\n')
 
 
 def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[Path]:

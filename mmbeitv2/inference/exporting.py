@@ -25,7 +25,7 @@ from demo.sample_set import SHAPES, draw_scene
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.resizing import fit_image
-from mmbeitv2.errors import InputError, doing
+from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.outputs import require_writable
 from mmbeitv2.inference.channels import channels_of
 from mmbeitv2.inference.config import read_config
@@ -161,14 +161,14 @@ def export_model(args: argparse.Namespace) -> None:
     with torch.no_grad():
         expected = _expected(exported, images)
         bake_positions(vits[0], (size[0] // vits[0].patch_size, size[1] // vits[0].patch_size))
-        with doing(f'exporting the model of {args.config!r}'), _quiet():
+        with _quiet():
             program = torch.export.export(
                 exported, (images[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
             )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         path = Path(folder, out.name)
-        with doing(f'writing {str(out)!r}'), _quiet():
+        with _quiet():
             _write(program, path, exported.names, args.opset)
         report = compare(exported, expected, _run(path, images), images)
         written = sorted(Path(folder).iterdir())  # the file, and its weights beside it if they are too large for it
@@ -260,14 +260,13 @@ def _write(program: torch.export.ExportedProgram, path: Path, names: list[str], 
 
 def _run(path: Path, images: Tensor) -> list[Tensor]:
     """The outputs of the written file for all images."""
-    with doing('running the exported file'):
-        if path.suffix == '.pt2':
-            with torch.no_grad(), _quiet():
-                return list(torch.export.load(path).module()(images))
-        import onnxruntime
+    if path.suffix == '.pt2':
+        with torch.no_grad(), _quiet():
+            return list(torch.export.load(path).module()(images))
+    import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-        return [torch.from_numpy(output) for output in session.run(None, {'images': images.numpy()})]
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    return [torch.from_numpy(output) for output in session.run(None, {'images': images.numpy()})]
 
 
 def compare(exported: ExportedModel, expected: dict[str, Tensor], outputs: list[Tensor], images: Tensor) -> str:

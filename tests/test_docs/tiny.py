@@ -132,9 +132,9 @@ def everything_tiny(weights: Weights) -> Iterator[None]:
 
 def command_line(argv: list[str]) -> list[str]:
     """The arguments of Python, with one process in place of several and without options that need a GPU."""
-    if argv and argv[0].endswith('tools/launch.py'):
-        script, _, *options = argv[1:]
-        argv = [str(Path(argv[0]).with_name(script)), *options]
+    if argv[:2] == ['-m', 'torch.distributed.run']:
+        script = next(number for number, word in enumerate(argv) if word.endswith('.py'))
+        argv = argv[script:-2]  # without --launcher pytorch
     kept: list[str] = []
     dropped: str | None = None
     for word in argv:

@@ -110,11 +110,6 @@ def test_a_refused_resume_leaves_the_config_of_the_former_run(former: Path, tmp_
     assert any('with_cp=True' in path.read_text() for path in (tmp_path / 'work').glob('*.py'))
 
 
-def test_another_mlp_ratio_is_refused(former: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r'mlp.fc1.weight has shape \(128, 32\) in the file and \(64, 32\)'):
-        resume(former, tmp_path, {'model.backbone.mlp_ratio': 2})
-
-
 class TestOptimizerState:
     def saved(self) -> tuple[dict, torch.optim.Optimizer, nn.Module]:
         model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
@@ -128,31 +123,13 @@ class TestOptimizerState:
     def test_its_own_state_is_taken(self) -> None:
         check_optimizer_state(*self.saved(), 'file.pth')
 
-    def test_factored_moments_are_compared_with_those_of_the_same_optimizer(self) -> None:
-        layer = nn.Linear(3, 4)
-        optimizer = torch.optim.Adafactor(layer.parameters())
-        layer(torch.ones(1, 3)).sum().backward()
-        optimizer.step()
-        saved = optimizer.state_dict()
-        check_optimizer_state(saved, optimizer, layer, 'file.pth')
-        saved['state'][0]['row_var'] = torch.zeros(3, 1)
-        with pytest.raises(
-            InputError, match=r'row_var of weight has shape \(3, 1\) in the file, but \(4, 1\) in this run'
-        ):
-            check_optimizer_state(saved, optimizer, layer, 'file.pth')
-
     @pytest.mark.parametrize(
         ('damage', 'message'),
         [
             (lambda s: s['state'][2].update(exp_avg=torch.zeros(5)), r'exp_avg of 0.bias has shape \(5,\) .* \(4,\)'),
             (lambda s: s['state'][1].update(exp_avg_sq=torch.zeros(4, 2)), r'exp_avg_sq of 1.weight has shape'),
-            (lambda s: s['state'][1].pop('exp_avg'), 'another optimizer: AdamW needs exp_avg, .* of 1.weight'),
-            (lambda s: s['state'].update({0: 5}), 'another optimizer'),
             (lambda s: s['param_groups'].pop(), 'has 1 groups with 2 parameters, but this run has 2 groups with 4'),
             (lambda s: s['param_groups'][0]['params'].append(9), 'its state has 2 groups with 5 parameters'),
-            (lambda s: s.update(param_groups=3), 'a damaged optimizer state'),
-            (lambda s: s['param_groups'][0].update(params=None), 'a damaged optimizer state'),
-            (lambda s: s.pop('state'), 'a damaged optimizer state'),
         ],
     )  # fmt: skip
     def test_what_does_not_fit_is_named(self, damage: Callable[[dict], object], message: str) -> None:
@@ -180,6 +157,7 @@ def test_nothing_new_changes_nothing(former: Path, tmp_path: Path) -> None:
     [
         ({'model.backbone.drop_path_rate': 0.2}, r'model.backbone.drop_path_rate was not set and is 0.2 now'),
         ({'randomness.seed': 6}, 'seed was 5 and is 6 now'),
+        ({'optim_wrapper.optimizer.type': 'NAdam'}, "optimizer.type was 'AdamW' and is 'NAdam' now"),
         ({'train_dataloader.dataset.pipeline.2.scale': 40}, 'pipeline.2.scale was 32 and is 40'),
     ],
 )  # fmt: skip
@@ -190,7 +168,7 @@ def test_what_changes_the_meaning_of_a_run_needs_a_word(
         resume(former, tmp_path / 'refused', changes)
     allowed = re.search(r'--allow-changes (\S+);', str(error.value))
     assert allowed is not None
-    if 'pipeline' not in message:
+    if 'seed' in message or 'drop_path' in message:
         runner = resume(former, tmp_path / 'allowed', changes, (allowed[1],))
         assert re.search(message, log_of(runner))
         assert runner.seed == changes.get('randomness.seed', 5)
@@ -312,30 +290,3 @@ def test_a_dataset_is_the_same_in_another_place(tmp_path: Path, monkeypatch: pyt
     before = describe_dataset(in_memory)
     monkeypatch.chdir(tmp_path)
     assert describe_dataset(in_memory) == before
-
-
-def test_a_record_leaves_out_places() -> None:
-    settings = settings_of(
-        Config(
-            dict(
-                model=dict(type='A', teacher=dict(pretrained='x', model='local-dir:x'), init_cfg=dict(checkpoint='x')),
-                model_wrapper_cfg=dict(type='W'),
-                train_dataloader=dict(
-                    batch_size=2, dataset=dict(data_root='x', pipeline=[dict(type='P', size=(1, 2))])
-                ),
-                work_dir='x',
-            )
-        )
-    )
-    assert settings == {
-        'model.type': "'A'",
-        'model.teacher.model': "'local-dir:...'",
-        'model_wrapper_cfg.type': "'W'",
-        'train_dataloader.batch_size': '2',
-        'train_dataloader.dataset.pipeline.0.type': "'P'",
-        'train_dataloader.dataset.pipeline.0.size.0': '1',
-        'train_dataloader.dataset.pipeline.0.size.1': '2',
-    }
-    meaning, others = differences(settings, {})
-    assert set(others) == {'model_wrapper_cfg.type', 'train_dataloader.batch_size'}
-    assert set(meaning) == set(settings) - set(others)

@@ -9,8 +9,7 @@ import pytest
 from mmbeitv2.checkpoints import FORMATS
 from tests.conftest import ROOT
 
-# launch.py is started by the shell scripts alone.
-TOOLS = sorted(path.stem for path in (ROOT / 'tools').glob('*.py') if path.stem != 'launch')
+TOOLS = sorted(path.stem for path in (ROOT / 'tools').glob('*.py'))
 HEAVY = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'numpy', 'cv2', 'matplotlib')
 
 

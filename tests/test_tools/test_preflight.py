@@ -9,18 +9,17 @@ import random
 import re
 import shutil
 import signal
+from argparse import Namespace
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 import pytest
 import torch
-from mmbeitv2_tools.errors.sentences import report_of
+from mmbeitv2_tools.launch import build_runner, load_config
 from mmbeitv2_tools.preflight import checked_runner, show_plan
-from mmbeitv2_tools.preflight.run import _initial_weights
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -104,197 +103,22 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4)
 
 
 def sentence(config: str, work_dir: Path | str, *options: str, is_training: bool = True) -> str:
-    """What is said of a run that cannot be; that it is an error of its settings or data, without a traceback."""
-    try:
-        cfg = read_config(config, options)
-        cfg.work_dir, cfg.launcher = str(work_dir), 'none'
-        show_plan(checked_runner(cfg, is_training, is_rehearsal=True), cfg, is_training, None)
-    except Exception as error:
-        return report_of(error).sentence
-    pytest.fail(f'nothing is said of {options}')
+    """What --check says of a run that cannot be."""
+    with pytest.raises(InputError) as error:
+        checked_runner(loaded(config, work_dir, *options), is_training, is_rehearsal=True)
+    return str(error.value)
 
 
-VALUES = [
-    ('train_dataloader.batch_size=0', 'must be a whole number of at least 1'),
-    ('train_dataloader.batch_size=-4', 'must be a whole number of at least 1'),
-    ('train_dataloader.batch_size=many', "is 'many'"),
-    ('train_dataloader.batch_size=2.5', 'must be a whole number'),
-    ('train_dataloader.batch_size=True', 'is True'),
-    ('train_dataloader.num_workers=-1', 'must be a whole number of at least 0'),
-    ('train_dataloader.num_worker=2', "train_dataloader in .* has no setting 'num_worker'.*Did you mean 'num_workers'"),
-    ('train_cfg.max_epochs=0', 'must be a whole number of at least 1'),
-    ('train_cfg.max_epochs=1.5', 'must be a whole number of at least 1'),
-    ('train_cfg.max_epoch=3', "train_cfg in .* has no setting 'max_epoch'.*Did you mean 'max_epochs'"),
-    ('train_cfg.val_interval=0', 'must be a whole number of at least 1'),
-    ('train_cfg.by_epoch=False', r'train_cfg.max_iters is missing .*by_epoch=False'),
-    ('train_cfg=None', 'training needs train_cfg, which'),
-    ('train_dataloader=None', 'training needs train_dataloader, which'),
-    ('val_evaluator=None', 'sets val_dataloader and val_cfg without val_evaluator'),
-    ('test_cfg=None', 'sets test_dataloader and test_evaluator without test_cfg'),
-    ('optim_wrapper.optimizer.lr=fast', 'must be a number above 0'),
-    ('optim_wrapper.optimizer.lr=-1', 'must be a number above 0'),
-    ('optim_wrapper.optimizer.lr=0', 'must be a number above 0'),
-    ('optim_wrapper.optimizer.lr=nan', 'must be a number above 0'),
-    ('optim_wrapper.optimizer.weight_decay=-1', 'must be a number of at least 0'),
-    ('optim_wrapper.optimizer.betas=(0.9,1.5)', 'each must be a number of at least 0 and below 1'),
-    ('optim_wrapper.accumulative_counts=0', 'must be a whole number of at least 1'),
-    ('default_hooks.logger.interval=0', 'must be a whole number of at least 1'),
-    ('default_hooks.checkpoint.interval=-2', 'must be a whole number of at least 1, or -1'),
-    ('model.backbone.patch_size=0', 'must be a whole number of at least 1'),
-    ('model.backbone.arch.num_heads=0', 'must be a whole number of at least 1'),
-    ('model.backbone.arch.num_heads=5', 'must divide embed_dims=32'),
-    ('model.backbone.arch.embed_dims=-32', 'must be a whole number of at least 1'),
-    ('model.backbone.drop_path_rate=1', 'must be a number of at least 0 and below 1'),
-    ('model.head.topk=x', "is 'x' .*: it must be a whole number of at least 1"),
-    ('model.head.num_classes=0', 'must be a whole number of at least 1'),
-    ('data_preprocessor.std=[0,1,1]', 'each must be a number above 0'),
-    ('randomness.seed=-1', 'must be a whole number of at least 0 and below 4.29497e'),
-    ('randomness.sed=1', "randomness in .* has no setting 'sed'.*Did you mean 'seed'"),
-    ('randomness=None', 'randomness is None .*, but must be a dict of settings'),
-    ('env_cfg=None', 'env_cfg is None .*, but must be a dict of settings'),
-    ('log_processor=True', 'log_processor is True .*, but must be a dict of settings'),
-    ('visualizer=x', "visualizer is 'x' .*: it must be a component"),
-    ('train_dataloader.dataset.max_unreadable=2', 'must be a number of at least 0 and below 1'),
-    ('train_dataloader.num_workers=1000000000000', 'must be a whole number of at least 0 and below 1025'),
-    ('train_dataloader.batch_size=[]', 'must be a whole number'),
-    ('default_hooks.checkpoint.interval=None', 'must be a whole number of at least 1'),
-    ('model.backbone.drop_path_rate=[]', 'each must be'),
-    ('model.backbone.img_size=nan', 'must be a whole number'),
-    ('train_cfg.by_epoch=1', 'must be True or False'),
-    ('model.backbone.out_type=nan', "model.backbone.out_type is nan, but must be one of 'raw', 'featmap'"),
-    ('model.backbone.use_abs_pos_emb=1.5', 'model.backbone.use_abs_pos_emb is 1.5, but must be True or False'),
-    ('model.backbone.out_indices=x', "model.backbone.out_indices is 'x', but must be a whole number or a list"),
-    ('model.backbone.mlp_ratio=nan', 'model.backbone.mlp_ratio is nan, but must be a finite number'),
-    ('model.backbone.init_cfg=3', 'model.backbone.init_cfg is 3, but must be a group of settings'),
-    (f'{DATASET}.with_label=maybe', f"{DATASET}.with_label is 'maybe', but must be True or False"),
-]
+def loaded(config: str, work_dir: Path | str, *options: str) -> Config:
+    cfg = read_config(config, options)
+    cfg.work_dir, cfg.launcher = str(work_dir), 'none'
+    return cfg
 
 
-@pytest.mark.parametrize(('option', 'words'), VALUES)
-def test_a_value_that_cannot_be_is_named(tmp_path: Path, classification: str, option: str, words: str) -> None:
-    said = sentence(classification, tmp_path / 'work', option)
-    assert re.search(words, said), said
-    assert option.partition('=')[0].rpartition('.')[2] in said
-    assert not (tmp_path / 'work').exists()
-
-
-BUILDS = [
-    (
-        'model.type=ImageClasifier',
-        "model in '.*': model 'ImageClasifier' does not exist.*did you mean 'ImageClassifier'",
-    ),
-    ('model.backbone.type=mmbeitv2.BEiTv2ViTT', "model.backbone in .*did you mean 'mmbeitv2.BEiTv2ViT'"),
-    ('model.backbone.drop_path=0.1', "model.backbone in .*has no setting 'drop_path'.*did you mean 'drop_path_rate'"),
-    ('model.head.in_channels=many', "model.head.in_channels is 'many'"),
-    (f'{DATASET}.pipeline.1.crop_ratio_range=3', f"{DATASET}.pipeline.1 in '.*RandomResizedCrop"),
-    (f'{DATASET}.pipeline.1.scale=-3', f"{DATASET}.pipeline.1 in '.*RandomResizedCrop rejects its settings"),
-    ('model.head.in_channel=32', "model.head in '.*': LinearClsHead.*in_channel"),
-    ('default_hooks.checkpoint.type=CheckpointHok', "default_hooks.checkpoint in .*did you mean 'CheckpointHook'"),
-    (
-        'default_hooks.checkpoint.intervall=5',
-        "checkpoint in .* has no setting 'intervall'. Did you mean 'interval'",
-    ),
-    (
-        'default_hooks.logger.intervall=5',
-        "default_hooks.logger in .*'intervall'.*did you mean 'interval'",
-    ),
-    ('optim_wrapper.optimizer.type=AdamWW', "optimizer.type is 'AdamWW' in .*Did you mean 'AdamW'"),
-    ('optim_wrapper.optimizer.weight_dekay=1', "AdamW has no setting 'weight_dekay'.*did you mean 'weight_decay'"),
-    ('optim_wrapper.type=OptimWraper', "optim_wrapper in .*did you mean 'OptimWrapper'"),
-    ('optim_wrapper.clip_grad.max_nrm=1', "clip_grad in .* has no setting 'max_nrm'. Did you mean 'max_norm'"),
-    ('optim_wrapper.constructor=Nobody', "'Nobody' does not exist"),
-    (f'{DATASET}.type=ImageFolde', f"{DATASET} in .*'ImageFolde' does not exist"),
-    (f'{DATASET}.with_labels=True', f"{DATASET} in '.*'"),
-    (f'{DATASET}.pipeline.1.type=RandomResizedCropp', f"{DATASET}.pipeline.1 in .*did you mean '.*RandomResizedCrop'"),
-    (f'{DATASET}.pipeline.1.scal=5', f"{DATASET}.pipeline.1 in .*has no setting 'scal'.*did you mean 'scale'"),
-    ('train_dataloader.sampler.type=DefaultSample', "train_dataloader.sampler in .*did you mean 'DefaultSampler'"),
-    ('train_dataloader.sampler.shufle=True', "train_dataloader.sampler in .*did you mean 'shuffle'"),
-    ('val_evaluator.type=Acuracy', "val_evaluator in .*'Acuracy' does not exist.*did you mean 'Accuracy'"),
-    ('val_evaluator.topkk=1', "val_evaluator in .*has no setting 'topkk'.*did you mean 'topk'"),
-]
-
-
-@pytest.mark.parametrize(('option', 'words'), BUILDS)
-def test_what_mmengine_would_build_later_is_built_now(
-    tmp_path: Path, classification: str, option: str, words: str
-) -> None:
-    said = sentence(classification, tmp_path / 'work', option)
-    assert re.search(words, said), said
-    assert not (tmp_path / 'work').exists()
-
-
-@pytest.mark.parametrize(
-    ('options', 'words'),
-    [
-        (['model.backbone.in_channels=6'], 'jpg. has 3 channels in the pipeline, but model.backbone takes 6. Set'),
-        (
-            ['data_preprocessor.mean=[1,1,1,1]', 'data_preprocessor.std=[1,1,1,1]'],
-            'has 3 channels in the pipeline, but mean of the data preprocessor has 4 entries. Set one entry for each',
-        ),
-        (['data_preprocessor.std=[1,0,1]'], r'std is \[1, 0, 1\] .*: each must be a number above 0'),
-        (
-            [f'{DATASET}.pipeline.0.type=mmbeitv2.LoadChannels', f'{DATASET}.pipeline.0.channels=4'],
-            'jpg. cannot be read .it has 3 channels of type uint8, but LoadChannels expects channels=4',
-        ),
-    ],
-)
-def test_images_of_other_channels_than_the_model_are_refused(
-    tmp_path: Path, classification: str, options: list[str], words: str
-) -> None:
-    said = sentence(classification, tmp_path / 'work', *options)
-    assert re.search(words, said), said
-
-
-def test_a_tokenizer_of_other_channels_than_the_backbone_is_refused(tmp_path: Path, pretraining: str) -> None:
-    said = sentence(pretraining, tmp_path / 'work', 'model.backbone.in_channels=6')
-    assert 'model.backbone.in_channels=6, but the tokenizer takes images of 3 channels' in said
-
-
-@pytest.mark.parametrize(
-    ('scheduler', 'words'),
-    [
-        ("[dict(type='CosinAnnealingLR', T_max=3)]", "param_scheduler.0 in .*did you mean 'CosineAnnealingLR'"),
-        ("[dict(type='CosineAnnealingLR', Tmax=3)]", "has no setting 'Tmax'.*did you mean 'T_max'"),
-        ("[dict(type='CosineAnnealingLR', T_max=0)]", 'T_max is 0'),
-        ("dict(type='LinearLR', begin=5, end=3)", 'LinearLR rejects its settings: end should be larger than begin'),
-        ("[dict(type='LinearLR', end=0)]", 'param_scheduler.0.end is 0 .*: it must be a number above 0'),
-        ("[dict(type='LinearLR', start_factor='')]", "LinearLR.start_factor is '', but must be a finite number"),
-        ("[dict(type='')]", "param_scheduler.0.type is '' .*: it must be the name of a component"),
-        ('[None]', r'param_scheduler.0 is None .*: it must be a component, dict\(type=...\)'),
-        ('[3]', 'param_scheduler.0 is 3'),
-        ('True', 'param_scheduler is True .*: it must be a component, dict.*, or a list of them'),
-        ('dict()', 'param_scheduler is {}'),
-    ],
-)
-def test_schedules_are_built_now(tmp_path: Path, classification: str, scheduler: str, words: str) -> None:
-    with Path(classification).open('a') as stream:
-        stream.write(f'param_scheduler = {scheduler}\n')
-    said = sentence(classification, tmp_path / 'work')
-    assert re.search(words, said), said
-
-
-@pytest.mark.parametrize(
-    ('key', 'value', 'words'),
-    [
-        ('randomness', '{}', 'randomness has no seed .*. Set randomness.seed, or leave randomness out'),
-        ('visualizer', '{}', 'visualizer is {} .*: it must be a component'),
-        ('optim_wrapper', '{}', 'optim_wrapper.optimizer is missing'),
-        ('optim_wrapper', 'dict(optimizer=3)', 'optim_wrapper.optimizer is 3 .*: it must be a component'),
-        ('optim_wrapper', "dict(optimizer=dict(type='SGD', lr={}))", 'optimizer.lr is {}'),
-        ('optim_wrapper', "dict(optimizer=dict(type='SGD', lr=1), clip_grad=5)", 'clip_grad is 5 .* group of settings'),
-        ('custom_hooks', '[3]', 'custom_hooks.0 is 3 .*: it must be a component'),
-        ('custom_hooks', '3', 'custom_hooks is 3 .*: it must be a list of components'),
-        ('default_hooks', 'dict(checkpoint=[])', r'default_hooks.checkpoint is \[\] .*: it must be a component'),
-        ('model', "dict(type='ImageClassifier', backbone=3)", 'ImageClassifier.backbone is 3, but must be a group'),
-        ('model', "dict(type='ImageClassifier', backbone={})", 'a part of ImageClassifier has no type'),
-        ('model', 'dict(type=3)', 'model.type is 3 .*: it must be the name of a component'),
-    ],
-)
-def test_what_is_no_component_is_named(tmp_path: Path, classification: str, key: str, value: str, words: str) -> None:
-    with Path(classification).open('a') as stream:
-        stream.write(f'{key} = {value}\n')
-    said = sentence(classification, tmp_path / 'work')
-    assert re.search(words, said), said
+def plan(cfg: Config, capsys: pytest.CaptureFixture, is_training: bool = True, everything: bool = False) -> str:
+    show_plan(checked_runner(cfg, is_training, is_rehearsal=True), cfg, is_training, None)
+    said = capsys.readouterr()
+    return said.out + said.err if everything else said.out
 
 
 def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, classification: str) -> None:
@@ -316,33 +140,14 @@ def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, c
             ('train_dataloader.batch_size=64',),
             'does not fill one batch: 16 images .* are fewer than batch_size=64',
         ),
-        ((f'val_dataloader.dataset.data_root={other}',), "number 1 is 'wolf' in '.*other.*' and 'dog' in '.*train"),
+        ((f'val_dataloader.dataset.data_root={other}',), "number 1 is 'wolf' and 'dog'"),
         ((f'{DATASET}.data_root={third}', f'val_dataloader.dataset.data_root={third}'), "elk/0.jpg' has label 2"),
         ((f'{DATASET}.ann_file={tmp_path / "list.txt"}', 'train_dataloader.drop_last=False'), 'dog/1.jpg.*label 7'),
-        (
-            (f'{DATASET}.pipeline.2.type=mmbeitv2.PackMaskedImage',),
-            "passing image '.*cat/0.jpg' through the pipeline of train_dataloader",
-        ),
-        (
-            (f'{DATASET}.type=mmpretrain.CustomDataset', f'{DATASET}.ann_file={tmp_path / "none.txt"}'),
-            f"{DATASET} in '.*' needs '.*none.txt', which cannot be read",
-        ),
     ]
     for options, words in cases:
         said = sentence(classification, tmp_path / 'work', *options)
         assert re.search(words, said), said
     assert not (tmp_path / 'work').exists()
-
-
-def test_scoring_checks_its_data(tmp_path: Path, images: Path, classification: str) -> None:
-    third = tmp_path / 'third'
-    shutil.copytree(images / 'val', third)
-    shutil.copytree(third / 'dog', third / 'elk')
-    option = f'test_dataloader.dataset.data_root={third}'
-    assert "elk/0.jpg' has label 2" in sentence(classification, tmp_path, option, is_training=False)
-    assert 'scoring needs test_evaluator' in sentence(
-        classification, tmp_path, 'test_evaluator=None', is_training=False
-    )
 
 
 def damage_label(root: Path, name: str) -> None:
@@ -356,17 +161,11 @@ def damage_label(root: Path, name: str) -> None:
         pixels[5, 5] = 200
     elif name == 'size':
         pixels = pixels[:-3]
-    elif name == 'color':
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    elif name == '16 bit':
-        pixels = pixels.astype(np.uint16) + 256
     cv2.imwrite(str(label), pixels)
     if name == 'cut off':
         label.write_bytes(label.read_bytes()[:100])
     elif name == 'missing':
         label.unlink()
-    elif name == 'alone':
-        (root / 'images' / 'train' / '2.jpg').unlink()
     elif name == 'empty':
         for image in (root / 'images' / 'val').iterdir():
             image.unlink()
@@ -380,12 +179,10 @@ def damage_label(root: Path, name: str) -> None:
     [
         (
             'value',
-            "train_dataloader.*train/2.png' has the label 3, but there are 3 classes, counted from 0 after",
+            "train_dataloader.*train/2.png' has the label 3, but there are 3 classes, counted from 0",
         ),
         ('value of val', "val_dataloader: label image '.*val/3.png' has the label 199"),
         ('size', "train/2.png' has 64x61 pixels, but its image has 64x64"),
-        ('color', "train/2.png' has pixels of Pillow mode 'RGB'"),
-        ('16 bit', "train/2.png' has pixels of Pillow mode 'I;16'"),
         ('cut off', "label image '.*train/2.png' cannot be read"),
         ('missing', "train/2.jpg' has no label image '.*train/2.png'"),
         ('empty', "val_dataloader finds no images with data_root='.*seg', data_prefix=.*img_suffix='.jpg'"),
@@ -399,68 +196,73 @@ def test_label_images_are_checked(tmp_path: Path, name: str, words: str) -> None
     assert re.search(words, said), said
 
 
-SEGMENTATION = [
-    ('model.decode_head.channels=0', 'must be a whole number of at least 1'),
-    ('model.decode_head.channels=many', "channels is 'many' .*: it must be a whole number of at least 1"),
-    ('model.decode_head.num_convs=1.5', 'must be a whole number of at least 0'),
-    ('model.decode_head.dropout_ratio=7', 'must be a number below 1'),
-    ('model.decode_head.ignore_index=abc', 'must be a whole number'),
-    ('model.decode_head.loss_decode=3', r'must be a component, dict\(type=...\)'),
-    ('model.decode_head.align_corners=maybe', 'must be True or False'),
-    (
-        'model.decode_head.norm_cfg.type=SyncBatch',
-        "norm_cfg.type is 'SyncBatch' .*, but no such component exists. Did you mean",
-    ),
-    ('model.decode_head.norm_cfg.requires_grad=maybe', 'must be True or False'),
-    ('model.data_preprocessor.size=(32.5,32)', r'must be a list of two whole numbers of at least 1, \(height, width\)'),
-    ('model.test_cfg.mode=slides', 'must be one of slide, whole'),
-    ('val_evaluator.iou_metrics=[mIou]', 'must be a list of some of mIoU, mDice, mFscore'),
-    (f'{DATASET}.pipeline.2.crop_size=(32.5,32)', 'must be a whole number of at least 1, or a list of two'),
-    (f'{DATASET}.pipeline.2.cat_max_ratio=abc', 'must be a number'),
-    (f'{DATASET}.metainfo.classes=abc', 'must be a list of names, or a text file with one name per line'),
-    (f'{DATASET}.metainfo.palette=3', r'must be a list of colors, each \[red, green, blue\]'),
-    (f'{DATASET}.reduce_zero_label=maybe', 'must be True or False'),
-    (f'{DATASET}.data_prefix.img_path=None', 'must be the path of a folder'),
-]
-
-
-def test_a_setting_that_mmseg_would_report_late_or_by_a_traceback_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('lines', 'words'),
+    [
+        # An image of one pixel in height, whose side RandomResize rounds to 0.
+        ("pipeline.insert(2, dict(type='RandomResize', scale=(48, 48), ratio_range=(0.5, 1.0), keep_ratio=True))",
+         "train/9.jpg' of 5000x1 pixels does not pass the pipeline"),
+        ("model['decode_head'].update(type='PSPHead', pool_scales=(1,))\nmodel['decode_head'].pop('num_convs')\n"
+         'train_dataloader.update(batch_size=1)', 'batch_size is 1, but batch norm needs two'),
+        ('val_dataloader = dict(val_dataloader, batch_size=4)',
+         'val_dataloader: the images of a batch cannot be stacked, because they have different sizes'),
+        ("train_dataloader['dataset'].update(metainfo=dict(classes=('a',), palette=[[0] * 3]))\n"
+         "model['decode_head'].update(num_classes=1)", 'the model has a single class'),
+        ("param_scheduler = [dict(type='LinearLR', begin=0, end=0.1, convert_to_iter_based=True)]\n"
+         'train_cfg = dict(by_epoch=True, max_epochs=2)', 'a schedule of param_scheduler has no step'),
+    ],
+)  # fmt: skip
+def test_what_would_fail_during_the_run_is_told_before(tmp_path: Path, lines: str, words: str) -> None:
     config = segmentation_config(tmp_path)
-    for option, words in SEGMENTATION:
-        said = sentence(config, tmp_path / 'work', option)
-        assert re.search(words, said), said
-        assert option.partition('=')[0] in said
-    said = sentence(config, tmp_path / 'work', 'model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(32,32)')
-    assert re.search("test_cfg.stride is None .*: with mode='slide' it must be a list of two", said), said
+    if 'pipeline' in lines:
+        for folder, suffix in (('images', 'jpg'), ('labels', 'png')):
+            cv2.imwrite(str(tmp_path / 'seg' / folder / f'train/9.{suffix}'), np.ones((1, 5000), np.uint8))
+    if 'val_dataloader' in lines:
+        for folder, suffix in (('images', 'jpg'), ('labels', 'png')):
+            cv2.imwrite(str(tmp_path / 'seg' / folder / f'val/9.{suffix}'), np.ones((40, 60), np.uint8))
+        lines = lines.replace(
+            'batch_size=4',
+            "batch_size=5, dataset=dict(val_dataloader['dataset'], pipeline=[pipeline[0], pipeline[1], pipeline[3]])",
+        )
+    text = Path(config).read_text()
+    if lines.startswith('pipeline'):  # before the loaders are made of it
+        text = text.replace('model = dict(', f'{lines}\nmodel = dict(', 1)
+    else:
+        text += f'{lines}\n'
+    Path(config).write_text(text)
+    assert re.search(words, sentence(config, tmp_path / 'work'))
 
 
-def test_label_images_without_an_image_are_told_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_independent_mistakes_are_told_together(tmp_path: Path, classification: str) -> None:
+    weights = 'model.backbone.init_cfg'
+    options = (f'{weights}.type=mmbeitv2.PretrainedBEiTv2', f'{weights}.checkpoint=none.pth')
+    said = sentence(classification, tmp_path / 'work', 'train_dataloader.batch_size=64', *options)
+    assert said.startswith('2 problems: (1) train_dataloader does not fill one batch')
+    assert "(2) checkpoint 'none.pth' not found" in said
+
+
+def test_classes_that_never_occur_and_ignored_pixels_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = segmentation_config(tmp_path)
-    damage_label(tmp_path / 'seg', 'alone')
-    cfg = loaded(config, tmp_path / 'work')
-    show_plan(checked_runner(cfg, True, is_rehearsal=True), cfg, True, None)
-    said = capsys.readouterr()
-    assert 'train images  3' in said.out
-    assert re.search("1 label images in '.*train' have no image and are left out; the first is '2.png'", str(said))
+    for split in ('train', 'val'):
+        for path in (tmp_path / 'seg/labels' / split).iterdir():
+            pixels = np.ones((64, 64), np.uint8)
+            pixels[:16] = 0  # a quarter
+            cv2.imwrite(str(path), pixels)
+    said = plan(loaded(config, tmp_path / 'work'), capsys, everything=True)
+    assert "train_dataloader: no label of 'b', 'c'; 25 % of the pixels are ignored" in said
 
 
-def test_a_head_may_ignore_another_value_than_255(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_images_without_labels_are_sent_to_prediction(tmp_path: Path) -> None:
     config = segmentation_config(tmp_path)
-    damage_label(tmp_path / 'seg', 'value of val')
-    option = 'model.decode_head.ignore_index=199'  # 200, reduced by one
-    assert 'val images    4' in plan(loaded(config, tmp_path / 'work', option), capsys)
+    shutil.rmtree(tmp_path / 'seg/labels/val')
+    assert "use mmseg's MMSegInferencer" in sentence(config, tmp_path / 'work', is_training=False)
 
 
-def test_a_class_list_shorter_than_the_labels_is_named(tmp_path: Path) -> None:
-    config = segmentation_config(tmp_path)
-    options = [
-        f'{name}_dataloader.dataset.metainfo.{setting}'
-        for name in ('train', 'val', 'test')
-        for setting in ('classes=(a,b)', 'palette=[[0,0,0],[9,9,9]]')
-    ]
-    assert 'there are 2 classes' in sentence(config, tmp_path / 'work', *options)
-    assert 'there are 2 classes' in sentence(config, tmp_path / 'work', *options, is_training=False)
-    assert 'there are 2 classes' in sentence(config, tmp_path / 'work', 'model.decode_head.num_classes=2')
+def test_loaders_have_no_more_workers_than_the_machine_has_cores(tmp_path: Path, classification: str) -> None:
+    options = dict(config=classification, cfg_options=['train_dataloader.num_workers=1000'], launcher='none')
+    cfg = load_config(Namespace(**options, local_rank=0, work_dir=str(tmp_path), no_pin_memory=False))
+    assert cfg.train_dataloader.num_workers == len(os.sched_getaffinity(0))
+    assert 'not 1000' in cfg.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -483,33 +285,6 @@ def test_what_openmmlab_runs_is_not_refused(
     assert 'train images' in plan(loaded(classification, tmp_path / 'work'), capsys)
 
 
-def test_a_loop_without_by_epoch_does_not_stop_scoring(
-    tmp_path: Path, classification: str, capsys: pytest.CaptureFixture
-) -> None:
-    """As in mmpretrain's configs of BLIP."""
-    Path(classification).write_text(Path(classification).read_text().replace('by_epoch=True, ', ''))
-    assert 'test images' in plan(loaded(classification, tmp_path / 'work'), capsys, is_training=False)
-    assert 'train_cfg.by_epoch is missing' in sentence(classification, tmp_path / 'work')
-
-
-def test_label_images_are_read_once_in_each_part_of_a_dataset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    config = Path(segmentation_config(tmp_path))
-    with config.open('a') as stream:
-        stream.write("""
-train_dataloader['dataset'] = dict(type='RepeatDataset', times=100000, dataset=dict(
-    type='ConcatDataset', datasets=[train_dataloader['dataset'], val_dataloader['dataset']]))
-""")
-    read = []
-    decode = mmcv.imfrombytes
-    monkeypatch.setattr(mmcv, 'imfrombytes', lambda content, **options: read.append(1) or decode(content, **options))
-    assert 'train images  800,000' in plan(loaded(str(config), tmp_path / 'work'), capsys)
-    assert len(read) == 8 + 4 + 2  # of both parts, of val, and the first of each loader through its pipeline
-    damage_label(tmp_path / 'seg', 'value of val')
-    assert re.search("train_dataloader: label .*val/3.png' has the label 199", sentence(str(config), tmp_path / 'work'))
-
-
 def test_a_work_dir_that_cannot_be_written_is_named(
     tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -522,18 +297,7 @@ def test_a_work_dir_that_cannot_be_written_is_named(
     assert "work dir '/proc/work': cannot write to '/proc'" in sentence(pretraining, '/proc/work')
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(100, 0, 1000))
-    assert re.search(r'has 1 kB free, but two checkpoints need [\d.]+ MB', sentence(pretraining, tmp_path / 'work'))
-
-
-def loaded(config: str, work_dir: Path, *options: str) -> Config:
-    cfg = read_config(config, options)
-    cfg.work_dir, cfg.launcher = str(work_dir), 'none'
-    return cfg
-
-
-def plan(cfg: Config, capsys: pytest.CaptureFixture, is_training: bool = True) -> str:
-    show_plan(checked_runner(cfg, is_training, is_rehearsal=True), cfg, is_training, None)
-    return capsys.readouterr().out
+    assert 'has 1e-06 GB free, but two checkpoints need' in sentence(pretraining, tmp_path / 'work')
 
 
 def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_path: Path, pretraining: str) -> None:
@@ -554,14 +318,6 @@ def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_p
     assert [path.name for path in (tmp_path / 'work').iterdir()] == ['.lock']
 
 
-def test_a_test_set_that_is_wrong_does_not_stop_training(
-    tmp_path: Path, classification: str, capsys: pytest.CaptureFixture
-) -> None:
-    said = plan(loaded(classification, tmp_path, 'test_dataloader.dataset.data_root=nowhere'), capsys)
-    assert 'train images  16' in said
-    assert "tools/test.py will not work with this config: image folder 'nowhere' not found" in said
-
-
 def test_the_plan_tells_what_will_run_and_leaves_nothing(
     tmp_path: Path, classification: str, capsys: pytest.CaptureFixture
 ) -> None:
@@ -574,31 +330,9 @@ def test_the_plan_tells_what_will_run_and_leaves_nothing(
     assert 'test images   16' in plan(loaded(classification, tmp_path / 'work'), capsys, is_training=False)
 
 
-def test_a_check_writes_nowhere_else(tmp_path: Path, classification: str, capsys: pytest.CaptureFixture) -> None:
-    backend = dict(type='TensorboardVisBackend', save_dir=str(tmp_path / 'board'))
-    with Path(classification).open('a') as stream:
-        stream.write(f"visualizer = dict(type='UniversalVisualizer', vis_backends=[{backend!r}])\n")
-    plan(loaded(classification, tmp_path / 'work'), capsys)
-    assert not (tmp_path / 'board').exists()
-
-
-def test_the_optimizer_is_logged_once(tmp_path: Path, classification: str) -> None:
-    with Path(classification).open('a') as stream:
-        stream.write("""
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1),
-                     paramwise_cfg=dict(custom_keys={'head': dict(lr_mult=10)}))
-train_cfg = dict(by_epoch=True, max_epochs=1)
-""")
-    checked_runner(loaded(classification, tmp_path / 'work'), is_training=True).train()
-    (log,) = (tmp_path / 'work').glob('*/*.log')
-    assert log.read_text().count('paramwise_options -- head.fc.weight:lr=') == 1
-
-
 def test_the_checks_draw_no_random_number_and_list_the_data_once(
     tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmbeitv2_tools.launch import build_runner
-
     from mmbeitv2.datasets import ImageFolder
 
     listed = []
@@ -617,21 +351,3 @@ def test_the_checks_draw_no_random_number_and_list_the_data_once(
     runner.train()
     assert len(listed) == 1
     assert (tmp_path / 'work' / 'epoch_2.pth').is_file()
-
-
-@pytest.mark.parametrize(
-    ('model', 'said'),
-    [
-        ({}, 'random weights'),
-        (
-            dict(init_cfg=None, backbone=dict(init_cfg=dict(checkpoint='b.pth'))),
-            'b.pth (model.backbone), otherwise random weights',
-        ),
-        (
-            dict(init_cfg=dict(checkpoint='a.pth'), tokenizer=dict(init_cfg=dict(checkpoint='t.pth'))),
-            'a.pth (model), t.pth (model.tokenizer)',
-        ),
-    ],
-)
-def test_the_summary_names_the_pretrained_files(model: dict, said: str) -> None:
-    assert _initial_weights(Config(dict(model=model))) == said

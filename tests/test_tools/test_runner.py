@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from mmbeitv2_tools.errors.reporting import one_sentence_errors
 from mmbeitv2_tools.runner import QuietRunner
 from mmengine.fileio import get_file_backend
 from mmengine.model import BaseModel
@@ -39,32 +38,6 @@ def test_sync_bn_becomes_bn_in_several_processes_on_cpu(tmp_path: Path, monkeypa
         assert runner.model(torch.randn(2, 4, 3, 3)).isfinite().all()
     finally:
         dist.destroy_process_group()
-
-
-@pytest.mark.parametrize(
-    ('stage', 'action'),
-    [
-        ('before_train_iter', 'training, step 1'),
-        ('after_val_iter', 'validating'),
-        ('after_val', 'training, step 1'),
-        ('before_test_epoch', 'testing'),
-    ],
-)
-def test_an_error_knows_what_the_runner_was_doing(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, stage: str, action: str
-) -> None:
-    runner = QuietRunner(model=Normalized(), work_dir=str(tmp_path), experiment_name=f'{tmp_path}{stage}')
-    monkeypatch.setattr(QuietRunner, 'iter', 0)
-    runner.hooks.clear()
-
-    def fail(self: object) -> None:
-        runner.call_hook(stage)
-        raise ArithmeticError('odd')
-
-    monkeypatch.setattr('mmengine.runner.Runner.test', fail)
-    with pytest.raises(SystemExit), one_sentence_errors('tool.py'):
-        runner.test()
-    assert capsys.readouterr().err.startswith(f'tool.py: error: while {action}: odd (ArithmeticError). The traceback')
 
 
 def test_checkpoints_are_written_whole_or_not_at_all_whatever_hook_asks_for_them(

@@ -8,14 +8,16 @@ import os
 import pickle
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
 
+from mmbeitv2.inference.config import read_config
 from tests import forked
 from tests.conftest import (
     ROOT,
@@ -24,9 +26,9 @@ from tests.conftest import (
     last_line,
     pretraining_config,
     run,
-    tiny_pretraining,
     train,
 )
+from tests.test_tools.test_preflight import segmentation_config
 
 
 def load_tool(name: str) -> ModuleType:
@@ -75,7 +77,7 @@ def test_classification_trains_and_its_checkpoint_is_scored(
     test_tool.main([*tests, '--show-dir', str(tmp_path / 'shown')])
     with (tmp_path / 'predictions.pkl').open('rb') as stream:
         assert len(pickle.load(stream)) == 16
-    assert len(list((tmp_path / 'shown').iterdir())) == 8  # the names of the images; both classes have the same
+    assert len(list((tmp_path / 'shown').iterdir())) == 16  # also of both classes' images of one name
     for arguments, sentence in (
         (('--out', str(tmp_path)), 'is a folder, but only segmentation writes label maps to a folder'),
         (('--out', f'{config}/metrics.json'), 'which is not a folder. Choose another path'),
@@ -94,139 +96,6 @@ def test_classification_trains_and_its_checkpoint_is_scored(
     )
 
 
-def test_dist_train_and_dist_test_run_two_processes_on_cpu(tmp_path: Path, image_folder: Path) -> None:
-    config = classification_config(tmp_path, image_folder)
-    output = run('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work'))
-    assert 'Epoch(train) [2][2/2]' in output
-    run(
-        'bash',
-        'tools/dist_test.sh',
-        config,
-        str(tmp_path / 'work' / 'epoch_2.pth'),
-        '2',
-        '--work-dir',
-        str(tmp_path),
-        '--out',
-        str(tmp_path / 'm.json'),
-    )
-    assert 'accuracy/top1' in json.loads((tmp_path / 'm.json').read_text())
-
-
-def test_bad_input_gets_one_sentence_and_no_traceback(
-    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    good = pretraining_config(tmp_path, image_folder)
-    (image_folder / 'empty').mkdir()
-    (tmp_path / 'syntax.py').write_text('model = dict(\n')
-    broken = tmp_path / 'broken'
-    broken.mkdir()
-    for i in range(4):
-        (broken / f'{i}.jpg').write_bytes(b'\xff\xd8\xff')
-    root = 'train_dataloader.dataset.data_root'
-    cases = [
-        (('nowhere.py',), "config 'nowhere.py' not found"),
-        ((str(tmp_path / 'syntax.py'),), 'syntax.py. cannot be read: line 1: '),
-        ((good, '--cfg-options', f'{root}=nowhere'), "image folder 'nowhere' not found"),
-        ((good, '--cfg-options', f'{root}={image_folder / "empty"}'), 'holds no images'),
-        ((good, '--cfg-options', f'{root}={broken}'), r"broken/\d.jpg' cannot be read"),
-        (
-            (good, '--cfg-options', f'{root}={broken}', 'train_dataloader.num_workers=1'),
-            r"broken/\d.jpg' cannot be read",
-        ),
-        ((good, '--cfg-options', 'load_from=none.pth'), "checkpoint 'none.pth' not found"),
-        ((good, '--amp'), '--amp needs a GPU'),
-    ]
-    for arguments, message in cases:
-        with pytest.raises(SystemExit) as ended:
-            train_tool.main([arguments[0], '--work-dir', str(tmp_path / 'work'), *arguments[1:]])
-        assert ended.value.code == 1
-        shown = capsys.readouterr().err
-        assert re.fullmatch(f'train.py: error: .*{message}.*\n', shown), shown
-
-
-def test_a_missing_tokenizer_checkpoint_is_named(
-    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    tokenizer = tiny_pretraining()['tokenizer'] | dict(
-        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='none.pth')
-    )
-    config = pretraining_config(tmp_path, image_folder, tokenizer=tokenizer)
-    with pytest.raises(SystemExit):
-        train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
-    assert "checkpoint 'none.pth' not found" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'message'), [((), 'usage: tools/dist_train.sh CONFIG GPUS'), (('a.py', 'x'), "whole number, not 'x'")]
-)
-def test_dist_train_explains_itself(arguments: tuple, message: str) -> None:
-    assert message in run('bash', 'tools/dist_train.sh', *arguments, ok=False)
-
-
-def test_of_two_processes_the_first_sentence_stands_last_and_alone(
-    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = classification_config(tmp_path, image_folder)
-    command = ('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work'))
-    (image_folder / 'cat' / 'nested' / '3.jpg').write_bytes(b'\xff\xd8\xff')  # read by one of the two
-    output = run(*command, ok=False)
-    assert re.match(r"train.py: error: .*3.jpg'", last_line(output))
-    assert output.count('train.py: error') == 1
-    assert 'Traceback' not in output
-    with socket.socket() as listener:
-        listener.bind(('', 0))
-        listener.listen()
-        port = str(listener.getsockname()[1])
-        monkeypatch.setenv('PORT', port)
-        output = run(*command, ok=False)
-    assert output.startswith(f'train.py: error: port {port} cannot be used (Address already in use). Set the env')
-    assert output.count('\n') == 1
-
-
-def stopped(script: str, *arguments: str, by: int) -> tuple[str, int]:
-    """What a training that a signal stops after its second checkpoint still writes, and its exit code."""
-    process = subprocess.Popen(
-        [sys.executable, script, *arguments, '--cfg-options', 'train_cfg.max_epochs=10000'],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {'CUDA_VISIBLE_DEVICES': ''},
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if 'Saving checkpoint at 2 ' in line:
-                break
-        process.send_signal(by)
-        return process.stdout.read(), process.wait(timeout=600)  # read: until no process has it open
-    finally:
-        process.kill()
-
-
-@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_no_process_outlives_the_launcher(tmp_path: Path, image_folder: Path, number: int, code: int) -> None:
-    config = classification_config(tmp_path, image_folder)
-    arguments = ('train.py', '2', config, '--work-dir', str(tmp_path / 'work'))
-    output, ended_with = stopped('tools/launch.py', *arguments, by=number)
-    assert ended_with == code
-    assert 'Traceback' not in output
-    if number == signal.SIGTERM:
-        assert last_line(output) == 'train.py: ended by SIGTERM'
-    assert not list((tmp_path / 'work').glob('*.tmp'))
-
-
-def test_ctrl_c_ends_training_with_one_line(tmp_path: Path, image_folder: Path) -> None:
-    config = pretraining_config(tmp_path, image_folder)
-    with_workers = Path(config).read_text().replace('num_workers=0', 'num_workers=2')
-    Path(config).write_text(with_workers)
-    output, ended_with = stopped('tools/train.py', config, '--work-dir', str(tmp_path / 'work'), by=signal.SIGINT)
-    assert ended_with == 130
-    assert last_line(output) == 'train.py: interrupted'
-    assert 'Traceback' not in output
-    assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
-
-
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
 def test_a_launcher_that_did_not_start_the_process_is_named(
     tmp_path: Path, image_folder: Path, launcher: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -238,12 +107,6 @@ def test_a_launcher_that_did_not_start_the_process_is_named(
     assert re.match(
         rf'train.py: error: --launcher {launcher} needs the environment variable \w+', capsys.readouterr().err
     )
-
-
-def test_help_is_answered_before_torch_is_imported() -> None:
-    for tool in ('train', 'test', 'launch'):
-        code = f'import sys; sys.path.insert(0, "tools"); import {tool}; sys.exit("torch" in sys.modules)'
-        run(sys.executable, '-c', code)
 
 
 def test_the_screen_shows_what_runs_and_the_log_file_has_the_rest(
@@ -290,3 +153,151 @@ def test_slurm_gets_one_process_per_gpu(tmp_path: Path) -> None:
     assert '--qos high python -u ' in asked
     assert asked.endswith('train.py configs/a.py --amp --launcher slurm\n')
     assert 'usage: GPUS=8 tools/slurm_test.sh' in run('bash', 'tools/slurm_test.sh', 'part', ok=False)
+
+
+def test_dist_train_and_dist_test_run_two_processes_on_cpu(tmp_path: Path, image_folder: Path) -> None:
+    config, work = classification_config(tmp_path, image_folder), tmp_path / 'work'
+    output = run('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(work))
+    assert 'Epoch(train) [2][2/2]' in output
+    out = tmp_path / 'm.json'
+    checkpoint = str(work / 'epoch_2.pth')
+    run('bash', 'tools/dist_test.sh', config, checkpoint, '2', '--work-dir', str(tmp_path), '--out', str(out))
+    assert 'accuracy/top1' in json.loads(out.read_text())
+
+
+def test_of_two_processes_torchrun_shows_the_sentence_of_the_first_that_failed(
+    tmp_path: Path, image_folder: Path
+) -> None:
+    config = classification_config(tmp_path, image_folder)
+    (image_folder / 'cat' / 'nested' / '3.jpg').write_bytes(b'\xff\xd8\xff')  # read by one of the two
+    output = run('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work'), ok=False)
+    summary = output.rpartition('Root Cause')[2]
+    assert re.search(r"train.py: error: .*3.jpg'", summary)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'ok', 'message'),
+    [
+        ((), False, 'usage: tools/dist_train.sh CONFIG GPUS'),
+        (('a.py', 'x'), False, "must be a whole number, not 'x'"),
+        (('a.py', '2', '--ampp'), False, 'unrecognized arguments: --ampp'),
+        (('a.py', '2', '--help'), True, 'usage: train.py'),
+    ],
+)
+def test_dist_train_explains_itself_once(arguments: tuple, ok: bool, message: str) -> None:
+    assert run('bash', 'tools/dist_train.sh', *arguments, ok=ok).count(message) == 1
+
+
+def test_a_machine_says_what_it_waits_for_and_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = dict(NNODES='2', NODE_RANK='0', MASTER_ADDR='127.0.0.1', PORT=str(free_port()), RDZV_TIMEOUT='1')
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    output = run('bash', 'tools/dist_train.sh', 'a.py', '1', ok=False)
+    assert f'machine 0 of 2 waits for the others at 127.0.0.1:{settings["PORT"]}, at most 1 s' in output
+
+
+def stopped(command: list[str], by: int) -> tuple[str, int]:
+    """What a training that a signal stops after its second checkpoint still writes, and its exit code."""
+    process = subprocess.Popen(
+        [*command, '--cfg-options', 'train_cfg.max_epochs=10000'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {'CUDA_VISIBLE_DEVICES': '', 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored under nohup and in cron
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if 'Saving checkpoint at 2 ' in line:
+                break
+        process.send_signal(by)
+        return process.communicate(timeout=120)[0], process.returncode  # until no process has its output open
+    finally:
+        process.kill()
+
+
+def test_sigterm_ends_all_processes(tmp_path: Path, image_folder: Path) -> None:
+    config = classification_config(tmp_path, image_folder)
+    _, code = stopped(
+        ['bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work')], signal.SIGTERM
+    )
+    assert code != 0
+    assert not list((tmp_path / 'work').glob('*.tmp'))
+
+
+def test_ctrl_c_ends_training_with_one_line(tmp_path: Path, image_folder: Path) -> None:
+    config = pretraining_config(tmp_path, image_folder)
+    Path(config).write_text(Path(config).read_text().replace('num_workers=0', 'num_workers=2'))
+    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(tmp_path / 'work')]
+    output, code = stopped(command, signal.SIGINT)
+    assert code == 130
+    assert last_line(output) == 'train.py: interrupted'
+    assert 'Traceback' not in output
+    assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
+
+
+def test_a_config_with_averaged_weights_is_scored_with_them(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = classification_config(tmp_path, image_folder)
+    with Path(config).open('a') as stream:
+        stream.write("custom_hooks = [dict(type='EMAHook', momentum=0.5)]\n")
+    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    checkpoint = str(tmp_path / 'work' / 'epoch_2.pth')
+    scores = []
+    for hooks in ('EMAHook', 'none'):
+        if hooks == 'none':  # the weights of the file alone
+            Path(config).write_text(Path(config).read_text().partition('custom_hooks')[0])
+        out = tmp_path / f'{hooks}.pkl'
+        capsys.readouterr()
+        test_tool.main([config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out)])
+        assert 'The weights are the averages of training' in capsys.readouterr().out
+        scores.append([sample['pred_score'].tolist() for sample in pickle.loads(out.read_bytes())])
+    assert scores[0] == scores[1]
+    state = torch.load(checkpoint, weights_only=False)
+    key = 'head.fc.weight'
+    assert not torch.equal(state['state_dict'][key], state['ema_state_dict'][f'module.{key}'])
+
+
+def test_a_pretraining_checkpoint_is_scored_with_its_own_tokenizer_only(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = pretraining_config(tmp_path, image_folder)
+    with Path(config).open('a') as stream:
+        stream.write('test_dataloader, test_cfg = dict(train_dataloader, drop_last=False), dict()\n'
+                     "test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=16)\n")  # fmt: skip
+    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    command = [config, str(tmp_path / 'work' / 'epoch_2.pth'), '--work-dir', str(tmp_path / 'test'), '--cfg-options']
+    for option, words in (
+        ('randomness.seed=1', 'was pretrained with another tokenizer'),  # whose weights are random here
+        ('test_evaluator.num_codes=32', 'test_evaluator.num_codes is 32, but the model has 16 codes'),
+    ):
+        with pytest.raises(SystemExit):
+            test_tool.main([*command, option])
+        assert words in capsys.readouterr().err
+    test_tool.main([*command, 'randomness.seed=0'])
+
+
+@pytest.mark.parametrize('out', ['--out', '--show-dir'])
+def test_label_maps_and_pictures_of_images_of_one_name_are_all_written(tmp_path: Path, out: str) -> None:
+    config = segmentation_config(tmp_path)
+    for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
+        for folder in ('a', 'b'):
+            (tmp_path / f'seg/{kind}/val/{folder}').mkdir()
+            (tmp_path / f'seg/{kind}/val/{2 if folder == "a" else 3}.{suffix}').rename(
+                tmp_path / f'seg/{kind}/val/{folder}/1.{suffix}'
+            )
+    with Path(config).open('a') as stream:
+        stream.write("test_dataloader['dataset']['pipeline'] = [pipeline[0], pipeline[1], pipeline[3]]\n")
+    cfg = read_config(config)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'model.pth')
+    DefaultScope._instance_dict.clear()  # mmengine keeps that of former runs
+    folder = tmp_path / 'out'
+    test_tool.main([config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), out, str(folder)])
+    written = list(folder.rglob('*.png'))
+    assert len(written) == 4
+    if out == '--out':
+        assert {path.relative_to(folder).as_posix() for path in written} == {'0.png', '1.png', 'a/1.png', 'b/1.png'}

@@ -15,9 +15,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
-from mmbeitv2.errors import InputError, doing
+from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import read_config
-from mmbeitv2_tools.errors.noise import silent_imports
+from mmbeitv2_tools.errors import silent_imports
 from mmbeitv2_tools.runner import QuietRunner
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -60,12 +60,15 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that the config names, and its model."""
+    notes = cfg.pop('notes', ())
     if 'runner_type' not in cfg:
-        return QuietRunner.from_cfg(cfg)
-    with doing(f'building the model of {cfg.filename!r}'):
+        runner = QuietRunner.from_cfg(cfg)
+    else:
         runner = RUNNERS.build(cfg)
         if isinstance(runner.model, dict):  # a FlexibleRunner would build it when it starts
             runner.model = MODELS.build(runner.model)
+    for note in notes:
+        runner.logger.info(note)
     return runner
 
 
@@ -79,12 +82,19 @@ def is_first_process(launcher: str) -> bool:
 
 
 def _adapt_loaders(cfg: Config, pin_memory: bool, persistent_workers: bool) -> None:
-    """Turns off settings that torch rejects or warns about in every epoch: pinned memory without a GPU, persistent
-    workers without workers."""
+    """Fits loaders to the machine: no more workers than cores, no pinned memory without a GPU, no persistent workers
+    without workers."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     for name in _LOADERS:
         loader = cfg.get(name)
         if not isinstance(loader, dict):
             continue
+        if loader.get('num_workers', 0) > cores:
+            cfg.notes = [
+                *cfg.get('notes', ()),
+                f'{name}: {cores} workers, as many as cores, not {loader["num_workers"]}',
+            ]
+            loader['num_workers'] = cores
         if not (pin_memory and torch.cuda.is_available()):
             loader['pin_memory'] = False
         if loader.get('num_workers') == 0:
@@ -130,8 +140,7 @@ def _prepare_distributed(cfg: Config) -> None:
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_host(cfg.launcher)
     timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
-    with doing('waiting for the other processes'):
-        dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+    dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
 
 
 def _first_host(launcher: str) -> str:
@@ -141,10 +150,5 @@ def _first_host(launcher: str) -> str:
         raise InputError(
             f'--launcher {launcher} needs the environment variable MASTER_ADDR. Set it to the host name of rank 0.'
         )
-    try:
-        shown = subprocess.run(['scontrol', 'show', 'hostname', nodes], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(
-            f'scontrol cannot list the hosts of {nodes!r} ({error}). Set MASTER_ADDR to the first of them.'
-        ) from error
-    return shown.stdout.split()[0]
+    command = ['scontrol', 'show', 'hostname', nodes]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]

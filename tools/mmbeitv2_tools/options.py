@@ -27,6 +27,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started'
     )
+    parser.add_argument('--only-parse', action='store_true', help=argparse.SUPPRESS)  # for torchrun.sh
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
 

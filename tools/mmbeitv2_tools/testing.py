@@ -6,21 +6,30 @@ import argparse
 import json
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.engine import VisualizationHook
+from PIL import Image
 
-from mmbeitv2.checkpoints import require_fit
+from mmbeitv2.checkpoints import read_checkpoint, require_fit
 from mmbeitv2.engine import unwrapped
+from mmbeitv2.engine.run_record import fingerprints
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable, require_writable_folder
 from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, show_plan
+from mmbeitv2_tools.runner import tensors_only
 
 _PICKLES = ('.pkl', '.pickle')
 
 
+@tensors_only()
 def test(args: argparse.Namespace) -> None:
     """Scores a checkpoint by the test set and the metrics of a config; see ``tools/test.py --help`` for ``args``."""
     out_item = None if args.out is None else _check_out(args.out, args.out_item)
@@ -37,20 +46,26 @@ def test(args: argparse.Namespace) -> None:
             f'config {args.config!r} has no test_evaluator, so nothing can be scored. Pass a config that has one.'
         )
     cfg.pop('runner_type', None)  # sharding is for training
+    cfg.load_from, cfg.resume = args.checkpoint, False
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir is not None:
         _enable_pictures(cfg, args)
     if args.tta:
         _enable_tta(cfg, args.config)
-    if out_item == 'label maps':
-        _write_label_maps(cfg, args.out)
+    if out_item == 'label maps' and cfg.get('default_scope') != 'mmseg':
+        raise InputError(
+            f'--out {args.out!r} is a folder, but only segmentation writes label maps to a folder. For this config, '
+            'choose a file that ends in .json (metrics) or .pkl (predictions).'
+        )
     runner = checked_runner(cfg, is_training=False, is_rehearsal=args.check)
     require_fit(unwrapped(runner), args.checkpoint)
+    _require_same_tokenizer(runner, args.checkpoint)
     if args.check:
         show_plan(runner, cfg, is_training=False, checkpoint=args.checkpoint)
         return
-    runner.load_checkpoint(args.checkpoint)
+    if out_item == 'label maps':
+        runner.register_hook(LabelMapHook(args.out))
     if out_item == 'predictions':
         runner.test_loop.evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()
@@ -76,14 +91,62 @@ def _check_out(path: str, item: str | None) -> str:
     return 'label maps'
 
 
-def _write_label_maps(cfg: Config, folder: str) -> None:
-    evaluator = cfg.test_evaluator
-    if not isinstance(evaluator, dict) or 'IoUMetric' not in str(evaluator.get('type')):
+def _require_same_tokenizer(runner: Runner, checkpoint: str) -> None:
+    """The codes that a pretraining model predicts are those of its tokenizer, which its checkpoint does not hold."""
+    model: Any = unwrapped(runner)
+    recorded, now = read_checkpoint(checkpoint).tokenizer, fingerprints(model).get('tokenizer')
+    if recorded is not None and now is not None and recorded != now:
         raise InputError(
-            f'--out {folder!r} is a folder, but only segmentation writes label maps to a folder. For this config, '
-            'choose a file that ends in .json (metrics) or .pkl (predictions).'
+            f'checkpoint {checkpoint!r} was pretrained with another tokenizer ({recorded}) than that of the config '
+            f'({now}). Set model.tokenizer.init_cfg.checkpoint to the tokenizer that it was pretrained with.'
         )
-    evaluator['output_dir'] = folder
+    num_codes = getattr(getattr(model, 'head', None), 'num_codes', None) or getattr(model, 'num_codes', None)
+    for metric in runner.test_loop.evaluator.metrics:
+        counted = getattr(metric, 'num_codes', num_codes)
+        if num_codes is not None and counted != num_codes:
+            raise InputError(
+                f'test_evaluator.num_codes is {counted}, but the model has {num_codes} codes. Set '
+                f'test_evaluator.num_codes={num_codes}.'
+            )
+
+
+class LabelMapHook(Hook):
+    """Writes the predicted label maps as PNG, in the folders of their images.
+
+    mmseg's ``IoUMetric`` writes all of them into one folder, where images of one name replace each other. As there,
+    classes count from 1 if the dataset has ``reduce_zero_label``.
+
+    Args:
+        folder: where to write.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: Any = None) -> None:
+        for sample in outputs:
+            labels = sample.pred_sem_seg.data[0].cpu().numpy() + bool(sample.get('reduce_zero_label', False))
+            path = (self.folder / relative_path(sample.img_path, runner)).with_suffix('.png')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(labels.astype(np.uint8)).save(path)
+
+
+class PicturesHook(VisualizationHook):
+    """mmpretrain's ``VisualizationHook``, whose pictures have the folders of their images in their names."""
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Any) -> None:
+        renamed = [sample.new() for sample in outputs]
+        for sample in renamed:
+            sample.set_metainfo(dict(img_path='_'.join(relative_path(sample.img_path, runner).parts)))
+        super().after_test_iter(runner, batch_idx, data_batch, renamed)
+
+
+def relative_path(image: str, runner: Runner) -> Path:
+    """The path of an image below the folder of the test set."""
+    prefix = getattr(runner.test_loop.dataloader.dataset, 'data_prefix', None) or {}
+    folder = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
+    is_below = bool(folder) and Path(image).is_relative_to(folder)
+    return Path(image).relative_to(folder) if is_below else Path(Path(image).name)
 
 
 def _enable_pictures(cfg: Config, args: argparse.Namespace) -> None:
@@ -95,7 +158,7 @@ def _enable_pictures(cfg: Config, args: argparse.Namespace) -> None:
         hook = dict(type='SegVisualizationHook', draw=True, wait_time=args.wait_time)
         visualizer = dict(type='SegLocalVisualizer', save_dir=args.show_dir)
     else:
-        hook = dict(type='VisualizationHook', enable=True, out_dir=args.show_dir, wait_time=args.wait_time)
+        hook = dict(type=PicturesHook, enable=True, out_dir=args.show_dir, wait_time=args.wait_time)
         visualizer = dict(type='UniversalVisualizer')
     hooks['visualization'] = hook | dict(show=args.show, interval=args.interval)
     cfg.visualizer = dict(vis_backends=[dict(type='LocalVisBackend')]) | (cfg.get('visualizer') or {}) | visualizer

@@ -7,12 +7,14 @@ import argparse
 import torch
 from mmengine.config import Config
 
-from mmbeitv2.engine import RunSummaryHook, guard_resume, prepare_resume, unwrapped
+from mmbeitv2.engine import RunSummaryHook, prepare_resume, unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, show_plan
+from mmbeitv2_tools.runner import tensors_only
 
 
+@tensors_only()
 def train(args: argparse.Namespace) -> None:
     """Trains the model of a config; see ``tools/train.py --help`` for ``args``."""
     cfg = load_config(args)
@@ -26,8 +28,7 @@ def train(args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         _enable_auto_scale_lr(cfg, args.config)
     note = prepare_resume(cfg)
-    runner = checked_runner(cfg, is_training=True, is_rehearsal=args.check)
-    guard_resume(runner, args.allow_changes)
+    runner = checked_runner(cfg, is_training=True, is_rehearsal=args.check, allow_changes=args.allow_changes)
     if args.check:
         show_plan(runner, cfg, is_training=True, checkpoint=cfg.get('load_from'))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmbeitv2.engine.resuming import last_checkpoint
 from mmbeitv2.errors import InputError
 
 
@@ -33,12 +34,9 @@ def checkpoint_in(work_dir: Path) -> Path:
     best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     if best:
         return best[-1]
-    pointer = work_dir / 'last_checkpoint'
-    if not pointer.is_file():
+    path = last_checkpoint(work_dir)
+    if path is None:
         raise InputError(f'work dir {str(work_dir)!r} holds no checkpoint. Train first, or pass --checkpoint FILE.')
-    named = Path(pointer.read_text(errors='replace').strip())
-    # In a copied work dir, what is named lies elsewhere.
-    path = work_dir / named.name if (work_dir / named.name).is_file() else named
     if not path.is_file():
         raise InputError(f'the last checkpoint {str(path)!r} does not exist. Pass --checkpoint FILE.')
     return path

@@ -1,8 +1,7 @@
-"""Checks that run before the first training step.
+"""Checks that run before the first training step: what a user gives (data, labels, checkpoints, disk) in seconds.
 
-The values of a config are checked before anything is built or written. Then everything that a run needs is built, which
-mmengine would only do later, and the data is checked. An error is reported in one sentence that names the key or file
-and says what to do.
+Everything that a run needs is built, which mmengine would only do later. ``--check`` also passes one batch of each
+loader through the model, reads every label, and prints what would run.
 """
 
 from mmbeitv2_tools.preflight.run import checked_runner, show_plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,31 +14,32 @@ import numpy as np
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.datasets.image_dataset import FORKABLE
 from mmbeitv2.datasets.seeding import SampleIndex, SeededInfiniteSampler, SeededSampler
-from mmbeitv2.errors import InputError, doing
+from mmbeitv2.errors import InputError
 from mmbeitv2.segmentation.seg_labels import IGNORED, LoadSegLabels
 
-# Most label images that are read, and labels of classification that are looked at; beyond, as many evenly spread.
-MAX_LABEL_IMAGES = 2000
-MAX_LABELS = 200_000
+# Most labels that are looked at before a run; beyond, as many evenly spread. --check looks at all of them.
+MAX_LABELS = 2000
+# Transforms that read label images by the rules of LoadSegLabels.
 _LABEL_READERS = {'mmbeitv2.segmentation.seg_labels.LoadSegLabels', 'mmseg.datasets.transforms.loading.LoadAnnotations'}
 _EXIF_ORIENTATION = 0x0112
+# How often the most elongated image passes through the pipeline, whose random sizes may round a side to 0.
+_DRAWS = 8
 
 
-def check_loader(key: str, loader: DataLoader, model: nn.Module) -> None:
+def check_loader(key: str, loader: DataLoader) -> None:
     """Checks that a loader has images and at least one batch, and that its first image passes the pipeline.
 
     Args:
         key: of the loader in the config, for messages.
         loader: its random generators and workers are not changed.
-        model: that takes the images.
 
     Raises:
-        InputError: if there is no image or no batch, or an image has other channels than the model.
+        InputError: if there is no image or no batch, or what the pipeline raises.
     """
     dataset: Any = loader.dataset
     try:
@@ -47,61 +47,31 @@ def check_loader(key: str, loader: DataLoader, model: nn.Module) -> None:
     except TypeError:  # an iterable dataset has no length
         return
     if images == 0:
-        raise InputError(no_image(key, vars(dataset)))
+        raise InputError(no_images(key, vars(dataset)))
     if batches == 0:
         raise InputError(
             f'{key} does not fill one batch: {images:,} images over {get_world_size()} process(es) are fewer than '
             f'batch_size={loader.batch_size}. Set a smaller {key}.batch_size, or {key}.drop_last=False.'
         )
-    info = info_of(dataset, 0)
-    path = info.get('img_path', '')
-    if not os.path.isfile(path) and not path.startswith(FORKABLE):
-        return  # let its own reader open it, in its own process
-    sampler: Any = getattr(loader.batch_sampler, 'sampler', loader.sampler)
-    is_seeded = isinstance(sampler, (SeededSampler, SeededInfiniteSampler))
-    index = SampleIndex(0, sampler.seed, 0) if is_seeded else 0
-    with doing(f'passing image {path!r} through the pipeline of {key}'):
-        sample = dataset[index]
+    path = info_of(dataset, 0).get('img_path', '')
+    if os.path.isfile(path) or path.startswith(FORKABLE):  # others are opened by their own reader, in its own process
+        sample = dataset[_index(loader, 0)]
         if loader.collate_fn is not None:
             loader.collate_fn([sample])
-    if isinstance(sample, dict):
-        _check_channels(key, info['img_path'], sample.get('inputs'), model)
 
 
-def _check_channels(key: str, path: str, image: object, model: nn.Module) -> None:
-    """An image (C, H, W), the statistics of the data preprocessor and the patch embeddings have the same channels."""
-    if not isinstance(image, Tensor) or image.ndim != 3:
-        return
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    for name in ('mean', 'std'):
-        statistics = getattr(preprocessor, name, None)
-        if isinstance(statistics, Tensor) and statistics.numel() not in (1, len(image)):
-            raise InputError(
-                f'{key}: image {path!r} has {len(image)} channels in the pipeline, but {name} of the data '
-                f'preprocessor has {statistics.numel()} entries. Set one entry for each channel.'
-            )
-    for name, part in model.named_modules():
-        if name.endswith(('backbone.patch_embed.proj', 'encoder.patch_embed.proj')):
-            channels = getattr(part, 'in_channels', len(image))
-            if channels != len(image):
-                part_name = name.removesuffix('.patch_embed.proj').replace('module.', '')
-                raise InputError(
-                    f'{key}: image {path!r} has {len(image)} channels in the pipeline, but model.{part_name} takes '
-                    f'{channels}. Set model.{part_name}.in_channels={len(image)}, or let the pipeline load '
-                    f'{channels}.'
-                )
+def no_images(key: str, settings: dict) -> str:
+    """The sentence for a dataset without images, which names its settings."""
+    names = ('data_root', 'data_prefix', 'ann_file', 'img_suffix')
+    known = ', '.join(f'{name}={settings[name]!r}' for name in names if settings.get(name))
+    return f'{key} finds no images with {known or "its settings"}. Correct them, or put images there.'
 
 
-def no_image(key: str, dataset: dict) -> str:
-    """The message for a dataset without images, which names its settings."""
-    known = [
-        f'{name}={dataset[name]!r}'
-        for name in ('data_root', 'data_prefix', 'ann_file', 'img_suffix')
-        if dataset.get(name)
-    ]
-    return (
-        f'{key} finds no images with {", ".join(known) or "its settings"}. Correct the settings, or put images there.'
-    )
+def _index(loader: DataLoader, number: int, epoch: int = 0) -> int | SampleIndex:
+    """What the sampler of a loader asks its dataset for."""
+    sampler: Any = getattr(loader.batch_sampler, 'sampler', loader.sampler)
+    is_seeded = isinstance(sampler, (SeededSampler, SeededInfiniteSampler))
+    return SampleIndex(number, sampler.seed, epoch) if is_seeded else number
 
 
 def info_of(dataset: Any, index: int) -> dict:
@@ -126,52 +96,60 @@ def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
     classes, expected = classes_of(dataset), classes_of(train_dataset)
     if classes is None or expected is None or classes == expected:
         return
-    number = next(
-        (i for i, (a, b) in enumerate(zip(classes, expected, strict=False)) if a != b),
-        min(len(classes), len(expected)),
-    )
+    pairs = enumerate(zip(classes, expected, strict=False))
+    number = next((i for i, (a, b) in pairs if a != b), min(len(classes), len(expected)))
     here, there = (repr(names[number]) if number < len(names) else 'missing' for names in (classes, expected))
     raise InputError(
         f'the classes of {key} are not those of train_dataloader ({len(classes)} and {len(expected)}): number '
-        f'{number} is {here} in {_place(dataset)} and {there} in {_place(train_dataset)}. Use the same class folders '
-        'in both.'
+        f'{number} is {here} and {there}. Use the same classes in both.'
     )
 
 
-def check_labels(key: str, dataset: Any, model: nn.Module | None = None) -> None:
+def check_labels(key: str, dataset: Any, model: nn.Module | None = None, limit: int | None = MAX_LABELS) -> str | None:
     """Checks the labels of a classification or segmentation dataset against the number of classes of the model.
+
+    Args:
+        key: of the loader in the config, for messages.
+        dataset: may be wrapped.
+        model: None checks against the classes of the dataset only.
+        limit: most labels to look at, None for all.
+
+    Returns:
+        What is odd about them, in words: classes that never occur, the share of ignored pixels.
 
     Raises:
         InputError: with the first file whose label, label image or size is wrong.
     """
-    ignored = getattr(getattr(model, 'decode_head', None), 'ignore_index', IGNORED)
-    seen: set[int] = set()
-    labeled = None
+    head = getattr(model, 'decode_head', None) or getattr(model, 'head', None)
+    num_classes = getattr(head, 'num_classes', None)
+    counts = np.zeros(IGNORED + 1, dtype=np.int64)
     for part in _parts(dataset):
         info = info_of(part, 0)
-        if isinstance(info.get('gt_label'), (int, np.integer)):
-            _check_class_numbers(key, part, model)
-        elif (
-            'seg_map_path' in info and _reads_labels(part) and ignored == IGNORED
-        ):  # another is not known to our reader
-            seen |= _check_label_images(key, part, model)
-            labeled = info
-    if labeled is not None and not seen:
+        if isinstance(info.get('gt_label'), (int, np.integer)) and isinstance(num_classes, int):
+            counts = _count_labels(key, part, num_classes, limit)
+        elif 'seg_map_path' in info and _reads_labels(part) and getattr(head, 'ignore_index', IGNORED) == IGNORED:
+            counts += _count_pixels(key, part, num_classes, limit)
+    if not counts.any():
+        return None
+    if not counts[:IGNORED].any():
         raise InputError(
-            f'{key}: all pixels of all label images are ignored, for example in {labeled["seg_map_path"]!r}. Labels '
-            'count from '
-            f'{"1, and 0 is ignored (reduce_zero_label=True)" if labeled.get("reduce_zero_label") else 0}.'
+            f'{key}: all pixels of all label images are ignored. Labels count from 0, or with reduce_zero_label from '
+            '1, and 0 is ignored. Correct the labels, or these settings.'
         )
+    return _odd(counts, classes_of(dataset))
 
 
-def _check_class_numbers(key: str, dataset: Any, model: nn.Module | None) -> None:
-    num_classes = getattr(getattr(model, 'head', None), 'num_classes', None)
-    if not isinstance(num_classes, int):
-        return
-    classes = classes_of(dataset)
-    if classes is not None and len(classes) <= num_classes and not getattr(dataset, 'ann_file', None):
-        return  # labels are numbers of folders
-    for index in _spread(len(dataset), MAX_LABELS):
+def _odd(counts: np.ndarray, classes: tuple[str, ...] | None) -> str | None:
+    absent = [repr(name) for number, name in enumerate(classes or ()) if number < len(counts) and not counts[number]]
+    said = [f'no label of {", ".join(absent[:5])}{" ..." if absent[5:] else ""}'] if absent else []
+    if len(counts) > IGNORED and counts[IGNORED]:
+        said.append(f'{100 * counts[IGNORED] / counts.sum():.3g} % of the pixels are ignored')
+    return '; '.join(said) or None
+
+
+def _count_labels(key: str, dataset: Any, num_classes: int, limit: int | None) -> np.ndarray:
+    counts = np.zeros(num_classes, dtype=np.int64)
+    for index in _spread(len(dataset), limit and 100 * limit):
         info = info_of(dataset, index)
         if not 0 <= info['gt_label'] < num_classes:
             raise InputError(
@@ -179,41 +157,48 @@ def _check_class_numbers(key: str, dataset: Any, model: nn.Module | None) -> Non
                 f'model.head.num_classes={num_classes} allows 0 to {num_classes - 1}. Correct the label, or set '
                 'num_classes.'
             )
+        counts[info['gt_label']] += 1
+    return counts
 
 
-def _check_label_images(key: str, dataset: Any, model: nn.Module | None) -> set[int]:
-    """Checks each image's label image, and returns the classes in them."""
+def _count_pixels(key: str, dataset: Any, num_classes: int | None, limit: int | None) -> np.ndarray:
+    """Pixels of each value in the label images, which are checked."""
     infos = [info_of(dataset, index) for index in range(len(dataset))]
     _check_files(key, infos, dataset)
-    classes = classes_of(dataset)
-    counts = [getattr(getattr(model, 'decode_head', None), 'num_classes', None), len(classes) if classes else None]
-    limit = min((count for count in counts if isinstance(count, int)), default=IGNORED)
-    reader = LoadSegLabels(num_classes=min(limit, IGNORED))
-    chosen = [infos[index] for index in _spread(len(infos), MAX_LABEL_IMAGES)]
-    seen: set[int] = set()
+    bounds = [number for number in (num_classes, len(classes_of(dataset) or ()) or None) if isinstance(number, int)]
+    allowed = min(bounds, default=IGNORED)
+    chosen = [infos[index] for index in _spread(len(infos), limit)]
+    total = np.zeros(IGNORED + 1, dtype=np.int64)
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         try:
-            for values in pool.map(partial(_labels_in, reader=reader), chosen):
-                seen |= values
+            for info, counts in zip(chosen, pool.map(partial(_pixels_in, reader=LoadSegLabels()), chosen), strict=True):
+                beyond = np.flatnonzero(counts[allowed:IGNORED])
+                if beyond.size:
+                    settings = 'ignored_labels' if hasattr(dataset, 'ignored_labels') else 'reduce_zero_label'
+                    raise InputError(
+                        f'label image {info["seg_map_path"]!r} has the label {allowed + beyond[-1]}, but there are '
+                        f'{allowed} classes, counted from 0. Correct the label, add its class, or set {settings}.'
+                    )
+                total += counts
         except InputError as error:
             pool.shutdown(wait=False, cancel_futures=True)
             raise InputError(f'{key}: {error}') from error
-    return seen
+    return total
 
 
 def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
     """Checks that each image has a label image; warns of label images without an image."""
-    listings: dict[Path, set[str]] = {}
     expected: dict[Path, set[str]] = {}
     for info in infos:
         path = Path(info['seg_map_path'])
-        if path.parent not in listings:
-            listings[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
-            expected[path.parent] = set()
-        expected[path.parent].add(path.name)
+        expected.setdefault(path.parent, set()).add(path.name)
+    listings = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in expected}
+    for info in infos:
+        path = Path(info['seg_map_path'])
         if path.name not in listings[path.parent] and '://' not in info['seg_map_path']:
+            use = " To predict images without labels, use mmseg's MMSegInferencer." if key.startswith('test') else ''
             raise InputError(
-                f'{key}: image {info["img_path"]!r} has no label image {str(path)!r}. Add it, or remove the image.'
+                f'{key}: image {info["img_path"]!r} has no label image {str(path)!r}. Add it, or remove the image.{use}'
             )
     suffix: Any = getattr(dataset, 'seg_map_suffix', None)
     if suffix is None or getattr(dataset, 'ann_file', None):
@@ -222,27 +207,57 @@ def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
         alone = sorted(name for name in names - expected[folder] if name.endswith(suffix))
         if alone:  # mmseg leaves them out, too
             print_log(
-                (
-                    f'{key}: {len(alone)} label images in {str(folder)!r} have no image and are left out; the first is '
-                    f'{alone[0]!r}'
-                ),
+                f'{key}: {len(alone)} label images in {str(folder)!r} have no image and are left out; the first is '
+                f'{alone[0]!r}',
                 logger='current',
                 level=logging.WARNING,
             )
 
 
-def _labels_in(info: dict, reader: LoadSegLabels) -> set[int]:
-    """Classes in a label image, which is compared with the size in the header of its image."""
+def _pixels_in(info: dict, reader: LoadSegLabels) -> np.ndarray:
+    """Pixels of each value in a label image, which is compared with the size in the header of its image."""
     sample = {**info, 'seg_fields': []}
+    if (size := _size_of(info['img_path'])) is not None:
+        sample['ori_shape'] = size
+    return np.bincount(reader.transform(sample)['gt_seg_map'].ravel(), minlength=IGNORED + 1)
+
+
+def _size_of(path: str) -> tuple[int, int] | None:
+    """Height and width of an image as it is read; None if it is not a local file, or unreadable."""
     try:
-        with Image.open(info['img_path']) as image:
+        with Image.open(path) as image:
             width, height = image.size
             is_turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # by a quarter, when it is read
-            sample['ori_shape'] = (width, height) if is_turned else (height, width)
-    except (OSError, Image.DecompressionBombError):  # not a local file, or unreadable: the image's own reader says so
-        pass
-    counts = np.bincount(reader.transform(sample)['gt_seg_map'].ravel(), minlength=IGNORED + 1)
-    return set(np.flatnonzero(counts[:IGNORED]).tolist())
+    except (OSError, Image.DecompressionBombError):  # its own reader says so
+        return None
+    return (width, height) if is_turned else (height, width)
+
+
+def check_elongated(key: str, loader: DataLoader, limit: int | None = MAX_LABELS) -> None:
+    """Checks that the most elongated image of a segmentation loader passes the pipeline.
+
+    Raises:
+        InputError: with its name and size.
+    """
+    for part in _parts(loader.dataset):
+        if 'seg_map_path' not in info_of(part, 0):
+            continue
+        paths = {number: info_of(part, number)['img_path'] for number in _spread(len(part), limit)}
+        sizes = {number: size for number, path in paths.items() if (size := _size_of(path)) is not None}
+        if not sizes:
+            continue
+        number = max(sizes, key=lambda each: max(sizes[each]) / min(sizes[each]))
+        try:
+            for epoch in range(_DRAWS):
+                part[_index(loader, number, epoch)]
+        except InputError:
+            raise
+        except Exception as error:  # whatever transforms make of it
+            height, width = sizes[number]
+            raise InputError(
+                f'{key}: image {paths[number]!r} of {width}x{height} pixels does not pass the pipeline ({error}). '
+                'Remove it, or cut it into pieces.'
+            ) from error
 
 
 def _reads_labels(dataset: Any) -> bool:
@@ -262,17 +277,6 @@ def _parts(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
-def _place(dataset: Any) -> str:
-    """Where the images of a dataset come from, for messages."""
-    for each in _parts(dataset):
-        prefix = getattr(each, 'data_prefix', None)
-        folder = prefix.get('img_path') if isinstance(prefix, dict) else None
-        place = getattr(each, 'ann_file', '') or folder or getattr(each, 'data_root', '')
-        if place:
-            return repr(str(place))
-    return f'a {type(dataset).__name__}'
-
-
-def _spread(length: int, limit: int) -> range:
+def _spread(length: int, limit: int | None) -> range:
     """Indices of at most ``limit`` samples, evenly spread."""
-    return range(0, length, max(math.ceil(length / limit), 1))
+    return range(0, length, 1 if limit is None else max(-(-length // limit), 1))

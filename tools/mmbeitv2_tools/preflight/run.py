@@ -3,98 +3,137 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import logging
 import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIMIZERS
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, FlexibleRunner, Runner
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmbeitv2.datasets.seeding import generators_kept
-from mmbeitv2.engine import unwrapped
-from mmbeitv2.errors import InputError, doing
+from mmbeitv2.engine import guard_resume, unwrapped
+from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
-from mmbeitv2.inference.config import nearest, walk_settings
-from mmbeitv2_tools.errors.components import Component
-from mmbeitv2_tools.errors.sentences import report_of
+from mmbeitv2.fileio.outputs import require_writable_folder
+from mmbeitv2.inference.config import walk_settings
 from mmbeitv2_tools.launch import build_runner, is_first_process
-from mmbeitv2_tools.preflight.data import check_labels, check_loader, check_same_classes, classes_of, no_image
-from mmbeitv2_tools.preflight.settings import check_settings
+from mmbeitv2_tools.preflight.data import (
+    MAX_LABELS,
+    check_elongated,
+    check_labels,
+    check_loader,
+    check_same_classes,
+    classes_of,
+    no_images,
+)
+
+AnyRunner: TypeAlias = Runner | FlexibleRunner
 
 
-def checked_runner(cfg: Config, is_training: bool, is_rehearsal: bool = False) -> Runner | FlexibleRunner:
-    """A runner whose config, data, hooks, optimizer and disk have been checked.
+def checked_runner(
+    cfg: Config, is_training: bool, is_rehearsal: bool = False, allow_changes: Sequence[str] = ()
+) -> AnyRunner:
+    """A runner whose data, labels, classes, schedule and disk have been checked.
 
-    A training run then holds the lock of its work dir, see :func:`mmbeitv2.fileio.locking.hold_folder`.
-
-    Its loaders are built already, so that a large dataset is listed only once. The random generators are in the same
-    state as without the checks.
+    A training run then holds the lock of its work dir, see :func:`mmbeitv2.fileio.locking.hold_folder`. Its loaders are
+    built already, so that a large dataset is listed only once. The random generators are in the same state as without
+    the checks.
 
     Args:
         cfg: of the run.
         is_training: whether it will train, or be scored.
-        is_rehearsal: whether the runner only serves to check the config: it then writes into a temporary folder and
-            only logs warnings.
+        is_rehearsal: for ``--check``: the runner writes into a temporary folder, logs warnings only, reads one batch
+            of each loader and every label, and a training run has loaded its weights, optimizer and resumed state.
+        allow_changes: see :class:`mmbeitv2.engine.ResumeGuardHook`.
 
     Raises:
-        InputError: for the first mistake; an error of a library is reported with the part of the config that was being
-            built.
+        InputError: for the first mistake; a rehearsal tells all that it finds.
     """
-    check_settings(cfg, is_training)
+    _require_sections(cfg, is_training)
+    require_writable_folder(cfg.work_dir, 'work dir')
     if is_training and not is_rehearsal and is_first_process(cfg.launcher):
         hold_folder(cfg.work_dir)  # before the runner makes a folder for its log
-    with _building('model', cfg):
-        runner = _rehearsing_runner(cfg) if is_rehearsal else build_runner(cfg)
+    runner = _rehearsing_runner(cfg) if is_rehearsal else build_runner(cfg)
+    model: Any = unwrapped(runner)
+    problems = _Problems(is_rehearsal)
+    with problems.collected():
+        _require_two_classes(model)
     with generators_kept():
-        loaders = _loaders(runner, cfg, is_training)
+        loaders = _loaders(runner, cfg, is_training, problems)
         for stage, loader in loaders.items():
-            check_loader(f'{stage}_dataloader', loader, unwrapped(runner))
-            if is_training:
-                check_same_classes(f'{stage}_dataloader', loader.dataset, loaders['train'].dataset)
-            if is_main_process():
-                check_labels(f'{stage}_dataloader', loader.dataset, unwrapped(runner))
+            _check_data(f'{stage}_dataloader', loader, runner, loaders.get('train'), problems)
         if is_training:
-            _check_checkpoint_hook(runner, cfg)
-            _check_optimizer(runner, cfg)
+            if not problems.found:
+                with problems.collected():
+                    _check_schedule(runner, cfg)
             if is_main_process():
-                _check_space(unwrapped(runner), cfg.work_dir)
-                _warn_of_test_loader(runner, cfg, loaders)
+                with problems.collected():
+                    _check_space(model, cfg.work_dir)
+    if is_training:
+        guard_resume(runner, allow_changes)
+    if is_training and is_rehearsal:
+        runner.register_hook(_StopHook(), priority='LOWEST')
+        with problems.collected(), suppress(_FirstStep):
+            if problems.found:  # the run would not get as far as its pretrained weights
+                model.init_weights()
+            else:
+                runner.train()
+    problems.report()
     return runner
 
 
-def show_plan(runner: Runner | FlexibleRunner, cfg: Config, is_training: bool, checkpoint: str | None) -> None:
-    """Runs up to the first step, when the weights, the optimizer and a resumed state are loaded, and prints what would
-    run.
+def show_plan(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: str | None) -> None:
+    """Prints what would run.
 
     Args:
         runner: of :func:`checked_runner`, as a rehearsal.
         cfg: of the run.
         is_training: whether it would train, or be scored.
         checkpoint: from which it would continue, or which would be scored.
-
-    Raises:
-        InputError: if a checkpoint cannot be read or does not fit.
     """
-    if is_training:
-        runner.register_hook(_StopHook(), priority='LOWEST')
-        with suppress(_FirstStep):
-            runner.train()
     if is_main_process():
-        sys.stdout.write(_summary(runner, cfg, _loaders(runner, cfg, is_training), is_training, checkpoint))
+        loaders = _loaders(runner, cfg, is_training, _Problems(False))
+        sys.stdout.write(_summary(runner, cfg, loaders, is_training, checkpoint))
+
+
+class _Problems:
+    """The mistakes that independent checks find.
+
+    Args:
+        is_patient: whether to collect them until :meth:`report`, or to raise the first.
+    """
+
+    def __init__(self, is_patient: bool) -> None:
+        self.is_patient, self.found = is_patient, list[str]()
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            if not self.is_patient:
+                raise
+            if str(error) not in self.found:
+                self.found.append(str(error))
+
+    def report(self) -> None:
+        if len(self.found) > 1:
+            numbered = ' '.join(f'({number}) {text}' for number, text in enumerate(self.found, start=1))
+            raise InputError(f'{len(self.found)} problems: {numbered}')
+        if self.found:
+            raise InputError(self.found[0])
 
 
 class _FirstStep(Exception):
@@ -108,7 +147,7 @@ class _StopHook(Hook):
         raise _FirstStep
 
 
-def _rehearsing_runner(cfg: Config) -> Runner | FlexibleRunner:
+def _rehearsing_runner(cfg: Config) -> AnyRunner:
     """A runner whose temporary folder is removed afterwards."""
     folder = tempfile.TemporaryDirectory()
     copied = copy.deepcopy(cfg)
@@ -121,164 +160,169 @@ def _rehearsing_runner(cfg: Config) -> Runner | FlexibleRunner:
     return runner
 
 
-@contextmanager
-def _building(section: str, cfg: Config) -> Iterator[None]:
-    """Adds to whatever is raised which part of the config was being built: its dotted key, as near as can be told."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        if 'need at least one array to concatenate' in str(error):  # mmengine, of an empty list of samples
-            raise InputError(no_image(section, cfg[section].dataset)) from error
-        component = Component.of(error)
-        key = _key_of(component, section, cfg)
-        if isinstance(error, OSError) and error.filename is not None:
-            raise InputError(
-                f'{key} in {cfg.filename!r} needs {str(error.filename)!r}, which cannot be read ({error.strerror}). '
-                'Correct the path or its permissions.'
-            ) from error
-        mistake = component.mistake(error, str(error.args[0] if error.args else '')) if component else None
-        if mistake is not None:
-            raise InputError(f'{key} in {cfg.filename!r}: {mistake}') from error
-        with doing(f'building {key} from {cfg.filename!r}'):
-            raise
+def _require_sections(cfg: Config, is_training: bool) -> None:
+    stage, last = ('train', 'optim_wrapper') if is_training else ('test', 'test_evaluator')
+    missing = [key for key in (f'{stage}_dataloader', f'{stage}_cfg', last) if cfg.get(key) is None]
+    if missing:
+        raise InputError(
+            f'{"training" if is_training else "scoring"} needs {" and ".join(missing)}, which config '
+            f'{cfg.filename!r} does not set. Add them to the config.'
+        )
 
 
-def _loaders(runner: Runner | FlexibleRunner, cfg: Config, is_training: bool) -> dict[str, DataLoader]:
+def _require_two_classes(model: nn.Module) -> None:
+    """A softmax over a single class is 1 whatever the weights are, so nothing would be learned."""
+    head: Any = getattr(model, 'decode_head', None) or getattr(model, 'head', None)
+    loss = getattr(head, 'loss_decode', None) or getattr(head, 'loss_module', None)
+    outputs = getattr(head, 'out_channels', getattr(head, 'num_classes', None))
+    if outputs == 1 and head.num_classes == 1 and getattr(loss, 'use_sigmoid', None) is False:
+        raise InputError(
+            'the model has a single class, from which nothing can be learned. Name the rest as a second class, for '
+            'example "background", or use a loss with use_sigmoid=True.'
+        )
+
+
+def _loaders(runner: AnyRunner, cfg: Config, is_training: bool, problems: _Problems) -> dict[str, DataLoader]:
     """The runner's own loaders, which it keeps."""
-    if not is_training:
-        with _building('test_dataloader', cfg):
-            return {'test': runner.test_loop.dataloader}
-    with _building('train_dataloader', cfg):
-        loaders = {'train': runner.train_loop.dataloader}
-    if cfg.get('val_dataloader') is not None:
-        with _building('val_dataloader', cfg):
-            loaders['val'] = runner.val_loop.dataloader
+    stages = {'train': lambda: runner.train_loop, 'val': lambda: runner.val_loop, 'test': lambda: runner.test_loop}
+    wanted = ['train', *(['val'] if cfg.get('val_dataloader') is not None else [])] if is_training else ['test']
+    loaders = {}
+    for stage in wanted:
+        with problems.collected():
+            try:
+                loaders[stage] = stages[stage]().dataloader
+            except ValueError as error:  # mmengine, of an empty list of samples
+                if 'need at least one array' not in str(error):
+                    raise
+                raise InputError(no_images(f'{stage}_dataloader', cfg[f'{stage}_dataloader'].dataset)) from error
     return {stage: loader for stage, loader in loaders.items() if isinstance(loader, DataLoader)}
 
 
-def _warn_of_test_loader(runner: Runner | FlexibleRunner, cfg: Config, loaders: dict[str, DataLoader]) -> None:
-    """Checks the test set, which training does not need: a mistake there is only a warning."""
-    settings = cfg.get('test_dataloader')
-    if settings is None or settings == cfg.get('val_dataloader'):
+def _check_data(key: str, loader: DataLoader, runner: AnyRunner, train: DataLoader | None, problems: _Problems) -> None:
+    model, limit = unwrapped(runner), None if problems.is_patient else MAX_LABELS
+    before = len(problems.found)
+    if train is not None:
+        with problems.collected():
+            check_same_classes(key, loader.dataset, train.dataset)
+    if is_main_process():
+        with problems.collected():
+            odd = check_labels(key, loader.dataset, model, limit)
+            if odd and problems.is_patient:
+                runner.logger.warning(f'{key}: {odd}')
+            check_elongated(key, loader, limit)
+    if len(problems.found) == before:
+        with problems.collected():
+            check_loader(key, loader)
+    if problems.is_patient and not problems.found:
+        with problems.collected():
+            _pass_batch(key, loader, model, isinstance(runner.train_loop, EpochBasedTrainLoop) if train else False)
+
+
+def _pass_batch(key: str, loader: DataLoader, model: nn.Module, is_by_epoch: bool) -> None:
+    """Passes one batch through the data preprocessor and, in training, through a model with batch norm."""
+    if loader.batch_sampler is None or loader.collate_fn is None or not hasattr(loader.dataset, '__getitem__'):
         return
+    samples = [loader.dataset[index] for index in next(iter(loader.batch_sampler))]
+    is_training = key == 'train_dataloader'
+    preprocess: Any = model.data_preprocessor
     try:
-        with _building('test_dataloader', cfg):
-            loader = runner.build_dataloader(settings, seed=0)
-        check_loader('test_dataloader', loader, unwrapped(runner))
-        check_same_classes('test_dataloader', loader.dataset, loaders['train'].dataset)
-        check_labels('test_dataloader', loader.dataset, unwrapped(runner))
-        with _building('test_evaluator', cfg):
-            runner.build_evaluator(copy.deepcopy(cfg.test_evaluator))
-    except Exception as error:  # whatever the test set has; the run can do without
-        runner.logger.warning(f'tools/test.py will not work with this config: {report_of(error).sentence}')
+        preprocess(loader.collate_fn(samples), is_training)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        shapes = {tuple(sample['inputs'].shape) for sample in samples if hasattr(sample.get('inputs'), 'shape')}
+        if len(shapes) < 2:
+            raise
+        raise InputError(
+            f'{key}: the images of a batch cannot be stacked, because they have different sizes, such as '
+            f'{" and ".join(map(str, sorted(shapes)[:2]))}. Set {key}.batch_size=1, or bring them to one size in the '
+            'pipeline.'
+        ) from error
+    if not is_training or not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return
+    sampler: Any = loader.sampler
+    rest = len(sampler) % len(samples) if is_by_epoch and not loader.drop_last else 0
+    model.train()
+    try:
+        inputs = preprocess(loader.collate_fn(samples[: 1 if rest == 1 else 2]), True)
+        with torch.no_grad():
+            model(**inputs, mode='loss')
+    except ValueError as error:
+        if 'more than 1 value per channel' not in str(error):
+            raise
+        where = f'the last batch of an epoch has one image ({key}.batch_size={loader.batch_size})' if rest else (
+            f'{key}.batch_size is {loader.batch_size}'
+        )  # fmt: skip
+        raise InputError(
+            f'{where}, but batch norm needs two. Set a larger {key}.batch_size, or {key}.drop_last=True.'
+        ) from error
 
 
-def _check_checkpoint_hook(runner: Runner | FlexibleRunner, cfg: Config) -> None:
-    """mmengine hands settings that a checkpoint hook does not know to the writing of the first checkpoint."""
-    for hook in runner.hooks:
-        if isinstance(hook, CheckpointHook):
-            known = {
-                name
-                for taker in (*type(hook).__mro__[:-1], runner.save_checkpoint)
-                for name in inspect.signature(taker).parameters
-            }
-            for name in hook.args:
-                if name not in inspect.signature(runner.save_checkpoint).parameters:
-                    raise InputError(
-                        f'default_hooks.checkpoint in {cfg.filename!r} has no setting {name!r}. '
-                        f'{nearest(name, frozenset(known - {"self", "kwargs"}))}'
-                    )
-
-
-def _check_optimizer(runner: Runner | FlexibleRunner, cfg: Config) -> None:
+def _check_schedule(runner: AnyRunner, cfg: Config) -> None:
     """Builds optimizer and schedules once for the check; the runner builds its own when it starts."""
-    settings = cfg.optim_wrapper
-    kind = settings.get('optimizer', {}).get('type')
-    with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # that of the config's library
-        if isinstance(kind, str) and registry.get(kind) is None:  # mmengine takes it for a class
-            raise InputError(
-                f'optim_wrapper.optimizer.type is {kind!r} in {cfg.filename!r}, but no such optimizer exists. '
-                f'{nearest(kind, frozenset(registry.module_dict) | frozenset(OPTIMIZERS.module_dict))}'
-            )
-    with _building('optim_wrapper', cfg), _silent(runner.logger):
-        if isinstance(runner, FlexibleRunner):
-            wrapper: Any = runner.strategy.build_optim_wrapper(copy.deepcopy(settings), runner.model)
-        else:
-            wrapper = runner.build_optim_wrapper(copy.deepcopy(settings))
-    if isinstance(wrapper, OptimWrapper) and wrapper.clip_grad_kwargs:
-        known = set(inspect.signature(wrapper.clip_func).parameters) - {'parameters'}
-        for name in wrapper.clip_grad_kwargs:
-            if name not in known:
-                raise InputError(
-                    f'optim_wrapper.clip_grad in {cfg.filename!r} has no setting {name!r}. '
-                    f'{nearest(name, frozenset(known))}'
-                )
     if isinstance(runner, FlexibleRunner) or cfg.get('param_scheduler') is None:
         return
-    former, runner.optim_wrapper = runner.optim_wrapper, wrapper
+    former = runner.optim_wrapper
     try:
-        with _building('param_scheduler', cfg):
-            runner.build_param_scheduler(copy.deepcopy(cfg.param_scheduler))
+        with _silent(runner.logger):
+            runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(cfg.optim_wrapper))
+        runner.build_param_scheduler(copy.deepcopy(cfg.param_scheduler))
+    except ValueError as error:
+        if 'end should be larger than begin' not in str(error):
+            raise
+        raise InputError(
+            f'a schedule of param_scheduler has no step: an epoch has {len(runner.train_dataloader)} step(s), fewer '
+            'than its begin and end, which count in epochs, can tell apart. Train on more images, with a smaller '
+            'train_dataloader.batch_size, or with a longer warm-up.'
+        ) from error
     finally:
         runner.optim_wrapper = former
 
 
 def _check_space(model: nn.Module, work_dir: str) -> None:
-    needed, free = 2 * checkpoint_bytes(model), free_bytes(work_dir)
+    needed, free = 2 * _checkpoint_bytes(model), _free_bytes(work_dir)
     if free < needed:
         raise InputError(
-            f'{work_dir!r} has {_size(free)} free, but two checkpoints need {_size(needed)} (a new one is written '
-            'completely before the last one is removed). Free some space, or choose another --work-dir.'
+            f'{work_dir!r} has {free / 1e9:.3g} GB free, but two checkpoints need {needed / 1e9:.3g} GB (a new one is '
+            'written completely before the last one is removed). Free some space, or choose another --work-dir.'
         )
 
 
-def checkpoint_bytes(model: nn.Module) -> int:
+def _checkpoint_bytes(model: nn.Module) -> int:
     """Size of a checkpoint: the model's state, and for each trained parameter two moments in float32."""
     state = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return state + 2 * 4 * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def free_bytes(folder: str) -> int:
+def _free_bytes(folder: str) -> int:
     """Space that is free where a folder is, or will be made."""
-    existing = Path(folder).absolute()
-    while not existing.exists():
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
+    path = Path(folder).absolute()
+    return shutil.disk_usage(next(each for each in (path, *path.parents) if each.exists())).free
 
 
 def _summary(
-    runner: Runner | FlexibleRunner,
-    cfg: Config,
-    loaders: dict[str, DataLoader],
-    is_training: bool,
-    checkpoint: str | None,
+    runner: AnyRunner, cfg: Config, loaders: dict[str, DataLoader], is_training: bool, checkpoint: str | None
 ) -> str:
     model = unwrapped(runner)
-    total, trained = (
-        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not only_trained)
-        for only_trained in (False, True)
-    )
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
     lines = {
         'config': cfg.filename,
-        'model': f'{type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
+        'model': f'{type(model).__name__}, {sum(size for size, _ in sizes):,} parameters, {trained:,} of them trained',
     }
     for stage, loader in loaders.items():
-        lines[f'{stage} images'] = _images(loader)
+        classes = classes_of(loader.dataset)
+        lines[f'{stage} images'] = f'{len(loader.dataset):,}' if hasattr(loader.dataset, '__len__') else 'a stream'
+        lines[f'{stage} images'] += f' in {len(classes)} classes' if classes else ''
     lines['processes'] = str(get_world_size())
     lines['device'] = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
     if is_training:
-        loop = runner.train_loop
+        loop, size = runner.train_loop, loaders['train'].batch_size or 0
         epochs = f'{loop.max_epochs} epochs of {len(loaders["train"])} steps, ' if cfg.train_cfg.get('by_epoch') else ''
         lines['length'] = f'{epochs}{loop.max_iters:,} steps'
-        size = loaders['train'].batch_size
-        lines['batch size'] = f'{size} images per process, {(size or 0) * get_world_size()} in total'
+        lines['batch size'] = f'{size} images per process, {size * get_world_size()} in total'
         lines['learning rate'] = _schedule(cfg)
-        lines['precision'] = _precision(cfg)
-        lines['checkpoints'] = (
-            f'{_size(checkpoint_bytes(model))} each at most; {_size(free_bytes(cfg.work_dir))} are free on that disk'
-        )
+        lines['precision'] = 'mixed' if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper' else 'float32'
+        space = _checkpoint_bytes(model) / 1e9, _free_bytes(cfg.work_dir) / 1e9
+        lines['checkpoints'] = f'{space[0]:.3g} GB each at most; {space[1]:.3g} GB are free on that disk'
         checkpoint = checkpoint or ('the last checkpoint of the work dir' if cfg.get('resume') else None)
     lines['starts from'] = checkpoint or _initial_weights(cfg)
     lines['writes to'] = cfg.work_dir
@@ -289,65 +333,18 @@ def _initial_weights(cfg: Config) -> str:
     """The pretrained files of the model and of its parts; what they do not hold starts from random weights."""
     suffix = '.init_cfg.checkpoint'
     settings = walk_settings(cfg.model, 'model')
-    files = {key.removesuffix(suffix): file for key, file in settings if key.endswith(suffix) and file}
-    named = ', '.join(f'{file} ({part})' for part, file in files.items())
-    if not files:
-        return 'random weights'
-    return named if 'model' in files else f'{named}, otherwise random weights'
-
-
-def _images(loader: DataLoader) -> str:
-    try:
-        count = f'{len(loader.dataset):,}'  # type: ignore[arg-type]
-    except TypeError:
-        return 'as many as the dataset has'
-    classes = classes_of(loader.dataset)
-    return f'{count} in {len(classes)} classes' if classes else count
+    files = [f'{file} ({key.removesuffix(suffix)})' for key, file in settings if key.endswith(suffix) and file]
+    return ', '.join([*files, 'otherwise random weights'] if files else ['random weights'])
 
 
 def _schedule(cfg: Config) -> str:
-    """The learning rate from step to step, as the config describes it."""
-    peak = cfg.optim_wrapper.get('optimizer', {}).get('lr')
-    if peak is None:
-        return 'as set in the optimizer'
-    parts = [f'peak {peak:g}']
+    """The learning rate, as the config describes it."""
     schedulers = cfg.get('param_scheduler') or []
+    parts = [f'peak {cfg.optim_wrapper.get("optimizer", {}).get("lr", "of the optimizer")}']
     for step in schedulers if isinstance(schedulers, list) else [schedulers]:
-        if 'type' not in step:
-            continue
         unit = 'epoch' if step.get('by_epoch', True) else 'step'
-        span = f'{unit}s {step.get("begin", 0)} to {step.get("end", "the end")}'
-        start = f' from {peak * step["start_factor"]:g}' if 'start_factor' in step else ''
-        last = step.get('eta_min', peak * step['eta_min_ratio'] if 'eta_min_ratio' in step else None)
-        parts.append(f'{step["type"]} in {span}{start}{"" if last is None else f" to {last:g}"}')
+        parts.append(f'{step.get("type")} in {unit}s {step.get("begin", 0)} to {step.get("end", "the end")}')
     return '; '.join(parts)
-
-
-def _precision(cfg: Config) -> str:
-    wrapper = cfg.optim_wrapper
-    return f'mixed, {wrapper.get("dtype", "float16")}' if wrapper.get('type') == 'AmpOptimWrapper' else 'float32'
-
-
-def _size(count: float) -> str:
-    units = ['bytes', 'kB', 'MB', 'GB', 'TB']
-    while count >= 1000 and len(units) > 1:
-        count /= 1000
-        units.pop(0)
-    return f'{count:.3g} {units[0]}'
-
-
-def _key_of(component: Component | None, section: str, cfg: Config) -> str:
-    """Dotted key of a component of the config; the section if it cannot be found there."""
-    if component is None:
-        return section
-    groups = [
-        (len(group), key.startswith(section), key)
-        for key, group in walk_settings(cfg._cfg_dict)
-        if isinstance(group, dict)
-        and group.get('type') == component.name
-        and all(component.config.get(name) == value for name, value in group.items())
-    ]
-    return max(groups)[-1] if groups else section
 
 
 @contextmanager

@@ -1,1 +1,0 @@
-"""How a program ends when something goes wrong: a short message, an exit code, and no partial output."""
