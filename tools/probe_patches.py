@@ -10,6 +10,8 @@ to score. Prints mIoU, mAcc and aAcc in percent, as mmsegmentation counts them.
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors.reporting import one_sentence_errors
@@ -63,8 +65,30 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('probe_patches.py'):
         from mmbeitv2.evaluation.probing import probe_patches
+        from mmbeitv2.fileio import AtomicBackend
+        from mmbeitv2.fileio.outputs import require_json
 
-        probe_patches(args)
+        if args.json is not None:
+            require_json(args.json)
+        scores = probe_patches(
+            args.config,
+            args.checkpoint,
+            args.bank,
+            args.query,
+            args.classes,
+            args.reduce_zero_label,
+            args.layer,
+            args.size,
+            args.num_neighbors,
+            args.max_per_class,
+            args.seed,
+            args.device,
+            args.num_workers,
+            args.cfg_options,
+        )
+        sys.stdout.write(''.join(f'{name} {score:.2f}\n' for name, score in scores.items()))
+        if args.json is not None:
+            AtomicBackend().put_text(json.dumps(scores) + '\n', args.json)
 
 
 if __name__ == '__main__':

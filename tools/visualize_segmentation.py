@@ -3,7 +3,7 @@
     python tools/visualize_segmentation.py WORK_DIR
 
 Writes into WORK_DIR/segmentation, or --out: index.html, one self-contained page with everything that follows;
-classes.csv and iou.png: IoU and accuracy of each class; confusion.csv and confusion.png: the share of each true class
+classes.csv: IoU and accuracy of each class; confusion.csv and confusion.png: the share of each true class
 that is taken for each class; images.csv: mean IoU of each image, the worst first; worst/ and examples/: pictures of the
 worst images and of some others, each beside truth and prediction; report.json: all numbers.
 """
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         require_writable_folder(out, '--out')
         require_own_place(out, keep=[args.work_dir])
         require_removable(out, TOOL, WRITTEN)
-        report = report_segmentation(config, checkpoint, out, args.num_images, args.cfg_options)
+        report = report_segmentation(str(config), checkpoint, args.num_images, args.cfg_options)
         with replacing_folder(out, TOOL, WRITTEN) as folder:
             write_report(report, folder)
         sys.stdout.write(f'{report.table()}\n{len(report.mious)} images, {checkpoint}: {out}/index.html\n')

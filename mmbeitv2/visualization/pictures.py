@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,12 +19,22 @@ from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable
+from mmbeitv2.interfaces import CodebookTokenizer, Tokenizer
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, which needs no display."""
     figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)  # no display needed
+    FigureCanvasAgg(figure)
     return figure
+
+
+def show(axis: Axes, picture: np.ndarray, title: str | None = None, **options: Any) -> None:
+    """Shows a picture without axes, below a title whose ``$`` is no formula."""
+    axis.imshow(picture, **options)
+    axis.set_axis_off()
+    if title is not None:
+        axis.set_title(title, fontsize=8, parse_math=False)
 
 
 def require_picture(path: Path, sources: Sequence[Path]) -> None:
@@ -73,12 +86,14 @@ def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[
     return list(choose_files(folder, count, seed, extensions).values())
 
 
-def code_colors(codebook: np.ndarray) -> np.ndarray:
-    """A color per code, (K, 3) in [0, 1], alike for codes that lie close: the first three principal components.
-
-    Args:
-        codebook: code vectors (K, D).
-    """
+def code_colors(tokenizer: Tokenizer) -> np.ndarray:
+    """A color per code, (K, 3) in [0, 1], alike for codes whose vectors lie close: their first three principal
+    components. Random colors if the codes do not stand for vectors."""
+    if not isinstance(tokenizer, CodebookTokenizer):
+        return np.random.default_rng(0).random((tokenizer.num_codes, 3))
+    device = next((buffer.device for buffer in tokenizer.state_dict().values()), None)  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        codebook = tokenizer.lookup(torch.arange(tokenizer.num_codes, device=device)).float().cpu().numpy()
     centered = codebook - codebook.mean(axis=0)
     components = centered @ np.linalg.svd(centered, full_matrices=False)[2][:3].T
     ranks = components.argsort(axis=0).argsort(axis=0)
@@ -196,58 +211,5 @@ def draw_positions(codes: np.ndarray, chosen: Sequence[int] | np.ndarray, num_co
     for axis in axes:
         axis.set_axis_off()
     for axis, code in zip(axes, chosen, strict=False):
-        axis.imshow((codes == code).sum(axis=0), cmap='Blues', vmin=0)
-        axis.set_title(str(code), fontsize=7)
-    return figure
-
-
-def draw_masks(
-    images: np.ndarray,
-    masks: np.ndarray,
-    codes: np.ndarray,
-    predicted: np.ndarray,
-    colors: np.ndarray,
-    rebuilt: Mapping[str, np.ndarray] | None = None,
-) -> Figure:
-    """Image, masked image, true codes and predicted codes; hits on masked patches are framed.
-
-    Args:
-        images: (n, H, W, 3) uint8 RGB.
-        masks: (n, h, w) bool.
-        codes: (n, h, w) int, the tokenizer's.
-        predicted: (n, h, w) int, the model's; shown where masked, else the true code, faded.
-        colors: (K, 3) of the codes.
-        rebuilt: more columns: title -> pictures (n, H, W, 3) uint8.
-    """
-    rebuilt = rebuilt or {}
-    figure = new_figure(2 * (4 + len(rebuilt)), 2 * len(images))
-    axes = figure.subplots(len(images), 4 + len(rebuilt), squeeze=False)
-    for i, (row, image, mask, true, guess) in enumerate(zip(axes, images, masks, codes, predicted, strict=True)):
-        side = image.shape[0] // mask.shape[0]
-        pixels = np.kron(mask, np.ones((side, side), dtype=bool))[..., None]
-        true_map, guess_map = colors[true], np.where(mask[..., None], colors[guess], 0.75 + 0.25 * colors[true])
-        shown = (image, np.where(pixels, 128, image), true_map, guess_map, *(part[i] for part in rebuilt.values()))
-        for axis, picture in zip(row, shown, strict=True):
-            axis.imshow(picture)
-            axis.set_axis_off()
-        for y, x in np.argwhere(mask & (true == guess)):
-            row[3].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor='black', linewidth=1.5))
-        row[3].set_title(f'{(true == guess)[mask].mean():.0%} of {mask.sum()} right', fontsize=8)
-    titles = dict(enumerate(('image', 'masked', 'codes'))) | dict(enumerate(rebuilt, start=4))
-    for column, title in titles.items():
-        axes[0, column].set_title(title, fontsize=8)
-    return figure
-
-
-def draw_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> Figure:
-    """Curves, one panel each: title -> name of the curve -> (steps, values)."""
-    figure = new_figure(4 * len(panels), 3)
-    for axis, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for name, (steps, values) in curves.items():
-            axis.plot(steps, values, label=name)
-        axis.set_title(title, fontsize=9)
-        axis.set_xlabel('step', fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        show(axis, (codes == code).sum(axis=0), str(code), cmap='Blues', vmin=0)
     return figure

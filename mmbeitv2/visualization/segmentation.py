@@ -137,35 +137,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(findfont('DejaVu Sans'), size)  # which comes with matplotlib
 
 
-def draw_class_scores(classes: Sequence[str], iou: np.ndarray, acc: np.ndarray, palette: np.ndarray) -> Figure:
-    """IoU of each class as a bar in the color of the class, its accuracy as a dot; the best class first.
-
-    Args:
-        classes: names.
-        iou: (classes,) in [0, 1]; NaN for a class that does not occur.
-        acc: the same.
-        palette: (classes, 3) uint8.
-    """
-    order = np.argsort(np.nan_to_num(iou, nan=-1.0), kind='stable')[::-1]
-    places = np.arange(len(order))
-    figure = new_figure(7.5, 1 + 0.18 * len(order))
-    axis = figure.subplots()
-    axis.barh(places, 100 * np.nan_to_num(iou[order]), color=palette[order] / 255, edgecolor='gray', linewidth=0.5)
-    axis.plot(100 * acc[order], places, 'k.', markersize=4, label='accuracy')
-    for place, value in enumerate(iou[order]):
-        text = 'does not occur' if np.isnan(value) else f'{100 * value:.1f}'
-        axis.text(101, place, text, fontsize=7, va='center', clip_on=False)
-    axis.axvline(100 * np.nanmean(iou), color='gray', linestyle='--', linewidth=1, label='mean IoU')
-    axis.set_yticks(places, [classes[i] for i in order], fontsize=7, parse_math=False)
-    axis.set_ylim(len(order) - 0.4, -0.6)
-    axis.set_xlim(0, 100)
-    axis.set_xlabel('IoU in percent', fontsize=8)
-    axis.tick_params(axis='x', labelsize=7)
-    axis.grid(axis='x', alpha=0.3)
-    figure.legend(loc='outside upper right', ncols=2, fontsize=7, frameon=False)
-    return figure
-
-
 def draw_confusion(classes: Sequence[str], shares: np.ndarray) -> Figure:
     """The share of each true class (row) that is taken for each class (column).
 

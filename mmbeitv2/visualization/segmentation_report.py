@@ -7,7 +7,6 @@ import heapq
 import io
 import json
 import os
-from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,30 +15,27 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmbeitv2_tools.launch import load_config
-from mmbeitv2_tools.preflight import checked_runner
-from mmbeitv2_tools.preflight.data import classes_of
-from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
-from mmseg.evaluation import IoUMetric
 from prettytable import PrettyTable
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from mmbeitv2.checkpoints import load_exactly
-from mmbeitv2.engine import unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.confusion import Confusion
 from mmbeitv2.fileio import AtomicBackend
+from mmbeitv2.inference.config import read_config
+from mmbeitv2.inference.loading import load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
+from mmbeitv2.visualization.pages import address, fill_page
 from mmbeitv2.visualization.pictures import write_picture
-from mmbeitv2.visualization.segmentation import draw_class_scores, draw_confusion, draw_segmentations
-from mmbeitv2.visualization.segmentation_page import segmentation_page
+from mmbeitv2.visualization.segmentation import draw_confusion, draw_segmentations
 
 # What write_report writes, see mmbeitv2.fileio.folders.
 WRITTEN = (
-    'index.html', 'report.json', 'classes.csv', 'images.csv', 'confusion.csv', 'iou.png', 'confusion.png',
-    'worst/*.jpg', 'examples/*.jpg',
+    'index.html', 'report.json', 'classes.csv', 'images.csv', 'confusion.csv', 'confusion.png', 'worst/*.jpg',
+    'examples/*.jpg',
 )  # fmt: skip
 # Pictures of each kind at most: the page holds all of them.
 MAX_PICTURES = 100
@@ -128,15 +124,15 @@ def _percent(value: float) -> float | None:
     return None if np.isnan(value) else round(100 * float(value), 2)
 
 
+@torch.no_grad()
 def report_segmentation(
-    config: Path, checkpoint: str, out: Path, num_images: int, cfg_options: Sequence[str] = ()
+    config: str, checkpoint: str, num_images: int, cfg_options: Sequence[str] | dict | None = None
 ) -> SegmentationReport:
     """Scores a checkpoint on the test set of its config, with the label maps of some images.
 
     Args:
         config: of the segmentation.
         checkpoint: its weights.
-        out: folder of the results, for checks.
         num_images: images in ``worst`` and in ``examples``, each.
         cfg_options: see :func:`mmbeitv2.apis.read_config`.
 
@@ -145,58 +141,22 @@ def report_segmentation(
     """
     if num_images > MAX_PICTURES:
         raise InputError(f'{num_images} images are too many for one page. Choose {MAX_PICTURES} or fewer.')
-    cfg = load_config(
-        Namespace(
-            config=str(config), cfg_options=cfg_options, launcher='none', local_rank=0, work_dir=str(out),
-            no_pin_memory=False,
-        )
-    )  # fmt: skip
-    cfg.pop('runner_type', None)  # sharding is for training
-    _require_segmentation(cfg)
-    runner = checked_runner(cfg, is_training=False, is_rehearsal=True)
-    load_exactly(unwrapped(runner), checkpoint)
-    return _segment(runner, num_images, {'config': str(config), 'checkpoint': checkpoint})
-
-
-def _require_segmentation(cfg: Config) -> None:
-    """Refuses what has no labels to compare with; leaves only mmseg's IoU of the test's metrics, writing no files."""
-    evaluators = cfg.get('test_evaluator') or []
-    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
-    found = [each for each in evaluators if isinstance(each, dict) and 'IoUMetric' in str(each.get('type'))]
-    if not found:
-        raise InputError(
-            f'config {cfg.filename!r} does not score its test set by IoUMetric. Pass the work dir of a segmentation '
-            'run whose config sets test_dataloader and test_evaluator.'
-        )
-    prefix = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('data_prefix')
-    if isinstance(prefix, dict) and prefix.get('seg_map_path') is None:
-        raise InputError(
-            f'the test set of {cfg.filename!r} has no labels. Name their folder in '
-            'test_dataloader.dataset.data_prefix.seg_map_path.'
-        )
-    cfg.test_evaluator = [{**found[0], 'output_dir': None, 'format_only': False}]
-
-
-@torch.no_grad()
-def _segment(runner: Runner, num_images: int, source: dict[str, str]) -> SegmentationReport:
-    """Passes the test set through the model."""
-    loop: Any = runner.test_loop
-    dataset, metric = loop.dataloader.dataset, loop.evaluator.metrics[0]
-    assert isinstance(metric, IoUMetric)
-    classes = classes_of(dataset)
-    if not classes:
-        raise InputError(
-            f'the test set of {runner.cfg.filename!r} does not name its classes. Set metainfo=dict(classes=(...)) in '
-            'test_dataloader.dataset.'
-        )
-    confusion = Confusion(classes, metric.ignore_index, metric.nan_to_num)
-    report = SegmentationReport(source, confusion, np.array(dataset.metainfo['palette'], dtype=np.uint8))
-    chosen = set(np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))).astype(int).tolist())
+    cfg = read_config(config, cfg_options)
+    if cfg.get('test_dataloader') is None:
+        raise InputError(f'config {config!r} has no test set. Pass the config of a segmentation with test_dataloader.')
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    model = revert_sync_batchnorm(load_model(cfg, checkpoint, device=device)).eval()
+    if not hasattr(model, 'encode_decode'):
+        raise InputError(f'the model of {config!r} is not a segmentor. Pass the config of a segmentation.')
+    loader = Runner.build_dataloader(cfg.test_dataloader)
+    confusion, palette = _confusion_of(loader, cfg.get('test_evaluator'))
+    report = SegmentationReport({'config': config, 'checkpoint': checkpoint}, confusion, palette)
+    size = len(loader.dataset)  # type: ignore[arg-type]
+    chosen = set(np.linspace(0, size - 1, min(num_images, size)).astype(int).tolist())
     worst: list[tuple[float, int, SegmentedImage]] = []  # a heap whose first is the best of them
-    model = runner.model.eval()
-    with tqdm(total=len(dataset), unit='image') as progress:
-        for batch in loop.dataloader:
-            with autocast(enabled=loop.fp16):
+    with tqdm(total=size, unit='image') as progress:
+        for batch in loader:
+            with autocast(enabled=bool((cfg.get('test_cfg') or {}).get('fp16'))):
                 samples = model.test_step(batch)
             for sample in samples:
                 number = len(report.mious)
@@ -210,9 +170,22 @@ def _segment(runner: Runner, num_images: int, source: dict[str, str]) -> Segment
                         heapq.heappop(worst)
                 progress.update()
     if not confusion.counts.any():
-        raise InputError(f'all pixels of all label images have the label {metric.ignore_index}, which is ignored')
+        raise InputError(f'all pixels of all label images have the label {confusion.ignore_index}, which is ignored')
     report.worst = [image for *_, image in sorted(worst, key=lambda entry: entry[:2], reverse=True)]
     return report
+
+
+def _confusion_of(loader: DataLoader, evaluators: Any) -> tuple[Confusion, np.ndarray]:
+    """An empty matrix of the test set's classes, by the settings of its ``IoUMetric``, and their colors."""
+    meta = getattr(loader.dataset, 'metainfo', {})
+    if not meta.get('classes') or not meta.get('palette'):
+        raise InputError(
+            'the test set does not name its classes and their colors. Set metainfo=dict(classes=..., palette=...) in '
+            'test_dataloader.dataset.'
+        )
+    settings = next((each for each in np.atleast_1d(evaluators) if 'ignore_index' in (each or {})), {})
+    confusion = Confusion(meta['classes'], settings.get('ignore_index', 255), settings.get('nan_to_num'))
+    return confusion, np.array(meta['palette'], dtype=np.uint8)
 
 
 def _score(sample: Any, confusion: Confusion) -> SegmentedImage:
@@ -236,19 +209,12 @@ def _score(sample: Any, confusion: Confusion) -> SegmentedImage:
 
 
 def write_report(report: SegmentationReport, out: Path) -> None:
-    """Writes the files of ``WRITTEN``.
-
-    Args:
-        report: of :func:`report_segmentation`.
-        out: existing folder.
-    """
-    classes, scores, shares = report.confusion.classes, report.confusion.scores(), report.confusion.shares()
-    rows, summary = report.class_rows(), report.confusion.summary()
-    by_miou = sorted(report.mious, key=lambda row: (np.isnan(row[1]), row[1]))
+    """Writes the files of ``WRITTEN`` into an existing folder."""
+    classes, shares, rows = report.confusion.classes, report.confusion.shares(), report.class_rows()
     content = {
         **report.source,
         'num_images': len(report.mious),
-        'summary': summary,
+        'summary': report.confusion.summary(),
         'classes': rows,
         'confusions': report.frequent_confusions(),
     }
@@ -256,6 +222,7 @@ def write_report(report: SegmentationReport, out: Path) -> None:
     counts = {'confusion': report.confusion.counts.tolist()}
     backend.put_text(json.dumps(content | counts, indent=1), out / 'report.json')
     scored = ('class', 'IoU', 'Acc', 'share')
+    by_miou = sorted(report.mious, key=lambda row: (np.isnan(row[1]), row[1]))
     tables = {
         'classes': (scored, ([row[key] for key in scored] for row in rows)),
         'images': (('image', 'mIoU'), ((path, _percent(miou)) for path, miou in by_miou)),
@@ -266,10 +233,12 @@ def write_report(report: SegmentationReport, out: Path) -> None:
     }
     for name, (header, lines) in tables.items():
         backend.put_text(_csv(header, lines), out / f'{name}.csv')
-    write_picture(draw_class_scores(classes, scores['IoU'], scores['Acc'], report.palette), out / 'iou.png', dpi=120)
     write_picture(draw_confusion(classes, shares), out / 'confusion.png', dpi=120)
-    pictures = {kind: _draw(getattr(report, kind), report, out / kind) for kind in ('worst', 'examples')}
-    backend.put_text(segmentation_page(content, out, pictures), out / 'index.html')
+    content['confusion'] = address('png', (out / 'confusion.png').read_bytes())
+    for kind in ('worst', 'examples'):
+        pictures = _draw(getattr(report, kind), report, out / kind)
+        content[kind] = [address('jpeg', path.read_bytes()) for path in pictures]
+    backend.put_text(fill_page('segmentation_page.html', content), out / 'index.html')
 
 
 def _csv(header: Sequence[str], rows: Iterable[Iterable]) -> str:
@@ -281,7 +250,7 @@ def _csv(header: Sequence[str], rows: Iterable[Iterable]) -> str:
 
 
 def _draw(images: Sequence[SegmentedImage], report: SegmentationReport, folder: Path) -> list[Path]:
-    """A picture of each image: itself, truth, prediction."""
+    """A picture of each image: itself, truth, prediction. Their numbers keep apart images of the same name."""
     paths = []
     for rank, image in enumerate(images, start=1):
         height, width = image.truth.shape

@@ -61,7 +61,7 @@ def test_both_folders_must_have_the_same_classes(
     for split in ('bank', 'query'):
         for name in ('dark', 'other'):
             shutil.rmtree(tmp_path / split / name, ignore_errors=True)
-    assert 'at least two' in refused(capsys, *command)
+    assert 'has only one class folder' in refused(capsys, *command)
 
 
 def test_bad_input_to_probe_features(tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture) -> None:

@@ -7,10 +7,10 @@ import re
 import cv2
 import numpy as np
 import pytest
+from mmbeitv2.visualization.codebook_page import codebook_page
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.visualization.codebook import require_drawable
-from mmbeitv2.visualization.codebook_page import codebook_page
 from mmbeitv2.visualization.pictures import cut_windows, draw_positions, draw_usage, places_of, spread_codes
 
 
