@@ -52,17 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2.inference.exporting import export_model
 
         require_writable(args.out, 'OUT')
-        written = export_model(
-            args.config,
-            args.checkpoint,
-            args.out,
-            args.part,
-            args.img_size,
-            args.opset,
-            args.images,
-            args.cfg_options,
-        )
-        sys.stdout.write(f'{written}\n')
+        sys.stdout.write(f'{export_model(**vars(args))}\n')
 
 
 if __name__ == '__main__':

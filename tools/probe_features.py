@@ -10,12 +10,11 @@ weight decay chosen on a fifth of the bank; for the paper's schedule see configs
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors.reporting import one_sentence_errors
 from mmbeitv2_tools.options import add_device, add_fit, add_num_workers, positive
+from mmbeitv2_tools.scores import report_scores
 
 from mmbeitv2.inference.config import add_cfg_options
 
@@ -41,25 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('probe_features.py'):
         from mmbeitv2.evaluation.probing import probe_features
-        from mmbeitv2.fileio import AtomicBackend
-        from mmbeitv2.fileio.outputs import require_json
 
-        if args.json is not None:
-            require_json(args.json)
-        scores = probe_features(
-            args.config,
-            args.checkpoint,
-            args.bank,
-            args.query,
-            args.num_neighbors,
-            args.fit,
-            args.device,
-            args.num_workers,
-            args.cfg_options,
-        )
-        sys.stdout.write(''.join(f'{name} {score:.2f}\n' for name, score in scores.items()))
-        if args.json is not None:
-            AtomicBackend().put_text(json.dumps(scores) + '\n', args.json)
+        report_scores(probe_features, args)
 
 
 if __name__ == '__main__':

@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
         cfg = read_config(args.config, args.cfg_options)
         images = choose_images(args.images, args.num_images, args.seed, image_extensions(channels_of(cfg)))
         decoder = None if args.pixel_decoder is None else (read_config(args.pixel_decoder[0]), args.pixel_decoder[1])
-        figure = masks_picture(cfg, args.checkpoint, images, args.tokenizer, decoder, args.seed, args.fit)
+        settings = dict(tokenizer=args.tokenizer, pixel_decoder=decoder, seed=args.seed, fit=args.fit)
+        figure = masks_picture(cfg, args.checkpoint, images, **settings)
         write_picture(figure, args.out, dpi=120)
         sys.stdout.write(f'{args.out}: {len(images)} images\n')
 

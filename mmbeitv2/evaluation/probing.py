@@ -141,8 +141,7 @@ def probe_features(
         InputError: if the config is not of a pretraining, or the two folders have not the same classes.
     """
     model, channels, place = _load(config, checkpoint, 'cls_features', device, cfg_options)
-    size = _input_size(model)
-    bank_images, query_images = (LabeledImages(root, size, fit, channels) for root in (bank, query))
+    bank_images, query_images = (LabeledImages(root, _input_size(model), fit, channels) for root in (bank, query))
     if bank_images.classes != query_images.classes:
         raise InputError(f'{str(bank)!r} and {str(query)!r} must have the same class folders')
     features, labels = cls_features(model, bank_images, place, num_workers)
@@ -162,15 +161,13 @@ def probe_patches(
     classes: Path,
     reduce_zero_label: bool = False,
     layer: int | None = None,
-    side: int | None = None,
-    num_neighbors: int = 30,
-    max_per_class: int = 1000,
-    seed: int = 0,
+    size: int | None = None,
     device: str | None = None,
     num_workers: int = 2,
     cfg_options: Options = None,
+    **settings: Any,
 ) -> dict[str, float]:
-    """Scores a backbone by segmentation: ``mIoU``, ``mAcc`` and ``aAcc`` in percent, see :func:`score_by_patches`.
+    """Scores a backbone by segmentation: ``mIoU``, ``mAcc`` and ``aAcc`` in percent.
 
     Args:
         config: of a pretraining.
@@ -180,13 +177,11 @@ def probe_patches(
         classes: file of their names.
         reduce_zero_label: whether label 0 is ignored, and classes count from 1.
         layer: block whose output is used, counted from 0; None for the last.
-        side: of the square that images are scaled to; None for the size of the model.
-        num_neighbors: number of neighbors that are averaged.
-        max_per_class: largest number of patches per class in the bank.
-        seed: of the choice of these patches.
+        size: side of the square that images are scaled to; None for the size of the model.
         device: where to run; None for the GPU if there is one.
         num_workers: processes that load images.
         cfg_options: settings that override the config's.
+        settings: see :func:`score_by_patches`.
 
     Raises:
         InputError: if the config is not of a pretraining, it has no such layer, or images and labels do not fit.
@@ -199,15 +194,15 @@ def probe_patches(
     model, channels, _ = _load(config, checkpoint, 'patch_features', device, cfg_options)
     if layer is not None:
         model.backbone.out_indices = (require_layer(model.backbone, layer),)
-    size = _input_size(model) if side is None else (side, side)
+    fit = FitImage(_input_size(model) if size is None else (size, size), 'stretch')
     load = LoadImage() if channels is None else channels.loader
-    pipeline = [load, FitImage(size, 'stretch'), LoadSegLabels(num_classes=len(names)), PackSegInputs()]
+    pipeline = [load, fit, LoadSegLabels(num_classes=len(names)), PackSegInputs()]
     loaders: list[DataLoader] = []
     for images, labels in (bank, query):
-        prefix = dict(img_path=str(images.absolute()), seg_map_path=str(labels.absolute()))
+        prefix = dict(img_path=str(Path(images).absolute()), seg_map_path=str(Path(labels).absolute()))
         dataset = SegFolder('', names, prefix, reduce_zero_label=reduce_zero_label, pipeline=pipeline, test_mode=True)
         loaders.append(DataLoader(dataset, batch_size=8, num_workers=num_workers, collate_fn=pseudo_collate))
-    return score_by_patches(model, *loaders, max_per_class, num_neighbors, seed=seed)
+    return score_by_patches(model, *loaders, **settings)
 
 
 def require_layer(backbone: Any, layer: int) -> int:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.resizing import fit_image
@@ -87,7 +88,7 @@ def export_model(
         expected = exported(compared)
         if vit is not None:
             resize_positions(vit, (size[0] // vit.patch_size, size[1] // vit.patch_size))
-        with _quiet():
+        with _quiet(), _Unsplit():
             program = torch.export.export(
                 exported, (compared[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
             )
@@ -273,6 +274,16 @@ def compare(expected: dict[str, Tensor], outputs: list[Tensor]) -> str:
                 f'the exported file and the model give different outputs: {found[-1]}. Nothing was written.'
             )
     return ', '.join(found)
+
+
+class _Unsplit(TorchFunctionMode):
+    """Leaves batches whole that are split to save memory: their parts, counted, would fix the size of the batch."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.split and isinstance(args[1], int) and kwargs.get('dim') == 0:
+            return (args[0],)
+        return func(*args, **kwargs)
 
 
 @contextmanager

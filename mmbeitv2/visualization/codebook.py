@@ -33,8 +33,11 @@ MIN_TILE, MAX_TILE = 8, 256
 
 def require_drawable(wanted: Sequence[int] | None, most_used: int | None, per_code: int = 10, tile: int = 56) -> None:
     """Refuses to draw more than a picture or the page can hold, by an :class:`InputError` that names the limit."""
-    if max(len(wanted or []), most_used or 0) > MAX_DRAWN:
-        raise InputError(f'one picture shows {MAX_DRAWN} codes or fewer. index.html shows every code.')
+    count = max(len(wanted or []), most_used or 0)
+    if count > MAX_DRAWN:
+        raise InputError(
+            f'{count} codes are too many for one picture. Choose {MAX_DRAWN} or fewer. index.html shows every code.'
+        )
     if per_code > MAX_PATCHES or not MIN_TILE <= tile <= MAX_TILE:
         raise InputError(
             f'{per_code} patches of {tile} pixels do not suit the page. Choose {MAX_PATCHES} patches or fewer, of '

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,28 +36,9 @@ class MaskedPrediction(NamedTuple):
     rebuilt: dict[str, np.ndarray]  # title -> pictures (n, H, W, 3) uint8 of a pixel decoder
 
 
-def masks_picture(
-    cfg: Config,
-    checkpoint: str,
-    paths: Sequence[str | Path],
-    tokenizer: str | None = None,
-    pixel_decoder: tuple[Config, str] | None = None,
-    seed: int = 0,
-    fit: Fit = 'crop',
-) -> Figure:
-    """Image, mask, true codes and predicted codes of some images.
-
-    Args:
-        cfg: of the pretraining.
-        checkpoint: its weights.
-        paths: image files.
-        tokenizer: weights of the tokenizer; None for those that the config names.
-        pixel_decoder: config and weights of a pixel decoder, for two more columns: the picture that it makes of the
-            true codes, and of the true codes with the predicted ones at the masked patches.
-        seed: of the masks.
-        fit: how an image gets the model's size, see :class:`VisualTokenizer`.
-    """
-    return draw_masks(*predict_masked(cfg, checkpoint, paths, tokenizer, pixel_decoder, seed, fit))
+def masks_picture(cfg: Config, checkpoint: str, paths: Sequence[str | Path], **settings: Any) -> Figure:
+    """Image, mask, true codes and predicted codes of some images; the arguments of :func:`predict_masked`."""
+    return draw_masks(predict_masked(cfg, checkpoint, paths, **settings))
 
 
 @torch.inference_mode()
@@ -70,7 +51,18 @@ def predict_masked(
     seed: int = 0,
     fit: Fit = 'crop',
 ) -> MaskedPrediction:
-    """Masks some images, and lets a pretrained model predict the codes; the arguments of :func:`masks_picture`."""
+    """Masks some images, and lets a pretrained model predict the codes.
+
+    Args:
+        cfg: of the pretraining.
+        checkpoint: its weights.
+        paths: image files.
+        tokenizer: weights of the tokenizer; None for those that the config names.
+        pixel_decoder: config and weights of a pixel decoder, for two more columns: the picture that it makes of the
+            true codes, and of the true codes with the predicted ones at the masked patches.
+        seed: of the masks.
+        fit: how an image gets the model's size, see :class:`VisualTokenizer`.
+    """
     cfg = deepcopy(cfg)
     if 'tokenizer' not in cfg.model:
         raise InputError(f'config {cfg.filename!r} is not of a pretraining, because its model has no tokenizer')
@@ -123,38 +115,25 @@ def to_pictures(images: Tensor) -> np.ndarray:
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def draw_masks(
-    images: np.ndarray,
-    masks: np.ndarray,
-    codes: np.ndarray,
-    predicted: np.ndarray,
-    colors: np.ndarray,
-    rebuilt: Mapping[str, np.ndarray] | None = None,
-) -> Figure:
-    """Image, masked image, true codes and predicted codes; hits on masked patches are framed.
-
-    Args:
-        images: (n, H, W, 3) uint8 RGB.
-        masks: (n, h, w) bool.
-        codes: (n, h, w) int, the tokenizer's.
-        predicted: (n, h, w) int, the model's; shown where masked, else the true code, faded.
-        colors: (K, 3) of the codes.
-        rebuilt: more columns: title -> pictures (n, H, W, 3) uint8.
-    """
-    rebuilt = rebuilt or {}
-    figure = new_figure(2 * (4 + len(rebuilt)), 2 * len(images))
-    axes = figure.subplots(len(images), 4 + len(rebuilt), squeeze=False)
-    for i, (row, image, mask, true, guess) in enumerate(zip(axes, images, masks, codes, predicted, strict=True)):
-        side = image.shape[0] // mask.shape[0]
-        pixels = np.kron(mask, np.ones((side, side), dtype=bool))[..., None]
-        true_map, guess_map = colors[true], np.where(mask[..., None], colors[guess], 0.75 + 0.25 * colors[true])
-        shown = (image, np.where(pixels, 128, image), true_map, guess_map, *(part[i] for part in rebuilt.values()))
-        for axis, picture in zip(row, shown, strict=True):
-            show(axis, picture)
-        for y, x in np.argwhere(mask & (true == guess)):
-            row[3].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor='black', linewidth=1.5))
-        row[3].set_title(f'{(true == guess)[mask].mean():.0%} of {mask.sum()} right', fontsize=8)
-    titles = dict(enumerate(('image', 'masked', 'codes'))) | dict(enumerate(rebuilt, start=4))
-    for column, title in titles.items():
-        axes[0, column].set_title(title, fontsize=8)
+def draw_masks(seen: MaskedPrediction) -> Figure:
+    """Image, masked image, true and predicted codes, faded where not masked; hits on masked patches are framed."""
+    side = seen.images.shape[1] // seen.masks.shape[1]
+    hidden = np.kron(seen.masks, np.ones((1, side, side), dtype=bool))[..., None]
+    guesses, faded = seen.colors[seen.predicted], 0.75 + 0.25 * seen.colors[seen.codes]
+    columns = {
+        'image': seen.images,
+        'masked': np.where(hidden, 128, seen.images),
+        'codes': seen.colors[seen.codes],
+        'predicted': np.where(seen.masks[..., None], guesses, faded),
+        **seen.rebuilt,
+    }
+    figure = new_figure(2 * len(columns), 2 * len(seen.images))
+    axes = figure.subplots(len(seen.images), len(columns), squeeze=False)
+    for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
+        for i, (axis, picture) in enumerate(zip(column, pictures, strict=True)):
+            show(axis, picture, title if i == 0 else None)
+    for axis, mask, is_hit in zip(axes[:, 3], seen.masks, seen.codes == seen.predicted, strict=True):
+        for y, x in np.argwhere(mask & is_hit):
+            axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor='black', linewidth=1.5))
+        axis.set_title(f'{is_hit[mask].mean():.0%} of {mask.sum()} right', fontsize=8)
     return figure

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from mmbeitv2.datasets.resizing import Fit
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.probing import require_layer
 from mmbeitv2.inference.channels import channels_of
-from mmbeitv2.inference.config import read_config
 from mmbeitv2.visualization.features import load_backbone, normalize, read_image
 from mmbeitv2.visualization.pictures import new_figure, show
 
@@ -30,50 +28,11 @@ MAX_DRAWN = 200
 _RANGE = (1.0, 99.0)
 
 
-@dataclass
-class Column:
-    """The patches of all images as one layer of one checkpoint sees them.
+class Column(NamedTuple):
+    """The patches of all images as one layer of one checkpoint sees them."""
 
-    Args:
-        name: of the checkpoint.
-        layer: counted from 0.
-        colors: (n, h, w, 3) in [0, 1].
-        share: of the features' variance that the three components hold.
-    """
-
-    name: str
-    layer: int
-    colors: np.ndarray
-    share: float
-
-
-def list_models(
-    configs: Sequence[str],
-    checkpoints: Sequence[str],
-    names: Sequence[str] | None = None,
-    cfg_options: Sequence[str] = (),
-) -> list[tuple[str, Config, str]]:
-    """Name, config and checkpoint of each model.
-
-    Args:
-        configs: files, one for all checkpoints or one for each.
-        checkpoints: files.
-        names: of the checkpoints; None for the ends of their paths.
-        cfg_options: see :func:`read_config`.
-
-    Raises:
-        InputError: if the numbers do not match, or two checkpoints have the same name.
-    """
-    if len(configs) not in (1, len(checkpoints)):
-        raise InputError(
-            f'{len(configs)} configs do not match {len(checkpoints)} checkpoints. Pass one config for all '
-            'checkpoints, or one for each.'
-        )
-    names = distinct_names([Path(checkpoint) for checkpoint in checkpoints]) if names is None else names
-    if len(names) != len(checkpoints) or len(set(names)) < len(names):
-        raise InputError(f'{len(checkpoints)} checkpoints need as many different names. Name each of them.')
-    read = [read_config(config, cfg_options) for config in configs]
-    return list(zip(names, read * (len(checkpoints) // len(read)), checkpoints, strict=True))
+    title: str
+    colors: np.ndarray  # (n, h, w, 3) in [0, 1]
 
 
 def patch_pca_picture(
@@ -104,38 +63,25 @@ def patch_pca_picture(
         )
     place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     columns: list[Column] = []
-    shown: Tensor | None = None
+    shown = torch.empty(0, 3, 0, 0)
     for name, cfg, checkpoint in models:
         backbone = load_backbone(cfg, checkpoint, place)
         numbers = [require_layer(backbone, layer) for layer in layers]
-        size = _size(backbone, side)
+        patch = backbone.patch_size
+        if side is not None and side % patch:
+            raise InputError(
+                f'size {side} is not a multiple of the patch size {patch}. Try {-(-side // patch) * patch}'
+            )
+        size = (backbone.grid_size[0] * patch, backbone.grid_size[1] * patch) if side is None else (side, side)
         channels = channels_of(cfg)
         images = torch.stack([read_image(path, size, fit, channels) for path in paths])
         pictures = images if channels is None else channels.picture(images)
-        shown = pictures if shown is None or pictures.shape[2] > shown.shape[2] else shown
+        shown = max(shown, pictures, key=lambda each: each.shape[2])
         features = patch_features(backbone, normalize(images, cfg), numbers)
-        columns += [Column(name, number, *principal_colors(features[number])) for number in numbers]
-    assert shown is not None
+        for number in numbers:
+            colors, share = principal_colors(features[number])
+            columns.append(Column(f'{name}\nlayer {number}, {share:.0%} of the variance', colors))
     return draw_patch_pca(shown.permute(0, 2, 3, 1).numpy(), columns)
-
-
-def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Names for files: the end of each path, as short as it can be with all of them different."""
-    resolved = [path.resolve() for path in paths]
-    for length in range(1, max(len(path.parts) for path in resolved) + 1):
-        names = [str(Path(*path.parts[-length:])) for path in resolved]
-        if len(set(names)) == len(names):
-            break
-    return names
-
-
-def _size(backbone: Any, side: int | None) -> tuple[int, int]:
-    patch = backbone.patch_size
-    if side is None:
-        return backbone.grid_size[0] * patch, backbone.grid_size[1] * patch
-    if side % patch:
-        raise InputError(f'size {side} is not a multiple of the patch size {patch}. Try {-(-side // patch) * patch}')
-    return side, side
 
 
 @torch.inference_mode()
@@ -207,6 +153,5 @@ def draw_patch_pca(images: np.ndarray, columns: Sequence[Column]) -> Figure:
         for axis, picture in zip(row, (image, *maps), strict=True):
             show(axis, picture)
     for axis, column in zip(axes[0, 1:], columns, strict=True):
-        title = f'{column.name}\nlayer {column.layer}, {column.share:.0%} of the variance'
-        axis.set_title(title, fontsize=7, parse_math=False)
+        axis.set_title(column.title, fontsize=7, parse_math=False)
     return figure

@@ -19,7 +19,7 @@ from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable
-from mmbeitv2.interfaces import CodebookTokenizer, Tokenizer
+from mmbeitv2.interfaces import Tokenizer
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -69,14 +69,7 @@ def write_picture(figure: Figure, path: Path, dpi: int) -> None:
 def choose_files(
     folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS
 ) -> dict[str, str]:
-    """Some images of a folder, or of a folder of shards, at random; all, in random order, if there are no more.
-
-    Returns:
-        As :func:`image_files`.
-
-    Raises:
-        InputError: if there is no such folder, or no image in it.
-    """
+    """Some images of a folder, or of a folder of shards, at random, as :func:`image_files` gives them."""
     files = image_files(folder, extensions)
     return {path: files[path] for path in np.random.default_rng(seed).permutation(list(files))[:count].tolist()}
 
@@ -89,7 +82,7 @@ def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[
 def code_colors(tokenizer: Tokenizer) -> np.ndarray:
     """A color per code, (K, 3) in [0, 1], alike for codes whose vectors lie close: their first three principal
     components. Random colors if the codes do not stand for vectors."""
-    if not isinstance(tokenizer, CodebookTokenizer):
+    if not hasattr(tokenizer, 'lookup'):
         return np.random.default_rng(0).random((tokenizer.num_codes, 3))
     device = next((buffer.device for buffer in tokenizer.state_dict().values()), None)  # type: ignore[attr-defined]
     with torch.inference_mode():

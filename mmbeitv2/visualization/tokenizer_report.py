@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,14 +16,8 @@ from tqdm import tqdm
 
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.evaluation import codebook_statistics
-from mmbeitv2.evaluation.codes import (
-    Measure,
-    codes_per_image,
-    label_information,
-    neighbor_agreement,
-    purity,
-    stability,
-)
+from mmbeitv2.evaluation import codes as measures
+from mmbeitv2.evaluation.codes import Measure
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 from mmbeitv2.visualization.pages import picture_address
 from mmbeitv2.visualization.pictures import code_colors, draw_codebook, draw_usage
@@ -45,25 +39,15 @@ _MEANING = {
 }
 
 
-@dataclass
-class Judged:
-    """The results of one tokenizer.
+class Judged(NamedTuple):
+    """The results of one tokenizer."""
 
-    Attributes:
-        name: of its checkpoint.
-        numbers: by name, see ``_MEANING``.
-        images: (n, H, W, 3) uint8, as it saw them.
-        codes: (n, h, w).
-        num_codes: size of its codebook.
-        colors: (num_codes, 3) in [0, 1].
-    """
-
-    name: str
-    numbers: dict[str, Number]
-    images: np.ndarray
-    codes: np.ndarray
+    name: str  # of its checkpoint
+    numbers: dict[str, Number]  # by name, see _MEANING
+    images: np.ndarray  # (n, H, W, 3) uint8, as it saw them
+    codes: np.ndarray  # (n, h, w)
     num_codes: int
-    colors: np.ndarray
+    colors: np.ndarray  # (num_codes, 3) in [0, 1]
 
 
 def judge(tokenizer: VisualTokenizer, paths: Sequence[str | Path], labels: np.ndarray | None, name: str) -> Judged:
@@ -80,17 +64,20 @@ def judge(tokenizer: VisualTokenizer, paths: Sequence[str | Path], labels: np.nd
     counts = torch.bincount(torch.from_numpy(codes).flatten(), minlength=tokenizer.num_codes)
     numbers: dict[str, Number] = {
         **codebook_statistics(counts),
-        'codes_per_image': codes_per_image(codes),
-        'neighbor_agreement': neighbor_agreement(codes),
+        'codes_per_image': measures.codes_per_image(codes),
+        'neighbor_agreement': measures.neighbor_agreement(codes),
     }
     if labels is not None:
         flat = codes.reshape(len(codes), -1)
-        numbers |= {'label_information': label_information(flat, labels), 'label_purity': purity(flat, labels)}
-    numbers |= {'stable_flip': stability(codes, flipped[:, :, ::-1])}
+        numbers |= {
+            'label_information': measures.label_information(flat, labels),
+            'label_purity': measures.purity(flat, labels),
+        }
+    numbers |= {'stable_flip': measures.stability(codes, flipped[:, :, ::-1])}
     if min(tokenizer.grid_size) > 1:
-        numbers |= {'stable_crop': stability(first[:, 1:, 1:], second[:, :-1, :-1])}
+        numbers |= {'stable_crop': measures.stability(first[:, 1:, 1:], second[:, :-1, :-1])}
     if tokenizer.channels is None:  # else the channels are no colors
-        numbers |= {'stable_jitter': stability(codes, jittered)}
+        numbers |= {'stable_jitter': measures.stability(codes, jittered)}
     return Judged(name, numbers, images, codes, tokenizer.num_codes, code_colors(tokenizer.model))
 
 

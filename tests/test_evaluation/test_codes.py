@@ -10,7 +10,8 @@ from PIL import Image
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.codes import codes_per_image, label_information, neighbor_agreement, purity, stability
-from mmbeitv2.evaluation.patch_labels import class_labels, segment_labels
+from mmbeitv2.evaluation.patch_labels import segment_labels
+from mmbeitv2.evaluation.probing import classes_from_folders
 
 rng = np.random.default_rng(0)
 
@@ -96,6 +97,6 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read label image '\S+labels/1.png'"):
         labels()
     with pytest.raises(InputError, match=r"'\S+1.jpg' is not in a class folder"):
-        class_labels(image.parent, ['1.jpg'], 4)
+        classes_from_folders(image.parent, ['1.jpg'])
     with pytest.raises(InputError, match=r"only one class folder, 'images'"):
-        class_labels(tmp_path, ['images/1.jpg'], 4)
+        classes_from_folders(tmp_path, ['images/1.jpg'])

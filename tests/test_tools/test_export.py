@@ -182,7 +182,7 @@ def test_a_subclass_of_the_backbone_and_a_foreign_quantizer_are_exported(
         inputs = torch.from_numpy(images).flip(1)
         expected = model(inputs) if isinstance(model, OwnViT) else [model.tokenize(inputs)]
         for got, wanted in zip(run_onnx(tmp_path / 'a.onnx', images), expected, strict=True):
-            np.testing.assert_allclose(got, wanted.detach(), atol=1e-4)
+            np.testing.assert_allclose(got, wanted.detach(), rtol=1e-4, atol=1e-3)
 
 
 def test_a_file_that_gives_something_else_is_not_left(

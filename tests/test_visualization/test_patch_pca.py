@@ -129,13 +129,16 @@ def test_bad_input_to_visualize_patch_pca(
     image = str(image_folder / 'cat/nested/0.jpg')
     command = ['visualize_patch_pca', image, '--configs', config, '--out', out, '--checkpoints', checkpoint]
     (tmp_path / 'none').mkdir()
-    cases = [
+    for arguments, message in (
         ([checkpoint], '2 checkpoints need as many different names'),
-        (['gone.pth'], 'gone.pth'),
         (['--names', 'a', 'b'], '1 checkpoints need'),
         (['--configs', config, config], '2 configs do not match 1 checkpoints'),
+    ):
+        assert message in refused(capsys, *command, *arguments, code=2)
+    cases = [
+        (['--checkpoints', 'gone.pth'], 'gone.pth'),
         (['--layers', '2'], 'layer 2 does not exist'),
-        (['--size', '47'], '--size 47 is not a multiple of the patch size 8. Try 48'),
+        (['--size', '47'], 'size 47 is not a multiple of the patch size 8. Try 48'),
         (['--layers', *['0'] * 200], '201 pictures (images x columns) are too many'),
         (['--out', image], 'is the images'),
         (['--out', str(tmp_path / 'a.xyz')], 'must end in one of'),

@@ -192,7 +192,7 @@ def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, cap
         ([str(tmp_path / 'empty'), '--config', f'{work}/tiny.py'], 'holds no checkpoint'),
         ([str(tmp_path / 'two')], 'several configs (a.py, b.py)'),
         ([work, '--checkpoint', 'none.pth', *out], 'none.pth'),
-        ([work, *out, '--num-images', '101'], 'Choose 100 or fewer'),
+        ([work, *out, '--num-images', '101'], 'one page'),
         ([work, '--out', work], 'is ' + repr(work)),
         ([work, *out, '--cfg-options', 'test_dataloader=None'], 'has no test set'),
         ([work, *out, '--cfg-options', f'{dataset}.metainfo=None'], 'does not name its classes'),
@@ -213,21 +213,6 @@ def test_a_label_map_has_the_colors_of_its_classes_and_white_where_there_is_none
     assert painted[100, 80].tolist() == [150, 50, 50]
     assert painted[100, 240].tolist() == [50, 150, 50]
     assert painted[100, 400].tolist() == [255, 255, 255]
-
-
-def test_names_are_written_where_they_fit_and_nowhere_else() -> None:
-    image = np.zeros((480, 480, 3), dtype=np.uint8)
-    labels = np.full((480, 480), 255)
-    labels[100:160, 50:250] = 0  # room for a name
-    labels[300:308, 50:250] = 0  # too low
-    labels[400:460, 400:420] = 0  # too narrow
-    palette = np.array([[80, 80, 80]], dtype=np.uint8)
-    plain, named = (paint_labels(image, labels, [name], palette) for name in (' ', 'pavement'))
-    rows, columns = np.nonzero((plain != named).any(axis=2))
-    assert len(rows) > 100
-    assert 100 <= rows.min() <= rows.max() < 160
-    assert 50 <= columns.min() <= columns.max() < 250
-    assert abs((rows.min() + rows.max()) / 2 - 130) < 5
 
 
 def test_the_legend_names_the_classes_that_occur() -> None:
