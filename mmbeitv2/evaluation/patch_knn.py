@@ -39,7 +39,7 @@ class Patches(NamedTuple):
 
 
 class SegmentedImage(NamedTuple):
-    """An image of a loader, as its backbone sees it."""
+    """An image as its backbone sees it, with labels."""
 
     features: Tensor  # (N, C), of unit length
     grid: tuple[int, int]  # h and w, N = h·w
@@ -90,11 +90,7 @@ def score_by_patches(
 
 
 def classes_of(bank: DataLoader, queries: DataLoader) -> tuple[str, ...]:
-    """Names of the classes of two loaders.
-
-    Raises:
-        InputError: if there are none, or they differ.
-    """
+    """Names of the classes of two loaders; an :class:`InputError` if there are none, or they differ."""
     infos = [getattr(loader.dataset, 'metainfo', None) or {} for loader in (bank, queries)]
     first, second = (tuple(info.get('classes') or ()) for info in infos)
     if not first or first != second:
@@ -155,11 +151,7 @@ def _labeled_patches(image: SegmentedImage, num_classes: int, patch_size: int, s
 
 
 def label_counts(image: SegmentedImage, num_classes: int, patch_size: int) -> Tensor:
-    """Pixels of each class in each patch, (N, K+1), in the last column those that are ignored.
-
-    Raises:
-        InputError: if a label lies beyond the classes.
-    """
+    """Pixels of each class in each patch, (N, K+1), in the last column those that are ignored."""
     labels, (h, w) = image.labels, image.grid
     beyond = labels[(labels >= num_classes) & (labels != IGNORED)]
     if len(beyond):

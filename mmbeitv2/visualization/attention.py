@@ -92,14 +92,7 @@ def attention_of_layer(backbone: nn.Module, images: Tensor, layer: int = -1) -> 
 
 
 def draw_attention(image: np.ndarray, cls: np.ndarray, chosen: np.ndarray, patch: tuple[int, int]) -> Figure:
-    """Attention maps over an image.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        cls: attention of the CLS token to the patches, (heads, h, w).
-        chosen: that of the chosen patch, (heads, h, w).
-        patch: its row and column.
-    """
+    """An image (H, W, 3) below the attention of CLS and of the patch in a row and column, both (heads, h, w)."""
     num_heads, height, width = len(cls), *image.shape[:2]
     figure = new_figure(1.3 * (num_heads + 2), 2.9)
     axes = figure.subplots(2, num_heads + 2, squeeze=False)

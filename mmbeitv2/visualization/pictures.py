@@ -38,11 +38,7 @@ def show(axis: Axes, picture: np.ndarray, title: str | None = None, **options: A
 
 
 def require_picture(path: Path, sources: Sequence[Path]) -> None:
-    """Checks that a picture can be written, and that it neither overwrites nor joins the images that it is made of.
-
-    Args:
-        path: of the picture.
-        sources: files and folders of images.
+    """Checks that a picture can be written, and is not among the files and folders of images that it is made of.
 
     Raises:
         InputError: naming ``path`` and what is wrong with it.
@@ -53,10 +49,7 @@ def require_picture(path: Path, sources: Sequence[Path]) -> None:
         raise InputError(f'--out {str(path)!r} must end in one of .{", .".join(sorted(formats))}')
     for source in sources:
         if path.resolve().is_relative_to(source.resolve()):
-            raise InputError(
-                f'--out {str(path)!r} {"is" if source.is_file() else "lies inside"} the images {str(source)!r}. '
-                'Choose another path.'
-            )
+            raise InputError(f'--out {str(path)!r} lies inside the images {str(source)!r}. Choose another path.')
 
 
 def write_picture(figure: Figure, path: Path, dpi: int) -> None:

