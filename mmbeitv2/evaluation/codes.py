@@ -68,10 +68,8 @@ def purity(codes: np.ndarray, labels: np.ndarray, seed: int = 0) -> Measure:
     """Share of the patches whose label is the most frequent one of their code; arguments and chance as above."""
 
     def share(label: np.ndarray, code: np.ndarray) -> float:
-        if not len(label):
-            return 0.0
         counts = contingency_matrix(label, code, sparse=True)  # (labels, codes)
-        return float(counts.max(axis=0).sum() / len(label))
+        return float(counts.max(axis=0).sum() / max(len(label), 1))
 
     return Measure(*(share(*pair) for pair in _pairs(codes, labels, seed)))
 

@@ -17,44 +17,8 @@ from mmbeitv2.inference.loading import load_model
 class Complexity(NamedTuple):
     """Size of a module, and what one forward of one image costs it."""
 
-    parameters: int  #: number of parameters
+    parameters: int
     operations: int  #: a multiplication and the addition that follows count as one
-
-
-def complexity(
-    config: str, shape: tuple[int, int] = (224, 224), cfg_options: Sequence[str] | dict | None = None
-) -> dict[str, Complexity]:
-    """Counts each part of a model that works while it passes one whole image.
-
-    Args:
-        config: config file of any model.
-        shape: height and width of the image.
-        cfg_options: settings that override the config's.
-
-    Returns:
-        The parts by name: ``encoder`` and ``decoder`` of a tokenizer; ``backbone``, ``neck``, ``head`` and
-        ``tokenizer`` (its encoder, if it has one) of a pretraining; any other model as a whole, ``model``.
-    """
-    logging.getLogger('fvcore').setLevel(logging.ERROR)
-    model = load_model(config, None, cfg_options=cfg_options)
-    channels = next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), 3)
-    return {name: count(part) for name, part in parts(model, torch.zeros(1, channels, *shape)).items()}
-
-
-@torch.no_grad()  # with gradients, the CPU takes a kernel that cannot be traced
-def count(module: nn.Module) -> Complexity:
-    """Counts one forward of a module with its arguments."""
-    counter = (
-        FlopCountAnalysis(module, (torch.empty(0),)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    )
-    counter.set_op_handle('aten::scaled_dot_product_attention', _attention_operations)
-    return Complexity(sum(parameter.numel() for parameter in module.parameters()), int(counter.total()))
-
-
-def _attention_operations(inputs: list, outputs: list) -> int:
-    """Of fused attention, as fvcore counts them: one for a product with its addition."""
-    batch, num_heads, queries, width = inputs[0].type().sizes()
-    return 2 * batch * num_heads * queries * inputs[1].type().sizes()[2] * width
 
 
 class Called(nn.Module):
@@ -68,8 +32,36 @@ class Called(nn.Module):
         return self.module(*self.arguments)
 
 
-@torch.no_grad()
-def parts(model: Any, images: Tensor) -> dict[str, nn.Module]:
+@torch.no_grad()  # with gradients, the CPU takes a kernel that cannot be traced
+def complexity(
+    config: str, shape: tuple[int, int] = (224, 224), cfg_options: Sequence[str] | dict | None = None
+) -> dict[str, Complexity]:
+    """Counts each part of a model that works while it passes one whole image of a shape (height, width).
+
+    Returns:
+        The parts by name: ``encoder`` and ``decoder`` of a tokenizer; ``backbone``, ``neck``, ``head`` and
+        ``tokenizer`` (its encoder, if it has one) of a pretraining; any other model as a whole, ``model``.
+    """
+    logging.getLogger('fvcore').setLevel(logging.ERROR)
+    model = load_model(config, None, cfg_options=cfg_options)
+    channels = next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), 3)
+    counted = {}
+    for name, part in parts(model, torch.zeros(1, channels, *shape)).items():
+        counter = FlopCountAnalysis(part, (torch.empty(0),))
+        counter = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counter.set_op_handle('aten::scaled_dot_product_attention', _attention_operations)
+        parameters = sum(parameter.numel() for parameter in part.parameters())
+        counted[name] = Complexity(parameters, int(counter.total()))
+    return counted
+
+
+def _attention_operations(inputs: list, outputs: list) -> int:
+    """Of fused attention, as fvcore counts them: one for a product with its addition."""
+    batch, num_heads, queries, width = inputs[0].type().sizes()
+    return 2 * batch * num_heads * queries * inputs[1].type().sizes()[2] * width
+
+
+def parts(model: Any, images: Tensor) -> dict[str, Called]:
     """The parts to count, each with what it takes."""
     if hasattr(model, 'encode') and hasattr(model, 'decoder'):  # a tokenizer that learns by reconstruction
         return {'encoder': Called(model.encoder, images), 'decoder': Called(model.decoder, model.encode(images)[0])}
@@ -78,17 +70,14 @@ def parts(model: Any, images: Tensor) -> dict[str, nn.Module]:
     num_patches = math.prod(-(-side // model.backbone.patch_size) for side in images.shape[-2:])
     nothing, everything = torch.zeros(1, num_patches, dtype=torch.bool), torch.arange(num_patches)[None]
     features = model.backbone.forward_masked(images, nothing, everything)
-    counted: dict[str, nn.Module] = {'backbone': Called(model.backbone, images)}
+    counted = {'backbone': Called(model.backbone, images)}
     if model.neck is not None:
         former = hasattr(features, 'early')
-        counted['neck'] = Called(
-            model.neck,
-            *((features.cls_token, features.early, features.rel_pos_bias) if former else (features,)),
-            everything,
-        )
+        inputs = (features.cls_token, features.early, features.rel_pos_bias) if former else (features,)
+        counted['neck'] = Called(model.neck, *inputs, everything)
     counted['head'] = Called(model.head, features.masked)
     tokenizer = model.tokenizer.module
-    if getattr(tokenizer, 'encoder', None) is not None or getattr(tokenizer, 'teacher', tokenizer) is not None:
+    if hasattr(tokenizer, 'encoder') or getattr(tokenizer, 'teacher', tokenizer) is not None:
         side = getattr(model.data_preprocessor, 'view_size', None)
         views = images if side is None else torch.zeros(1, images.shape[1], side, side)
         counted['tokenizer'] = Called(getattr(tokenizer, 'encoder', tokenizer), views)

@@ -39,31 +39,25 @@ def segment_labels(
     Raises:
         InputError: naming the label image that is missing, cannot be read, or does not have the size of its image.
     """
-    return np.stack(
-        [
-            _majority(_read((folder / path).with_suffix('.png'), place, read), grid, fit, ignored)
-            for path, place in files.items()
-        ]
-    )
+    labels = [_read((folder / path).with_suffix('.png'), place, read) for path, place in files.items()]
+    return np.stack([_majority(each, grid, fit, ignored) for each in labels])
 
 
 def _read(path: Path, image: str, read: Callable[[str], Tensor]) -> np.ndarray:
     if not path.is_file():
         raise InputError(f'image {image!r} has no label image {str(path)!r}. Add it, or remove the image.')
-    size = read(image).shape[:0:-1]  # turned by its EXIF tag, as the tokenizer sees it
     try:
         with Image.open(path) as labels:
             values = np.asarray(labels)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f'cannot read label image {str(path)!r}: {error}') from error
     if values.ndim != 2 or values.min() < 0 or values.max() > 255:
-        raise InputError(
-            f'label image {str(path)!r} does not hold labels from 0 to 255. It must be a PNG file with one channel.'
-        )
-    if values.shape != size[::-1]:
+        raise InputError(f'label image {str(path)!r} must be a PNG file with one channel, of labels from 0 to 255')
+    height, width = read(image).shape[1:]  # turned by its EXIF tag, as the tokenizer sees it
+    if values.shape != (height, width):
         raise InputError(
             f'label image {str(path)!r} has {values.shape[1]}x{values.shape[0]} pixels, but its image has '
-            f'{size[0]}x{size[1]}. Both must have the same size.'
+            f'{width}x{height}. Both must have the same size.'
         )
     return values
 

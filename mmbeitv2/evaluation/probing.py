@@ -30,16 +30,13 @@ Options = Sequence[str] | dict | None
 
 
 class LabeledImages(Dataset):
-    """Images of class folders at the model's size, as its pipeline loads them: pixels (C, H, W), and the label.
+    """Images of class folders, or of shards of them, as a model's pipeline loads them: pixels (C, H, W), and the label.
 
     Args:
-        root: holds a folder for each class, in which the images lie at any depth; or shards of such a folder.
+        root: holds a folder for each class, in which the images lie at any depth.
         size: height and width of the model's input.
         fit: see :func:`mmbeitv2.datasets.resizing.fit_image`.
         channels: see :func:`channels_of`.
-
-    Raises:
-        InputError: if an image lies outside the class folders.
     """
 
     def __init__(self, root: Path, size: tuple[int, int], fit: Fit, channels: Channels | None = None) -> None:
@@ -59,10 +56,6 @@ class LabeledImages(Dataset):
 
 def classes_from_folders(root: Path, paths: Sequence[str] | dict[str, str]) -> tuple[list[str], np.ndarray]:
     """Names of the classes, sorted, and the label (n,) of each image, from the folders directly below ``root``.
-
-    Args:
-        root: for messages.
-        paths: of the images, relative to it.
 
     Raises:
         InputError: if an image lies in none of them, or there is only one.
@@ -202,7 +195,7 @@ def probe_patches(
         prefix = dict(img_path=str(Path(images).absolute()), seg_map_path=str(Path(labels).absolute()))
         dataset = SegFolder('', names, prefix, reduce_zero_label=reduce_zero_label, pipeline=pipeline, test_mode=True)
         loaders.append(DataLoader(dataset, batch_size=8, num_workers=num_workers, collate_fn=pseudo_collate))
-    return score_by_patches(model, *loaders, **settings)
+    return score_by_patches(model, loaders[0], loaders[1], **settings)
 
 
 def require_layer(backbone: Any, layer: int) -> int:

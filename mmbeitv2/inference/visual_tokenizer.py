@@ -96,7 +96,7 @@ class VisualTokenizer:
             InputError: if an image cannot be read, or is none of the above.
         """
         is_single = isinstance(images, (str, Path, Image.Image)) or getattr(images, 'ndim', 4) < 4
-        remaining = iter([images] if is_single else images)  # type: ignore[arg-type, list-item]
+        remaining = iter([images] if is_single else images)  # type: ignore[arg-type]
         codes = [torch.empty(0, *self.grid_size, dtype=torch.int64)]
         while batch := [self.prepare(image) for image in islice(remaining, batch_size)]:
             codes.append(self.tokenize(torch.stack(batch)))
@@ -150,11 +150,12 @@ def to_tensor(image: ImageLike) -> Tensor:
     if isinstance(image, (str, Path)):
         image = LoadImage().transform({'img_path': str(image)})['img'][..., ::-1]  # BGR -> RGB
     elif isinstance(image, Image.Image):
+        mode = image.mode
         try:
             check_size(image)
             image = to_rgb(image)
         except (OSError, ValueError) as error:
-            raise UnreadableImageError(f'a PIL image of mode {image.mode!r} cannot be read: {error}') from error
+            raise UnreadableImageError(f'a PIL image of mode {mode!r} cannot be read: {error}') from error
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(np.ascontiguousarray(image))
         image = image.expand(3, -1, -1) if image.ndim == 2 else image.movedim(-1, 0)  # (H, W, 3) -> (3, H, W)

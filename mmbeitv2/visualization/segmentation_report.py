@@ -107,7 +107,7 @@ def _confusion_of(loader: DataLoader, evaluators: Any) -> tuple[Confusion, np.nd
             'the test set does not name its classes and their colors. Set metainfo=dict(classes=..., palette=...) in '
             'test_dataloader.dataset.'
         )
-    settings = next((each for each in np.atleast_1d(evaluators) if 'ignore_index' in (each or {})), {})
+    settings: dict = next((each for each in np.atleast_1d(evaluators) if 'ignore_index' in (each or {})), {})
     confusion = Confusion(meta['classes'], settings.get('ignore_index', 255), settings.get('nan_to_num'))
     return confusion, np.array(meta['palette'], dtype=np.uint8)
 

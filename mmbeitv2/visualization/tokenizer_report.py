@@ -10,6 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
@@ -158,7 +159,7 @@ def _section(judged: Judged, num_pictures: int) -> str:
         _code_map(image, judged.colors[codes])
         for image, codes in zip(judged.images[:num_pictures], judged.codes, strict=False)
     ]
-    parts = {
+    parts: dict[str, Sequence[Figure | np.ndarray]] = {
         'Images and their codes: patches of the same color have the same code': maps,
         'Use of the codes': [draw_usage(judged.codes, judged.num_codes)],
         'The most used codes': [draw_codebook(judged.images, judged.codes, order[:8])],

@@ -274,4 +274,4 @@ def test_any_model_with_such_features_is_scored(tmp_path: Path, root: Path) -> N
         experiment_name=str(tmp_path),
     )
     runner.train()
-    assert scores(runner) == 100
+    assert scores(runner) == [100]
