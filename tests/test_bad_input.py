@@ -651,7 +651,6 @@ OTHERS: list[Row] = [
         ],
         'num-images',
     ),
-    ('curves of nothing', 'visualize_curves', lambda w: [empty(w), '--keys', 'loss', '--out', 'c.png'], 'empty'),
     ('flops of nothing', 'get_flops', lambda w: ['gone.py'], r'gone\.py'),
     ('benchmark of nothing', 'benchmark', lambda w: ['tokenizer', '--batch-size', '0'], 'batch-size'),
     ('json below a file', 'benchmark', lambda w: ['quantizer', '--json', ROOT / 'setup.py/a.json'], r'setup\.py'),

@@ -10,7 +10,7 @@ import pytest
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.visualization.codebook import codebook_page, require_drawable
-from mmbeitv2.visualization.pictures import cut_windows, draw_positions, draw_usage, places_of, spread_codes
+from mmbeitv2.visualization.pictures import cut_windows, places_of, spread_codes
 
 
 @pytest.fixture
@@ -62,14 +62,6 @@ def test_the_page_holds_every_code_and_needs_nothing_else(images: np.ndarray, co
         )
         assert strip.shape == (40, 40 * min(3, is_here.sum()), 3)
         assert row['map'][is_here.sum(axis=0).argmax()] == 100
-
-
-def test_pictures_of_use_and_places_are_drawn(codes: np.ndarray) -> None:
-    usage = draw_usage(codes, num_codes=8)
-    assert usage.axes[0].get_title() == '75.0% of 8 codes used'
-    shown = draw_positions(codes, [3, 1, 4], num_columns=2).axes
-    assert np.array_equal(shown[0].images[0].get_array(), (codes == 3).sum(axis=0))
-    assert [axis.get_title() for axis in shown] == ['3', '1', '4', '']
 
 
 @pytest.mark.parametrize(
