@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors.reporting import one_sentence_errors
 from mmbeitv2_tools.options import add_device, add_fit, natural, positive
+from mmbeitv2_tools.pictures import require_picture
 
 from mmbeitv2.inference.config import add_cfg_options
 
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2.apis import read_config
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.patch_pca import patch_pca_picture
-        from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
+        from mmbeitv2.visualization.pictures import choose_images, write_picture
 
         require_picture(args.out, args.images)
         configs = [read_config(config, args.cfg_options) for config in args.configs]

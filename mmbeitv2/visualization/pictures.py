@@ -16,9 +16,7 @@ from matplotlib.patches import Rectangle
 
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
-from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.fileio.outputs import require_writable
 from mmbeitv2.interfaces import Tokenizer
 
 
@@ -35,21 +33,6 @@ def show(axis: Axes, picture: np.ndarray, title: str | None = None, **options: A
     axis.set_axis_off()
     if title is not None:
         axis.set_title(title, fontsize=8, parse_math=False)
-
-
-def require_picture(path: Path, sources: Sequence[Path]) -> None:
-    """Checks that a picture can be written, and is not among the files and folders of images that it is made of.
-
-    Raises:
-        InputError: naming ``path`` and what is wrong with it.
-    """
-    require_writable(path)
-    formats = FigureCanvasAgg.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise InputError(f'--out {str(path)!r} must end in one of .{", .".join(sorted(formats))}')
-    for source in sources:
-        if path.resolve().is_relative_to(source.resolve()):
-            raise InputError(f'--out {str(path)!r} lies inside the images {str(source)!r}. Choose another path.')
 
 
 def write_picture(figure: Figure, path: Path, dpi: int) -> None:
