@@ -16,9 +16,9 @@ from mmseg.apis import inference_model, init_model
 
 from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.visualization.codebook import save_codebook_pictures
-from mmbeitv2.visualization.curves import read_curve
+from mmbeitv2.visualization.curves import draw_curves, read_curve
 from mmbeitv2.visualization.masks import masks_picture, predict_masked
-from mmbeitv2.visualization.pictures import choose_images, draw_curves, new_figure, write_picture
+from mmbeitv2.visualization.pictures import choose_images, new_figure, write_picture
 from mmbeitv2.visualization.segmentation import draw_segmentations, paint_labels
 
 CURVES = {

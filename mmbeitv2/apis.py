@@ -7,20 +7,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mmbeitv2.checkpoints.conversion import convert_checkpoint
+    from mmbeitv2.checkpoints.model_hub import register_published_models
     from mmbeitv2.checkpoints.zoo import describe_model, list_models
+    from mmbeitv2.evaluation.complexity import complexity
+    from mmbeitv2.evaluation.probing import probe_features, probe_patches
     from mmbeitv2.inference.config import read_config
+    from mmbeitv2.inference.exporting import export_model
     from mmbeitv2.inference.loading import load_model
     from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 
-__all__ = ['VisualTokenizer', 'describe_model', 'list_models', 'load_model', 'read_config']
-
 _HOMES = {
     'VisualTokenizer': 'inference.visual_tokenizer',
+    'complexity': 'evaluation.complexity',
+    'convert_checkpoint': 'checkpoints.conversion',
     'describe_model': 'checkpoints.zoo',
+    'export_model': 'inference.exporting',
     'list_models': 'checkpoints.zoo',
     'load_model': 'inference.loading',
+    'probe_features': 'evaluation.probing',
+    'probe_patches': 'evaluation.probing',
     'read_config': 'inference.config',
+    'register_published_models': 'checkpoints.model_hub',
 }
+__all__ = [
+    'VisualTokenizer',
+    'complexity',
+    'convert_checkpoint',
+    'describe_model',
+    'export_model',
+    'list_models',
+    'load_model',
+    'probe_features',
+    'probe_patches',
+    'read_config',
+    'register_published_models',
+]
 
 
 def __getattr__(name: str) -> object:

@@ -246,7 +246,6 @@ ROWS: list[tuple[str, str, Arguments, str]] = [
     ('config without a test', 'test', lambda w: [w.pretraining, w.trained / 'epoch_1.pth'], 'test'),
     ('flat folder', 'probe_features', probe('images/train/cat', 'images/val/cat'), 'class'),
     ('bank missing', 'probe_features', probe('gone', 'images/val'), 'gone'),
-    ('curves of nothing', 'visualize_curves', lambda w: [w.folder('empty'), '--keys', 'loss', '--out', 'c.png'], 'emp'),
     ('fresh here', 'quickstart', lambda w: ['--fresh', '--work-dir', ''], 'current folder'),
     (
         'fresh in a folder of the user',

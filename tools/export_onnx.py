@@ -12,6 +12,7 @@ compared with the model on some images, with onnxruntime or torch, before it is 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import positive
@@ -39,9 +40,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--opset', type=positive, help="version of ONNX's operators (default: that of torch's exporter)"
     )
-    parser.add_argument(
-        '--images', metavar='DIR', help='folder of images to compare on (default: scenes that this package draws)'
-    )
+    parser.add_argument('--images', metavar='DIR', help='folder of images to compare on (default: random ones)')
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -49,9 +48,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('export_onnx.py'):
+        from mmbeitv2.fileio.outputs import require_writable
         from mmbeitv2.inference.exporting import export_model
 
-        export_model(args)
+        require_writable(args.out, 'OUT')
+        sys.stdout.write(f'{export_model(**vars(args))}\n')
 
 
 if __name__ == '__main__':

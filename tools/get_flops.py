@@ -10,6 +10,7 @@ and the addition that follows count as one operation, as usual in tables of mode
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import positive
@@ -28,15 +29,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='side of the image, or its height and width (default: 224)',
     )
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if len(args.shape) > 2:
+        parser.error('--shape must be one or two sides in pixels')
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('get_flops.py'):
-        from mmbeitv2.evaluation.complexity import show_complexity
+        from mmbeitv2.evaluation.complexity import complexity
 
-        show_complexity(args)
+        counted = complexity(args.config, (args.shape[0], args.shape[-1]), args.cfg_options)
+        lines = [f'{"":12}{"parameters":>12}{"operations":>14}\n']
+        for name, part in counted.items():
+            lines.append(f'{name:12}{part.parameters / 1e6:>10.2f} M{part.operations / 1e9:>12.2f} G\n')
+        sys.stdout.write(''.join(lines))
 
 
 if __name__ == '__main__':

@@ -10,6 +10,9 @@ jitter. Each share is printed beside its chance level. --versus adds another tok
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -53,7 +56,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add_fit(parser)
     add_cfg_options(parser)
     add_device(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.ignored_labels and args.labels is None:
+        parser.error('--ignored-labels has no effect without label images. Add --labels DIR.')
+    if args.out is not None and args.out.suffix != '.html':
+        parser.error(f'--out {str(args.out)!r} must end in .html')
+    return args
 
 
 def _label(text: str) -> int:
@@ -66,9 +74,45 @@ def _label(text: str) -> int:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('judge_tokenizer.py'):
-        from mmbeitv2.visualization.tokenizer_report import judge_tokenizers
+        from mmbeitv2.apis import VisualTokenizer, read_config
+        from mmbeitv2.evaluation.patch_labels import segment_labels
+        from mmbeitv2.evaluation.probing import classes_from_folders
+        from mmbeitv2.fileio import AtomicBackend
+        from mmbeitv2.fileio.outputs import require_json, require_writable
+        from mmbeitv2.inference.channels import channels_of, image_extensions
+        from mmbeitv2.visualization.pictures import choose_files
+        from mmbeitv2.visualization.tokenizer_report import as_json, judge, page, table
 
-        judge_tokenizers(args)
+        if args.json is not None:
+            require_json(args.json)
+        if args.out is not None:
+            require_writable(args.out)
+        kinds = image_extensions(channels_of(read_config(args.config, args.cfg_options)))
+        files = choose_files(args.images, args.num_images, extensions=kinds)
+        pairs = [(args.config, args.checkpoint), *args.versus]
+        judged = []
+        for i, (config, checkpoint) in enumerate(pairs):
+            tokenizer = VisualTokenizer(config, checkpoint, args.device, args.fit, args.cfg_options if i == 0 else None)
+            labels = None
+            if args.classes:
+                labels = classes_from_folders(args.images, files)[1][:, None].repeat(math.prod(tokenizer.grid_size), 1)
+            elif args.labels is not None:
+                ignored = args.ignored_labels
+                labels = segment_labels(files, args.labels, tokenizer.grid_size, args.fit, ignored, tokenizer.read)
+            name = f'{Path(config).stem}, {Path(checkpoint).name}'
+            judged.append(judge(tokenizer, list(files.values()), labels, name))
+        sys.stdout.write(table(judged, len(files)))
+        if args.json is not None:
+            tokenizers = [
+                {'config': config, 'checkpoint': checkpoint, **numbers}
+                for (config, checkpoint), numbers in zip(pairs, as_json(judged), strict=True)
+            ]
+            report = {'images': str(args.images), 'num_images': len(files), 'tokenizers': tokenizers}
+            AtomicBackend().put_text(json.dumps(report, indent=1) + '\n', args.json)
+        if args.out is not None:
+            title = f'{len(files)} images of {args.images.name}'
+            AtomicBackend().put_text(page(judged, title, args.num_pictures), args.out)
+            sys.stdout.write(f'{args.out}\n')
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import add_device, add_fit, add_num_workers, positive
+from mmbeitv2_tools.scores import report_scores
 
 from mmbeitv2.inference.config import add_cfg_options
 
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_sentence_errors('probe_features.py'):
         from mmbeitv2.evaluation.probing import probe_features
 
-        probe_features(args)
+        report_scores(probe_features, args)
 
 
 if __name__ == '__main__':

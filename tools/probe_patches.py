@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import add_device, add_num_workers, natural, positive
+from mmbeitv2_tools.scores import report_scores
 
 from mmbeitv2.inference.config import add_cfg_options
 
@@ -23,32 +24,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('config', help='config of the pretraining')
     parser.add_argument('checkpoint', help='its weights')
     for name, purpose in (('--bank', 'learn from'), ('--query', 'score')):
-        parser.add_argument(
-            name,
-            type=Path,
-            nargs=2,
-            required=True,
-            metavar=('IMAGES', 'LABELS'),
-            help=f'images to {purpose}, and their label images',
-        )
+        what = f'images to {purpose}, and their label images'
+        parser.add_argument(name, type=Path, nargs=2, required=True, metavar=('IMAGES', 'LABELS'), help=what)
     parser.add_argument('--classes', type=Path, required=True, metavar='FILE.txt', help='class names, one per line')
     parser.add_argument('--reduce-zero-label', action='store_true', help='label 0 is ignored, and classes count from 1')
     parser.add_argument('--layer', type=natural, help='block whose output is used, counted from 0 (default: the last)')
     parser.add_argument(
         '--size', type=positive, help='side of the square that images are scaled to (default: as in the config)'
     )
-    parser.add_argument(
-        '--num-neighbors',
-        type=positive,
-        default=30,
-        help='number of neighbors that are averaged (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--max-per-class',
-        type=positive,
-        default=1000,
-        help='largest number of patches per class in the bank (default: %(default)s)',
-    )
+    for name, default, what in (
+        ('--num-neighbors', 30, 'number of neighbors that are averaged'),
+        ('--max-per-class', 1000, 'largest number of patches per class in the bank'),
+    ):
+        parser.add_argument(name, type=positive, default=default, help=f'{what} (default: %(default)s)')
     parser.add_argument(
         '--seed', type=natural, default=0, help='seed of the choice of these patches (default: %(default)s)'
     )
@@ -64,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_sentence_errors('probe_patches.py'):
         from mmbeitv2.evaluation.probing import probe_patches
 
-        probe_patches(args)
+        report_scores(probe_patches, args)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import add_fit, natural
+from mmbeitv2_tools.pictures import require_picture
 
 from mmbeitv2.inference.config import add_cfg_options
 
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_sentence_errors('visualize_attention.py'):
         from mmbeitv2.apis import read_config
         from mmbeitv2.visualization.attention import attention_picture
-        from mmbeitv2.visualization.pictures import require_picture, write_picture
+        from mmbeitv2.visualization.pictures import write_picture
 
         require_picture(args.out, [args.image])
         cfg = read_config(args.config, args.cfg_options)

@@ -33,21 +33,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--context', type=natural, default=2, help='patches shown on each side of a patch (default: %(default)s)'
     )
-    parser.add_argument(
-        '--page-patches',
-        type=positive,
-        default=10,
-        metavar='N',
-        help='patches of each code in index.html (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--page-tile',
-        type=positive,
-        default=56,
-        metavar='PIXELS',
-        help='side of each of these patches, with its surroundings; fewer and smaller ones make a small file '
-        '(default: %(default)s)',
-    )
+    per_code, tile = 'patches of each code in index.html', 'side of each of these patches, with its surroundings'
+    parser.add_argument('--page-patches', type=positive, default=10, metavar='N', help=f'{per_code} (default: 10)')
+    parser.add_argument('--page-tile', type=positive, default=56, metavar='PIXELS', help=f'{tile} (default: 56)')
     add_fit(parser)
     add_cfg_options(parser)
     add_device(parser)
@@ -73,17 +61,8 @@ def main(argv: list[str] | None = None) -> None:
         tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
         title = f'{Path(args.checkpoint).name} on {args.images.name}'
         claim_folder(args.out, TOOL)
-        num_used = save_codebook_pictures(
-            tokenizer,
-            images,
-            args.out,
-            title,
-            args.codes,
-            args.most_used,
-            args.context,
-            args.page_patches,
-            args.page_tile,
-        )
+        shown = (args.codes, args.most_used, args.context, args.page_patches, args.page_tile)
+        num_used = save_codebook_pictures(tokenizer, images, args.out, title, *shown)
         sys.stdout.write(
             f'{len(images)} images, {num_used} of {tokenizer.num_codes} codes: {args.out}/index.html, '
             'codebook.png, usage.png, positions.png\n'

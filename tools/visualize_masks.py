@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import add_fit, natural, positive
+from mmbeitv2_tools.pictures import require_picture
 
 from mmbeitv2.inference.config import add_cfg_options
 
@@ -46,13 +47,14 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2.apis import read_config
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.masks import masks_picture
-        from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
+        from mmbeitv2.visualization.pictures import choose_images, write_picture
 
         require_picture(args.out, [args.images])
         cfg = read_config(args.config, args.cfg_options)
         images = choose_images(args.images, args.num_images, args.seed, image_extensions(channels_of(cfg)))
         decoder = None if args.pixel_decoder is None else (read_config(args.pixel_decoder[0]), args.pixel_decoder[1])
-        figure = masks_picture(cfg, args.checkpoint, images, args.tokenizer, decoder, args.seed, args.fit)
+        settings = dict(tokenizer=args.tokenizer, pixel_decoder=decoder, seed=args.seed, fit=args.fit)
+        figure = masks_picture(cfg, args.checkpoint, images, **settings)
         write_picture(figure, args.out, dpi=120)
         sys.stdout.write(f'{args.out}: {len(images)} images\n')
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import add_device, add_fit, natural, positive
+from mmbeitv2_tools.pictures import require_picture
 
 from mmbeitv2.inference.config import add_cfg_options
 
@@ -26,9 +27,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         '--configs', nargs='+', required=True, metavar='CONFIG', help='one config for all checkpoints, or one for each'
     )
     parser.add_argument('--checkpoints', nargs='+', required=True, metavar='FILE', help='weights, ours or released')
-    parser.add_argument(
-        '--names', nargs='+', metavar='NAME', help='names of the checkpoints (default: their file names)'
-    )
+    parser.add_argument('--names', nargs='+', metavar='NAME', help='names of the checkpoints (default: their paths)')
     parser.add_argument(
         '--layers', type=int, nargs='+', default=[-1], help='blocks, counted from 0; -1 is the last (default: -1)'
     )
@@ -36,34 +35,41 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         '--size', type=positive, metavar='PIXELS', help="side of the images (default: the config's img_size)"
     )
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
-    parser.add_argument(
-        '--num-images',
-        type=positive,
-        default=6,
-        help='images from each folder, chosen at random (default: %(default)s)',
-    )
+    parser.add_argument('--num-images', type=positive, default=6, help='random images of each folder (default: 6)')
     parser.add_argument('--seed', type=natural, default=0, help='seed of the choice (default: %(default)s)')
     add_fit(parser)
     add_cfg_options(parser)
     add_device(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    count = len(args.checkpoints)
+    if len(args.configs) not in (1, count):
+        parser.error(
+            f'{len(args.configs)} configs do not match {count} checkpoints. Pass one for all, or one for each.'
+        )
+    args.names = args.names or args.checkpoints
+    if len(args.names) != count or len(set(args.names)) < count:
+        parser.error(f'{count} checkpoints need as many different names. Pass one for each with --names NAME NAME ...')
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_patch_pca.py'):
+        from mmbeitv2.apis import read_config
         from mmbeitv2.inference.channels import channels_of, image_extensions
-        from mmbeitv2.visualization.patch_pca import list_models, patch_pca_picture
-        from mmbeitv2.visualization.pictures import choose_images, require_picture, write_picture
+        from mmbeitv2.visualization.patch_pca import patch_pca_picture
+        from mmbeitv2.visualization.pictures import choose_images, write_picture
 
         require_picture(args.out, args.images)
-        models = list_models(args.configs, args.checkpoints, args.names, args.cfg_options)
-        kinds = image_extensions(channels_of(models[0][1]))
+        configs = [read_config(config, args.cfg_options) for config in args.configs]
+        kinds = image_extensions(channels_of(configs[0]))
         paths = [
             path
             for given in args.images
             for path in (choose_images(given, args.num_images, args.seed, kinds) if given.is_dir() else [given])
         ]
+        configs *= len(args.checkpoints) // len(configs)
+        models = list(zip(args.names, configs, args.checkpoints, strict=True))
         figure = patch_pca_picture(models, paths, args.layers, args.size, args.fit, args.device)
         write_picture(figure, args.out, dpi=150)
         sys.stdout.write(f'{args.out}: {len(paths)} images\n')

@@ -3,7 +3,7 @@
     python tools/visualize_segmentation.py WORK_DIR
 
 Writes into WORK_DIR/segmentation, or --out: index.html, one self-contained page with everything that follows;
-classes.csv and iou.png: IoU and accuracy of each class; confusion.csv and confusion.png: the share of each true class
+classes.csv: IoU and accuracy of each class; confusion.csv and confusion.png: the share of each true class
 that is taken for each class; images.csv: mean IoU of each image, the worst first; worst/ and examples/: pictures of the
 worst images and of some others, each beside truth and prediction; report.json: all numbers.
 """
@@ -49,20 +49,24 @@ def main(argv: list[str] | None = None) -> None:
     with one_sentence_errors(TOOL):
         from mmbeitv2_tools.work_dir import checkpoint_in, config_in
 
+        from mmbeitv2.errors import InputError
         from mmbeitv2.fileio.folders import replacing_folder, require_own_place, require_removable
         from mmbeitv2.fileio.outputs import require_writable_folder
-        from mmbeitv2.visualization.segmentation_report import WRITTEN, report_segmentation, write_report
+        from mmbeitv2.visualization.segmentation_report import MAX_PICTURES, WRITTEN, report_segmentation
 
+        if args.num_images > MAX_PICTURES:
+            raise InputError(
+                f'--num-images {args.num_images} are too many for one page. Choose {MAX_PICTURES} or fewer.'
+            )
         config = args.config or config_in(args.work_dir)
         checkpoint = args.checkpoint or str(checkpoint_in(args.work_dir))
         out = args.out or args.work_dir / 'segmentation'
         require_writable_folder(out, '--out')
         require_own_place(out, keep=[args.work_dir])
         require_removable(out, TOOL, WRITTEN)
-        report = report_segmentation(config, checkpoint, out, args.num_images, args.cfg_options)
         with replacing_folder(out, TOOL, WRITTEN) as folder:
-            write_report(report, folder)
-        sys.stdout.write(f'{report.table()}\n{len(report.mious)} images, {checkpoint}: {out}/index.html\n')
+            table = report_segmentation(str(config), checkpoint, folder, args.num_images, args.cfg_options)
+        sys.stdout.write(f'{table}\n{checkpoint}: {out}/index.html\n')
 
 
 if __name__ == '__main__':

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.dist import is_main_process
 from torch.utils.data import DataLoader
 
 from mmbeitv2.engine.scoring import ScoreHook
 from mmbeitv2.evaluation.patch_knn import classes_of, score_by_patches
-from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.registry import HOOKS
 
 
@@ -29,7 +27,7 @@ class PatchKNNHook(ScoreHook):
         kwargs: see :class:`ScoreHook`.
     """
 
-    score_name = 'patch_knn_mIoU'
+    score_name, features = 'patch_knn_mIoU', 'patch_features'
 
     def __init__(
         self,
@@ -44,13 +42,8 @@ class PatchKNNHook(ScoreHook):
         self.max_per_class, self.num_neighbors, self.temperature = max_per_class, num_neighbors, temperature
 
     def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
-        from mmbeitv2_tools.preflight.data import check_labels  # which imports this package
-
         classes_of(bank, queries)
-        for key, loader in zip(self.settings, (bank, queries), strict=True):
-            if is_main_process():
-                check_labels(f'{key} of {type(self).__name__}', loader.dataset)
 
-    def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
+    def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
         scores = score_by_patches(model, bank, queries, self.max_per_class, self.num_neighbors, self.temperature, seed)
         return scores['mIoU']

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +15,6 @@ from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.knn import knn_classify
-from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.registry import HOOKS
 
 
@@ -40,6 +38,7 @@ class ScoreHook(Hook):
 
     priority = 'NORMAL'  # before checkpoints are written
     score_name: ClassVar[str]
+    features: ClassVar[str]  # method of the model that gives the features of images, see BEiTv2
 
     def __init__(
         self,
@@ -62,40 +61,26 @@ class ScoreHook(Hook):
         self._loaders: list[DataLoader] = []
 
     def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
-        """Refuses loaders that cannot be scored on.
+        """Refuses loaders that cannot be scored on, by an :class:`InputError` that says why."""
 
-        Raises:
-            InputError: saying what is wrong with them.
-        """
-        raise NotImplementedError
-
-    def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
+    def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
         """The score of a model in eval mode, in percent, the same in all processes."""
         raise NotImplementedError
 
     def before_train(self, runner: Runner) -> None:
         """Builds the loaders, so that what is wrong with the data stops the run before its first step."""
         name, model = type(self).__name__, unwrapped(runner)
-        if not isinstance(model, BEiTv2):
+        if not hasattr(model, self.features):
             raise InputError(
-                f'{name} only works with a BEiTv2, but the model is a {type(model).__name__}. Remove the hook from '
-                'custom_hooks.'
+                f'{name} only works with a model that has {self.features}(), as a BEiTv2, but the model is a '
+                f'{type(model).__name__}. Remove the hook from custom_hooks.'
             )
         with generators_kept():
-            self._loaders = [self._build(runner, key) for key in self.settings]
+            self._loaders = [runner.build_dataloader(loader, seed=runner.seed) for loader in self.settings.values()]
         self.check_loaders(*self._loaders)
         if self._is_over(self._record(runner)):
             runner.logger.warning(f'{name} had stopped this training. Raise its patience to continue.')
             runner.train_loop.stop_training = True
-
-    def _build(self, runner: Runner, key: str) -> DataLoader:
-        try:
-            return runner.build_dataloader(self.settings[key], seed=runner.seed)
-        except InputError as error:
-            raise InputError(
-                f'{key} of {type(self).__name__}: {str(error).rstrip(".")}. If you have no labeled images, remove '
-                'the hook from custom_hooks.'
-            ) from error
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         if self.score_start and runner.iter == 0:
@@ -113,8 +98,7 @@ class ScoreHook(Hook):
 
     def _take_score(self, runner: Runner, step: int) -> None:
         """Scores the model after an epoch or iteration, counted from 1; 0 is before the first."""
-        model = unwrapped(runner)
-        assert isinstance(model, BEiTv2)
+        model: Any = unwrapped(runner)
         bank, queries = self._loaders
         was_training = model.training
         model.eval()
@@ -123,10 +107,8 @@ class ScoreHook(Hook):
         model.train(was_training)
         runner.message_hub.update_scalar(f'val/{self.score_name}', score)
         runner.visualizer.add_scalar(self.score_name, score, step=step)
-        if math.isnan(score):
-            raise InputError(
-                f'{type(self).__name__}: {self.score_name} is not a number. Check the labels of the queries.'
-            )
+        if not score >= 0:  # a NaN would be neither better nor worse than any other
+            raise InputError(f'{self.score_name} is {score}. Check the labels of the queries.')
         former = self._record(runner)
         record = {
             'start': score if step == 0 else former.get('start'),
@@ -189,7 +171,7 @@ class KNNHook(ScoreHook):
         kwargs: see :class:`ScoreHook`.
     """
 
-    score_name = 'knn_top1'
+    score_name, features = 'knn_top1', 'cls_features'
 
     def __init__(
         self,
@@ -211,14 +193,14 @@ class KNNHook(ScoreHook):
                     'the hook from custom_hooks.'
                 )
 
-    def score(self, model: BEiTv2, bank: DataLoader, queries: DataLoader, seed: int) -> float:
+    def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
         (features, labels), (unknown, truth) = (self._features(model, loader) for loader in (bank, queries))
         features, labels = _of_all_ranks(features, bank), _of_all_ranks(labels, bank)
         predicted = knn_classify(features, labels, unknown, self.num_neighbors, self.temperature)
         return 100 * float(_of_all_ranks(predicted == truth, queries).double().mean())
 
     @torch.inference_mode()
-    def _features(self, model: BEiTv2, loader: DataLoader) -> tuple[Tensor, Tensor]:
+    def _features(self, model: Any, loader: DataLoader) -> tuple[Tensor, Tensor]:
         """Unit CLS tokens (n, C) and labels (n,) of the images of this rank."""
         device = next(model.parameters()).device
         features, labels = [], []

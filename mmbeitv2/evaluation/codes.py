@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.metrics import homogeneity_score
+from sklearn.metrics.cluster import contingency_matrix
 
 
 class Measure(NamedTuple):
@@ -24,14 +26,10 @@ def codes_per_image(codes: np.ndarray) -> float:
 
 
 def neighbor_agreement(codes: np.ndarray) -> Measure:
-    """Share of neighboring patches, side by side or one above the other, that have the same code.
-
-    Args:
-        codes: (n, h, w).
-    """
+    """Share of neighboring patches of (n, h, w), side by side or one above the other, that have the same code."""
     pairs = [(codes[:, :, 1:], codes[:, :, :-1]), (codes[:, 1:], codes[:, :-1])]
     equal = np.concatenate([(first == second).ravel() for first, second in pairs])
-    share = _shares(codes)
+    share = np.bincount(codes.ravel()) / codes.size
     return Measure(float(equal.mean()) if equal.size else 0.0, float(share @ share))
 
 
@@ -59,37 +57,24 @@ def label_information(codes: np.ndarray, labels: np.ndarray, seed: int = 0) -> M
         labels: (n, N), those of its patches; below 0 where a patch has none.
         seed: of the permutation of the images.
     """
-    return Measure(*(_information(_table(codes, each)) for each in (labels, _dealt_out(labels, seed))))
+
+    def share(label: np.ndarray, code: np.ndarray) -> float:
+        return float(homogeneity_score(label, code)) if len(np.unique(label)) > 1 else 0.0
+
+    return Measure(*(share(*pair) for pair in _pairs(codes, labels, seed)))
 
 
 def purity(codes: np.ndarray, labels: np.ndarray, seed: int = 0) -> Measure:
     """Share of the patches whose label is the most frequent one of their code; arguments and chance as above."""
-    tables = (_table(codes, each) for each in (labels, _dealt_out(labels, seed)))
-    return Measure(*(float(table.max(axis=1).sum() / max(table.sum(), 1)) for table in tables))
+
+    def share(label: np.ndarray, code: np.ndarray) -> float:
+        counts = contingency_matrix(label, code, sparse=True)  # (labels, codes)
+        return float(counts.max(axis=0).sum() / max(len(label), 1))
+
+    return Measure(*(share(*pair) for pair in _pairs(codes, labels, seed)))
 
 
-def _shares(codes: np.ndarray) -> np.ndarray:
-    counts = np.unique(codes, return_counts=True)[1]
-    return counts / counts.sum()
-
-
-def _dealt_out(labels: np.ndarray, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).permutation(labels, axis=0)
-
-
-def _table(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How often each code occurs with each label, (codes, labels), patches without a label left out."""
-    has_label = labels >= 0
-    rows, code = np.unique(codes[has_label], return_inverse=True)
-    columns, label = np.unique(labels[has_label], return_inverse=True)
-    counts = np.bincount(code.ravel() * len(columns) + label.ravel(), minlength=len(rows) * len(columns))
-    return counts.reshape(len(rows), len(columns))
-
-
-def _information(table: np.ndarray) -> float:
-    joint = table / max(table.sum(), 1)
-    code, label = joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True)
-    is_there = joint > 0
-    information = (joint[is_there] * np.log(joint[is_there] / (code * label)[is_there])).sum()
-    entropy = -(label[label > 0] * np.log(label[label > 0])).sum()
-    return float(information / entropy) if entropy > 0 else 0.0
+def _pairs(codes: np.ndarray, labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Labels and codes of the labeled patches; then the same with the labels dealt out to other images."""
+    dealt_out = np.random.default_rng(seed).permutation(labels, axis=0)
+    return [(each[each >= 0], codes[each >= 0]) for each in (labels, dealt_out)]

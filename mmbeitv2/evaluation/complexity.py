@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
-import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from mmbeitv2.errors import InputError
 from mmbeitv2.inference.loading import load_model
-from mmbeitv2.pretraining.beitv2 import BEiTv2
-from mmbeitv2.tokenizers import VQKD
-
-Parts = dict[str, tuple[nn.Module, tuple[Tensor, ...]]]
 
 
-def show_complexity(args: argparse.Namespace) -> None:
-    """Writes a table to standard output; see ``tools/get_flops.py --help`` for ``args``.
+class Complexity(NamedTuple):
+    """Size of a module, and what one forward of one image costs it."""
 
-    Raises:
-        InputError: if the shape has more than two sides, or an image of it does not fit the model.
+    parameters: int
+    operations: int  #: a multiplication and the addition that follows count as one
+
+
+class Called(nn.Module):
+    """A module with its arguments, which need not be of a type that can be traced."""
+
+    def __init__(self, module: nn.Module, *arguments: Any) -> None:
+        super().__init__()
+        self.module, self.arguments = module, arguments
+
+    def forward(self, _: Tensor) -> Any:
+        return self.module(*self.arguments)
+
+
+@torch.no_grad()  # with gradients, the CPU takes a kernel that cannot be traced
+def complexity(
+    config: str, shape: tuple[int, int] = (224, 224), cfg_options: Sequence[str] | dict | None = None
+) -> dict[str, Complexity]:
+    """Counts each part of a model that works while it passes one whole image of a shape (height, width).
+
+    Returns:
+        The parts by name: ``encoder`` and ``decoder`` of a tokenizer; ``backbone``, ``neck``, ``head`` and
+        ``tokenizer`` (its encoder, if it has one) of a pretraining; any other model as a whole, ``model``.
     """
-    if len(args.shape) > 2:
-        raise InputError(f'--shape {" ".join(map(str, args.shape))} must be one or two sides in pixels')
     logging.getLogger('fvcore').setLevel(logging.ERROR)
-    model = load_model(args.config, None, cfg_options=args.cfg_options)
-    channels = next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), 3)  # of the input
-    images = torch.zeros(1, channels, args.shape[0], args.shape[-1])
-    lines = [f'{"":12}{"parameters":>12}{"operations":>14}\n']
-    for name, (part, inputs) in parts(model, images).items():
-        counter = FlopCountAnalysis(part, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    model = load_model(config, None, cfg_options=cfg_options)
+    channels = next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), 3)
+    counted = {}
+    for name, part in parts(model, torch.zeros(1, channels, *shape)).items():
+        counter = FlopCountAnalysis(part, (torch.empty(0),))
+        counter = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         counter.set_op_handle('aten::scaled_dot_product_attention', _attention_operations)
         parameters = sum(parameter.numel() for parameter in part.parameters())
-        with torch.no_grad():  # else the CPU takes a kernel that cannot be traced
-            operations = counter.total()
-        lines.append(f'{name:12}{parameters / 1e6:>10.2f} M{operations / 1e9:>12.2f} G\n')
-    sys.stdout.write(''.join(lines))
+        counted[name] = Complexity(parameters, int(counter.total()))
+    return counted
 
 
 def _attention_operations(inputs: list, outputs: list) -> int:
@@ -48,23 +61,24 @@ def _attention_operations(inputs: list, outputs: list) -> int:
     return 2 * batch * num_heads * queries * inputs[1].type().sizes()[2] * width
 
 
-@torch.no_grad()
-def parts(model: nn.Module, images: Tensor) -> Parts:
-    """The parts to count, and what each takes."""
-    if isinstance(model, VQKD):
-        return {'encoder': (model.encoder, (images,)), 'decoder': (model.decoder, (model.encode(images)[0],))}
-    if not isinstance(model, BEiTv2):
-        return {'model': (model, (images,))}
+def parts(model: Any, images: Tensor) -> dict[str, Called]:
+    """The parts to count, each with what it takes."""
+    if hasattr(model, 'encode') and hasattr(model, 'decoder'):  # a tokenizer that learns by reconstruction
+        return {'encoder': Called(model.encoder, images), 'decoder': Called(model.decoder, model.encode(images)[0])}
+    if not hasattr(model, 'tokenizer') or not hasattr(getattr(model, 'backbone', None), 'forward_masked'):
+        return {'model': Called(model, images)}
     num_patches = math.prod(-(-side // model.backbone.patch_size) for side in images.shape[-2:])
     nothing, everything = torch.zeros(1, num_patches, dtype=torch.bool), torch.arange(num_patches)[None]
     features = model.backbone.forward_masked(images, nothing, everything)
-    counted: Parts = {'backbone': (model.backbone, (images,))}
+    counted = {'backbone': Called(model.backbone, images)}
     if model.neck is not None:
-        counted['neck'] = (model.neck, (features.cls_token, features.early, features.rel_pos_bias))
-    counted['head'] = (model.head, (features.masked,))
-    views = images
-    if model.data_preprocessor.view_size is not None:
-        views = torch.zeros(1, images.shape[1], *[model.data_preprocessor.view_size] * 2)
-    if hasattr(model.tokenizer.module, 'encoder'):  # a k-means tokenizer has its teacher only, which is not built here
-        counted['tokenizer'] = (model.tokenizer.module.encoder, (views,))
+        former = hasattr(features, 'early')
+        inputs = (features.cls_token, features.early, features.rel_pos_bias) if former else (features,)
+        counted['neck'] = Called(model.neck, *inputs, everything)
+    counted['head'] = Called(model.head, features.masked)
+    tokenizer = model.tokenizer.module
+    if hasattr(tokenizer, 'encoder') or getattr(tokenizer, 'teacher', tokenizer) is not None:
+        side = getattr(model.data_preprocessor, 'view_size', None)
+        views = images if side is None else torch.zeros(1, images.shape[1], side, side)
+        counted['tokenizer'] = Called(getattr(tokenizer, 'encoder', tokenizer), views)
     return counted

@@ -1,4 +1,4 @@
-"""The confusion matrix of a segmentation, and the IoU computed from it."""
+"""The confusion matrix of a segmentation, and mmseg's scores computed from it."""
 
 from __future__ import annotations
 
@@ -31,33 +31,28 @@ class Confusion:
         self.counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
 
     def add(self, prediction: Tensor, truth: Tensor) -> float:
-        """Adds an image.
-
-        Args:
-            prediction: class of each pixel, (H, W) int.
-            truth: the same shape.
+        """Adds an image by the class of each pixel, both (H, W) int.
 
         Returns:
             The mean IoU of this image, in [0, 1], over the classes that are in it or predicted; NaN if no pixel counts.
 
         Raises:
-            InputError: if a class is beyond those that have names.
+            InputError: if a label is beyond the classes.
         """
         counted = truth != self.ignore_index
-        pairs = torch.stack((truth[counted], prediction[counted].to(truth))).long().cpu()
-        num_classes = len(self.classes)
-        for kind, labels in zip(('label', 'predicted class'), pairs, strict=True):
-            beyond = labels[(labels < 0) | (labels >= num_classes)]
-            if len(beyond):
-                raise InputError(
-                    f'the {kind} {int(beyond[0])} occurs, but the test set has {num_classes} classes, counted from '
-                    '0. Use a config and a checkpoint with the same classes.'
-                )
-        counts = (pairs[0] * num_classes + pairs[1]).bincount(minlength=num_classes**2)
-        counts = counts.unflatten(0, self.counts.shape)
+        truth, prediction = truth[counted].long().cpu(), prediction[counted].long().cpu()
+        if not len(truth):
+            return float('nan')
+        size = len(self.classes)
+        if not 0 <= truth.min() <= truth.max() < size:
+            beyond = truth[(truth < 0) | (truth >= size)]
+            raise InputError(
+                f'the label {int(beyond[0])} occurs, but the test set has {size} classes, counted from 0. Correct the '
+                'label image, or the classes of the test set.'
+            )
+        counts = (truth * size + prediction).bincount(minlength=size**2).unflatten(0, (size, size))
         self.counts += counts
-        iou = _scores(counts)['IoU']
-        return float(np.nanmean(iou)) if len(pairs[0]) else float('nan')
+        return float(np.nanmean(_scores(counts)['IoU']))
 
     def scores(self) -> dict[str, np.ndarray]:
         """``IoU`` and ``Acc`` of each class, (classes,), and ``aAcc`` of all pixels, in [0, 1], by mmseg's rules."""
@@ -70,9 +65,8 @@ class Confusion:
 
     def shares(self) -> np.ndarray:
         """Share of each true class that is taken for each class, (classes, classes); NaN for a class without pixels."""
-        counts = self.counts.double().numpy()
-        with np.errstate(invalid='ignore'):
-            return counts / counts.sum(axis=1, keepdims=True)
+        counts = self.counts.double()
+        return (counts / counts.sum(dim=1, keepdim=True)).numpy()
 
 
 def _scores(counts: Tensor, nan_to_num: float | None = None) -> dict[str, np.ndarray]:

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_gather_object, get_rank
+from mmengine.dist import all_gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.pretraining.beitv2 import BEiTv2
-from mmbeitv2.segmentation.seg_labels import IGNORED
 
-# Most numbers in a block of similarities, and in one of the neighbors' labels: 256 MB of float32.
-_BLOCK = 2**26
+IGNORED = 255
+# Patches that are compared with the bank at once.
+_CHUNK = 256
 
 
 class Patches(NamedTuple):
@@ -38,13 +37,9 @@ class Patches(NamedTuple):
         """The class of most pixels of each patch, (n,)."""
         return self.shares.argmax(dim=1)
 
-    def take(self, chosen: Tensor) -> Patches:
-        """Some of the patches, by their indices."""
-        return Patches(*(each[chosen.to(each.device)] for each in self))
-
 
 class SegmentedImage(NamedTuple):
-    """An image of a loader, as its backbone sees it."""
+    """An image as its backbone sees it, with labels."""
 
     features: Tensor  # (N, C), of unit length
     grid: tuple[int, int]  # h and w, N = h·w
@@ -54,7 +49,7 @@ class SegmentedImage(NamedTuple):
 
 
 def score_by_patches(
-    model: BEiTv2,
+    model: Any,
     bank: DataLoader,
     queries: DataLoader,
     max_per_class: int = 1000,
@@ -68,7 +63,8 @@ def score_by_patches(
     which does not depend on the number of processes.
 
     Args:
-        model: in eval mode, see :meth:`BEiTv2.patch_features`.
+        model: in eval mode, with a ``backbone.patch_size``, whose ``patch_features`` gives unit features (B, N, C) of
+            images (B, 3, H, W) uint8, as :class:`mmbeitv2.pretraining.BEiTv2` does.
         bank: loader of labeled images whose pipeline ends with mmseg's ``PackSegInputs``. As in its test pipelines,
             images are resized before the labels are loaded, and not cropped or padded.
         queries: the same for the images to score.
@@ -94,11 +90,7 @@ def score_by_patches(
 
 
 def classes_of(bank: DataLoader, queries: DataLoader) -> tuple[str, ...]:
-    """Names of the classes of two loaders.
-
-    Raises:
-        InputError: if there are none, or they differ.
-    """
+    """Names of the classes of two loaders; an :class:`InputError` if there are none, or they differ."""
     infos = [getattr(loader.dataset, 'metainfo', None) or {} for loader in (bank, queries)]
     first, second = (tuple(info.get('classes') or ()) for info in infos)
     if not first or first != second:
@@ -110,7 +102,7 @@ def classes_of(bank: DataLoader, queries: DataLoader) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def _images(model: BEiTv2, loader: DataLoader) -> Iterator[SegmentedImage]:
+def _images(model: Any, loader: DataLoader) -> Iterator[SegmentedImage]:
     """The images of a loader of this process, with their features."""
     device, side = next(model.parameters()).device, model.backbone.patch_size
     for batch in loader:
@@ -142,8 +134,11 @@ def collect_bank(
             kept, waiting = [_trim(_join(kept), max_per_class)], 0
     if not kept:
         raise InputError('the bank has no images. Choose a folder with more images than there are processes.')
-    own = _trim(_join(kept), max_per_class)
-    return _gather(own, max_per_class)
+    parts = all_gather_object(Patches(*(each.cpu() for each in _trim(_join(kept), max_per_class))))
+    bank = _trim(_join(parts), max_per_class)
+    if not len(bank.keys):
+        raise InputError('no patch of the bank has a label, because all pixels of its label images are ignored')
+    return Patches(*(each.to(kept[0].features.device) for each in bank))
 
 
 def _labeled_patches(image: SegmentedImage, num_classes: int, patch_size: int, seed: int) -> Patches:
@@ -156,11 +151,7 @@ def _labeled_patches(image: SegmentedImage, num_classes: int, patch_size: int, s
 
 
 def label_counts(image: SegmentedImage, num_classes: int, patch_size: int) -> Tensor:
-    """Pixels of each class in each patch, (N, K+1), in the last column those that are ignored.
-
-    Raises:
-        InputError: if a label lies beyond the classes.
-    """
+    """Pixels of each class in each patch, (N, K+1), in the last column those that are ignored."""
     labels, (h, w) = image.labels, image.grid
     beyond = labels[(labels >= num_classes) & (labels != IGNORED)]
     if len(beyond):
@@ -182,49 +173,31 @@ def _join(parts: list[Patches]) -> Patches:
 
 
 def _trim(patches: Patches, max_per_class: int) -> Patches:
-    return patches.take(_smallest_keys(patches.classes, patches.keys, max_per_class))
-
-
-def _smallest_keys(classes: Tensor, keys: Tensor, max_per_class: int) -> Tensor:
-    """Indices of the patches with the smallest keys of each class, in the order of class and key, none twice."""
-    order = keys.argsort(stable=True)
-    order = order[classes[order].argsort(stable=True)]
+    """The patches with the smallest keys of each class, in the order of class and key, none twice."""
+    classes, keys = patches.classes.cpu().numpy(), patches.keys.cpu().numpy()
+    order = np.lexsort((keys, classes))
     classes, keys = classes[order], keys[order]
-    is_new = torch.ones_like(classes, dtype=torch.bool)  # samplers repeat images so that each process has as many
+    is_new = np.ones(len(order), dtype=bool)  # samplers repeat images so that each process has as many
     is_new[1:] = (classes[1:] != classes[:-1]) | (keys[1:] != keys[:-1])
     order, classes = order[is_new], classes[is_new]
-    counts = torch.bincount(classes)
-    rank = torch.arange(len(classes), device=classes.device) - (counts.cumsum(0) - counts)[classes]
-    return order[rank < max_per_class]
-
-
-def _gather(own: Patches, max_per_class: int) -> Patches:
-    """The bank of all processes; only patches that stay in it travel."""
-    parts = all_gather_object((own.classes.cpu(), own.keys.cpu()))
-    classes, keys = (torch.cat(each) for each in zip(*parts, strict=True))
-    chosen = _smallest_keys(classes, keys, max_per_class)
-    start = sum(len(part[0]) for part in parts[: get_rank()])
-    mine = chosen[(chosen >= start) & (chosen < start + len(own.keys))] - start
-    shared = all_gather_object(tuple(each.cpu() for each in own.take(mine)))
-    bank = _trim(_join([Patches(*part) for part in shared]), max_per_class)
-    if not len(bank.keys):
-        raise InputError('no patch of the bank has a label, because all pixels of its label images are ignored')
-    return Patches(*(each.to(own.features.device) for each in bank))
+    rank = np.arange(len(order)) - np.searchsorted(classes, classes)  # in its class
+    chosen = torch.from_numpy(order[rank < max_per_class])
+    return Patches(*(each[chosen.to(each.device)] for each in patches))
 
 
 def knn_votes(bank: Tensor, shares: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Shares of the classes (m, K) that the nearest neighbors of queries (m, C) in a bank (n, C) give, all unit.
+    """Shares of the classes (m, K) of queries (m, C): those of their nearest neighbors in a bank, averaged.
 
     Args:
-        bank: features, (n, C).
+        bank: features, (n, C), of unit length as the queries.
         shares: of the classes in each of the bank's patches, (n, K).
-        queries: features, (m, C).
+        queries: features.
         num_neighbors: number of neighbors whose shares are averaged.
         temperature: a neighbor's weight is proportional to exp(cosine / temperature).
     """
     num_neighbors = min(num_neighbors, len(bank))
     votes = []
-    for chunk in queries.split(max(1, _BLOCK // max(len(bank), num_neighbors * shares.shape[1]))):
+    for chunk in queries.split(_CHUNK):
         similarity, nearest = (chunk @ bank.T).topk(num_neighbors, dim=1)  # (chunk, k)
         weights = (similarity / temperature).softmax(dim=1)
         votes.append(torch.einsum('mk,mkc->mc', weights, shares[nearest]))

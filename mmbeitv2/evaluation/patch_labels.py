@@ -1,8 +1,8 @@
-"""A label for each patch of an image: the class of the image, or the segment that most of its pixels lie in."""
+"""A label for each patch of an image: the segment that most of its pixels lie in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +12,10 @@ from torch import Tensor
 
 from mmbeitv2.datasets.resizing import Fit
 from mmbeitv2.errors import InputError
-from mmbeitv2.evaluation.patch_knn import SegmentedImage, label_counts
+from mmbeitv2.evaluation.patch_knn import IGNORED, SegmentedImage, label_counts
 from mmbeitv2.inference.visual_tokenizer import to_tensor
 
 NO_LABEL = -1
-
-
-def class_labels(root: Path, paths: Iterable[str], num_patches: int) -> np.ndarray:
-    """Labels (n, N) from the folders directly below ``root``, each of which is a class; ``paths`` are relative to it.
-
-    Raises:
-        InputError: if an image lies in none of them, or there is only one.
-    """
-    parts = [Path(path).parts for path in paths]
-    flat = next((part for part in parts if len(part) == 1), None)
-    if flat is not None:
-        raise InputError(
-            f'image {str(root / flat[0])!r} is not in a class folder. Pass a folder that holds one folder of images '
-            'for each class, or leave --classes out.'
-        )
-    names, labels = np.unique([part[0] for part in parts], return_inverse=True)
-    if len(names) < 2:
-        raise InputError(
-            f'{str(root)!r} has only one class folder, {str(names[0])!r}. Add a second one, or leave --classes out.'
-        )
-    return np.repeat(labels[:, None], num_patches, axis=1)
 
 
 def segment_labels(
@@ -60,31 +39,25 @@ def segment_labels(
     Raises:
         InputError: naming the label image that is missing, cannot be read, or does not have the size of its image.
     """
-    return np.stack(
-        [
-            _majority(_read((folder / path).with_suffix('.png'), place, read), grid, fit, ignored)
-            for path, place in files.items()
-        ]
-    )
+    labels = [_read((folder / path).with_suffix('.png'), place, read) for path, place in files.items()]
+    return np.stack([_majority(each, grid, fit, ignored) for each in labels])
 
 
 def _read(path: Path, image: str, read: Callable[[str], Tensor]) -> np.ndarray:
     if not path.is_file():
         raise InputError(f'image {image!r} has no label image {str(path)!r}. Add it, or remove the image.')
-    size = read(image).shape[:0:-1]  # turned by its EXIF tag, as the tokenizer sees it
     try:
         with Image.open(path) as labels:
             values = np.asarray(labels)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f'cannot read label image {str(path)!r}: {error}') from error
-    if values.ndim != 2 or values.dtype.kind not in 'iub' or values.min() < 0 or values.max() > 255:
-        raise InputError(
-            f'label image {str(path)!r} does not hold labels from 0 to 255. It must be a PNG file with one channel.'
-        )
-    if values.shape != size[::-1]:
+    if values.ndim != 2 or values.min() < 0 or values.max() > 255:
+        raise InputError(f'label image {str(path)!r} must be a PNG file with one channel, of labels from 0 to 255')
+    height, width = read(image).shape[1:]  # turned by its EXIF tag, as the tokenizer sees it
+    if values.shape != (height, width):
         raise InputError(
             f'label image {str(path)!r} has {values.shape[1]}x{values.shape[0]} pixels, but its image has '
-            f'{size[0]}x{size[1]}. Both must have the same size.'
+            f'{width}x{height}. Both must have the same size.'
         )
     return values
 
@@ -99,5 +72,5 @@ def _majority(labels: np.ndarray, grid: tuple[int, int], fit: Fit, ignored: Sequ
         labels = labels[top : top + wanted[0], left : left + wanted[1]]
     image = SegmentedImage(torch.empty(0), grid, grid, torch.from_numpy(labels.astype(np.int64)), '')
     counts = label_counts(image, 256, 1)[:, :256]
-    counts[:, [*ignored, 255]] = 0
+    counts[:, [*ignored, IGNORED]] = 0
     return torch.where(counts.sum(dim=1) > 0, counts.argmax(dim=1), NO_LABEL).numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, LoadChannels, to_supported_type
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError, UnreadableImageError
-from mmbeitv2.inference.config import walk_settings
+from mmbeitv2.registry import MODELS, TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,12 @@ class Channels:
         """
         if isinstance(image, (str, Path)):
             pixels = self.loader.transform({'img_path': str(image)})['img']
-        elif isinstance(image, (np.ndarray, Tensor)):
-            array = image.detach().cpu().numpy() if isinstance(image, Tensor) else image
-            if isinstance(image, Tensor) and image.ndim == 3:
-                array = array.transpose(1, 2, 0)
+        else:
+            array = image.detach().movedim(0, -1).cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
             try:
                 pixels = self.loader.checked(to_supported_type(array))
             except InputError as error:
-                raise UnreadableImageError(
-                    f'an array of shape {tuple(image.shape)} cannot be used as an image: {error}'
-                ) from error
-        else:
-            raise InputError(
-                f'an object of type {type(image).__name__} is not an image of {self.loader.channels} channels. Pass '
-                'a path, an array (H, W, C), or a tensor (C, H, W).'
-            )
+                raise UnreadableImageError(f'an array (H, W, C) of shape {array.shape} is no image: {error}') from error
         return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
     def for_tokenizer(self, pixels: Tensor) -> Tensor:
@@ -75,23 +66,16 @@ def channels_of(cfg: Config) -> Channels | None:
     The range of a channel is the ``value_range`` of the data preprocessor. Without one, it is the range that the
     preprocessor of a tokenizer maps to [-1, 1], or else the mean plus and minus two standard deviations.
     """
-    loader = next(
-        (
-            {name: item for name, item in value.items() if name != 'type'}
-            for _, value in walk_settings({'train_dataloader': cfg.get('train_dataloader') or {}})
-            if isinstance(value, dict) and value.get('type') == 'mmbeitv2.LoadChannels'
-        ),
-        None,
-    )
-    if loader is None:
+    step = next(_channel_loaders(cfg.get('train_dataloader')), None)
+    if step is None:
         return None
-    load = LoadChannels(**loader)
+    load = TRANSFORMS.build(step)
     settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
     mean, std = (torch.tensor(settings.get(name, [0.0]), dtype=torch.float32) for name in ('mean', 'std'))
     if 'value_range' in settings:
         low, high = torch.tensor(settings['value_range'], dtype=torch.float32).view(-1, 2).unbind(1)
     else:
-        width = std if cfg.model.type == 'mmbeitv2.VQKD' else 2 * std
+        width = std if is_tokenizer(cfg) else 2 * std
         low, high = mean - width, mean + width
     for values in (low, high):
         if len(values) not in (1, load.num_kept):
@@ -106,6 +90,22 @@ def channels_of(cfg: Config) -> Channels | None:
     )
     low, high = (values.expand(load.num_kept).view(-1, 1, 1) for values in (low, high))
     return Channels(load, low, high, list(color))
+
+
+def _channel_loaders(node: object) -> Iterator[dict]:
+    """Settings of the transforms of a pipeline that load other channels than RGB."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+    for child in children:
+        yield from _channel_loaders(child)
+    if isinstance(node, dict) and str(node.get('type')).startswith('mmbeitv2.'):
+        kind = TRANSFORMS.get(node['type'])
+        if isinstance(kind, type) and issubclass(kind, LoadChannels):
+            yield node
+
+
+def is_tokenizer(cfg: Config) -> bool:
+    """Whether the model of a config is a tokenizer itself."""
+    return hasattr(MODELS.get(str(cfg.model.get('type'))), 'tokenize')
 
 
 def image_extensions(channels: Channels | None) -> tuple[str, ...]:

@@ -61,7 +61,8 @@ def load_model(
         load_exactly(model, str(checkpoint))
     else:
         model = _load_part(settings, str(checkpoint))
-    return model.to(place).eval()
+    model.to(place).eval()  # returns None for some of mmpretrain's backbones
+    return model
 
 
 def usable_device(device: str | int | torch.device) -> torch.device:

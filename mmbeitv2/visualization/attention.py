@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.datasets.resizing import Fit
 from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation.probing import require_layer
 from mmbeitv2.inference.channels import channels_of
-from mmbeitv2.inference.visual_tokenizer import Fit
-from mmbeitv2.layers import Attention, Block
-from mmbeitv2.visualization.features import load_backbone, normalize, read_image, require_layer
-from mmbeitv2.visualization.pictures import new_figure
+from mmbeitv2.visualization.features import load_backbone, normalize, read_image
+from mmbeitv2.visualization.pictures import new_figure, show
 
 
 def attention_picture(
@@ -36,7 +39,7 @@ def attention_picture(
         image: file.
         patch: row and column of the chosen patch; None for the middle.
         layer: block, counted from 0; negative ones count from the last.
-        fit: how the image becomes a square, see :class:`VisualTokenizer`.
+        fit: how the image gets the model's size, see :class:`VisualTokenizer`.
     """
     backbone = load_backbone(cfg, checkpoint)
     (h, w), side = backbone.grid_size, backbone.patch_size
@@ -52,56 +55,54 @@ def attention_picture(
     return draw_attention(shown.permute(1, 2, 0).numpy(), cls, chosen, (row, column))
 
 
+class _Recorder(TorchFunctionMode):
+    """Keeps queries, keys and bias of each fused attention that runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[Tensor, Tensor, Tensor | None]] = []
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            self.found.append((args[0], args[1], kwargs.get('attn_mask', args[3] if len(args) > 3 else None)))
+        return func(*args, **kwargs)
+
+
 @torch.inference_mode()
-def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> Tensor:
+def attention_of_layer(backbone: nn.Module, images: Tensor, layer: int = -1) -> Tensor:
     """Attention of a block: (B, num_heads, 1+N, 1+N), each row the weights over the tokens, CLS first.
 
     Args:
-        backbone: in eval mode.
+        backbone: in eval mode, with ``blocks`` that compute their attention by ``F.scaled_dot_product_attention``.
         images: (B, 3, H, W), normalized.
         layer: counted from 0; negative ones count from the last.
+
+    Raises:
+        InputError: if there is no such block, or the attention is computed in another way.
     """
-    found: list[Tensor] = []
-
-    def keep(attention: torch.nn.Module, inputs: tuple) -> None:
-        assert isinstance(attention, Attention)
-        x, bias, _ = inputs
-        q, k, _ = attention.project(x)
-        found.append(attention.probabilities(q, k, bias))
-
-    block = backbone.blocks[require_layer(backbone, layer)]
-    assert isinstance(block, Block)
-    handle = block.attn.register_forward_pre_hook(keep)
-    try:
+    number = require_layer(backbone, layer)
+    with _Recorder() as recorder:
         backbone(images)
-    finally:
-        handle.remove()
-    return found[0]
+    if len(recorder.found) != len(backbone.blocks):  # type: ignore[arg-type]
+        raise InputError('the attention of this backbone cannot be drawn, because it is not computed by torch itself')
+    q, k, bias = recorder.found[number]
+    logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    return (logits if bias is None else logits + bias).softmax(dim=-1)
 
 
 def draw_attention(image: np.ndarray, cls: np.ndarray, chosen: np.ndarray, patch: tuple[int, int]) -> Figure:
-    """Attention maps over an image.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        cls: attention of the CLS token to the patches, (heads, h, w).
-        chosen: that of the chosen patch, (heads, h, w).
-        patch: its row and column.
-    """
+    """An image (H, W, 3) below the attention of CLS and of the patch in a row and column, both (heads, h, w)."""
     num_heads, height, width = len(cls), *image.shape[:2]
     figure = new_figure(1.3 * (num_heads + 2), 2.9)
     axes = figure.subplots(2, num_heads + 2, squeeze=False)
     for row, maps, title in zip(axes, (cls, chosen), ('CLS', f'patch {patch[0]}, {patch[1]}'), strict=True):
-        row[0].imshow(image)
-        row[0].set_title(title, fontsize=8)
-        for axis, values, name in zip(
-            row[1:], (maps.mean(axis=0), *maps), ('mean', *(f'head {i}' for i in range(num_heads))), strict=True
-        ):
+        show(row[0], image, title)
+        names = ('mean', *(f'head {i}' for i in range(num_heads)))
+        for axis, values, name in zip(row[1:], (maps.mean(axis=0), *maps), names, strict=True):
             axis.imshow(image, alpha=0.35)
-            axis.imshow(values, alpha=0.75, cmap='magma', vmin=0, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
-            axis.set_title(name, fontsize=7)
-        for axis in row:
-            axis.set_axis_off()
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            show(axis, values, name, alpha=0.75, cmap='magma', vmin=0, extent=extent)
     side = height / cls.shape[1]
     corner = (patch[1] * side - 0.5, patch[0] * side - 0.5)
     axes[1, 0].add_patch(Rectangle(corner, side, side, fill=False, edgecolor='red', linewidth=1.5))

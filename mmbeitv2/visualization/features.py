@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.datasets.resizing import Fit, fit_image
 from mmbeitv2.errors import InputError
-from mmbeitv2.inference.channels import Channels
+from mmbeitv2.inference.channels import Channels, is_tokenizer
 from mmbeitv2.inference.loading import load_model
-from mmbeitv2.inference.visual_tokenizer import Fit, fit_image, to_tensor
+from mmbeitv2.inference.visual_tokenizer import to_tensor
 
 
-def load_backbone(cfg: Config, checkpoint: str, device: str | None = None) -> BEiTv2ViT:
+def load_backbone(cfg: Config, checkpoint: str, device: str | None = None) -> Any:
     """The backbone of a pretraining, classification or segmentation, or the encoder of a tokenizer, in eval mode.
 
     Args:
@@ -24,37 +25,18 @@ def load_backbone(cfg: Config, checkpoint: str, device: str | None = None) -> BE
         device: where to put it; None for the CPU.
 
     Raises:
-        InputError: see :func:`load_model`.
+        InputError: see :func:`load_model`; or if the tokenizer has no encoder of its own.
     """
-    if cfg.model.get('type') == 'mmbeitv2.VQKD':
-        return load_model(cfg, checkpoint, 'tokenizer', device=device).encoder
-    return load_model(cfg, checkpoint, 'backbone', device=device)
-
-
-def require_layer(backbone: BEiTv2ViT, layer: int) -> int:
-    """The number of a block, counted from 0.
-
-    Args:
-        backbone: that has it.
-        layer: counted from 0; negative ones count from the last.
-
-    Raises:
-        InputError: if there is no such block.
-    """
-    if not -backbone.depth <= layer < backbone.depth:
-        raise InputError(f'layer {layer} does not exist: the backbone has {backbone.depth} blocks, counted from 0')
-    return layer % backbone.depth
+    if not is_tokenizer(cfg):
+        return load_model(cfg, checkpoint, 'backbone', device=device)
+    tokenizer = load_model(cfg, checkpoint, 'tokenizer', device=device)
+    if not hasattr(tokenizer, 'encoder'):
+        raise InputError(f'the tokenizer of {cfg.filename!r} has no encoder of its own to look into')
+    return tokenizer.encoder
 
 
 def read_image(path: str | Path, size: tuple[int, int], fit: Fit, channels: Channels | None = None) -> Tensor:
-    """An image file as (3, H, W) uint8 RGB, or (C, H, W) with its channels.
-
-    Args:
-        path: of the file.
-        size: height and width.
-        fit: how the image gets this size, see :class:`VisualTokenizer`.
-        channels: see :func:`channels_of`.
-    """
+    """An image file at a size (height, width) as (3, H, W) uint8 RGB, or (C, H, W) with its channels."""
     return fit_image(to_tensor(path) if channels is None else channels.read(path), size, fit)
 
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from torch import Tensor
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.datasets.resizing import Fit
 from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation.probing import require_layer
 from mmbeitv2.inference.channels import channels_of
-from mmbeitv2.inference.config import read_config
-from mmbeitv2.inference.loading import usable_device
-from mmbeitv2.inference.visual_tokenizer import Fit
-from mmbeitv2.visualization.curves import distinct_names
-from mmbeitv2.visualization.features import load_backbone, normalize, read_image, require_layer
-from mmbeitv2.visualization.pictures import new_figure
+from mmbeitv2.visualization.features import load_backbone, normalize, read_image
+from mmbeitv2.visualization.pictures import new_figure, show
 
 # Pictures in one figure at most: matplotlib takes seconds for hundreds.
 MAX_DRAWN = 200
@@ -29,52 +28,11 @@ MAX_DRAWN = 200
 _RANGE = (1.0, 99.0)
 
 
-@dataclass
-class Column:
-    """The patches of all images as one layer of one checkpoint sees them.
+class Column(NamedTuple):
+    """The patches of all images as one layer of one checkpoint sees them."""
 
-    Args:
-        name: of the checkpoint.
-        layer: counted from 0.
-        colors: (n, h, w, 3) in [0, 1].
-        share: of the features' variance that the three components hold.
-    """
-
-    name: str
-    layer: int
-    colors: np.ndarray
-    share: float
-
-
-def list_models(
-    configs: Sequence[str],
-    checkpoints: Sequence[str],
-    names: Sequence[str] | None = None,
-    cfg_options: Sequence[str] = (),
-) -> list[tuple[str, Config, str]]:
-    """Name, config and checkpoint of each model.
-
-    Args:
-        configs: files, one for all checkpoints or one for each.
-        checkpoints: files.
-        names: of the checkpoints; None for the ends of their paths.
-        cfg_options: see :func:`read_config`.
-
-    Raises:
-        InputError: if the numbers do not match, or two checkpoints have the same name.
-    """
-    if len(configs) not in (1, len(checkpoints)):
-        raise InputError(
-            f'{len(configs)} configs do not match {len(checkpoints)} checkpoints. Pass one config for all '
-            'checkpoints, or one for each.'
-        )
-    names = list(distinct_names([Path(checkpoint) for checkpoint in checkpoints])) if names is None else names
-    if len(names) != len(checkpoints) or len(set(names)) < len(names):
-        raise InputError(
-            f'{len(checkpoints)} checkpoints need as many different names. Pass one for each with --names NAME NAME ...'
-        )
-    read = [read_config(config, cfg_options) for config in configs]
-    return list(zip(names, read * (len(checkpoints) // len(read)), checkpoints, strict=True))
+    title: str
+    colors: np.ndarray  # (n, h, w, 3) in [0, 1]
 
 
 def patch_pca_picture(
@@ -103,50 +61,57 @@ def patch_pca_picture(
         raise InputError(
             f'{count} pictures (images x columns) are too many for one figure. Choose {MAX_DRAWN} or fewer.'
         )
-    place = str(usable_device(device or ('cuda' if torch.cuda.is_available() else 'cpu')))
+    place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     columns: list[Column] = []
-    shown: Tensor | None = None
+    shown = torch.empty(0, 3, 0, 0)
     for name, cfg, checkpoint in models:
         backbone = load_backbone(cfg, checkpoint, place)
         numbers = [require_layer(backbone, layer) for layer in layers]
-        size = _size(backbone, side)
+        patch = backbone.patch_size
+        if side is not None and side % patch:
+            raise InputError(
+                f'size {side} is not a multiple of the patch size {patch}. Try {-(-side // patch) * patch}'
+            )
+        size = (backbone.grid_size[0] * patch, backbone.grid_size[1] * patch) if side is None else (side, side)
         channels = channels_of(cfg)
         images = torch.stack([read_image(path, size, fit, channels) for path in paths])
         pictures = images if channels is None else channels.picture(images)
-        shown = pictures if shown is None or pictures.shape[2] > shown.shape[2] else shown
+        shown = max(shown, pictures, key=lambda each: each.shape[2])
         features = patch_features(backbone, normalize(images, cfg), numbers)
-        columns += [Column(name, number, *principal_colors(features[number])) for number in numbers]
-    assert shown is not None
+        for number in numbers:
+            colors, share = principal_colors(features[number])
+            columns.append(Column(f'{name}\nlayer {number}, {share:.0%} of the variance', colors))
     return draw_patch_pca(shown.permute(0, 2, 3, 1).numpy(), columns)
 
 
-def _size(backbone: BEiTv2ViT, side: int | None) -> tuple[int, int]:
-    patch = backbone.patch_size
-    if side is None:
-        return backbone.grid_size[0] * patch, backbone.grid_size[1] * patch
-    if side % patch:
-        raise InputError(f'--size {side} is not a multiple of the patch size {patch}. Try {-(-side // patch) * patch}')
-    return side, side
-
-
 @torch.inference_mode()
-def patch_features(backbone: BEiTv2ViT, images: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+def patch_features(backbone: Any, images: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
     """Patch tokens behind some blocks, each (n, h, w, C) on the CPU; behind the last with its norm, if it has one.
 
     Args:
-        backbone: in eval mode; what it returns from now on is changed.
+        backbone: in eval mode, with ``blocks`` of tokens (B, 1+N, C).
         images: (n, 3, H, W), normalized.
         layers: blocks, counted from 0.
     """
-    numbers = sorted(set(layers))
-    backbone.out_type, backbone.out_indices = 'featmap', tuple(numbers)
-    place = backbone.cls_token.device
-    # One at a time: attention of large images needs much memory.
-    rows = [backbone(image[None].to(place)) for image in tqdm(images, unit='image')]
-    return {
-        number: torch.cat([row[i] for row in rows]).permute(0, 2, 3, 1).float().cpu()
-        for i, number in enumerate(numbers)
-    }
+    place = next(backbone.parameters()).device
+    grid = tuple(side // backbone.patch_size for side in images.shape[-2:])
+    norms = [getattr(backbone, name, None) for name in ('norm', 'fc_norm')]
+    found: dict[int, list[Tensor]] = {number: [] for number in layers}
+
+    def keep(number: int, tokens: Tensor) -> None:
+        if number == len(backbone.blocks) - 1:
+            tokens = next((norm for norm in norms if norm is not None), nn.Identity())(tokens)
+        found[number].append(tokens[:, -math.prod(grid) :].unflatten(1, grid).float().cpu())
+
+    handles = [
+        backbone.blocks[number].register_forward_hook(lambda _, __, tokens, number=number: keep(number, tokens))
+        for number in found
+    ]
+    for image in tqdm(images, unit='image'):  # one at a time: attention of large images needs much memory
+        backbone(image[None].to(place))
+    for handle in handles:
+        handle.remove()
+    return {number: torch.cat(rows) for number, rows in found.items()}
 
 
 def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
@@ -161,20 +126,17 @@ def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
         Colors (n, h, w, 3) in [0, 1], and the share of the variance that the components hold. The sign of a component
         is the one in which its largest weight is positive.
     """
-    centered = features.double().flatten(0, 2)
-    centered = centered - centered.mean(dim=0)
+    rows = features.double().flatten(0, 2).numpy()
     # Of the covariance, which is small however many patches there are, and needs no random numbers.
-    variances, vectors = torch.linalg.eigh(centered.T @ centered)
-    vectors = vectors.flip(1)[:, :3]
-    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
-    components = (centered @ (vectors * largest.sign())).numpy()
+    pca = PCA(min(3, *rows.shape), svd_solver='covariance_eigh')
+    with np.errstate(invalid='ignore'):  # features that do not vary at all
+        components = pca.fit_transform(rows)
     low, high = np.percentile(components, _RANGE, axis=0)
     spread = high - low
     colors = np.full((len(components), 3), 0.5)  # of a component that does not vary, or does not exist
     varies = spread > 1e-9 * max(float(spread.max()), 1e-30)
     colors[:, : len(spread)][:, varies] = ((components - low)[:, varies] / spread[varies]).clip(0, 1)
-    total = float(variances.sum())
-    share = float(variances.flip(0)[:3].sum()) / total if total > 0 else 0.0
+    share = float(np.nan_to_num(pca.explained_variance_ratio_.sum()))
     return colors.reshape(*features.shape[:3], 3), share
 
 
@@ -189,9 +151,7 @@ def draw_patch_pca(images: np.ndarray, columns: Sequence[Column]) -> Figure:
     axes = figure.subplots(len(images), 1 + len(columns), squeeze=False)
     for row, image, *maps in zip(axes, images, *(column.colors for column in columns), strict=True):
         for axis, picture in zip(row, (image, *maps), strict=True):
-            axis.imshow(picture)
-            axis.set_axis_off()
+            show(axis, picture)
     for axis, column in zip(axes[0, 1:], columns, strict=True):
-        title = f'{column.name}\nlayer {column.layer}, {column.share:.0%} of the variance'
-        axis.set_title(title, fontsize=7, parse_math=False)
+        axis.set_title(column.title, fontsize=7, parse_math=False)
     return figure

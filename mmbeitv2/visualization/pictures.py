@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
-from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.fileio.outputs import require_writable
+from mmbeitv2.interfaces import Tokenizer
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, which needs no display."""
     figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)  # no display needed
+    FigureCanvasAgg(figure)
     return figure
 
 
-def require_picture(path: Path, sources: Sequence[Path]) -> None:
-    """Checks that a picture can be written, and that it neither overwrites nor joins the images that it is made of.
-
-    Args:
-        path: of the picture.
-        sources: files and folders of images.
-
-    Raises:
-        InputError: naming ``path`` and what is wrong with it.
-    """
-    require_writable(path)
-    formats = FigureCanvasAgg.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise InputError(f'--out {str(path)!r} must end in one of .{", .".join(sorted(formats))}')
-    for source in sources:
-        if path.resolve().is_relative_to(source.resolve()):
-            raise InputError(
-                f'--out {str(path)!r} {"is" if source.is_file() else "lies inside"} the images {str(source)!r}. '
-                'Choose another path.'
-            )
+def show(axis: Axes, picture: np.ndarray, title: str | None = None, **options: Any) -> None:
+    """Shows a picture without axes, below a title whose ``$`` is no formula."""
+    axis.imshow(picture, **options)
+    axis.set_axis_off()
+    if title is not None:
+        axis.set_title(title, fontsize=8, parse_math=False)
 
 
 def write_picture(figure: Figure, path: Path, dpi: int) -> None:
@@ -56,14 +45,7 @@ def write_picture(figure: Figure, path: Path, dpi: int) -> None:
 def choose_files(
     folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS
 ) -> dict[str, str]:
-    """Some images of a folder, or of a folder of shards, at random; all, in random order, if there are no more.
-
-    Returns:
-        As :func:`image_files`.
-
-    Raises:
-        InputError: if there is no such folder, or no image in it.
-    """
+    """Some images of a folder, or of a folder of shards, at random, as :func:`image_files` gives them."""
     files = image_files(folder, extensions)
     return {path: files[path] for path in np.random.default_rng(seed).permutation(list(files))[:count].tolist()}
 
@@ -73,12 +55,14 @@ def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[
     return list(choose_files(folder, count, seed, extensions).values())
 
 
-def code_colors(codebook: np.ndarray) -> np.ndarray:
-    """A color per code, (K, 3) in [0, 1], alike for codes that lie close: the first three principal components.
-
-    Args:
-        codebook: code vectors (K, D).
-    """
+def code_colors(tokenizer: Tokenizer) -> np.ndarray:
+    """A color per code, (K, 3) in [0, 1], alike for codes whose vectors lie close: their first three principal
+    components. Random colors if the codes do not stand for vectors."""
+    if not hasattr(tokenizer, 'lookup'):
+        return np.random.default_rng(0).random((tokenizer.num_codes, 3))
+    device = next((buffer.device for buffer in tokenizer.state_dict().values()), None)  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        codebook = tokenizer.lookup(torch.arange(tokenizer.num_codes, device=device)).float().cpu().numpy()
     centered = codebook - codebook.mean(axis=0)
     components = centered @ np.linalg.svd(centered, full_matrices=False)[2][:3].T
     ranks = components.argsort(axis=0).argsort(axis=0)
@@ -196,58 +180,5 @@ def draw_positions(codes: np.ndarray, chosen: Sequence[int] | np.ndarray, num_co
     for axis in axes:
         axis.set_axis_off()
     for axis, code in zip(axes, chosen, strict=False):
-        axis.imshow((codes == code).sum(axis=0), cmap='Blues', vmin=0)
-        axis.set_title(str(code), fontsize=7)
-    return figure
-
-
-def draw_masks(
-    images: np.ndarray,
-    masks: np.ndarray,
-    codes: np.ndarray,
-    predicted: np.ndarray,
-    colors: np.ndarray,
-    rebuilt: Mapping[str, np.ndarray] | None = None,
-) -> Figure:
-    """Image, masked image, true codes and predicted codes; hits on masked patches are framed.
-
-    Args:
-        images: (n, H, W, 3) uint8 RGB.
-        masks: (n, h, w) bool.
-        codes: (n, h, w) int, the tokenizer's.
-        predicted: (n, h, w) int, the model's; shown where masked, else the true code, faded.
-        colors: (K, 3) of the codes.
-        rebuilt: more columns: title -> pictures (n, H, W, 3) uint8.
-    """
-    rebuilt = rebuilt or {}
-    figure = new_figure(2 * (4 + len(rebuilt)), 2 * len(images))
-    axes = figure.subplots(len(images), 4 + len(rebuilt), squeeze=False)
-    for i, (row, image, mask, true, guess) in enumerate(zip(axes, images, masks, codes, predicted, strict=True)):
-        side = image.shape[0] // mask.shape[0]
-        pixels = np.kron(mask, np.ones((side, side), dtype=bool))[..., None]
-        true_map, guess_map = colors[true], np.where(mask[..., None], colors[guess], 0.75 + 0.25 * colors[true])
-        shown = (image, np.where(pixels, 128, image), true_map, guess_map, *(part[i] for part in rebuilt.values()))
-        for axis, picture in zip(row, shown, strict=True):
-            axis.imshow(picture)
-            axis.set_axis_off()
-        for y, x in np.argwhere(mask & (true == guess)):
-            row[3].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor='black', linewidth=1.5))
-        row[3].set_title(f'{(true == guess)[mask].mean():.0%} of {mask.sum()} right', fontsize=8)
-    titles = dict(enumerate(('image', 'masked', 'codes'))) | dict(enumerate(rebuilt, start=4))
-    for column, title in titles.items():
-        axes[0, column].set_title(title, fontsize=8)
-    return figure
-
-
-def draw_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> Figure:
-    """Curves, one panel each: title -> name of the curve -> (steps, values)."""
-    figure = new_figure(4 * len(panels), 3)
-    for axis, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for name, (steps, values) in curves.items():
-            axis.plot(steps, values, label=name)
-        axis.set_title(title, fontsize=9)
-        axis.set_xlabel('step', fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        show(axis, (codes == code).sum(axis=0), str(code), cmap='Blues', vmin=0)
     return figure

@@ -1,22 +1,18 @@
-"""Pictures of segmentations: label maps with the names of their classes, scores of classes, confusions."""
+"""Pictures of segmentations: label maps with a legend, and confusions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont
 from matplotlib.patches import Patch
-from PIL import Image, ImageDraw, ImageFont
 
-from mmbeitv2.visualization.pictures import new_figure
+from mmbeitv2.visualization.pictures import new_figure, show
 
-# Longer side of a label map as it is drawn, in pixels, so that names are readable on images of any size.
+# Longer side of a label map as it is drawn, in pixels.
 SIDE = 480
-_FONT_SIZES = (15, 11)
 # A matrix of more classes has no numbers in its cells.
 _MAX_NUMBERED = 25
 
@@ -52,8 +48,7 @@ def draw_segmentations(
     axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, height_ratios=heights)
     for i, (line, row) in enumerate(zip(axes, rows, strict=True)):
         for axis, picture in zip(line, row, strict=True):
-            axis.imshow(picture)
-            axis.set_axis_off()
+            show(axis, picture)
         if captions is not None:
             line[0].set_title(captions[i], fontsize=8, parse_math=False)
     titles = labels if captions is not None else ('image', *labels)
@@ -76,12 +71,11 @@ def fit_side(image: np.ndarray) -> np.ndarray:
 def paint_labels(
     image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: np.ndarray, alpha: float = 0.65
 ) -> np.ndarray:
-    """An image in the colors of its classes, with their names on the regions that have room for them.
+    """An image in the colors of its classes.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) int; what is no class, as 255, becomes white.
-        classes: names.
         palette: (classes, 3) uint8.
         alpha: weight of the colors against the image, in [0, 1].
 
@@ -95,75 +89,7 @@ def paint_labels(
     colors = np.concatenate((palette, palette[:1])).astype(np.float32)[known]
     blended = (base * (1 - alpha) + colors * alpha).round().astype(np.uint8)
     blended[known == len(classes)] = 255
-    picture = Image.fromarray(blended)
-    drawing = ImageDraw.Draw(picture)
-    for label in np.unique(known[known < len(classes)]):
-        _, regions, statistics, _ = cv2.connectedComponentsWithStats((known == label).astype(np.uint8))
-        for number, (left, top, width, height, _) in enumerate(statistics[1:], start=1):
-            region = regions[top : top + height, left : left + width] == number
-            place = _place_name(region, classes[label])
-            if place is not None:
-                x, y, font_size = place
-                drawing.text(
-                    (int(left) + x, int(top) + y), classes[label], font=_font(font_size), anchor='mm',
-                    fill='white', stroke_width=2, stroke_fill='black',
-                )  # fmt: skip
-    return np.asarray(picture)
-
-
-def _place_name(region: np.ndarray, name: str) -> tuple[int, int, int] | None:
-    """Where in a region its name fits: x and y of the middle and the size of the font; None if it does not.
-
-    Args:
-        region: (h, w) bool.
-        name: of its class.
-    """
-    for font_size in _FONT_SIZES:
-        left, top, right, bottom = _font(font_size).getbbox(name, anchor='mm', stroke_width=2)
-        width, height = int(right - left) + 1, int(bottom - top) + 1
-        if not name.strip() or width > region.shape[1] or height > region.shape[0]:
-            continue
-        padded = np.pad(region, 1).astype(np.uint8)  # a name must not leave the picture
-        room = cv2.erode(padded, np.ones((height, width), dtype=np.uint8), borderValue=0)
-        if room.any():
-            depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3) * room
-            y, x = np.unravel_index(depth.argmax(), depth.shape)
-            return int(x) - 1, int(y) - 1, font_size
-    return None
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(findfont('DejaVu Sans'), size)  # which comes with matplotlib
-
-
-def draw_class_scores(classes: Sequence[str], iou: np.ndarray, acc: np.ndarray, palette: np.ndarray) -> Figure:
-    """IoU of each class as a bar in the color of the class, its accuracy as a dot; the best class first.
-
-    Args:
-        classes: names.
-        iou: (classes,) in [0, 1]; NaN for a class that does not occur.
-        acc: the same.
-        palette: (classes, 3) uint8.
-    """
-    order = np.argsort(np.nan_to_num(iou, nan=-1.0), kind='stable')[::-1]
-    places = np.arange(len(order))
-    figure = new_figure(7.5, 1 + 0.18 * len(order))
-    axis = figure.subplots()
-    axis.barh(places, 100 * np.nan_to_num(iou[order]), color=palette[order] / 255, edgecolor='gray', linewidth=0.5)
-    axis.plot(100 * acc[order], places, 'k.', markersize=4, label='accuracy')
-    for place, value in enumerate(iou[order]):
-        text = 'does not occur' if np.isnan(value) else f'{100 * value:.1f}'
-        axis.text(101, place, text, fontsize=7, va='center', clip_on=False)
-    axis.axvline(100 * np.nanmean(iou), color='gray', linestyle='--', linewidth=1, label='mean IoU')
-    axis.set_yticks(places, [classes[i] for i in order], fontsize=7, parse_math=False)
-    axis.set_ylim(len(order) - 0.4, -0.6)
-    axis.set_xlim(0, 100)
-    axis.set_xlabel('IoU in percent', fontsize=8)
-    axis.tick_params(axis='x', labelsize=7)
-    axis.grid(axis='x', alpha=0.3)
-    figure.legend(loc='outside upper right', ncols=2, fontsize=7, frameon=False)
-    return figure
+    return blended
 
 
 def draw_confusion(classes: Sequence[str], shares: np.ndarray) -> Figure:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import base64
 import html
-import io
-import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,24 +16,12 @@ from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
 
 from mmbeitv2.datasets.resizing import fit_image
-from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
-from mmbeitv2.evaluation.codes import (
-    Measure,
-    codes_per_image,
-    label_information,
-    neighbor_agreement,
-    purity,
-    stability,
-)
-from mmbeitv2.evaluation.patch_labels import class_labels, segment_labels
-from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.fileio.outputs import require_json, require_writable
-from mmbeitv2.inference.channels import channels_of, image_extensions
-from mmbeitv2.inference.config import read_config
+from mmbeitv2.evaluation import codes as measures
+from mmbeitv2.evaluation.codes import Measure
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
-from mmbeitv2.tokenizers import DALLETokenizer
-from mmbeitv2.visualization.pictures import choose_files, code_colors, draw_codebook, draw_usage
+from mmbeitv2.visualization.pages import picture_address
+from mmbeitv2.visualization.pictures import code_colors, draw_codebook, draw_usage
 
 # As in pretraining: brightness, contrast and saturation by factors of 0.6 to 1.4.
 JITTER = 0.4
@@ -57,66 +40,15 @@ _MEANING = {
 }
 
 
-@dataclass
-class Judged:
-    """The results of one tokenizer.
+class Judged(NamedTuple):
+    """The results of one tokenizer."""
 
-    Attributes:
-        name: of its checkpoint.
-        numbers: by name, see ``_MEANING``.
-        images: (n, H, W, 3) uint8, as it saw them.
-        codes: (n, h, w).
-        num_codes: size of its codebook.
-        colors: (num_codes, 3) in [0, 1].
-    """
-
-    name: str
-    numbers: dict[str, Number]
-    images: np.ndarray
-    codes: np.ndarray
+    name: str  # of its checkpoint
+    numbers: dict[str, Number]  # by name, see _MEANING
+    images: np.ndarray  # (n, H, W, 3) uint8, as it saw them
+    codes: np.ndarray  # (n, h, w)
     num_codes: int
-    colors: np.ndarray
-
-
-def judge_tokenizers(args: argparse.Namespace) -> None:
-    """Judges one tokenizer or several; see ``tools/judge_tokenizer.py --help`` for ``args``.
-
-    Raises:
-        InputError: if an image, label image or checkpoint cannot be used, or the results cannot be written.
-    """
-    if args.json is not None:
-        require_json(args.json)
-    if args.ignored_labels and args.labels is None:
-        raise InputError('--ignored-labels has no effect without label images. Add --labels DIR.')
-    if args.out is not None:
-        if args.out.suffix != '.html':
-            raise InputError(f'--out {str(args.out)!r} must end in .html')
-        require_writable(args.out)
-    kinds = image_extensions(channels_of(read_config(args.config, args.cfg_options)))
-    files = choose_files(args.images, args.num_images, extensions=kinds)
-    paths = list(files.values())
-    judged = []
-    for i, (config, checkpoint) in enumerate([(args.config, args.checkpoint), *args.versus]):
-        options = args.cfg_options if i == 0 else None
-        tokenizer = VisualTokenizer(config, checkpoint, args.device, args.fit, options)
-        labels = _labels(args, files, tokenizer)
-        judged.append(judge(tokenizer, paths, labels, f'{Path(config).stem}, {Path(checkpoint).name}'))
-    sys.stdout.write(table(judged, len(paths)))
-    if args.json is not None:
-        AtomicBackend().put_text(json.dumps(as_json(judged, args), indent=1) + '\n', args.json)
-    if args.out is not None:
-        title = f'{len(paths)} images of {args.images.name}'
-        AtomicBackend().put_text(page(judged, title, args.num_pictures), args.out)
-        sys.stdout.write(f'{args.out}\n')
-
-
-def _labels(args: argparse.Namespace, files: dict[str, str], tokenizer: VisualTokenizer) -> np.ndarray | None:
-    (h, w) = tokenizer.grid_size
-    if args.classes:
-        return class_labels(args.images, files, h * w)
-    if args.labels is not None:
-        return segment_labels(files, args.labels, (h, w), args.fit, args.ignored_labels, tokenizer.read)
-    return None
+    colors: np.ndarray  # (num_codes, 3) in [0, 1]
 
 
 def judge(tokenizer: VisualTokenizer, paths: Sequence[str | Path], labels: np.ndarray | None, name: str) -> Judged:
@@ -133,18 +65,21 @@ def judge(tokenizer: VisualTokenizer, paths: Sequence[str | Path], labels: np.nd
     counts = torch.bincount(torch.from_numpy(codes).flatten(), minlength=tokenizer.num_codes)
     numbers: dict[str, Number] = {
         **codebook_statistics(counts),
-        'codes_per_image': codes_per_image(codes),
-        'neighbor_agreement': neighbor_agreement(codes),
+        'codes_per_image': measures.codes_per_image(codes),
+        'neighbor_agreement': measures.neighbor_agreement(codes),
     }
     if labels is not None:
         flat = codes.reshape(len(codes), -1)
-        numbers |= {'label_information': label_information(flat, labels), 'label_purity': purity(flat, labels)}
-    numbers |= {'stable_flip': stability(codes, flipped[:, :, ::-1])}
+        numbers |= {
+            'label_information': measures.label_information(flat, labels),
+            'label_purity': measures.purity(flat, labels),
+        }
+    numbers |= {'stable_flip': measures.stability(codes, flipped[:, :, ::-1])}
     if min(tokenizer.grid_size) > 1:
-        numbers |= {'stable_crop': stability(first[:, 1:, 1:], second[:, :-1, :-1])}
+        numbers |= {'stable_crop': measures.stability(first[:, 1:, 1:], second[:, :-1, :-1])}
     if tokenizer.channels is None:  # else the channels are no colors
-        numbers |= {'stable_jitter': stability(codes, jittered)}
-    return Judged(name, numbers, images, codes, tokenizer.num_codes, _colors(tokenizer))
+        numbers |= {'stable_jitter': measures.stability(codes, jittered)}
+    return Judged(name, numbers, images, codes, tokenizer.num_codes, code_colors(tokenizer.model))
 
 
 def _codes_of_batch(tokenizer: VisualTokenizer, paths: Sequence[str | Path], start: int) -> tuple[np.ndarray, ...]:
@@ -170,12 +105,6 @@ def _jittered(images: Tensor, start: int) -> Tensor:
     return torch.stack(changed)
 
 
-def _colors(tokenizer: VisualTokenizer) -> np.ndarray:
-    if isinstance(tokenizer.model, DALLETokenizer):  # which has no code vectors
-        return np.random.default_rng(0).random((tokenizer.num_codes, 3))
-    return code_colors(tokenizer.codebook.cpu().numpy())
-
-
 def table(judged: Sequence[Judged], num_images: int) -> str:
     """The numbers for the terminal, one column for each tokenizer, chance in brackets."""
     lines = [f'{num_images} images' + (', by chance in brackets' if judged else '')]
@@ -195,18 +124,13 @@ def _text(number: Number | None) -> str:
     return f'{number:.1f}'
 
 
-def as_json(judged: Sequence[Judged], args: argparse.Namespace) -> dict:
-    """All numbers; a share has its ``value`` and its ``chance``, both in [0, 1]."""
-    pairs = [(args.config, args.checkpoint), *args.versus]
-    return {
-        'images': str(args.images),
-        'num_images': len(judged[0].images),
-        'tokenizers': [
-            {'config': str(config), 'checkpoint': str(checkpoint), 'num_codes': each.num_codes}
-            | {key: value._asdict() if isinstance(value, Measure) else value for key, value in each.numbers.items()}
-            for each, (config, checkpoint) in zip(judged, pairs, strict=True)
-        ],
-    }
+def as_json(judged: Sequence[Judged]) -> list[dict]:
+    """The numbers of each tokenizer; a share has its ``value`` and its ``chance``, both in [0, 1]."""
+    return [
+        {'num_codes': each.num_codes}
+        | {key: value._asdict() if isinstance(value, Measure) else value for key, value in each.numbers.items()}
+        for each in judged
+    ]
 
 
 def page(judged: Sequence[Judged], title: str, num_pictures: int) -> str:
@@ -231,15 +155,19 @@ def page(judged: Sequence[Judged], title: str, num_pictures: int) -> str:
 def _section(judged: Judged, num_pictures: int) -> str:
     used, counts = np.unique(judged.codes, return_counts=True)
     order = used[counts.argsort(kind='stable')[::-1]]
-    maps = ''.join(
-        _picture(_code_map(image, judged.colors[codes]))
+    maps = [
+        _code_map(image, judged.colors[codes])
         for image, codes in zip(judged.images[:num_pictures], judged.codes, strict=False)
-    )
-    return (
-        f'<h2>{html.escape(judged.name)}</h2><h3>Images and their codes: patches of the same color have the same '
-        f'code</h3>{maps}<h3>Use of the codes</h3>{_figure(draw_usage(judged.codes, judged.num_codes))}<h3>The most '
-        f'used codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[:8]))}<h3>The least used '
-        f'codes</h3>{_figure(draw_codebook(judged.images, judged.codes, order[-8:][::-1]))}'
+    ]
+    parts: dict[str, Sequence[Figure | np.ndarray]] = {
+        'Images and their codes: patches of the same color have the same code': maps,
+        'Use of the codes': [draw_usage(judged.codes, judged.num_codes)],
+        'The most used codes': [draw_codebook(judged.images, judged.codes, order[:8])],
+        'The least used codes': [draw_codebook(judged.images, judged.codes, order[-8:][::-1])],
+    }
+    return f'<h2>{html.escape(judged.name)}</h2>' + ''.join(
+        f'<h3>{title}</h3>' + ''.join(f'<img alt="" src="{picture_address(picture)}">' for picture in pictures)
+        for title, pictures in parts.items()
     )
 
 
@@ -249,18 +177,3 @@ def _code_map(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
     size = (image.shape[1] * scale, image.shape[0] * scale)
     cells = cv2.resize((colors * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     return np.hstack((cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), cells))
-
-
-def _picture(pixels: np.ndarray) -> str:
-    encoded = cv2.imencode('.png', pixels[..., ::-1])[1]
-    return _image_tag(encoded.tobytes())
-
-
-def _figure(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100, format='png')
-    return _image_tag(buffer.getvalue())
-
-
-def _image_tag(png: bytes) -> str:
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -10,7 +10,8 @@ from PIL import Image
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.codes import codes_per_image, label_information, neighbor_agreement, purity, stability
-from mmbeitv2.evaluation.patch_labels import class_labels, segment_labels
+from mmbeitv2.evaluation.patch_labels import segment_labels
+from mmbeitv2.evaluation.probing import classes_from_folders
 
 rng = np.random.default_rng(0)
 
@@ -84,18 +85,10 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"'\S+images/1.jpg' has no label image '\S+labels/1.png'"):
         labels()
-    for pixels, sentence in (
-        (np.zeros((8, 8, 3), dtype=np.uint8), 'does not hold labels from 0 to 255'),
-        (np.full((8, 8), 300, dtype=np.uint16), 'does not hold labels from 0 to 255'),
-        (np.zeros((4, 8), dtype=np.uint8), 'has 8x4 pixels, but its image has 8x8'),
-    ):
-        Image.fromarray(pixels).save(tmp_path / 'labels/1.png')
-        with pytest.raises(InputError, match=sentence):
-            labels()
-    (tmp_path / 'labels/1.png').write_bytes(b'none')
-    with pytest.raises(InputError, match=r"cannot read label image '\S+labels/1.png'"):
+    Image.fromarray(np.zeros((4, 8), dtype=np.uint8)).save(tmp_path / 'labels/1.png')
+    with pytest.raises(InputError, match='has 8x4 pixels, but its image has 8x8'):
         labels()
     with pytest.raises(InputError, match=r"'\S+1.jpg' is not in a class folder"):
-        class_labels(image.parent, ['1.jpg'], 4)
+        classes_from_folders(image.parent, ['1.jpg'])
     with pytest.raises(InputError, match=r"only one class folder, 'images'"):
-        class_labels(tmp_path, ['images/1.jpg'], 4)
+        classes_from_folders(tmp_path, ['images/1.jpg'])

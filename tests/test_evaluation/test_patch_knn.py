@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +67,8 @@ def test_votes_are_those_of_the_formula_in_whatever_blocks(monkeypatch: pytest.M
         nearest = sorted(range(40), key=lambda i: -similarity[i])[:7]
         weights = [math.exp(similarity[i] / 0.1) for i in nearest]
         expected.append(sum(w * shares[i] for w, i in zip(weights, nearest, strict=True)) / sum(weights))
-    for block in (1, 100, 2**26):
-        monkeypatch.setattr(patch_knn, '_BLOCK', block)
+    for chunk in (1, 5, 256):
+        monkeypatch.setattr(patch_knn, '_CHUNK', chunk)
         assert torch.allclose(knn_votes(bank, shares, queries, 7, 0.1), torch.stack(expected))
 
 
@@ -144,27 +143,12 @@ def test_processes_share_a_bank(root: Path, model: torch.nn.Module, monkeypatch:
     halves = [DataLoader(Subset(data, indices), 2, collate_fn=pseudo_collate) for indices in ([0, 2, 4, 0], [1, 3, 5])]
     for half in halves:
         half.dataset.data_root = str(root)  # type: ignore[attr-defined]
-    trimmed: list = []
-    monkeypatch.setattr(patch_knn, '_gather', lambda own, count: trimmed.append(own) or own)
+    sent: list = []
+    monkeypatch.setattr(patch_knn, 'all_gather_object', lambda own: sent.append(own) or [own])
     for half in halves:
         collect_bank(patch_knn._images(model, half), K, 8, 6, seed=0)
-    monkeypatch.undo()
-    # What each process would send, in the two exchanges.
-    keys = [(own.classes, own.keys) for own in trimmed]
-    sent: list = []
-    for rank, own in enumerate(trimmed):
-        monkeypatch.setattr(patch_knn, 'get_rank', lambda rank=rank: rank)
-        answers = iter([keys, None])
-
-        def exchange(value: object, answers: Iterator = answers) -> list:
-            return next(answers) or [sent.append(value) or value]
-
-        monkeypatch.setattr(patch_knn, 'all_gather_object', exchange)
-        patch_knn._gather(own, 6)
-    assert len(sent[0][0]) + len(sent[1][0]) == len(alone.keys)
-    answers = iter([keys, sent])
-    monkeypatch.setattr(patch_knn, 'all_gather_object', lambda value: next(answers))
-    together = patch_knn._gather(trimmed[1], 6)
+    monkeypatch.setattr(patch_knn, 'all_gather_object', lambda own: sent)
+    together = collect_bank(patch_knn._images(model, halves[1]), K, 8, 6, seed=0)
     assert torch.equal(together.keys, alone.keys)
     assert torch.allclose(together.features, alone.features, atol=1e-6)
 

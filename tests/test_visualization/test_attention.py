@@ -3,10 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.errors import InputError
 from mmbeitv2.visualization.attention import attention_of_layer, attention_picture
 from tests.conftest import tiny_pretraining, tiny_vit
 
@@ -43,5 +46,18 @@ def test_the_picture_has_all_heads_of_cls_and_patch(tmp_path: Path, image_folder
     assert figure.axes[4].get_title() == 'patch 1, 3'
     with pytest.raises(ValueError, match='patch 4 0 lies outside the grid of 4x4'):
         attention_picture(cfg, str(tmp_path / 'model.pth'), image, patch=(4, 0))
-    with pytest.raises(ValueError, match='has no backbone of type mmbeitv2.BEiTv2ViT'):
-        attention_picture(Config({'model': dict(type='VQKD')}), 'none.pth', image)
+
+
+def test_a_subclass_is_looked_into_and_what_cannot_be_is_said() -> None:
+    class OwnViT(BEiTv2ViT):
+        pass
+
+    own = OwnViT(**{key: value for key, value in tiny_vit().items() if key != 'type'}).eval()
+    images = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(attention_of_layer(own, images).sum(dim=-1), torch.ones(1, 2, 17))
+    foreign = timm.create_model('vit_tiny_patch16_224', img_size=32, num_classes=0).eval()
+    assert attention_of_layer(foreign, images).shape == (1, 3, 5, 5)
+    for block in foreign.blocks:
+        block.attn.fused_attn = False  # written out
+    with pytest.raises(InputError, match='cannot be drawn'):
+        attention_of_layer(foreign, images)

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmbeitv2.visualization.features import load_backbone, normalize
+from mmbeitv2.visualization.features import load_backbone
 from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture, principal_colors
 from tests.conftest import refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
@@ -40,13 +40,6 @@ def test_colors_are_the_first_three_principal_components_of_all_images(features:
         component = centered @ (vector * np.sign(vector[np.abs(vector).argmax()]))
         low, high = np.percentile(component, [1, 99])
         np.testing.assert_allclose(found, ((component - low) / (high - low)).clip(0, 1), atol=1e-6)
-
-
-def test_colors_mean_the_same_in_each_image(features: torch.Tensor) -> None:
-    doubled = torch.stack((features[0], features[1], features[0]))
-    colors, _ = principal_colors(doubled)
-    np.testing.assert_array_equal(colors[0], colors[2])
-    assert np.abs(colors[0] - principal_colors(features[:1])[0][0]).max() > 0.01
 
 
 def test_what_does_not_vary_is_grey() -> None:
@@ -91,14 +84,6 @@ def test_any_config_with_a_backbone_can_be_looked_at(tmp_path: Path) -> None:
     torch.testing.assert_close(backbone.patch_embed.proj.weight, pretraining.backbone.patch_embed.proj.weight)
 
 
-def test_images_are_normalized_as_the_config_says() -> None:
-    images = torch.full((1, 3, 2, 2), 128, dtype=torch.uint8)
-    cfg = Config(dict(model=dict(data_preprocessor=dict(mean=[128, 126, 124], std=[1, 2, 4]))))
-    assert normalize(images, cfg)[0, :, 0, 0].tolist() == [0, 1, 1]
-    cfg = Config(dict(model=dict(), data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3)))
-    assert normalize(images, cfg).max() == pytest.approx(0.5 / 127.5)
-
-
 def test_each_checkpoint_and_layer_is_a_column(tmp_path: Path, image_folder: Path, model: tuple[str, str]) -> None:
     cfg, checkpoint = Config.fromfile(model[0]), model[1]
     paths = sorted((image_folder / 'cat/nested').iterdir())[:3]
@@ -124,25 +109,10 @@ def test_the_tool_draws_images_and_folders(tmp_path: Path, image_folder: Path, m
 def test_bad_input_to_visualize_patch_pca(
     tmp_path: Path, image_folder: Path, model: tuple[str, str], capsys: pytest.CaptureFixture
 ) -> None:
-    config, checkpoint = model
-    out = str(tmp_path / 'pca.png')
-    image = str(image_folder / 'cat/nested/0.jpg')
-    command = ['visualize_patch_pca', image, '--configs', config, '--out', out, '--checkpoints', checkpoint]
-    (tmp_path / 'none').mkdir()
-    cases = [
-        ([checkpoint], '2 checkpoints need as many different names'),
-        (['gone.pth'], 'gone.pth'),
-        (['--names', 'a', 'b'], '1 checkpoints need'),
-        (['--configs', config, config], '2 configs do not match 1 checkpoints'),
-        (['--layers', '2'], 'layer 2 does not exist'),
-        (['--size', '47'], '--size 47 is not a multiple of the patch size 8. Try 48'),
-        (['--layers', *['0'] * 200], '201 pictures (images x columns) are too many'),
-        (['--out', image], 'is the images'),
-        (['--out', str(tmp_path / 'a.xyz')], 'must end in one of'),
-    ]
-    for arguments, message in cases:
-        assert message in refused(capsys, *command, *arguments)
-    assert 'gone.jpg' in refused(capsys, command[0], str(tmp_path / 'gone.jpg'), *command[2:])
-    assert 'holds no images' in refused(capsys, command[0], str(tmp_path / 'none'), *command[2:])
-    assert 'must be a whole number' in refused(capsys, *command, '--size', '0', code=2)
-    assert not Path(out).exists()
+    out, image = tmp_path / 'pca.png', str(image_folder / 'cat/nested/0.jpg')
+    command = ['visualize_patch_pca', image, '--configs', model[0], '--out', str(out), '--checkpoints', model[1]]
+    assert '2 checkpoints need as many different names' in refused(capsys, *command, model[1], code=2)
+    assert 'layer 2 does not exist' in refused(capsys, *command, '--layers', '2')
+    assert 'Try 48' in refused(capsys, *command, '--size', '47')
+    assert 'inside the images' in refused(capsys, *command, '--out', image)
+    assert not out.exists()

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmbeitv2_tools.work_dir import checkpoint_in
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
@@ -22,25 +21,26 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
 from mmbeitv2.fileio.folders import MARKER
-from mmbeitv2.visualization.segmentation import draw_class_scores, draw_confusion, draw_segmentations, paint_labels
+from mmbeitv2.visualization.segmentation import draw_confusion, draw_segmentations, paint_labels
 from tests.conftest import refused, run_tool, tiny_vit
 
 # Names that HTML, CSV and matplotlib could each take for something else.
-CLASSES = ('a </script> & "b"', 'cost $x$', '_c, d')
+CLASSES = ('a </script> & "b" <!--<script>', 'cost $x$', '_c, d')
 PALETTE = [[200, 0, 0], [0, 200, 0], [0, 0, 200]]
-NUM_IMAGES = 5
-FILES = {'index.html', 'report.json', 'classes.csv', 'images.csv', 'confusion.csv', 'iou.png', 'confusion.png'}
+NAMES = ('a/1', 'a/2', 'b/1', 'c/1', 'c/4')  # three images of one name
+FILES = {'index.html', 'report.json', 'classes.csv', 'images.csv', 'confusion.csv', 'confusion.png'}
 
 
 def write_work_dir(root: Path) -> Path:
     """A work dir as a training leaves it: the config and the last checkpoint; images and labels lie beside it."""
     rng = np.random.default_rng(0)
     for kind in ('images', 'labels'):
-        (root / kind).mkdir()
-    for i in range(NUM_IMAGES):
+        for folder in NAMES:
+            (root / kind / folder).parent.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(NAMES):
         size = (32, 32 + 8 * i)
-        cv2.imwrite(str(root / f'images/{i}.png'), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-        cv2.imwrite(str(root / f'labels/{i}.png'), rng.choice([0, 1, 2, 255], size, p=[0.5, 0.2, 0.2, 0.1]))
+        cv2.imwrite(str(root / f'images/{name}.png'), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+        cv2.imwrite(str(root / f'labels/{name}.png'), rng.choice([0, 1, 2, 255], size, p=[0.5, 0.2, 0.2, 0.1]))
     head = dict(type='FCNHead', in_channels=32, channels=8, num_convs=1, num_classes=3, norm_cfg=dict(type='BN'))
     model = dict(
         type='EncoderDecoder',
@@ -143,20 +143,21 @@ def test_the_report_has_the_numbers_of_mmsegs_own_test(
     mious = [100 * float(np.nanmean((hits / union).numpy())) for hits, union, *_ in areas]
     order = np.argsort(mious)
     images = read_csv(out / 'images.csv')[1:]
-    assert [Path(path).name for path, _ in images] == [f'{i}.png' for i in order]
+    assert [path.partition('images/')[2] for path, _ in images] == [f'{NAMES[i]}.png' for i in order]
     np.testing.assert_allclose([float(miou) for _, miou in images], np.sort(mious), atol=0.006)
     assert sorted(path.name for path in (out / 'worst').iterdir()) == [
-        f'{rank:03d}_{i}.jpg' for rank, i in enumerate(order[:2], start=1)
+        f'{rank:03d}_{NAMES[i][-1]}.jpg' for rank, i in enumerate(order[:2], start=1)
     ]
-    assert sorted(path.name for path in (out / 'examples').iterdir()) == ['001_0.jpg', '002_4.jpg']
+    assert sorted(path.name for path in (out / 'examples').iterdir()) == ['001_1.jpg', '002_4.jpg']
 
     page = (out / 'index.html').read_text()
     assert not re.search(r'(src|href)="|https?://', page)
-    assert page.count('</script>') == 1
-    data = json.loads(re.search(r'const data = (.*);\n', page)[1])
+    text = re.search(r'const data = (.*);\n', page)[1]
+    assert '<' not in text  # of a class's name, it could end the script, or hide its end
+    data = json.loads(text)
     assert [row['class'] for row in data['classes']] == list(CLASSES)
-    pictures = [data['iou'], data['confusion'], *data['worst'], *data['examples']]
-    assert len(pictures) == 2 + 2 + 2
+    pictures = [data['confusion'], *data['worst'], *data['examples']]
+    assert len(pictures) == 1 + 2 + 2
     for picture in pictures:
         content = np.frombuffer(base64.b64decode(picture.partition('base64,')[2]), np.uint8)
         assert cv2.imdecode(content, cv2.IMREAD_COLOR).std() > 1
@@ -166,7 +167,6 @@ def test_the_best_checkpoint_comes_before_the_last_and_an_earlier_report_is_repl
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     work_dir = write_work_dir(tmp_path)
-    assert checkpoint_in(work_dir) == work_dir / 'iter_2.pth'
     shutil.copy(work_dir / 'iter_2.pth', work_dir / 'best_mIoU_iter_1.pth')
     out = work_dir / 'segmentation'
     run_tool('visualize_segmentation', str(work_dir), '--num-images', '3')
@@ -179,35 +179,16 @@ def test_the_best_checkpoint_comes_before_the_last_and_an_earlier_report_is_repl
 
 
 def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    work, out = str(work_dir), ['--out', str(tmp_path / 'out')]
+    command = ['visualize_segmentation', str(work_dir), '--out', str(tmp_path / 'out')]
     dataset = 'test_dataloader.dataset'
-    (tmp_path / 'empty').mkdir()
-    other = dict(model=dict(type='ImageClassifier', backbone=tiny_vit()), test_evaluator=dict(type='Accuracy'))
-    Config(other).dump(tmp_path / 'other.py')
-    cfg = Config.fromfile(work_dir / 'tiny.py')
-    del cfg.test_dataloader.dataset.pipeline[2]
-    cfg.dump(tmp_path / 'unlabeled.py')
-    (tmp_path / 'two').mkdir()
-    for name in ('a.py', 'b.py'):
-        (tmp_path / 'two' / name).write_text('')
-    cases = [
-        ([str(tmp_path / 'gone')], 'gone'),
-        ([str(tmp_path / 'empty')], 'holds no config'),
-        ([str(tmp_path / 'empty'), '--config', f'{work}/tiny.py'], 'holds no checkpoint'),
-        ([str(tmp_path / 'two')], 'several configs (a.py, b.py)'),
-        ([work, '--checkpoint', 'none.pth', *out], 'none.pth'),
-        ([work, '--config', str(tmp_path / 'other.py'), *out], 'does not score its test set by IoUMetric'),
-        ([work, *out, '--num-images', '101'], 'Choose 100 or fewer'),
-        ([work, '--out', work], 'is ' + repr(work)),
-        ([work, *out, '--cfg-options', 'test_dataloader=None', 'test_evaluator=None', 'test_cfg=None'], 'IoUMetric'),
-        ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=None'], 'has no labels'),
-        ([work, '--config', str(tmp_path / 'unlabeled.py'), *out], 'has no labels'),
-        ([work, *out, '--cfg-options', f'{dataset}.data_prefix.seg_map_path=images'], 'images'),
-        ([work, *out, '--cfg-options', f'{dataset}.img_suffix=.bmp'], 'finds no images'),
-        ([work, *out, '--cfg-options', 'model.decode_head.num_classes=4'], 'decode_head'),
-    ]
-    for arguments, message in cases:
-        assert message in refused(capsys, 'visualize_segmentation', *arguments)
+    for arguments, message in (
+        (['--checkpoint', 'none.pth'], 'none.pth'),
+        (['--out', str(work_dir)], 'is ' + repr(str(work_dir))),
+        (['--cfg-options', 'test_dataloader=None'], 'has no test set'),
+        (['--cfg-options', f'{dataset}.metainfo=None'], 'does not name its classes'),
+        (['--cfg-options', 'model.decode_head.num_classes=4'], 'decode_head'),
+    ):
+        assert message in refused(capsys, *command, *arguments)
         assert not (tmp_path / 'out').exists()
 
 
@@ -223,21 +204,6 @@ def test_a_label_map_has_the_colors_of_its_classes_and_white_where_there_is_none
     assert painted[100, 400].tolist() == [255, 255, 255]
 
 
-def test_names_are_written_where_they_fit_and_nowhere_else() -> None:
-    image = np.zeros((480, 480, 3), dtype=np.uint8)
-    labels = np.full((480, 480), 255)
-    labels[100:160, 50:250] = 0  # room for a name
-    labels[300:308, 50:250] = 0  # too low
-    labels[400:460, 400:420] = 0  # too narrow
-    palette = np.array([[80, 80, 80]], dtype=np.uint8)
-    plain, named = (paint_labels(image, labels, [name], palette) for name in (' ', 'pavement'))
-    rows, columns = np.nonzero((plain != named).any(axis=2))
-    assert len(rows) > 100
-    assert 100 <= rows.min() <= rows.max() < 160
-    assert 50 <= columns.min() <= columns.max() < 250
-    assert abs((rows.min() + rows.max()) / 2 - 130) < 5
-
-
 def test_the_legend_names_the_classes_that_occur() -> None:
     image = np.zeros((40, 60, 3), dtype=np.uint8)
     truth, prediction = np.zeros((40, 60), dtype=int), np.full((40, 60), 2)
@@ -249,18 +215,10 @@ def test_the_legend_names_the_classes_that_occur() -> None:
     figure.canvas.draw()  # a name with $ is no formula
 
 
-def test_scores_and_confusions_of_many_classes_are_drawn() -> None:
-    rng = np.random.default_rng(0)
-    classes = [f'class number {i}' for i in range(60)]
-    iou, shares = rng.random(60), rng.dirichlet(np.ones(60), 60)
-    iou[7], shares[7] = np.nan, np.nan
-    palette = rng.integers(0, 256, (60, 3), dtype=np.uint8)
-    bars = draw_class_scores(classes, iou, iou, palette).axes[0]
-    labels = [label.get_text() for label in bars.get_yticklabels()]
-    assert labels[0] == classes[np.nanargmax(iou)]
-    assert labels[-1] == classes[7]
-    np.testing.assert_allclose(bars.patches[0].get_width(), 100 * np.nanmax(iou))
-    figure = draw_confusion(classes, shares)
+def test_confusions_of_many_classes_have_no_numbers() -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(60), 60)
+    shares[7] = np.nan
+    figure = draw_confusion([f'class number {i}' for i in range(60)], shares)
     np.testing.assert_allclose(figure.axes[0].images[0].get_array()[3], 100 * shares[3])
     assert not figure.axes[0].texts
     few = draw_confusion(('a', 'b'), np.array([[0.75, 0.25], [1, 0]]))
