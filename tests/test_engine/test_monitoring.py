@@ -6,13 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.config import ConfigDict
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.logging import MessageHub
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import Dataset
 
 from mmbeitv2.engine import monitoring
+from mmbeitv2.errors import InputError
 from tests.conftest import NUM_CODES, TEACHER, tiny_tokenizer
+from tests.forked import spawn
 
 
 class Images(Dataset):
@@ -96,6 +101,37 @@ def test_log_has_usage_and_perplexity_of_its_window(tmp_path: Path) -> None:
     assert len(recorder.logged) == 2
 
 
+class Counting(nn.Module):
+    """All that the hook asks of a tokenizer."""
+
+    def __init__(self, *counts: int) -> None:
+        super().__init__()
+        self.register_buffer('code_counts', torch.tensor(counts))
+
+
+def _count_main(rank: int, folder: str) -> None:
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    hub, hook = MessageHub.get_instance(f'rank{rank}'), monitoring.CodebookHook()
+    runner = SimpleNamespace(model=Counting(0, 0, 0, 0), message_hub=hub, hooks=[LoggerHook(interval=1)])
+    hook.before_train(runner)
+    runner.model.code_counts += torch.tensor([[2, 0, 1, 0], [0, 0, 3, 0]][rank])
+    hook.after_train_iter(runner, 0)
+    assert not runner.model.code_counts.any()
+    scalars = {name: float(value.current()) for name, value in hub.log_scalars.items()}
+    torch.save(scalars, f'{folder}/{rank}.pt')
+    dist.destroy_process_group()
+
+
+def test_the_codes_of_all_processes_are_counted_for_any_tokenizer(tmp_path: Path) -> None:
+    spawn(_count_main, str(tmp_path))
+    entropy = -sum(share * math.log(share) for share in (2 / 6, 4 / 6))
+    for rank in range(2):
+        scalars = torch.load(tmp_path / f'{rank}.pt')
+        assert scalars == pytest.approx({'train/codebook_usage': 50, 'train/perplexity': math.exp(entropy)})
+    with pytest.raises(InputError, match='CodebookHook needs a tokenizer that counts'):
+        monitoring.CodebookHook().before_train(SimpleNamespace(model=nn.Linear(1, 1), hooks=[]))
+
+
 def test_spoilt_images_stop_the_run_and_no_checkpoint_is_written_from_them(tmp_path: Path) -> None:
     runner = build_runner(tmp_path, Images(spoilt=9))
     with pytest.raises(ValueError, match=r'step 3: an image has pixels that are NaN.*--resume'):
@@ -109,8 +145,8 @@ def test_spoilt_images_stop_the_run_and_no_checkpoint_is_written_from_them(tmp_p
     ('part', 'message'),
     [
         ('teacher.module.norm', "the teacher's features are NaN"),
-        ('encoder.blocks.0.norm1', "the encoder's features are NaN"),
-        ('decoder.blocks.0.norm1', "the decoder's features are NaN"),
+        ('encoder.blocks.0.norm1', 'loss and loss_reconstruction and loss_commitment became NaN'),
+        ('decoder.blocks.0.norm1', 'loss and loss_reconstruction became NaN'),
     ],
 )
 def test_the_cause_is_named(tmp_path: Path, part: str, message: str) -> None:
