@@ -160,5 +160,5 @@ class NonFiniteLossHook(Hook):
             with torch.no_grad():
                 inputs = model.data_preprocessor(data_batch, training=True)['inputs']
                 if not model.teacher_features(inputs, model.grid_size).isfinite().all():
-                    return "the teacher's features are NaN or infinite (check its weights, or set its precision to float32)"
+                    return "the teacher's features are NaN or infinite (check its weights, or set its precision=float32)"
         return f'{" and ".join(wrong)} became NaN or infinite'

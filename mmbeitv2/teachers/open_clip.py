@@ -1,4 +1,4 @@
-"""CLIP as a teacher, by open_clip, which is imported where it is used: that takes 0.8 s, and only this teacher needs it."""
+"""CLIP as a teacher. open_clip is imported where it is used, because that takes 0.8 s and only teachers need it."""
 
 from __future__ import annotations
 

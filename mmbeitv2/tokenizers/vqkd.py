@@ -83,7 +83,7 @@ class VQKD(DistillingTokenizer):
         return self.encode(images)[2]
 
     def distances(self, images: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Codes (B, N); 1 - cosine of the teacher's and the rebuilt features (B, N), paper, equation 3; other losses."""
+        """Codes (B, N); 1 - cosine of the teacher's and the rebuilt features (B, N; paper, equation 3); other losses."""
         quantized, commitment, codes = self.encode(images)
         target = self.teacher_features(images, tuple(quantized.shape[-2:]))
         distance = 1 - F.cosine_similarity(self.decode(quantized).float(), target, dim=-1)
