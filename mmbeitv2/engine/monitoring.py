@@ -37,8 +37,7 @@ class RunSummaryHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loader, model = runner.train_dataloader, unwrapped(runner)
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-        trained = sum(size for size, is_trained in sizes if is_trained)
-        total = sum(size for size, _ in sizes)
+        total, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
         classes = len((getattr(loader.dataset, 'metainfo', None) or {}).get('classes') or ())
         images = f'{len(loader.dataset)} images' + (f' of {classes} classes' if classes else '')
         batch = (loader.batch_size or 1) * get_world_size()
@@ -160,5 +159,5 @@ class NonFiniteLossHook(Hook):
             with torch.no_grad():
                 inputs = model.data_preprocessor(data_batch, training=True)['inputs']
                 if not model.teacher_features(inputs, model.grid_size).isfinite().all():
-                    return "the teacher's features are NaN or infinite (check its weights, or set its precision=float32)"
+                    return "the teacher's features are NaN or infinite; check its weights, or set precision=float32"
         return f'{" and ".join(wrong)} became NaN or infinite'

@@ -19,15 +19,15 @@ from mmbeitv2.teachers import check_color_channels
 class DistillingTokenizer(BaseModel):
     """Base of the tokenizers that quantize or rebuild the features of a teacher.
 
-    A subclass sets ``in_channels``, ``grid_size`` and ``patch_size``, and calls :meth:`_set_quantizer`.
+    A subclass sets ``in_channels``, ``grid_size`` and ``patch_size``, and then calls :meth:`_set_quantizer`.
 
     Args:
-        teacher: config of the teacher, or None.
+        teacher: config of the teacher; None for a tokenizer that is only used, not trained.
         target_dims: width of the teacher's features, only needed without a teacher.
-        teacher_channels: channels of the images, counted from 0, that the teacher sees as red, green and blue; None for
-            RGB images.
-        data_preprocessor: config of the preprocessor.
-        init_cfg: see mmengine.
+        teacher_channels: channels of the images, counted from 0, that the teacher sees as red, green and blue, clipped
+            to [-1, 1]. One may be repeated, for example (0, 0, 0) for gray images. None for RGB images.
+        data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
+        init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a tokenizer of ours or a released one.
 
     Attributes:
         code_counts: (K,) int64, how often this process used each code in training mode; not saved.
@@ -41,23 +41,19 @@ class DistillingTokenizer(BaseModel):
 
     def __init__(
         self,
-        teacher: dict | None,
-        target_dims: int | None,
-        teacher_channels: Sequence[int] | None,
-        data_preprocessor: dict | None,
-        init_cfg: dict | None,
+        teacher: dict | None = None,
+        target_dims: int | None = None,
+        teacher_channels: Sequence[int] | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.teacher: Teacher | None = None if teacher is None else MODELS.build(teacher)
         width = target_dims if self.teacher is None else self.teacher.embed_dims
         if width is None:
-            raise InputError(
-                'a tokenizer without a teacher needs target_dims, the width of the features it was made for'
-            )
+            raise InputError('a tokenizer without a teacher needs target_dims, the width of the features it learned')
         if target_dims not in (None, width):
-            raise InputError(
-                f'target_dims={target_dims}, but the features of the teacher are {width} wide. Leave it out.'
-            )
+            raise InputError(f'target_dims={target_dims}, but the teacher has {width} features. Leave it out.')
         self.target_dims = width
         self.teacher_channels = None if teacher_channels is None else list(teacher_channels)
 
@@ -82,35 +78,33 @@ class DistillingTokenizer(BaseModel):
         """Width D of a code vector."""
         return self.quantize.code_dim
 
-    def lookup(self, codes: Tensor) -> Tensor:
-        """Code vectors (..., D) of codes (...)."""
-        return self.quantize.lookup(codes)
-
     @abstractmethod
-    def tokenize(self, images: Tensor) -> Tensor:
-        """Codes (B, h·w) int64 of images (B, in_channels, H, W) in [-1, 1]."""
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What is computed of images (B, in_channels, H, W) in [-1, 1]; the codes (B, h·w) come last."""
 
     @abstractmethod
     def distances(self, images: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Codes (B, N), 1 - cosine of each patch's target and what stands for it (B, N), and further losses."""
 
+    def tokenize(self, images: Tensor) -> Tensor:
+        """Codes (B, h·w) int64 of images (B, in_channels, H, W) in [-1, 1]."""
+        return self.encode(images)[-1]
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Code vectors (..., D) of codes (...)."""
+        return self.quantize.lookup(codes)
+
     def quantize_features(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the quantizer gives for features (B, D, h, w), counted in training mode."""
+        """What the quantizer gives for features (B, D, h, w); in training mode the codes are counted."""
         quantized, loss, codes = self.quantize(features)
         if self.training:  # bincount would make the host wait for the device
             self.code_counts.scatter_add_(0, codes.flatten(), torch.ones_like(codes).flatten())
         return quantized, loss, codes
 
     def teacher_features(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
-        """The teacher's features (B, h·w, Dt) of images (B, in_channels, H, W) in [-1, 1].
-
-        Raises:
-            InputError: if there is no teacher.
-        """
+        """The teacher's features (B, h·w, Dt) of images (B, in_channels, H, W) in [-1, 1]."""
         if self.teacher is None:
-            raise InputError(
-                'this tokenizer has no teacher, whose features are needed here. Set teacher of the tokenizer.'
-            )
+            raise InputError('the tokenizer has no teacher, whose features are needed here. Set teacher.')
         if self.teacher_channels is not None:
             images = images[:, self.teacher_channels].clamp(-1, 1)
         return self.teacher(images.add(1).div(2), grid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,37 +57,22 @@ class KMeansTokenizer(DistillingTokenizer):
 
     One pass over the images is enough, and no gradient is computed. The teacher is needed whenever codes are computed,
     also in pretraining. Checkpoints do not contain its weights, but a fingerprint of them, so that another teacher is
-    rejected.
-
-    Its config has ``optim_wrapper.optimizer=dict(type='mmbeitv2.NoOptimizer')``.
+    rejected. Its config has ``optim_wrapper.optimizer=dict(type='mmbeitv2.NoOptimizer')``.
 
     Args:
         quantizer: config of the codebook, :class:`SphericalKMeans`; ``code_dim`` is taken from the teacher.
-        teacher: config of the teacher; with None, the codebook can be inspected but not used to tokenize.
         img_size: side in pixels of the images that the tokenizer is made for.
         patch_size: side in pixels of the patch that gets a code; the teacher's features are resampled to it.
-        in_channels: channels of the images.
-        target_dims: width of the teacher's features, only needed without a teacher.
-        teacher_channels: see :class:`VQKD`; the codes do not depend on other channels.
-        data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
-        init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a checkpoint of this tokenizer.
+        in_channels: channels of the images. The codes do not depend on those that the teacher does not see.
+        settings: those of :class:`DistillingTokenizer`: ``teacher``, ``teacher_channels``, ``data_preprocessor``, ...
     """
 
     teacher_fingerprint: Tensor
 
     def __init__(
-        self,
-        quantizer: dict,
-        teacher: dict | None = None,
-        img_size: int = 224,
-        patch_size: int = 16,
-        in_channels: int = 3,
-        target_dims: int | None = None,
-        teacher_channels: Sequence[int] | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
+        self, quantizer: dict, img_size: int = 224, patch_size: int = 16, in_channels: int = 3, **settings: Any
     ) -> None:
-        super().__init__(teacher, target_dims, teacher_channels, data_preprocessor, init_cfg)
+        super().__init__(**settings)
         if img_size < patch_size or img_size % patch_size:
             raise InputError(f'img_size={img_size} must be a multiple of patch_size={patch_size}. Change one of them.')
         self.in_channels, self.patch_size = in_channels, patch_size
@@ -98,30 +82,17 @@ class KMeansTokenizer(DistillingTokenizer):
         self.register_buffer('teacher_fingerprint', torch.tensor(fingerprint))
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features and codes of images; in training mode it also updates the codebook.
+        """Features, code vectors (both (B, h·w, Dt)) and codes (B, h·w) of images (B, C, H, W) in [-1, 1].
 
-        Args:
-            images: (B, C, H, W) in [-1, 1], H and W multiples of the patch size.
-
-        Returns:
-            The teacher's features (B, h·w, Dt), the code vectors (B, h·w, Dt), the codes (B, h·w) int64.
+        H and W are multiples of the patch size. In training mode, it also updates the codebook.
         """
-        if images.shape[1] != self.in_channels:
-            raise InputError(
-                f'the images have {images.shape[1]} channels, but the k-means tokenizer takes {self.in_channels}. Set '
-                'its in_channels, and teacher_channels to those that the teacher should see as red, green and blue.'
-            )
         grid = (images.shape[2] // self.patch_size, images.shape[3] // self.patch_size)
         features = self.teacher_features(images, grid)
         quantized, _, codes = self.quantize_features(features.transpose(1, 2).unflatten(2, grid))
         return features, quantized.flatten(2).transpose(1, 2), codes
 
-    def tokenize(self, images: Tensor) -> Tensor:
-        """Codes (B, h·w) int64 of images (B, C, H, W) in [-1, 1]."""
-        return self.encode(images)[2]
-
     def distances(self, images: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Codes (B, N); 1 - cosine of feature and code (B, N), which k-means makes small; no further losses."""
+        """See :class:`DistillingTokenizer`; the target is the feature itself, so k-means makes the distance small."""
         features, quantized, codes = self.encode(images)
         return codes, 1 - F.cosine_similarity(quantized, features, dim=-1), {}
 

@@ -1,5 +1,4 @@
-"""Reconstructs pictures from codes, to see what codes keep of an image. Not in the paper: VQ-KD itself reconstructs
-features."""
+"""Reconstructs images from codes. Not in the paper: VQ-KD itself reconstructs features."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from mmbeitv2.tokenizers.vqkd import check_decoder
 
 @MODELS.register_module()
 class PixelDecoder(BaseModel):
-    """A decoder that learns to reconstruct pixels from the codes of a frozen tokenizer.
+    """A decoder that learns to reconstruct pixels from the codes of a frozen tokenizer, to see what the codes keep.
 
     Args:
         tokenizer: config of any :class:`mmbeitv2.interfaces.CodebookTokenizer`, with ``init_cfg`` for its weights.
@@ -38,9 +37,7 @@ class PixelDecoder(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         frozen = MODELS.build(tokenizer)
         if not isinstance(frozen, CodebookTokenizer):
-            raise InputError(
-                'a pixel decoder needs the vectors of the codes, but the tokenizer has none. Choose another tokenizer.'
-            )
+            raise InputError('a pixel decoder needs the vectors of the codes. Choose a tokenizer that has them.')
         frozen.init_weights()
         self.tokenizer = Frozen(frozen)
         self.decoder: Encoder = MODELS.build(decoder)
@@ -72,13 +69,11 @@ class PixelDecoder(BaseModel):
             return rebuilt
         if mode == 'loss':
             return dict(loss_pixels=F.l1_loss(rebuilt.float(), inputs))
-        if mode == 'predict':
-            data_samples = data_samples or [DataSample() for _ in inputs]
-            errors = (rebuilt.float().clamp(-1, 1) - inputs).square().mean(dim=(1, 2, 3))
-            for sample, error in zip(data_samples, errors, strict=True):
-                sample.set_field(error.view(1), 'squared_error')
-            return data_samples
-        raise InputError(f'mode={mode!r} is unknown. Choose tensor, loss or predict.')
+        data_samples = data_samples or [DataSample() for _ in inputs]
+        errors = (rebuilt.float().clamp(-1, 1) - inputs).square().mean(dim=(1, 2, 3))
+        for sample, error in zip(data_samples, errors, strict=True):
+            sample.set_field(error.view(1), 'squared_error')
+        return data_samples
 
     def init_weights(self) -> None:
         """Truncated normal output layer; the decoder by its own; then ``init_cfg`` if there is one."""

@@ -22,24 +22,15 @@ def l2norm(x: Tensor) -> Tensor:
 
 
 def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the code most similar to each vector.
+    """Index (n,) of the code (K, D) most similar to each vector (n, D).
 
-    Args:
-        z: (n, D), unit length.
-        codebook: (K, D), unit length; the largest cosine is then the smallest distance.
-
-    Returns:
-        (n,) int64.
+    All have unit length, so that the largest cosine is the smallest distance.
     """
     return torch.cat([(chunk @ codebook.T).argmax(dim=1) for chunk in z.split(_CHUNK)])
 
 
 def count_and_sum(z: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
-    """Members per code and their sum, without the (n, K) one-hot matrix, over all ranks by one all-reduce.
-
-    Returns:
-        (K,) counts and (K, D) sums.
-    """
+    """Members per code (K,) and their sum (K, D), without the (n, K) one-hot matrix, over all ranks."""
     rows = F.pad(z, (1, 0), value=1.0)  # a member counts one; bincount would make the host wait for the device
     totals = z.new_zeros(num_codes, z.shape[1] + 1).index_add_(0, codes, rows)  # (K, 1 + D)
     all_reduce(totals)
@@ -47,15 +38,9 @@ def count_and_sum(z: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Ten
 
 
 def cosine_kmeans(samples: Tensor, num_clusters: int, num_iters: int = 10) -> Tensor:
-    """Spherical k-means on one process.
+    """Spherical k-means on one process: means (num_clusters, D) of samples (n, D), all of unit length.
 
-    Args:
-        samples: (n, D), unit length, n >= num_clusters.
-        num_clusters: number of means, which start from different samples drawn at random.
-        num_iters: Lloyd iterations.
-
-    Returns:
-        (num_clusters, D), unit length; a cluster that loses all members keeps its mean.
+    The means start from different samples drawn at random; a cluster that loses all members keeps its mean.
     """
     means = samples[torch.randperm(len(samples), device=samples.device)[:num_clusters]]
     for _ in range(num_iters):
@@ -112,8 +97,7 @@ class NormEMAVectorQuantizer(nn.Module):
     ) -> None:
         super().__init__()
         self.num_codes, self.code_dim = num_codes, code_dim
-        self.beta, self.decay = beta, decay
-        self.kmeans_iters = kmeans_iters
+        self.beta, self.decay, self.kmeans_iters = beta, decay, kmeans_iters
         if dead_code_steps is not None and dead_code_steps < 1:
             raise InputError(f'dead_code_steps={dead_code_steps} must be at least 1, or None')
         self.dead_code_steps = dead_code_steps

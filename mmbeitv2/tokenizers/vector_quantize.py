@@ -21,10 +21,6 @@ _MAX_CODES = 2**24
 class VectorQuantizePytorch(nn.Module):
     """A quantizer of vector-quantize-pytorch: FSQ, LFQ, SimVQ, VectorQuantize, or a residual one of these.
 
-    Install it by ``pip install 'mmbeitv2[quantizers]'``. For example::
-
-        quantizer=dict(type='mmbeitv2.VectorQuantizePytorch', quantizer='FSQ', code_dim=4, levels=[8, 5, 5, 5])
-
     The code of a patch is one number: the indices of several levels or codebooks are its digits, the first one the most
     significant. Everything runs in float32.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,26 +27,11 @@ class VQKD(DistillingTokenizer):
         encoder: config of the encoder, a backbone whose only output is a feature map (B, C, h, w).
         decoder: config of the decoder, likewise, with patch size 1 and the code width as ``in_channels``.
         quantizer: config of the quantizer.
-        teacher: config of the teacher; None for a tokenizer that is only used, not trained.
-        target_dims: width of the reconstructed features; None for that of the teacher.
-        teacher_channels: channels of the images, counted from 0, that the teacher sees as red, green and blue, clipped
-            to [-1, 1]. One may be repeated, for example (0, 0, 0) for gray images. None for RGB images.
-        data_preprocessor: config of the preprocessor, which must bring images to [-1, 1].
-        init_cfg: see mmengine; ``mmbeitv2.PretrainedBEiTv2`` loads a tokenizer of ours or a released one.
+        settings: those of :class:`DistillingTokenizer`: ``teacher``, ``teacher_channels``, ``data_preprocessor``, ...
     """
 
-    def __init__(
-        self,
-        encoder: dict,
-        decoder: dict,
-        quantizer: dict,
-        teacher: dict | None = None,
-        target_dims: int | None = None,
-        teacher_channels: Sequence[int] | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(teacher, target_dims, teacher_channels, data_preprocessor, init_cfg)
+    def __init__(self, encoder: dict, decoder: dict, quantizer: dict, **settings: Any) -> None:
+        super().__init__(**settings)
         self.encoder: Encoder = MODELS.build(encoder)
         self.grid_size, self.patch_size = self.encoder.grid_size, self.encoder.patch_size
         self.in_channels = self.encoder.in_channels
@@ -60,14 +45,7 @@ class VQKD(DistillingTokenizer):
         )
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantizes images.
-
-        Args:
-            images: (B, C, H, W) in [-1, 1].
-
-        Returns:
-            Code vectors (B, D, h, w), the quantizer's loss, the codes (B, h·w) int64.
-        """
+        """Code vectors (B, D, h, w), the quantizer's loss, and codes (B, h·w) of images (B, C, H, W) in [-1, 1]."""
         (features,) = self.encoder(images)  # (B, C, h, w)
         with torch.autocast(images.device.type, enabled=False):  # the projection before the quantizer runs in float32
             features = self.encode_task_layer(features.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -78,12 +56,8 @@ class VQKD(DistillingTokenizer):
         (features,) = self.decoder(quantized)
         return self.decode_task_layer(features.flatten(2).transpose(1, 2))
 
-    def tokenize(self, images: Tensor) -> Tensor:
-        """Codes (B, h·w) int64 of images (B, C, H, W) in [-1, 1]."""
-        return self.encode(images)[2]
-
     def distances(self, images: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Codes (B, N); 1 - cosine of the teacher's and the rebuilt features (B, N; paper, equation 3); other losses."""
+        """See :class:`DistillingTokenizer`; the target is the teacher's feature (paper, equation 3)."""
         quantized, commitment, codes = self.encode(images)
         target = self.teacher_features(images, tuple(quantized.shape[-2:]))
         distance = 1 - F.cosine_similarity(self.decode(quantized).float(), target, dim=-1)
@@ -99,10 +73,8 @@ class VQKD(DistillingTokenizer):
 
 def check_decoder(decoder: Encoder, code_dim: int, grid_size: tuple[int, int]) -> None:
     """Refuses a decoder that does not take a map of code vectors (B, code_dim, *grid_size)."""
-    if decoder.patch_size != 1 or decoder.in_channels != code_dim:
-        raise InputError(f'the decoder must take codes. Set its patch_size=1 and in_channels={code_dim}.')
-    if decoder.grid_size != grid_size:
+    if (decoder.patch_size, decoder.in_channels, decoder.grid_size) != (1, code_dim, grid_size):
         raise InputError(
-            f'the decoder has the patch grid {decoder.grid_size}, but the encoder has {grid_size}. Set '
-            f'img_size={grid_size} of the decoder.'
+            f'the decoder must take the map of code vectors. Set its patch_size=1, in_channels={code_dim} and '
+            f'img_size={grid_size}.'
         )

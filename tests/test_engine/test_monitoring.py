@@ -35,30 +35,6 @@ class Images(Dataset):
         return {'inputs': self.images[index]}
 
 
-class Recorder(Hook):
-    """Keeps the codes of each step, and what the log says."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self) -> None:
-        self.counts: list[torch.Tensor] = []
-        self.logged: list[tuple[float, float]] = []
-
-    def before_run(self, runner: Runner) -> None:
-        quantizer, lookup = runner.model.quantize, runner.model.quantize.lookup
-
-        def recording(codes: torch.Tensor) -> torch.Tensor:
-            self.counts.append(torch.bincount(codes, minlength=NUM_CODES))
-            return lookup(codes)
-
-        quantizer.lookup = recording
-
-    def after_train_iter(self, runner: Runner, batch_idx: int, **kwargs: object) -> None:
-        if batch_idx % 2 == 1:
-            scalars = runner.message_hub.log_scalars
-            self.logged.append(tuple(scalars[f'train/{name}'].current() for name in ('codebook_usage', 'perplexity')))
-
-
 def build_runner(tmp_path: Path, dataset: Dataset, *hooks: Hook, teacher: dict = TEACHER) -> Runner:
     loader = dict(
         batch_size=4,
@@ -89,16 +65,20 @@ def build_runner(tmp_path: Path, dataset: Dataset, *hooks: Hook, teacher: dict =
 
 
 def test_log_has_usage_and_perplexity_of_its_window(tmp_path: Path) -> None:
-    recorder = Recorder()
-    build_runner(tmp_path, Images(), recorder).train()
-    assert len(recorder.counts) == 4
-    for window, (usage, perplexity) in enumerate(recorder.logged):
-        counts = sum(recorder.counts[2 * window : 2 * window + 2]).double()
-        share = counts / counts.sum()
+    runner, counts = build_runner(tmp_path, Images()), []
+    runner.model.quantize.register_forward_hook(
+        lambda module, inputs, outputs: counts.append(torch.bincount(outputs[2].flatten(), minlength=NUM_CODES))
+    )
+    runner.train()
+    usage, perplexity = (
+        runner.message_hub.get_scalar(f'train/{name}').data[0] for name in ('codebook_usage', 'perplexity')
+    )
+    assert len(counts) == 2 * len(usage) == 4
+    for window in range(2):
+        share = (counts[2 * window] + counts[2 * window + 1]).double() / (2 * 4 * 16)
         entropy = -sum(value * math.log(value) for value in share.tolist() if value > 0)
-        assert usage == pytest.approx(100 * (counts > 0).double().mean().item())
-        assert perplexity == pytest.approx(math.exp(entropy))
-    assert len(recorder.logged) == 2
+        assert usage[window] == pytest.approx(100 * (share > 0).double().mean().item())
+        assert perplexity[window] == pytest.approx(math.exp(entropy))
 
 
 class Counting(nn.Module):

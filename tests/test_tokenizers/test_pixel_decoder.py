@@ -67,7 +67,7 @@ def test_psnr_is_the_formula() -> None:
 
 
 @pytest.mark.parametrize(
-    ('decoder', 'message'), [(dict(in_channels=3), 'in_channels=8'), (dict(img_size=5), 'img_siz')]
+    ('decoder', 'message'), [(dict(in_channels=3), 'in_channels=8'), (dict(img_size=5), r'img_size=\(4, 4\)')]
 )
 def test_a_decoder_that_does_not_fit_is_refused(decoder: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):

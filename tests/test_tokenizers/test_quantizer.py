@@ -125,24 +125,16 @@ def test_unused_codes_are_replaced_by_features_after_the_set_number_of_steps() -
 def _rank_main(rank: int, folder: str) -> None:
     dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     torch.manual_seed(rank)  # each rank draws other random numbers
-    for kmeans_init in (True, False):
-        quantizer = NormEMAVectorQuantizer(num_codes=8, code_dim=4, dead_code_steps=2, kmeans_init=kmeans_init)
-        history = []
-        for batch in torch.load(f'{folder}/batches.pt'):
-            quantizer(batch[2 * rank : 2 * rank + 2])
-            history.append(quantizer.embedding.weight.clone())
-        torch.save(history, f'{folder}/{kmeans_init}{rank}.pt')
+    quantizer = NormEMAVectorQuantizer(num_codes=8, code_dim=4, dead_code_steps=2, kmeans_init=False)
+    for _ in range(6):
+        quantizer(torch.randn(2, 4, 3, 3))
+    torch.save(quantizer.embedding.weight, f'{folder}/{rank}.pt')
     dist.destroy_process_group()
 
 
-def test_codebook_is_identical_on_every_rank_after_every_step(tmp_path: Path) -> None:
-    torch.save([torch.randn(4, 4, 3, 3) for _ in range(6)], tmp_path / 'batches.pt')
+def test_the_codebook_is_the_same_on_every_rank_without_kmeans_too(tmp_path: Path) -> None:
     spawn(_rank_main, str(tmp_path))
-    for kmeans_init in (True, False):
-        first, second = (torch.load(tmp_path / f'{kmeans_init}{rank}.pt') for rank in range(2))
-        for a, b in zip(first, second, strict=True):
-            assert torch.equal(a, b)
-        assert not torch.equal(first[0], first[-1])
+    assert torch.equal(*(torch.load(tmp_path / f'{rank}.pt') for rank in range(2)))
 
 
 def _steps_main(rank: int, world_size: int, folder: str) -> None:
