@@ -48,7 +48,7 @@ class SmallCLIPTeacher(FrozenTeacher):
 
     Args:
         pretrained: ``small_clip.pth``, which that command wrote.
-        precision: of the network's products on a GPU, see :class:`Frozen`.
+        precision: of the network's products under autocast, see :class:`Frozen`.
     """
 
     def __init__(self, pretrained: str, precision: Precision = 'float16') -> None:

@@ -134,7 +134,7 @@ def parts_of(tokenizer: VisualTokenizer) -> dict[str, nn.Module]:
         return {'tokenizer': model}
     if isinstance(model, VQKD):
         return {'encoder': model.encoder, 'task': model.encode_task_layer, 'codebook': model.quantize.embedding}
-    return {'tokenizer': model}
+    return {'encoder': model.encoder}
 
 
 def identity(cfg: Config, tokenizer: VisualTokenizer) -> dict[str, str]:

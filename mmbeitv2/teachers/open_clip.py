@@ -23,14 +23,11 @@ class OpenCLIPTeacher(FrozenTeacher):
             ``'ViT-B-16-quickgelu'``; plain ``'ViT-B-16'`` with them is rejected.
         pretrained: a tag of open_clip (``'openai'``), downloaded at first use, or a local file. None for a local
             directory, which has its weights.
-        precision: of the network's products on a GPU, see :class:`Frozen`.
+        precision: of the network's products under autocast, see :class:`Frozen`.
     """
 
     def __init__(
-        self,
-        model: str = 'ViT-B-16-quickgelu',
-        pretrained: str | None = 'openai',
-        precision: Precision = 'float16',
+        self, model: str = 'ViT-B-16-quickgelu', pretrained: str | None = 'openai', precision: Precision = 'float16'
     ) -> None:
         import open_clip
         from open_clip.transformer import VisionTransformer
@@ -41,10 +38,7 @@ class OpenCLIPTeacher(FrozenTeacher):
         except (OSError, RuntimeError) as error:
             raise error if source is None else cannot_download(source, error) from error
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
-            raise InputError(
-                f'the image tower of {model!r} is not a plain ViT, so it has no projected patch features. Choose a '
-                'ViT of open_clip.'
-            )
+            raise InputError(f'the image tower of {model!r} is not a plain ViT. Choose a ViT of open_clip.')
         visual.output_tokens = True
         mean = getattr(visual, 'image_mean', None) or open_clip.OPENAI_DATASET_MEAN
         std = getattr(visual, 'image_std', None) or open_clip.OPENAI_DATASET_STD

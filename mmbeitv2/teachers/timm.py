@@ -25,7 +25,7 @@ class TimmTeacher(FrozenTeacher):
         img_size: side in pixels of the input images; None for the model's default. A CNN of stride 32 gives the 14x14
             features of a tokenizer from 448 pixels.
         out_index: which of the network's feature maps to take: blocks of a ViT, stages of a CNN. -1: the last.
-        precision: of the network's products on a GPU, see :class:`Frozen`.
+        precision: of the network's products under autocast, see :class:`Frozen`.
     """
 
     def __init__(

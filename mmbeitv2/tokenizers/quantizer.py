@@ -131,7 +131,7 @@ class NormEMAVectorQuantizer(nn.Module):
                 self._update_codebook(z.detach(), codes)
             quantized = z + (quantized - z).detach()
         quantized = quantized.transpose(1, 2).unflatten(2, (height, width))  # (B, N, D) -> (B, D, h, w)
-        return quantized, loss, codes.view(len(z), -1)
+        return quantized, loss, codes.view(z.shape[0], -1)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Code vectors (..., D) of codes (...)."""

@@ -19,7 +19,6 @@ from tests.conftest import (
     tiny_kmeans,
     tiny_pretraining,
 )
-from tests.forked import train_by_two
 
 
 def clustered(generator: np.random.Generator, count: int, num_clusters: int, width: int) -> np.ndarray:
@@ -204,12 +203,3 @@ def test_stopped_and_resumed_ends_as_left_alone(
     assert alone.keys() == resumed.keys()
     for key, value in alone.items():
         assert torch.equal(value, resumed[key]), key
-
-
-def test_two_processes_end_as_one_with_the_same_total_batch(tmp_path: Path, config: str) -> None:
-    run_tool('train', config, '--work-dir', str(tmp_path / 'one'))
-    halved = ('--cfg-options', 'train_dataloader.batch_size=2')
-    train_by_two(config, tmp_path / 'two', *halved)
-    one, two = weights(tmp_path / 'one' / 'epoch_4.pth'), weights(tmp_path / 'two' / 'epoch_4.pth')
-    for key, value in one.items():
-        torch.testing.assert_close(value, two[key], rtol=0, atol=1e-4)

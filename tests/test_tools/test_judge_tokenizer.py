@@ -119,7 +119,7 @@ def test_a_tokenizer_of_six_channels_is_judged_on_arrays_with_label_images(tmp_p
 def test_every_tool_for_codes_takes_k_means_and_dall_e(tmp_path: Path, image_folder: Path, tokenizers: dict) -> None:
     model = dict(type='mmbeitv2.DALLETokenizer', img_size=32, encoder=dict(n_hid=8))
     (tmp_path / 'dalle.py').write_text(f'model = {model!r}\n')
-    torch.save({'state_dict': MODELS.build(model).state_dict()}, tmp_path / 'dalle.pth')
+    torch.save({'state_dict': MODELS.build(model).encoder.state_dict()}, tmp_path / 'dalle.pth')
     for own in (tokenizers['kmeans'], (str(tmp_path / 'dalle.py'), str(tmp_path / 'dalle.pth'))):
         name = Path(own[0]).stem
         options = ('--config', own[0], '--checkpoint', own[1], '--num-workers', '0')
