@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from itertools import chain
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -99,12 +100,13 @@ class CodebookHook(LogWindowHook):
     @staticmethod
     def _counts(runner: Runner) -> Tensor:
         model = unwrapped(runner)
-        if not hasattr(model, 'code_counts'):
+        counts = getattr(model, 'code_counts', None)
+        if counts is None:
             raise InputError(
                 f'CodebookHook needs a tokenizer that counts its codes in code_counts, which a {type(model).__name__} '
                 'does not have. Remove the hook from custom_hooks.'
             )
-        return model.code_counts
+        return counts
 
 
 @HOOKS.register_module()
@@ -151,7 +153,7 @@ class NonFiniteLossHook(Hook):
     @staticmethod
     def _cause(runner: Runner, wrong: list[str], data_batch: object) -> str:
         """What became NaN or infinite first, as far as this can be determined after the step."""
-        model = unwrapped(runner)
+        model: Any = unwrapped(runner)
         images = data_batch['inputs'] if isinstance(data_batch, dict) else []
         if not all(image.isfinite().all() for image in images):
             return 'an image has pixels that are NaN or infinite'

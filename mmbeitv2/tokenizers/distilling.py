@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.interfaces import Quantizer, Teacher
+from mmbeitv2.interfaces import Teacher
 from mmbeitv2.registry import MODELS
 from mmbeitv2.teachers import check_color_channels
 
@@ -58,7 +58,7 @@ class DistillingTokenizer(BaseModel):
         self.teacher_channels = None if teacher_channels is None else list(teacher_channels)
 
     def _set_quantizer(self, quantizer: dict) -> None:
-        self.quantize: Quantizer = MODELS.build(quantizer)
+        self.quantize = MODELS.build(quantizer)
         self.register_buffer('code_counts', torch.zeros(self.num_codes, dtype=torch.int64), persistent=False)
         if self.teacher_channels is not None:
             check_color_channels('teacher_channels', self.teacher_channels, self.in_channels)

@@ -8,7 +8,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.interfaces import CodebookTokenizer, Encoder
+from mmbeitv2.interfaces import CodebookTokenizer
 from mmbeitv2.layers import Frozen, init_layers
 from mmbeitv2.registry import MODELS
 from mmbeitv2.tokenizers.vqkd import check_decoder
@@ -36,11 +36,12 @@ class PixelDecoder(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         frozen = MODELS.build(tokenizer)
-        if not isinstance(frozen, CodebookTokenizer):
+        has_vectors = isinstance(frozen, CodebookTokenizer)
+        if not has_vectors:
             raise InputError('a pixel decoder needs the vectors of the codes. Choose a tokenizer that has them.')
         frozen.init_weights()
         self.tokenizer = Frozen(frozen)
-        self.decoder: Encoder = MODELS.build(decoder)
+        self.decoder = MODELS.build(decoder)
         check_decoder(self.decoder, frozen.code_dim, frozen.grid_size)
         self.patch_size = frozen.patch_size
         self.to_pixels = nn.Linear(self.decoder.embed_dims, frozen.in_channels * self.patch_size**2)

@@ -85,7 +85,8 @@ class VectorQuantizePytorch(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Code vectors (..., D) of codes (...)."""
-        digits, rest = [], codes.reshape(1, -1)
+        digits: list[Tensor] = []
+        rest = codes.reshape(1, -1)
         for size in reversed(self.sizes):
             digits.insert(0, rest % size)
             rest = rest // size

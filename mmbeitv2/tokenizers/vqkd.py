@@ -32,11 +32,11 @@ class VQKD(DistillingTokenizer):
 
     def __init__(self, encoder: dict, decoder: dict, quantizer: dict, **settings: Any) -> None:
         super().__init__(**settings)
-        self.encoder: Encoder = MODELS.build(encoder)
+        self.encoder = MODELS.build(encoder)
         self.grid_size, self.patch_size = self.encoder.grid_size, self.encoder.patch_size
         self.in_channels = self.encoder.in_channels
         self._set_quantizer(quantizer)
-        self.decoder: Encoder = MODELS.build(decoder)
+        self.decoder = MODELS.build(decoder)
         check_decoder(self.decoder, self.code_dim, self.grid_size)
         width, decoder_width = self.encoder.embed_dims, self.decoder.embed_dims
         self.encode_task_layer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, self.code_dim))
@@ -59,7 +59,7 @@ class VQKD(DistillingTokenizer):
     def distances(self, images: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """See :class:`DistillingTokenizer`; the target is the teacher's feature (paper, equation 3)."""
         quantized, commitment, codes = self.encode(images)
-        target = self.teacher_features(images, tuple(quantized.shape[-2:]))
+        target = self.teacher_features(images, (quantized.shape[2], quantized.shape[3]))
         distance = 1 - F.cosine_similarity(self.decode(quantized).float(), target, dim=-1)
         return codes, distance, dict(loss_commitment=commitment)
 
