@@ -17,7 +17,8 @@ MIM_FILES = ('configs', 'tools', 'model-index.yml')
 NEED_A_CLONE = ('build_docs.sh', 'env.sh', 'quickstart.sh', 'run_tests.sh')
 
 # Extra -> its file in requirements/.
-EXTRAS = {name: name for name in ('channels', 'docs', 'export', 'masks', 'tests')} | {'openmmlab': 'mminstall'}
+EXTRAS = {name: name for name in ('channels', 'docs', 'export', 'masks', 'quantizers', 'tests')}
+EXTRAS['openmmlab'] = 'mminstall'
 
 
 class BuildWithMim(build_py):

@@ -13,7 +13,7 @@ model = dict(
         type='mmbeitv2.DALLETokenizer',
         # mmpretrain's conversion of OpenAI's encoder.
         init_cfg=dict(
-            type='Pretrained',
+            type='mmbeitv2.PretrainedBEiTv2',
             checkpoint='https://mmassets.onedl.ai/mmselfsup/1.x/target_generator_ckpt/dalle_encoder.pth',
         ),
     ),

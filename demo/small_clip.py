@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers.frozen import Precision
+from mmbeitv2.layers import Precision
 from mmbeitv2.registry import MODELS
-from mmbeitv2.teachers.teachers import FrozenTeacher
+from mmbeitv2.teachers import FrozenTeacher
 
 # Of CLIP's images in [0, 1], as open_clip has them; importing it takes a second.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -49,7 +48,7 @@ class SmallCLIPTeacher(FrozenTeacher):
 
     Args:
         pretrained: ``small_clip.pth``, which that command wrote.
-        precision: of the network's products on a GPU, see :class:`Frozen`.
+        precision: of the network's products under autocast, see :class:`Frozen`.
     """
 
     def __init__(self, pretrained: str, precision: Precision = 'float16') -> None:
@@ -57,17 +56,10 @@ class SmallCLIPTeacher(FrozenTeacher):
             raise InputError(
                 f'teacher weights {pretrained!r} do not exist. Make them by python -m demo.clip IMAGES FOLDER.'
             )
-        try:
-            saved = torch.load(pretrained, map_location='cpu', weights_only=True)
-            tower = ImageTower(saved['width'])
-            tower.load_state_dict(saved['state_dict'])
-            side = int(saved['img_size'])
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
-            raise InputError(
-                f'teacher weights {pretrained!r} are damaged, or python -m demo.clip did not write them. Make '
-                'them again.'
-            ) from error
-        super().__init__(tower, side, MEAN, STD, precision)
+        saved = torch.load(pretrained, map_location='cpu', weights_only=True)
+        tower = ImageTower(saved['width'])
+        tower.load_state_dict(saved['state_dict'])
+        super().__init__(tower, saved['img_size'], MEAN, STD, precision)
         self.embed_dims = saved['width']
 
     def patch_features(self, images: Tensor) -> Tensor:

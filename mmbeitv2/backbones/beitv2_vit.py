@@ -106,7 +106,7 @@ class BEiTv2ViT(BaseBackbone):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.embed_dims, self.depth, self.num_heads = _resolve_arch(arch)
-        self.patch_size = patch_size
+        self.patch_size, self.in_channels = patch_size, in_channels
         self.grid_size = _resolve_grid(img_size, patch_size)
         self.out_type = _one_of('out_type', out_type, OutType)
         self.final_norm = _one_of('final_norm', final_norm, FinalNorm)

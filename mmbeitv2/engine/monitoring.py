@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import time
 from itertools import chain
+from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import nn
+from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
 from mmbeitv2.registry import HOOKS
-from mmbeitv2.tokenizers import VQKD, KMeansTokenizer, NormEMAVectorQuantizer
 
 
 def unwrapped(runner: Runner) -> nn.Module:
@@ -38,8 +38,7 @@ class RunSummaryHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loader, model = runner.train_dataloader, unwrapped(runner)
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-        trained = sum(size for size, is_trained in sizes if is_trained)
-        total = sum(size for size, _ in sizes)
+        total, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
         classes = len((getattr(loader.dataset, 'metainfo', None) or {}).get('classes') or ())
         images = f'{len(loader.dataset)} images' + (f' of {classes} classes' if classes else '')
         batch = (loader.batch_size or 1) * get_world_size()
@@ -79,32 +78,35 @@ class LogWindowHook(Hook):
 class CodebookHook(LogWindowHook):
     """Logs ``codebook_usage`` (percent) and ``perplexity`` of the training steps since the last line of the log.
 
-    The counts are kept on the device, over all ranks; they are read only when a line is written.
+    It works for any tokenizer with ``code_counts`` (K,), to which each process adds how often it used each code; they
+    are summed over all processes only when a line is written.
     """
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
-        self._quantizer(runner).window_counts.zero_()
+        self._counts(runner).zero_()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
     ) -> None:
         if not self.is_logged(batch_idx):
             return
-        counts = self._quantizer(runner).window_counts
+        counts = self._counts(runner)
+        all_reduce(counts)
         for name, value in codebook_statistics(counts.cpu()).items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         counts.zero_()
 
     @staticmethod
-    def _quantizer(runner: Runner) -> NormEMAVectorQuantizer:
+    def _counts(runner: Runner) -> Tensor:
         model = unwrapped(runner)
-        if not isinstance(model, (VQKD, KMeansTokenizer)):
+        counts = getattr(model, 'code_counts', None)
+        if counts is None:
             raise InputError(
-                'CodebookHook only works with a VQKD or a KMeansTokenizer, but the model is a '
-                f'{type(model).__name__}. Remove the hook from custom_hooks.'
+                f'CodebookHook needs a tokenizer that counts its codes in code_counts, which a {type(model).__name__} '
+                'does not have. Remove the hook from custom_hooks.'
             )
-        return model.quantize
+        return counts
 
 
 @HOOKS.register_module()
@@ -151,17 +153,13 @@ class NonFiniteLossHook(Hook):
     @staticmethod
     def _cause(runner: Runner, wrong: list[str], data_batch: object) -> str:
         """What became NaN or infinite first, as far as this can be determined after the step."""
-        model = unwrapped(runner)
-        if not isinstance(model, VQKD):
-            return f'{" and ".join(wrong)} became NaN or infinite'
-        assert model.teacher is not None
-        assert isinstance(data_batch, dict)
-        with torch.no_grad():
-            images = model.data_preprocessor(data_batch, training=True)['inputs']
-            if not images.isfinite().all():
-                return 'an image has pixels that are NaN or infinite'
-            if not model.teacher(images.add(1).div(2), model.grid_size).isfinite().all():
-                return f"the teacher's features are NaN or infinite (in {model.teacher.precision} on a GPU)"
-        if 'loss_commitment' in wrong:
-            return "the encoder's features are NaN or infinite"
-        return "the decoder's features are NaN or infinite"
+        model: Any = unwrapped(runner)
+        images = data_batch['inputs'] if isinstance(data_batch, dict) else []
+        if not all(image.isfinite().all() for image in images):
+            return 'an image has pixels that are NaN or infinite'
+        if getattr(model, 'teacher', None) is not None:
+            with torch.no_grad():
+                inputs = model.data_preprocessor(data_batch, training=True)['inputs']
+                if not model.teacher_features(inputs, model.grid_size).isfinite().all():
+                    return "the teacher's features are NaN or infinite; check its weights, or set precision=float32"
+        return f'{" and ".join(wrong)} became NaN or infinite'

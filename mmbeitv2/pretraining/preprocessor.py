@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
-from mmbeitv2.teachers.color import check_color_channels
+from mmbeitv2.teachers import check_color_channels
 
 # ITU-R BT.601 luma of R, G, B, as in PIL's conversion to gray.
 _LUMA = (0.299, 0.587, 0.114)

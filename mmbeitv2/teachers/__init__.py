@@ -1,5 +1,8 @@
 """Frozen networks whose patch features are distilled."""
 
-from .teachers import FrozenTeacher, OpenCLIPTeacher, TimmTeacher
+from .base import FrozenTeacher
+from .color import check_color_channels
+from .open_clip import OpenCLIPTeacher
+from .timm import TimmTeacher
 
-__all__ = ['FrozenTeacher', 'OpenCLIPTeacher', 'TimmTeacher']
+__all__ = ['FrozenTeacher', 'OpenCLIPTeacher', 'TimmTeacher', 'check_color_channels']

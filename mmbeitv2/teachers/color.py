@@ -8,16 +8,7 @@ from mmbeitv2.errors import InputError
 
 
 def check_color_channels(name: str, chosen: Sequence[int], channels: int) -> None:
-    """Checks channels that stand for red, green and blue.
-
-    Args:
-        name: of the setting.
-        chosen: the channels, counted from 0.
-        channels: that there are.
-
-    Raises:
-        InputError: if these are not three channels that exist.
-    """
+    """Refuses a setting of this name unless it has three of so many channels, counted from 0."""
     if len(chosen) != 3 or not all(0 <= channel < channels for channel in chosen):
         raise InputError(
             f'{name}={tuple(chosen)} must be three channels, for red, green and blue, between 0 and {channels - 1}'

@@ -4,6 +4,15 @@ from .dalle import DALLETokenizer
 from .kmeans import KMeansTokenizer, SphericalKMeans
 from .pixel_decoder import PixelDecoder
 from .quantizer import NormEMAVectorQuantizer
+from .vector_quantize import VectorQuantizePytorch
 from .vqkd import VQKD
 
-__all__ = ['VQKD', 'DALLETokenizer', 'KMeansTokenizer', 'NormEMAVectorQuantizer', 'PixelDecoder', 'SphericalKMeans']
+__all__ = [
+    'VQKD',
+    'DALLETokenizer',
+    'KMeansTokenizer',
+    'NormEMAVectorQuantizer',
+    'PixelDecoder',
+    'SphericalKMeans',
+    'VectorQuantizePytorch',
+]

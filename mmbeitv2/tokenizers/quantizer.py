@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce, broadcast, get_rank, get_world_size
@@ -20,24 +22,15 @@ def l2norm(x: Tensor) -> Tensor:
 
 
 def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the code most similar to each vector.
+    """Index (n,) of the code (K, D) most similar to each vector (n, D).
 
-    Args:
-        z: (n, D), unit length.
-        codebook: (K, D), unit length; the largest cosine is then the smallest distance.
-
-    Returns:
-        (n,) int64.
+    All have unit length, so that the largest cosine is the smallest distance.
     """
     return torch.cat([(chunk @ codebook.T).argmax(dim=1) for chunk in z.split(_CHUNK)])
 
 
 def count_and_sum(z: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
-    """Members per code and their sum, without the (n, K) one-hot matrix, over all ranks by one all-reduce.
-
-    Returns:
-        (K,) counts and (K, D) sums.
-    """
+    """Members per code (K,) and their sum (K, D), without the (n, K) one-hot matrix, over all ranks."""
     rows = F.pad(z, (1, 0), value=1.0)  # a member counts one; bincount would make the host wait for the device
     totals = z.new_zeros(num_codes, z.shape[1] + 1).index_add_(0, codes, rows)  # (K, 1 + D)
     all_reduce(totals)
@@ -45,15 +38,9 @@ def count_and_sum(z: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Ten
 
 
 def cosine_kmeans(samples: Tensor, num_clusters: int, num_iters: int = 10) -> Tensor:
-    """Spherical k-means on one process.
+    """Spherical k-means on one process: means (num_clusters, D) of samples (n, D), all of unit length.
 
-    Args:
-        samples: (n, D), unit length, n >= num_clusters.
-        num_clusters: number of means, which start from different samples drawn at random.
-        num_iters: Lloyd iterations.
-
-    Returns:
-        (num_clusters, D), unit length; a cluster that loses all members keeps its mean.
+    The means start from different samples drawn at random; a cluster that loses all members keeps its mean.
     """
     means = samples[torch.randperm(len(samples), device=samples.device)[:num_clusters]]
     for _ in range(num_iters):
@@ -96,8 +83,7 @@ class NormEMAVectorQuantizer(nn.Module):
     """
 
     cluster_size: Tensor
-    idle_steps: Tensor
-    window_counts: Tensor
+    steps_unused: Tensor
 
     def __init__(
         self,
@@ -111,23 +97,19 @@ class NormEMAVectorQuantizer(nn.Module):
     ) -> None:
         super().__init__()
         self.num_codes, self.code_dim = num_codes, code_dim
-        self.beta, self.decay = beta, decay
-        self.kmeans_iters = kmeans_iters
+        self.beta, self.decay, self.kmeans_iters = beta, decay, kmeans_iters
         if dead_code_steps is not None and dead_code_steps < 1:
             raise InputError(f'dead_code_steps={dead_code_steps} must be at least 1, or None')
         self.dead_code_steps = dead_code_steps
         self.embedding = Codebook(num_codes, code_dim, is_initialized=not kmeans_init)
         # Moving average of the members per batch and code, as in the released files.
         self.register_buffer('cluster_size', torch.zeros(num_codes))
-        # Members per code, over all ranks, since whoever reads them last set them to zero (CodebookHook).
-        self.register_buffer('window_counts', torch.zeros(num_codes), persistent=False)
         if dead_code_steps is not None:
-            self.register_buffer('idle_steps', torch.zeros(num_codes, dtype=torch.int64))
+            self.register_buffer('steps_unused', torch.zeros(num_codes, dtype=torch.int64))
         self._is_initialized: bool | None = None  # read from the buffer once, as each read synchronizes the device
-        self.register_load_state_dict_post_hook(_forget_whether_initialized)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantizes a feature map, and in training mode moves the codebook.
+        """Quantizes a feature map, and in training mode updates the codebook.
 
         Args:
             z: (B, D, h, w).
@@ -146,7 +128,7 @@ class NormEMAVectorQuantizer(nn.Module):
             quantized = self.lookup(codes).view_as(z)
             loss = self.beta * F.mse_loss(z, quantized)
             if self.training:
-                self._move_codebook(z.detach(), codes)
+                self._update_codebook(z.detach(), codes)
             quantized = z + (quantized - z).detach()
         quantized = quantized.transpose(1, 2).unflatten(2, (height, width))  # (B, N, D) -> (B, D, h, w)
         return quantized, loss, codes.view(z.shape[0], -1)
@@ -156,27 +138,26 @@ class NormEMAVectorQuantizer(nn.Module):
         return self.embedding.weight[codes]
 
     @torch.no_grad()
-    def _move_codebook(self, z: Tensor, codes: Tensor) -> None:
+    def _update_codebook(self, z: Tensor, codes: Tensor) -> None:
         counts, sums = count_and_sum(z.flatten(0, 1), codes, self.num_codes)
-        self.window_counts.add_(counts)
         self.cluster_size.lerp_(counts, 1 - self.decay)
-        self.embedding.weight.copy_(self._moved(counts, sums))
+        self.embedding.weight.copy_(self._ema_update(counts, sums))
         if self.dead_code_steps is not None:
-            self._revive(z, counts > 0, self.dead_code_steps)
+            self._expire_codes(z, counts > 0, self.dead_code_steps)
 
-    def _moved(self, counts: Tensor, sums: Tensor) -> Tensor:
+    def _ema_update(self, counts: Tensor, sums: Tensor) -> Tensor:
         """The code vectors after a batch, by its members per code (K,) and their sums (K, D)."""
         weight = self.embedding.weight
         means = torch.where(counts[:, None] > 0, l2norm(sums), weight)
         return l2norm(torch.lerp(means, weight, self.decay))
 
-    def _revive(self, z: Tensor, has_members: Tensor, patience: int) -> None:
-        """Moves dead codes onto features; every code has a candidate in store, so that nothing waits for the device."""
+    def _expire_codes(self, z: Tensor, has_members: Tensor, max_steps_unused: int) -> None:
+        """Replaces unused codes by features. Each code has one drawn for it, so that nothing waits for the device."""
         candidates = self._draw(z)
-        self.idle_steps.add_(1).masked_fill_(has_members, 0)
-        is_dead = self.idle_steps >= patience
-        self.embedding.weight.copy_(torch.where(is_dead[:, None], candidates, self.embedding.weight))
-        self.idle_steps.masked_fill_(is_dead, 0)
+        self.steps_unused.add_(1).masked_fill_(has_members, 0)
+        is_expired = self.steps_unused >= max_steps_unused
+        self.embedding.weight.copy_(torch.where(is_expired[:, None], candidates, self.embedding.weight))
+        self.steps_unused.masked_fill_(is_expired, 0)
 
     def _draw(self, z: Tensor) -> Tensor:
         """Features (K, D) drawn from those (B, N, D) of all ranks, as one process with the whole batch would."""
@@ -195,6 +176,7 @@ class NormEMAVectorQuantizer(nn.Module):
         """k-means over the samples of all ranks, computed once, so that every rank starts from the same codebook."""
         if self._is_initialized is None:
             self._is_initialized = bool(self.embedding.initted.item())
+            broadcast(self.embedding.weight)  # each process may have drawn its own
         if self._is_initialized:
             return
         # (B, ranks, N, D): the images in the order in which one process has them, see SeededSampler.
@@ -210,8 +192,8 @@ class NormEMAVectorQuantizer(nn.Module):
         self.embedding.initted.fill_(1)
         self._is_initialized = True
 
-
-def _forget_whether_initialized(quantizer: nn.Module, _: object) -> None:
-    """After a load, the buffer decides again."""
-    assert isinstance(quantizer, NormEMAVectorQuantizer)
-    quantizer._is_initialized = None
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        if (steps := state_dict.pop(f'{prefix}idle_steps', None)) is not None:  # its name in version 1
+            state_dict[f'{prefix}steps_unused'] = steps
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._is_initialized = None  # the buffer decides again

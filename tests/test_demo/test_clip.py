@@ -39,23 +39,9 @@ def test_its_features_have_no_common_mean(tmp_path: Path, image_folder: Path, mo
     assert features.mean(dim=0).norm() < 0.5 * features.norm(dim=1).mean()
 
 
-def test_weights_that_are_no_teacher_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / 'small_clip.pth'
-    with pytest.raises(InputError, match='do not exist'):
-        SmallCLIPTeacher(str(file))
-    tower = clip.ImageTower(32)
-    saved = dict(width=32, img_size=16, state_dict=tower.state_dict())
-    for wrong in (dict(saved, width=64), dict(saved, img_size=None), tower.state_dict(), torch.zeros(3)):
-        torch.save(wrong, file)
-        with pytest.raises(InputError, match='are damaged, or'):
-            SmallCLIPTeacher(str(file))
-    torch.save(saved, file)
-    assert SmallCLIPTeacher(str(file)).embed_dims == 32
-    whole = file.read_bytes()
-    for content in (whole[: len(whole) // 2], b'', b'text', b'<html>'):
-        file.write_bytes(content)
-        with pytest.raises(InputError, match='are damaged, or'):
-            SmallCLIPTeacher(str(file))
+def test_weights_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='do not exist. Make them by python -m demo.clip'):
+        SmallCLIPTeacher(str(tmp_path / 'small_clip.pth'))
 
 
 def test_what_a_former_version_wrote_is_replaced(

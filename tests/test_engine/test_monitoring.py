@@ -6,13 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.config import ConfigDict
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.logging import MessageHub
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import Dataset
 
 from mmbeitv2.engine import monitoring
+from mmbeitv2.errors import InputError
 from tests.conftest import NUM_CODES, TEACHER, tiny_tokenizer
+from tests.forked import spawn
 
 
 class Images(Dataset):
@@ -28,30 +33,6 @@ class Images(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         return {'inputs': self.images[index]}
-
-
-class Recorder(Hook):
-    """Keeps the codes of each step, and what the log says."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self) -> None:
-        self.counts: list[torch.Tensor] = []
-        self.logged: list[tuple[float, float]] = []
-
-    def before_run(self, runner: Runner) -> None:
-        quantizer, lookup = runner.model.quantize, runner.model.quantize.lookup
-
-        def recording(codes: torch.Tensor) -> torch.Tensor:
-            self.counts.append(torch.bincount(codes, minlength=NUM_CODES))
-            return lookup(codes)
-
-        quantizer.lookup = recording
-
-    def after_train_iter(self, runner: Runner, batch_idx: int, **kwargs: object) -> None:
-        if batch_idx % 2 == 1:
-            scalars = runner.message_hub.log_scalars
-            self.logged.append(tuple(scalars[f'train/{name}'].current() for name in ('codebook_usage', 'perplexity')))
 
 
 def build_runner(tmp_path: Path, dataset: Dataset, *hooks: Hook, teacher: dict = TEACHER) -> Runner:
@@ -84,16 +65,51 @@ def build_runner(tmp_path: Path, dataset: Dataset, *hooks: Hook, teacher: dict =
 
 
 def test_log_has_usage_and_perplexity_of_its_window(tmp_path: Path) -> None:
-    recorder = Recorder()
-    build_runner(tmp_path, Images(), recorder).train()
-    assert len(recorder.counts) == 4
-    for window, (usage, perplexity) in enumerate(recorder.logged):
-        counts = sum(recorder.counts[2 * window : 2 * window + 2]).double()
-        share = counts / counts.sum()
+    runner, counts = build_runner(tmp_path, Images()), []
+    runner.model.quantize.register_forward_hook(
+        lambda module, inputs, outputs: counts.append(torch.bincount(outputs[2].flatten(), minlength=NUM_CODES))
+    )
+    runner.train()
+    usage, perplexity = (
+        runner.message_hub.get_scalar(f'train/{name}').data[0] for name in ('codebook_usage', 'perplexity')
+    )
+    assert len(counts) == 2 * len(usage) == 4
+    for window in range(2):
+        share = (counts[2 * window] + counts[2 * window + 1]).double() / (2 * 4 * 16)
         entropy = -sum(value * math.log(value) for value in share.tolist() if value > 0)
-        assert usage == pytest.approx(100 * (counts > 0).double().mean().item())
-        assert perplexity == pytest.approx(math.exp(entropy))
-    assert len(recorder.logged) == 2
+        assert usage[window] == pytest.approx(100 * (share > 0).double().mean().item())
+        assert perplexity[window] == pytest.approx(math.exp(entropy))
+
+
+class Counting(nn.Module):
+    """All that the hook asks of a tokenizer."""
+
+    def __init__(self, *counts: int) -> None:
+        super().__init__()
+        self.register_buffer('code_counts', torch.tensor(counts))
+
+
+def _count_main(rank: int, folder: str) -> None:
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    hub, hook = MessageHub.get_instance(f'rank{rank}'), monitoring.CodebookHook()
+    runner = SimpleNamespace(model=Counting(0, 0, 0, 0), message_hub=hub, hooks=[LoggerHook(interval=1)])
+    hook.before_train(runner)
+    runner.model.code_counts += torch.tensor([[2, 0, 1, 0], [0, 0, 3, 0]][rank])
+    hook.after_train_iter(runner, 0)
+    assert not runner.model.code_counts.any()
+    scalars = {name: float(value.current()) for name, value in hub.log_scalars.items()}
+    torch.save(scalars, f'{folder}/{rank}.pt')
+    dist.destroy_process_group()
+
+
+def test_the_codes_of_all_processes_are_counted_for_any_tokenizer(tmp_path: Path) -> None:
+    spawn(_count_main, str(tmp_path))
+    entropy = -sum(share * math.log(share) for share in (2 / 6, 4 / 6))
+    for rank in range(2):
+        scalars = torch.load(tmp_path / f'{rank}.pt')
+        assert scalars == pytest.approx({'train/codebook_usage': 50, 'train/perplexity': math.exp(entropy)})
+    with pytest.raises(InputError, match='CodebookHook needs a tokenizer that counts'):
+        monitoring.CodebookHook().before_train(SimpleNamespace(model=nn.Linear(1, 1), hooks=[]))
 
 
 def test_spoilt_images_stop_the_run_and_no_checkpoint_is_written_from_them(tmp_path: Path) -> None:
@@ -109,8 +125,8 @@ def test_spoilt_images_stop_the_run_and_no_checkpoint_is_written_from_them(tmp_p
     ('part', 'message'),
     [
         ('teacher.module.norm', "the teacher's features are NaN"),
-        ('encoder.blocks.0.norm1', "the encoder's features are NaN"),
-        ('decoder.blocks.0.norm1', "the decoder's features are NaN"),
+        ('encoder.blocks.0.norm1', 'loss and loss_reconstruction and loss_commitment became NaN'),
+        ('decoder.blocks.0.norm1', 'loss and loss_reconstruction became NaN'),
     ],
 )
 def test_the_cause_is_named(tmp_path: Path, part: str, message: str) -> None:

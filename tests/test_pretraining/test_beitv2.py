@@ -156,7 +156,7 @@ def test_six_channels_are_learned_from_with_the_codes_of_six_or_of_three_of_them
         type='mmbeitv2.BEiTv2DataPreprocessor', mean=[100] * 6, std=[50] * 6, to_rgb=False, color_channels=(2, 1, 0)
     )
     vqkd = tiny_tokenizer(encoder=dict(tiny_tokenizer()['encoder'], in_channels=6))
-    kmeans = tiny_kmeans(teacher=TEACHER, teacher_channels=(2, 1, 0))
+    kmeans = tiny_kmeans(teacher=TEACHER, teacher_channels=(2, 1, 0), in_channels=6)
     for tokenizer in (vqkd, kmeans):
         backbone = dict(tiny_pretraining()['backbone'], in_channels=6)
         model = build(backbone=backbone, tokenizer=tokenizer, data_preprocessor=preprocessor)

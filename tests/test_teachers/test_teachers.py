@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmbeitv2.teachers.teachers import OpenCLIPTeacher, TimmTeacher
+from mmbeitv2.errors import InputError
+from mmbeitv2.teachers import OpenCLIPTeacher, TimmTeacher
 
 CLIP = {
     'embed_dim': 24,
@@ -54,40 +55,27 @@ def test_timm_features_are_normed_patch_tokens_without_class_and_registers() -> 
 
 
 @pytest.mark.parametrize(
-    ('model', 'pretrained', 'message'),
+    ('pretrained', 'message'),
     [
-        ('ViT-B-16', 'openai', "QuickGELU, which 'ViT-B-16' does not use.*'ViT-B-16-quickgelu'"),
-        ('ViT-Z', 'openai', "open_clip has no model 'ViT-Z'"),
-        ('ViT-B-16', 'missing.pt', "'missing.pt' are neither a file nor a tag"),
-        ('ViT-B-16', None, 'Set pretrained to a tag'),
-        ('local-dir:nowhere', None, "'nowhere' has no open_clip_config.json"),
-        ('RN50', __file__, 'could not be loaded'),
+        ('openai', "QuickGELU.*'ViT-B-16-quickgelu'"),
+        ('missing.pt', 'neither a file nor a tag'),
+        (None, 'a tag of open'),
     ],
 )
-def test_wrong_clip_teachers_are_refused(model: str, pretrained: str | None, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        OpenCLIPTeacher(model, pretrained)
+def test_weights_that_do_not_fit_clip_are_refused(pretrained: str | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        OpenCLIPTeacher('ViT-B-16', pretrained)
 
 
 def test_an_openai_file_is_refused_by_a_model_without_quickgelu(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / 'ViT-B-16.pt')  # as OpenAI's: TorchScript
-    with pytest.raises(ValueError, match='QuickGELU'):
+    with pytest.raises(InputError, match='QuickGELU'):
         OpenCLIPTeacher('ViT-B-16', str(tmp_path / 'ViT-B-16.pt'))
 
 
-def test_wrong_timm_teachers_are_refused() -> None:
-    with pytest.raises(ValueError, match="timm has no model 'vit_unknown'"):
-        TimmTeacher('vit_unknown')
-    with pytest.raises(ValueError, match="'none.pth' do not exist"):
+def test_weights_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(InputError, match="'none.pth' do not exist"):
         TimmTeacher(pretrained='none.pth')
-    with pytest.raises(ValueError, match="precision='int8' is unknown"):
-        TimmTeacher('vit_tiny_patch16_224', pretrained=False, precision='int8')
-    with pytest.raises(ValueError, match='img_size=50 is not a multiple of the patch size 16'):
-        TimmTeacher('vit_tiny_patch16_224', pretrained=False, img_size=50)
-    with pytest.raises(ValueError, match='img_size=50 is not a multiple of the patch size 32'):
-        TimmTeacher('mobilenetv2_050', pretrained=False, img_size=50)
-    with pytest.raises(ValueError, match="out_index=12, but 'vit_tiny_patch16_224' has 12 feature maps"):
-        TimmTeacher('vit_tiny_patch16_224', pretrained=False, out_index=12)
 
 
 def test_a_cnn_teaches_by_the_feature_map_of_a_stage() -> None:
@@ -101,23 +89,20 @@ def test_a_cnn_teaches_by_the_feature_map_of_a_stage() -> None:
     assert teacher.embed_dims == x.shape[1]
 
 
-def test_a_hub_out_of_reach_names_the_file_and_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_hub_out_of_reach_names_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_network(*args: object, **kwargs: object) -> None:
         raise OSError('Network is unreachable')
 
     monkeypatch.setattr(socket.socket, 'connect', no_network)
     monkeypatch.setattr(socket, 'getaddrinfo', no_network)
     monkeypatch.setenv('HF_HOME', str(tmp_path))
-    hub = 'https://huggingface.co/timm'
-    address = f'{hub}/vit_base_patch16_224.dino/resolve/main/model.safetensors'
-    with pytest.raises(ValueError, match=f'Download {address}, put it at checkpoints/vit_base_patch16_224.dino.safet'):
-        TimmTeacher('vit_base_patch16_224.dino')
-    address = 'https://openaipublic.azureedge.net/.*/ViT-B-16.pt'
-    with pytest.raises(ValueError, match=f'{address}, put it at checkpoints/ViT-B-16.pt and set model.teacher.pretrai'):
-        OpenCLIPTeacher()
-    address = f'{hub}/ViT-B-16-SigLIP/resolve/main/open_clip_model.safetensors'
-    with pytest.raises(ValueError, match=f'{address}, put it at checkpoints/ViT-B-16-SigLIP.safetensors'):
-        OpenCLIPTeacher('ViT-B-16-SigLIP', 'webli')
+    for build, address in (
+        (lambda: TimmTeacher('vit_base_patch16_224.dino'), 'https://huggingface.co/timm/vit_base_patch16_224.dino'),
+        (OpenCLIPTeacher, 'https://openaipublic.azureedge.net/.*/ViT-B-16.pt'),
+        (lambda: OpenCLIPTeacher('ViT-B-16-SigLIP', 'webli'), 'https://huggingface.co/timm/ViT-B-16-SigLIP'),
+    ):
+        with pytest.raises(InputError, match=f'from {address}.*Download them where .* set pretrained'):
+            build()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +133,8 @@ def test_half_precision_on_the_gpu_is_close_to_float32(precision: str) -> None:
     for setting in ('float32', precision):
         torch.manual_seed(0)
         teacher = TimmTeacher('vit_small_patch16_224', pretrained=False, img_size=64, precision=setting).cuda()
-        features.append(teacher(images, (4, 4)))
+        with torch.autocast('cuda'):
+            features.append(teacher(images, (4, 4)))
     assert features[1].dtype == torch.float32
     assert F.cosine_similarity(*features, dim=-1).min() > 0.999
     assert not torch.equal(*features)

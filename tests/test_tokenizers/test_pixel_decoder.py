@@ -4,16 +4,21 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import PeakSignalNoiseRatio
-from tests.conftest import tiny_tokenizer, tiny_vit
+from tests.conftest import TEACHER, tiny_kmeans, tiny_tokenizer, tiny_vit
 
 
-def build(**decoder: object) -> torch.nn.Module:
+def build(tokenizer: dict | None = None, **decoder: object) -> torch.nn.Module:
     settings = dict(
         img_size=4, patch_size=1, in_channels=8, out_type='featmap', rel_pos_bias='none', use_abs_pos_emb=True
     )
     model = MODELS.build(
-        dict(type='mmbeitv2.PixelDecoder', tokenizer=tiny_tokenizer(), decoder=tiny_vit(**(settings | decoder)))
+        dict(
+            type='mmbeitv2.PixelDecoder',
+            tokenizer=tokenizer or tiny_tokenizer(),
+            decoder=tiny_vit(**(settings | decoder)),
+        )
     )
     model.init_weights()
     return model
@@ -62,8 +67,16 @@ def test_psnr_is_the_formula() -> None:
 
 
 @pytest.mark.parametrize(
-    ('decoder', 'message'), [(dict(in_channels=3), 'in_channels=8'), (dict(img_size=5), 'img_siz')]
+    ('decoder', 'message'), [(dict(in_channels=3), 'in_channels=8'), (dict(img_size=5), r'img_size=\(4, 4\)')]
 )
 def test_a_decoder_that_does_not_fit_is_refused(decoder: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         build(**decoder)
+
+
+def test_any_tokenizer_with_vectors_can_be_decoded() -> None:
+    kmeans = tiny_kmeans(teacher=TEACHER, in_channels=5, teacher_channels=(4, 0, 2))
+    model = build(kmeans, in_channels=192)
+    assert model(torch.rand(2, 5, 32, 32) * 2 - 1).shape == (2, 5, 32, 32)
+    with pytest.raises(InputError, match='needs the vectors of the codes'):
+        build(dict(type='mmbeitv2.DALLETokenizer', img_size=32, encoder=dict(n_hid=8)))

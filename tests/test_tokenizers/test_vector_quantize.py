@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmbeitv2.errors import InputError
+from mmbeitv2.interfaces import CodebookTokenizer, Encoder, Quantizer, Teacher
+from mmbeitv2.tokenizers import VQKD, VectorQuantizePytorch
+from tests.forked import spawn
+
+KINDS = {
+    'FSQ': (dict(levels=[5, 4, 3]), 60),
+    'LFQ': (dict(codebook_size=8, num_codebooks=2), 64),
+    'SimVQ': (dict(codebook_size=20), 20),
+    'VectorQuantize': (dict(codebook_size=20, kmeans_init=True, threshold_ema_dead_code=1), 20),
+    'ResidualVQ': (dict(codebook_size=(6, 4)), 24),
+    'ResidualFSQ': (dict(levels=[5, 3], num_quantizers=2), 225),
+}
+
+
+class Patches(nn.Module):
+    """An encoder or decoder with nothing of our backbone's."""
+
+    def __init__(self, in_channels: int, patch_size: int) -> None:
+        super().__init__()
+        self.embed_dims, self.grid_size, self.patch_size, self.in_channels = 16, (4, 4), patch_size, in_channels
+        self.layer = nn.Conv2d(in_channels, 16, patch_size, patch_size)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (F.gelu(self.layer(x)),)
+
+
+class Colors(nn.Module):
+    """A teacher that is no network."""
+
+    embed_dims = 3
+
+    def forward(self, images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        return F.adaptive_avg_pool2d(images - 0.5, grid).flatten(2).transpose(1, 2)
+
+    def fingerprint(self) -> int:
+        return 1
+
+
+def build(kind: str) -> VQKD:
+    model = MODELS.build(
+        dict(
+            type='mmbeitv2.VQKD',
+            encoder=dict(type=Patches, in_channels=3, patch_size=8),
+            decoder=dict(type=Patches, in_channels=8, patch_size=1),
+            quantizer=dict(type='mmbeitv2.VectorQuantizePytorch', quantizer=kind, code_dim=8, **KINDS[kind][0]),
+            teacher=dict(type=Colors),
+        )
+    )
+    model.init_weights()
+    return model
+
+
+def images_of_patches(count: int) -> torch.Tensor:
+    return F.interpolate(torch.rand(count, 3, 4, 4), scale_factor=8) * 2 - 1
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_tokenizer_of_foreign_parts_learns(kind: str) -> None:
+    model = build(kind).train()
+    parts = [
+        (model.encoder, Encoder),
+        (model.quantize, Quantizer),
+        (model.teacher, Teacher),
+        (model, CodebookTokenizer),
+    ]
+    assert all(isinstance(part, interface) for part, interface in parts)
+    assert (model.num_codes, model.code_dim) == (KINDS[kind][1], 8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(200):
+        parts = model(images_of_patches(8), mode='loss')
+        optimizer.zero_grad()
+        sum(parts.values()).backward()
+        optimizer.step()
+        losses.append(parts['loss_reconstruction'].item())
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    assert model.encoder.layer.weight.grad.abs().max() > 0  # straight through
+    assert model.code_counts.sum() == 200 * 8 * 16
+
+    images = images_of_patches(8)
+    vectors, loss, codes = model.eval().encode(images)
+    assert codes.shape == (8, 16)
+    assert codes.dtype == torch.int64
+    assert 0 <= codes.min() <= codes.max() < model.num_codes
+    assert len(codes.unique()) > 3
+    torch.testing.assert_close(model.lookup(codes.view(8, 4, 4)).permute(0, 3, 1, 2), vectors, rtol=0, atol=1e-5)
+    again = build(kind).eval()
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.tokenize(images), codes)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        vectors, loss, _ = model.train().quantize(vectors.bfloat16())
+    assert loss.dtype == vectors.dtype == torch.float32
+    assert loss.shape == ()
+
+
+def test_a_code_is_the_number_whose_digits_are_the_levels() -> None:
+    quantizer = VectorQuantizePytorch('ResidualVQ', code_dim=8, codebook_size=(6, 4)).eval()
+    first, second = quantizer.quantizer.codebooks
+    expected = torch.stack([one + two for one in first for two in second])
+    torch.testing.assert_close(quantizer.lookup(torch.arange(24)), expected)
+
+
+def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for settings, sentence in (
+        (dict(quantizer='ResidualVQ', codebook_size=1024, num_quantizers=3), 'more than 16777216 codes'),
+        (dict(quantizer='ResidualVQ', codebook_size=4, num_quantizers=2, quantize_dropout=True), 'quantize_dropout'),
+        (dict(quantizer='PSQ'), "no quantizer='PSQ'"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            VectorQuantizePytorch(code_dim=8, **settings)
+    monkeypatch.setitem(sys.modules, 'vector_quantize_pytorch', None)
+    with pytest.raises(InputError, match=r"pip install 'mmbeitv2\[quantizers\]'"):
+        VectorQuantizePytorch('FSQ', code_dim=8, levels=[5, 4])
+
+
+def _train_main(rank: int, folder: str) -> None:
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    for kind in KINDS:
+        torch.manual_seed(rank)
+        model = build(kind).train()
+        wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)
+        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+        for _ in range(6):
+            sum(wrapped(images_of_patches(4), mode='loss').values()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        torch.save(model.state_dict(), f'{folder}/{kind}{rank}.pt')
+    dist.destroy_process_group()
+
+
+def test_the_codebook_is_the_same_in_two_processes_with_different_images(tmp_path: Path) -> None:
+    spawn(_train_main, str(tmp_path))
+    for kind in KINDS:
+        first, second = (torch.load(tmp_path / f'{kind}{rank}.pt') for rank in range(2))
+        for key, value in first.items():
+            assert torch.equal(value, second[key]), (kind, key)
