@@ -77,7 +77,9 @@ def test_the_config_of_a_model_has_the_size_the_classes_and_the_input_of_its_nam
     if name.startswith('vqkd'):
         assert str(cfg.model.decoder.arch.depth) == name.partition('_')[2][0]
         return
-    assert cfg.model.backbone.arch == re.search('base|large', name)[0]  # type: ignore[index]
+    arch = cfg.model.backbone.arch
+    width = arch if isinstance(arch, str) else {768: 'base'}[arch.embed_dims]
+    assert width == re.search('base|large', name)[0]  # type: ignore[index]
     pixels = re.search(r'-(\d+)px', name)
     assert cfg.model.backbone.img_size == (int(pixels[1]) if pixels else 512 if 'ade20k' in name else 224)
     if '_pt_' not in name:
