@@ -64,11 +64,11 @@ def under_the_names_of_the_release(model: nn.Module, tmp_path: Path) -> dict[str
     return state
 
 
-@pytest.mark.parametrize('is_shared', [True, False])
-def test_losses_and_gradients_of_pretraining(release: Import, tmp_path: Path, is_shared: bool) -> None:
+@pytest.mark.parametrize('shared_head', [True, False])
+def test_losses_and_gradients_of_pretraining(release: Import, tmp_path: Path, shared_head: bool) -> None:
     settings = tiny_pretraining()
     for part in ('neck', 'head'):
-        settings[part] = settings[part] | dict(is_shared=is_shared)
+        settings[part] = settings[part] | dict(shared_head=shared_head)
     ours = randomise(MODELS.build(settings)).train()
     theirs = release('modeling_pretrain').VisionTransformerForMaskedImageModelingCLS(
         **SIZES,
@@ -78,7 +78,7 @@ def test_losses_and_gradients_of_pretraining(release: Import, tmp_path: Path, is
         init_values=0.1,
         early_layers=1,
         head_layers=2,
-        shared_lm_head=is_shared,
+        shared_lm_head=shared_head,
     )
     state = under_the_names_of_the_release(ours, tmp_path)
     missing, unexpected = theirs.load_state_dict(state, strict=False)

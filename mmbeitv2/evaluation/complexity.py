@@ -60,7 +60,7 @@ def parts(model: nn.Module, images: Tensor) -> Parts:
     features = model.backbone.forward_masked(images, nothing, everything)
     counted: Parts = {'backbone': (model.backbone, (images,))}
     if model.neck is not None:
-        counted['neck'] = (model.neck, (features.cls_token, features.early, features.rel_pos_bias))
+        counted['neck'] = (model.neck, (features, everything))
     counted['head'] = (model.head, (features.masked,))
     views = images
     if model.data_preprocessor.view_size is not None:

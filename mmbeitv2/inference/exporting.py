@@ -31,8 +31,6 @@ from mmbeitv2.inference.channels import channels_of
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import Part, load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
-from mmbeitv2.layers import Attention, RelativePositionBias
-from mmbeitv2.layers.positions import resize_pos_embed
 from mmbeitv2.tokenizers import VQKD
 
 # Images that model and file are compared on: at 224 pixels, and at least.
@@ -108,41 +106,6 @@ def features_of(model: VQKD, images: Tensor) -> Tensor:
     return F.normalize(model.encode_task_layer(features.flatten(2).transpose(1, 2)), dim=-1)
 
 
-class BakedPositionBias(RelativePositionBias):
-    """Gives what was looked up for one grid: for all blocks, or from the table of a block, which holds it.
-
-    Args:
-        grid: the patch grid (h, w).
-        shared: what all blocks share, (1, num_heads, 1+N, 1+N), or None.
-    """
-
-    shared: Tensor | None
-
-    def __init__(self, grid: tuple[int, int], shared: Tensor | None) -> None:
-        super().__init__(grid, num_heads=None)
-        del self.relative_position_index
-        self.register_buffer('shared', shared)
-
-    def forward(self, grid: tuple[int, int], table: Tensor | None = None, until_next: bool = False) -> Tensor:
-        baked = self.shared if table is None else table
-        assert baked is not None
-        return baked
-
-
-@torch.no_grad()
-def bake_positions(vit: BEiTv2ViT, grid: tuple[int, int]) -> None:
-    """Computes the position parameters of a backbone for one grid (h, w) and stores them as constants."""
-    if vit.pos_embed is not None:
-        vit.pos_embed = nn.Parameter(resize_pos_embed(vit.pos_embed, vit.grid_size, grid), requires_grad=False)
-    if vit.rel_pos_bias is not None:
-        for attention in (module for module in vit.modules() if isinstance(module, Attention)):
-            if (table := attention.relative_position_bias_table) is not None:
-                baked = vit.rel_pos_bias(grid, table)
-                attention.relative_position_bias_table = nn.Parameter(baked, requires_grad=False)
-        vit.rel_pos_bias = BakedPositionBias(grid, vit.position_bias(grid))
-    vit.grid_size = grid
-
-
 def export_model(args: argparse.Namespace) -> None:
     """Writes a model as an ONNX file or a program of ``torch.export``; see ``tools/export_onnx.py --help``."""
     out = Path(args.out)
@@ -160,7 +123,7 @@ def export_model(args: argparse.Namespace) -> None:
     images = read_images(args.images, size)
     with torch.no_grad():
         expected = _expected(exported, images)
-        bake_positions(vits[0], (size[0] // vits[0].patch_size, size[1] // vits[0].patch_size))
+        vits[0].resize_positions((size[0] // vits[0].patch_size, size[1] // vits[0].patch_size))
         with doing(f'exporting the model of {args.config!r}'), _quiet():
             program = torch.export.export(
                 exported, (images[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers.frozen import Frozen, Precision, fingerprint, inference
+from mmbeitv2.layers.frozen import Frozen, Precision, fingerprint
 from mmbeitv2.registry import MODELS
 
 _LOCAL_DIR = 'local-dir:'
@@ -67,9 +67,9 @@ class FrozenTeacher(Frozen):
             images = F.interpolate(
                 images, size=(self.img_size, self.img_size), mode='bicubic', align_corners=False, antialias=True
             ).clamp(0, 1)
-        with inference(), self.autocast(images.device):
+        with torch.no_grad(), self.autocast(images.device):
             features = self.patch_features((images - self.mean) / self.std)  # (B, Dt, ht, wt)
-        features = features.clone().float()  # no inference tensor: autograd must save it
+        features = features.float()
         if features.shape[-2:] != grid:
             features = F.interpolate(features, size=grid, mode='bilinear', align_corners=False)
         return features.flatten(2).transpose(1, 2)
@@ -95,7 +95,7 @@ class OpenCLIPTeacher(FrozenTeacher):
             ``'ViT-B-16-quickgelu'``; plain ``'ViT-B-16'`` with them is rejected.
         pretrained: a tag of open_clip (``'openai'``), downloaded at first use, or a local file. None for a local
             directory, which has its weights.
-        precision: of the network's products on a GPU, see :class:`Frozen`.
+        precision: of the network's products under autocast, see :class:`Frozen`.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class TimmTeacher(FrozenTeacher):
         img_size: side in pixels of the input images; None for the model's default. A CNN of stride 32 gives the 14x14
             features of a tokenizer from 448 pixels.
         out_index: which of the network's feature maps to take: blocks of a ViT, stages of a CNN. -1: the last.
-        precision: of the network's products on a GPU, see :class:`Frozen`.
+        precision: of the network's products under autocast, see :class:`Frozen`.
     """
 
     def __init__(

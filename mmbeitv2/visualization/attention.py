@@ -65,9 +65,7 @@ def attention_of_layer(backbone: BEiTv2ViT, images: Tensor, layer: int = -1) -> 
 
     def keep(attention: torch.nn.Module, inputs: tuple) -> None:
         assert isinstance(attention, Attention)
-        x, bias, _ = inputs
-        q, k, _ = attention.project(x)
-        found.append(attention.probabilities(q, k, bias))
+        found.append(attention.probabilities(*inputs[:2]))
 
     block = backbone.blocks[require_layer(backbone, layer)]
     assert isinstance(block, Block)
