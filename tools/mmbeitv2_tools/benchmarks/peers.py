@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers import Attention, LookUp
+from mmbeitv2.layers import Attention, Context
 from mmbeitv2.tokenizers import NormEMAVectorQuantizer
 from mmbeitv2.tokenizers.quantizer import l2norm
 
@@ -44,11 +44,10 @@ class OneHotQuantizer(NormEMAVectorQuantizer):
 class WrittenOutAttention(Attention):
     """Attention by its formula on every device."""
 
-    def forward(self, x: Tensor, rel_pos_bias: Tensor | LookUp | None = None, context: Tensor | None = None) -> Tensor:
-        assert context is None  # which only pretraining gives
-        assert not isinstance(rel_pos_bias, LookUp)  # which only segmentation gives
-        q, k, v = self.project(x)
-        return self.proj((self.probabilities(q, k, rel_pos_bias) @ v).transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, context: Context = None, queries: Tensor | None = None) -> Tensor:
+        assert queries is None  # which only pretraining gives
+        _, _, v = self.project(x)
+        return self.proj((self.probabilities(x, context) @ v).transpose(1, 2).flatten(2))
 
 
 def write_attention_out(model: nn.Module) -> None:
