@@ -71,16 +71,17 @@ def export_model(
     _require_format(out, opset)
     cfg = read_config(config, cfg_options)
     part = part or ('tokenizer' if is_tokenizer(cfg) else 'model')
-    model = load_model(cfg, checkpoint, part).requires_grad_(False)
+    model = load_model(cfg, checkpoint, part)
     exported = ExportedModel(model, *_normalization(cfg, part)).eval()
-    # The first part with blocks on a grid of patches sees the image.
-    vit = next((each for each in model.modules() if hasattr(each, 'grid_size') and hasattr(each, 'blocks')), None)
+    # The first part with positions on a grid of patches sees the image.
+    vit = next((each for each in model.modules() if hasattr(each, 'resize_positions')), None)
     size = _resolve_size(img_size, vit)
     compared = read_images(images, size)
     with torch.no_grad():
         expected = exported(compared)
         if vit is not None:
             vit.resize_positions((size[0] // vit.patch_size, size[1] // vit.patch_size))
+            model.requires_grad_(False)
         with _quiet(), _Unsplit():
             program = torch.export.export(
                 exported, (compared[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
