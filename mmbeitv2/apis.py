@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mmbeitv2.checkpoints.model_hub import register_published_models
     from mmbeitv2.checkpoints.zoo import describe_model, list_models
     from mmbeitv2.inference.config import read_config
     from mmbeitv2.inference.loading import load_model
     from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 
-__all__ = ['VisualTokenizer', 'describe_model', 'list_models', 'load_model', 'read_config']
+__all__ = ['VisualTokenizer', 'describe_model', 'list_models', 'load_model', 'read_config', 'register_published_models']
 
 _HOMES = {
     'VisualTokenizer': 'inference.visual_tokenizer',
@@ -20,6 +21,7 @@ _HOMES = {
     'list_models': 'checkpoints.zoo',
     'load_model': 'inference.loading',
     'read_config': 'inference.config',
+    'register_published_models': 'checkpoints.model_hub',
 }
 
 

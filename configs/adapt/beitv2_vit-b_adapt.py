@@ -62,9 +62,9 @@ def labeled(folder):
 
 
 # The whole model goes on: encoder, patch aggregation and head. What the file lacks starts afresh, and the log says so.
-# With another tokenizer than the file's, set fresh_head=True: the head then starts afresh.
+# With another tokenizer than the file's, set reinit_head=True: the head then starts afresh.
 model = dict(
-    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_pt_release', fresh_head=False)
+    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_pt_release', reinit_head=False)
 )
 train_dataloader = dict(
     batch_size=64,
