@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmbeitv2.apis import load_model
 from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
 from mmbeitv2.layers.frozen import fingerprint
 from mmbeitv2.layers.positions import relative_position_index, resize_pos_embed, resize_relative_position_table
@@ -332,3 +334,109 @@ def test_a_tokenizer_is_not_taken_for_a_pretrained_model(tmp_path: Path, pretrai
     torch.save(pretrained.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
     with pytest.raises(ValueError, match=r'is a VQ-KD tokenizer, not a pretrained model. Put it in model.tokenizer'):
         whole(str(tmp_path / 'tokenizer.pth'))
+
+
+def test_averaged_weights_are_told_and_loaded_when_asked_for(tmp_path: Path, said: list[str]) -> None:
+    last, averaged = released_pretrained(), released_pretrained()
+    path = str(tmp_path / 'both.pth')
+    for key in ('model_ema', 'state_dict_ema'):
+        torch.save({'model': last, key: averaged}, path)
+        assert torch.equal(load(path).cls_token, last['cls_token'])
+        assert 'left out the averaged weights that the file has as well (use_ema=True' in said[-1]
+        init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path, use_ema=True)
+        model = MODELS.build(tiny_vit(init_cfg=init_cfg))
+        model.init_weights()
+        assert torch.equal(model.cls_token, averaged['cls_token'])
+        assert 'the averaged weights of' in said[-1]
+        convert_checkpoint(path, str(tmp_path / 'ours.pth'), 'mmbeitv2', use_ema=True)
+        assert torch.equal(read_checkpoint(str(tmp_path / 'ours.pth')).encoder['cls_token'], averaged['cls_token'])
+    torch.save({'model': last}, path)
+    with pytest.raises(ValueError, match='has no averaged weights'):
+        read_checkpoint(path, use_ema=True)
+
+
+@pytest.mark.parametrize('names', ['_orig_mod.{}', 'module._orig_mod.{}', '_orig_mod.module.{}'])
+def test_names_that_torch_compile_has_changed_are_known(tmp_path: Path, names: str) -> None:
+    state = released_pretrained()
+    model = load(save(tmp_path, {names.format(key): value for key, value in state.items()}))
+    assert torch.equal(model.blocks[1].mlp.fc2.weight, state['blocks.1.mlp.fc2.weight'])
+
+
+class RoundingQuantizer(nn.Module):
+    """A quantizer of another project, without any weights: each of two numbers is rounded to one of four levels."""
+
+    num_codes, code_dim = 16, 2
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        levels = z.sigmoid().mul(3).round()  # (B, 2, h, w)
+        codes = (levels * z.new_tensor([1, 4])[:, None, None]).sum(1).flatten(1).long()
+        return z + (levels - z).detach(), z.new_zeros(()), codes
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        return torch.stack((codes % 4, codes // 4), dim=-1).float()
+
+
+class ProjectedQuantizer(RoundingQuantizer):
+    """Another, with weights under names of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Linear(2, 2)
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types of another project, among them subclasses of ours."""
+    monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS._module_dict))
+    MODELS.register_module(module=RoundingQuantizer)
+    MODELS.register_module(module=ProjectedQuantizer)
+    MODELS.register_module(name='MyViT', module=type('MyViT', (MODELS.get('mmbeitv2.BEiTv2ViT'),), {}))
+
+
+def with_quantizer(name: str) -> dict:
+    config = tiny_tokenizer(quantizer=dict(type=name))
+    return config | dict(
+        encoder=config['encoder'] | dict(type='MyViT'), decoder=config['decoder'] | dict(type='MyViT', in_channels=2)
+    )
+
+
+@pytest.mark.parametrize('name', ['RoundingQuantizer', 'ProjectedQuantizer'])
+def test_a_tokenizer_with_a_quantizer_and_an_encoder_of_another_project_loads(
+    tmp_path: Path, foreign: None, name: str
+) -> None:
+    source = MODELS.build(with_quantizer(name))
+    for parameter in source.parameters():
+        nn.init.normal_(parameter)
+    path = save(tmp_path, source.state_dict(), 'state_dict')
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)
+    by_init_cfg = MODELS.build(with_quantizer(name) | dict(init_cfg=init_cfg))
+    by_init_cfg.init_weights()
+    whole = tiny_pretraining(tokenizer=with_quantizer(name) | dict(teacher=dict(type='NotNeeded')))
+    by_load_model = load_model(Config(dict(model=whole)), path, 'tokenizer')
+    images = torch.rand(2, 3, 32, 32)
+    codes = source.eval().tokenize(images)
+    assert codes.unique().numel() > 1
+    for model in (by_init_cfg.eval(), by_load_model):
+        assert torch.equal(model.tokenize(images), codes)
+    other = 'ProjectedQuantizer' if name == 'RoundingQuantizer' else 'RoundingQuantizer'
+    with pytest.raises(ValueError, match=r'does not fit the VQKD: it (lacks|has) quantize.scale.bias'):
+        load_model(Config(dict(model=with_quantizer(other))), path, 'tokenizer')
+
+
+def test_a_subclass_of_the_backbone_is_a_backbone(tmp_path: Path, foreign: None) -> None:
+    state = released_pretrained()
+    path = save(tmp_path, state)
+    model = load(path, type='MyViT', img_size=64)
+    assert torch.equal(model.blocks[0].attn.qkv.weight, state['blocks.0.attn.qkv.weight'])
+    settings = dict(type='ImageClassifier', backbone=tiny_vit(type='MyViT', rel_pos_bias='per_layer'))
+    part = load_model(Config(dict(model=settings)), path, 'backbone')
+    assert torch.equal(part.blocks[0].attn.qkv.weight, state['blocks.0.attn.qkv.weight'])
+
+
+def test_the_only_child_of_a_tokenizer_loads_from_a_file_of_its_own(tmp_path: Path) -> None:
+    config = dict(type='mmbeitv2.DALLETokenizer', img_size=16, encoder=dict(n_hid=8, n_blk_per_group=1))
+    source = MODELS.build(config)
+    path = save(tmp_path, source.encoder.state_dict(), None)
+    model = load_model(Config(dict(model=config)), path, 'tokenizer')
+    images = torch.rand(1, 3, 16, 16)
+    assert torch.equal(model.tokenize(images), source.eval().tokenize(images))
