@@ -110,9 +110,7 @@ class PretrainedBEiTv2:
         return state
 
     def _tokenizer_state(self, file: Checkpoint, model: nn.Module, done: list[str]) -> StateDict:
-        wanted = {
-            key: value for key, value in model.state_dict().items() if not key.startswith('data_preprocessor.')
-        }
+        wanted = {key: value for key, value in model.state_dict().items() if not key.startswith('data_preprocessor.')}
         state = file.ours if file.format == 'mmpretrain' else file.state
         for name, _ in model.named_children():  # the weights of the only child, as DALL-E's encoder is published
             if {f'{name}.{key}' for key in state} == wanted.keys():

@@ -80,7 +80,9 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob('*') if path.is_file() and path.suffix != '.lock']
 
 
-@pytest.mark.parametrize('name', ['model.safetensors', f'model-{DIGEST[:8]}.safetensors', 'weights.safetensors?version=3'])
+@pytest.mark.parametrize(
+    'name', ['model.safetensors', f'model-{DIGEST[:8]}.safetensors', 'weights.safetensors?version=3']
+)
 def test_a_file_arrives_whole_and_is_asked_for_once(server: str, tmp_path: Path, name: str) -> None:
     path = locate(f'{server}/{name}')
     assert path.read_bytes() == BODY
@@ -131,7 +133,9 @@ def test_without_a_network_the_sentence_names_the_address_the_place_and_the_opti
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    with pytest.raises(InputError, match=r'http://127\.0\.0\.1:9/x\.safetensors cannot be downloaded \(.*refused') as caught:
+    with pytest.raises(
+        InputError, match=r'http://127\.0\.0\.1:9/x\.safetensors cannot be downloaded \(.*refused'
+    ) as caught:
         locate('http://127.0.0.1:9/x.safetensors')
     assert str(tmp_path / 'hub/checkpoints/127.0.0.1_9/x.safetensors') in str(caught.value)
     (tmp_path / 'hub/checkpoints/127.0.0.1_9/x.safetensors').write_bytes(BODY)  # as the sentence says

@@ -189,10 +189,10 @@ def test_a_checkpoint_of_another_teacher_or_size_or_kind_is_refused(tmp_path: Pa
         load(teacher=TEACHER | dict(img_size=64))
     with pytest.raises(InputError, match=r'has 16 codes, but the config has 8. Set num_codes=16'):
         load(quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=8))
-    with pytest.raises(InputError, match='is a k-means tokenizer, not a VQ-KD tokenizer'):
+    with pytest.raises(InputError, match='is a k-means tokenizer, which does not fit the VQKD'):
         MODELS.build(tiny_tokenizer(init_cfg=init_cfg)).init_weights()
     torch.save({'state_dict': MODELS.build(tiny_tokenizer()).state_dict()}, path)
-    with pytest.raises(InputError, match='is a VQ-KD tokenizer, not a k-means tokenizer'):
+    with pytest.raises(InputError, match='is a VQ-KD tokenizer, which does not fit the KMeansTokenizer'):
         load()
 
 
