@@ -123,6 +123,11 @@ class BEiTv2ViT(BaseBackbone):
         self.fc_norm = nn.LayerNorm(dim, eps=1e-6) if final_norm == 'fc_norm' else None
         self._freeze_stages()
 
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        """Notes the patch grid beside torch's versions of modules: the number of positions does not tell it."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        getattr(destination, '_metadata', {}).setdefault(prefix[:-1], {})['grid_size'] = self.grid_size
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encodes a batch of images.
 

@@ -78,6 +78,10 @@ def resize_relative_position_table(
         y, x = (_geometric_coordinates(old, new) for old, new in zip(shape, wanted, strict=True))
         dy, dx = (np.arange(new) - new // 2 for new in wanted)
         values = patches.detach().double().cpu().numpy()
+        if 1 in shape:  # a grid of one row knows no vertical distance but 0: all get its bias
+            y, x = (np.array([-1.0, 0.0, 1.0]) * max(new, 1) if len(axis) == 1 else axis
+                    for axis, new in zip((y, x), wanted, strict=True))  # fmt: skip
+            values = np.broadcast_to(values, (len(values), len(y), len(x)))
         order = [min(3, len(axis) - 1) for axis in (y, x)]
         resized = [RectBivariateSpline(y, x, head, kx=order[0], ky=order[1])(dy, dx) for head in values]
         patches = torch.from_numpy(np.stack(resized))
