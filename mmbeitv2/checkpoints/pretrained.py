@@ -132,8 +132,8 @@ class PretrainedBEiTv2:
         if missing or unexpected:
             reason = f'lacks {missing[0]}' if missing else f'has {unexpected[0]}, which the model does not have'
             raise InputError(
-                f'checkpoint {file.path!r} is {file.source}, which does not fit the {type(model).__name__}: it {reason} '
-                f'({len(missing)} weights are missing, {len(unexpected)} have no place). Use the checkpoint of such a '
+                f'checkpoint {file.path!r} is {file.source}, which does not fit the {type(model).__name__}: it '
+                f'{reason} ({len(missing)} weights are missing, {len(unexpected)} have no place). Use the checkpoint of such a '
                 'tokenizer, and the config that it was trained with.'
             )
         check_fits(used, wanted, file.path)
@@ -240,12 +240,8 @@ class PretrainedBEiTv2:
         missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in may_be_new)
         if refused or missing:
             key = (refused or missing)[0]
-            raise InputError(
-                f'checkpoint {self.checkpoint!r} '
-                + (f'has {prefix}{key}, which the model does not have' if refused else f'lacks {prefix}{key}, which the '
-                   'model has')
-                + f': {_remedy(key)}'
-            )  # fmt: skip
+            verb, owner = ('has', 'which the model does not have') if refused else ('lacks', 'which the model has')
+            raise InputError(f'checkpoint {self.checkpoint!r} {verb} {prefix}{key}, {owner}: {_remedy(key)}')
         if unused:
             done.append(f'left out {", ".join(unused)}')
         new = [part for part in may_be_new if any(key.partition('.')[0] == part and key not in state for key in wanted)]
