@@ -56,7 +56,7 @@ class PeerQuantizer(nn.Module):
         return quantized, loss, codes.flatten(1)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        return self.quantize.get_output_from_indices(codes)
+        return self.quantize.codebook[codes]
 
 
 def our_config(args: argparse.Namespace) -> Config:
