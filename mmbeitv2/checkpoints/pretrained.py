@@ -133,8 +133,8 @@ class PretrainedBEiTv2:
             reason = f'lacks {missing[0]}' if missing else f'has {unexpected[0]}, which the model does not have'
             raise InputError(
                 f'checkpoint {file.path!r} is {file.source}, which does not fit the {type(model).__name__}: it '
-                f'{reason} ({len(missing)} weights are missing, {len(unexpected)} have no place). Use the checkpoint of such a '
-                'tokenizer, and the config that it was trained with.'
+                f'{reason} ({len(missing)} weights are missing, {len(unexpected)} have no place). Use the checkpoint '
+                'of such a tokenizer, and the config that it was trained with.'
             )
         check_fits(used, wanted, file.path)
         return used
