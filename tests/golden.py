@@ -26,6 +26,7 @@ SIZES = dict(
 )  # fmt: skip
 TOKENIZER = dict(use_abs_pos_emb=True, use_mean_pooling=True, init_values=0.0, num_classes=0, init_scale=0.001)
 NUM_CODES, SOURCE_GRID, TARGET_GRID = 16, (4, 4), (7, 7)
+RESIZED = 'blocks.0.attn.relative_position_bias_table'
 
 
 def values(name: str, shape: Sequence[int], scale: float = 0.3) -> Tensor:
@@ -134,17 +135,16 @@ def resized(source: str) -> dict:
         spline = RectBivariateSpline(y, x, z)
         return lambda dx, dy: spline(dy, dx)
 
-    key = 'blocks.0.attn.relative_position_bias_table'
     (height, width), (to_height, to_width) = SOURCE_GRID, TARGET_GRID
-    table = values(key, ((2 * height - 1) * (2 * width - 1) + 3, 2))
+    table = values(RESIZED, ((2 * height - 1) * (2 * width - 1) + 3, 2))
     target = torch.zeros((2 * to_height - 1) * (2 * to_width - 1) + 3, 2)
-    model = SimpleNamespace(state_dict=lambda: {key: target}, patch_embed=SimpleNamespace(patch_shape=TARGET_GRID))
+    model = SimpleNamespace(state_dict=lambda: {RESIZED: target}, patch_embed=SimpleNamespace(patch_shape=TARGET_GRID))
     names = dict(
-        key=key, model=model, checkpoint_model={key: table}, all_keys=[key], torch=torch,
+        key=RESIZED, model=model, checkpoint_model={RESIZED: table}, all_keys=[RESIZED], torch=torch,
         np=importlib.import_module('numpy'), interpolate=SimpleNamespace(interp2d=interp2d),
     )  # fmt: skip
     exec('for key in all_keys:\n' + lines, names)
-    return dict(key=key, table=numbers(names['checkpoint_model'][key]))
+    return dict(table=numbers(names['checkpoint_model'][RESIZED]))
 
 
 def compute(source: str) -> dict:

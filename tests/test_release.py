@@ -85,10 +85,10 @@ def test_codes_losses_and_codebook_of_the_tokenizer_over_three_steps(tmp_path: P
 
 
 def test_relative_position_tables_are_resized_alike() -> None:
-    (h, w), expected = golden.SOURCE_GRID, GOLDEN['resized']
-    table = golden.values(expected['key'], ((2 * h - 1) * (2 * w - 1) + 3, 2))
+    h, w = golden.SOURCE_GRID
+    table = golden.values(golden.RESIZED, ((2 * h - 1) * (2 * w - 1) + 3, 2))
     resized = resize_relative_position_table(table, golden.SOURCE_GRID, golden.TARGET_GRID, 'geometric')
-    assert_close(resized, expected['table'])
+    assert_close(resized, GOLDEN['resized']['table'])
 
 
 @needs_source

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from mmbeitv2.layers.positions import (
     NUM_CLS_DISTANCES,
     num_relative_distances,
-    relative_position_index,
     resize_relative_position_table,
 )
 
@@ -20,11 +19,6 @@ class RelativePositions(NamedTuple):
 
     grid: tuple[int, int]  #: the patch grid (h, w) of the images
     index: Tensor  #: (1+N, 1+N) int64, the row of a table of this grid for every pair of tokens
-
-    @classmethod
-    def of(cls, grid: tuple[int, int], device: torch.device) -> RelativePositions:
-        """The positions of CLS and the patches of a grid."""
-        return cls(grid, relative_position_index(grid, device))
 
 
 # What the attention needs beside the tokens: a bias (1 or B, num_heads, N, N), or the positions with which each block

@@ -91,7 +91,7 @@ def transformers_eomt(vit: EoMTViT, decode_head: EoMTHead) -> EomtForUniversalSe
     ]
     for theirs, ours in zip(other.layers, vit.blocks, strict=True):
         weights = ours.attn.qkv.weight.chunk(3)
-        biases = (ours.attn.q_bias, ours.attn.k_bias, ours.attn.v_bias)
+        biases = (ours.attn.q_bias, torch.zeros(WIDTH), ours.attn.v_bias)
         names = (theirs.attention.q_proj, theirs.attention.k_proj, theirs.attention.v_proj)
         for projection, weight, bias in zip(names, weights, biases, strict=True):
             pairs += [(projection.weight, weight), (projection.bias, bias)]
