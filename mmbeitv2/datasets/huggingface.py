@@ -151,13 +151,11 @@ def _load(path: str, split: str, name: str | None, revision: str | None) -> data
             f'data set {path!r} needs the package datasets ({error}). Install it with: pip install datasets'
         ) from error
     try:
-        if os.path.isfile(os.path.join(path, 'state.json')):
-            return datasets.load_from_disk(path)
-        if os.path.isfile(os.path.join(path, 'dataset_dict.json')):
-            table: Any = datasets.load_from_disk(path)
-            if split not in table:
-                raise InputError(f'unknown split: it has {", ".join(map(repr, table))}')
-            return table[split]
+        is_table, is_dict = (os.path.isfile(os.path.join(path, name)) for name in ('state.json', 'dataset_dict.json'))
+        if is_table or is_dict:
+            saved: Any = datasets.load_from_disk(path)
+            tables = saved if is_dict else {str(saved.split or 'train'): saved}
+            return _part(tables, split)
         if path.endswith('.parquet'):
             return datasets.load_dataset('parquet', data_files=path, split=split)
         return datasets.load_dataset(path, name, split=split, revision=revision)
@@ -167,6 +165,15 @@ def _load(path: str, split: str, name: str | None, revision: str | None) -> data
             f'split {split!r} of data set {path!r} cannot be loaded ({reason}). Correct the path, the name or '
             'the split.'
         ) from error
+
+
+def _part(tables: dict[str, datasets.Dataset], split: str) -> datasets.Dataset:
+    """The rows that a split names, as ``load_dataset`` reads it: ``'train'``, ``'train[:50%]'``, ``'train+test'``."""
+    from datasets import ReadInstruction, concatenate_datasets
+
+    sizes = {name: len(table) for name, table in tables.items()}
+    parts = ReadInstruction.from_spec(split).to_absolute(sizes)
+    return concatenate_datasets([tables[part.splitname].select(range(part.from_, part.to)) for part in parts])
 
 
 def _images(table: datasets.Dataset, column: str, place: str) -> datasets.Dataset:
