@@ -14,12 +14,13 @@ import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
+from mmbeitv2_tools.options import make_parser
 
 FORMATS = ('mmbeitv2', 'official', 'timm', 'mmpretrain', 'hf')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('src', help='checkpoint to read: a path, an address, or the name of a published model')
     parser.add_argument('dst', help='file to write, or folder for hf')
     parser.add_argument('--to', choices=FORMATS, required=True, help='format to write')
