@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmbeitv2.layers.positions import relative_position_index
 from mmbeitv2.visualization.attention import attention_of_layer, attention_picture
 from tests.conftest import tiny_pretraining, tiny_vit
 
@@ -21,13 +22,14 @@ def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
     grid = (4, 4)
     tokens, _ = backbone.patch_embed(images)
     tokens = torch.cat((backbone.cls_token.expand(2, -1, -1), tokens), dim=1)
-    tokens = first(tokens, backbone.rel_pos_bias(grid, first.attn.relative_position_bias_table))
+    tokens = first(tokens, backbone.position_context(grid))
     normed = second.norm1(tokens)
     q, k = (
         (normed @ weight.T + bias).unflatten(2, (2, 16)).transpose(1, 2)
         for weight, bias in zip(second.attn.qkv.weight.chunk(3)[:2], (second.attn.q_bias, 0.0), strict=True)
     )
-    bias = backbone.rel_pos_bias(grid, second.attn.relative_position_bias_table)
+    rows = relative_position_index(grid)
+    bias = second.attn.relative_position_bias_table[rows].permute(2, 0, 1)[None]
     expected = (q @ k.transpose(-2, -1) / 4 + bias).softmax(dim=-1)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match='layer 2 does not exist: the backbone has 2 blocks'):
