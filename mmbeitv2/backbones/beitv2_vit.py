@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mmbeitv2.errors import InputError
 from mmbeitv2.interfaces import MaskedFeatures
 from mmbeitv2.layers import (
+    Attention,
     Block,
     Context,
     InitRule,
@@ -178,7 +179,7 @@ class BEiTv2ViT(BaseBackbone):
     def aggregation_blocks(self, depth: int, drop_path_rate: float | None = None, **settings: float) -> nn.ModuleList:
         """Blocks for the patch aggregation, as if they followed layer l, the first of two ``out_indices``.
 
-        Their numbering continues from l, for drop path and for the rescaling of the initial weights. The release creates
+        Their numbering continues from l, for drop path and for the rescaling of the initial weights. The release makes
         them after it has initialized everything else, so they keep torch's default but for the rescaling.
 
         Args:
@@ -258,15 +259,16 @@ class BEiTv2ViT(BaseBackbone):
         Afterwards, the position bias of images of this grid depends on the parameters alone, as export needs it.
         """
         if self.pos_embed is not None:
-            self.pos_embed = nn.Parameter(resize_pos_embed(self.pos_embed, self.grid_size, grid))
-        for module in (self.rel_pos_bias, *(block.attn for block in self.blocks)):
-            if module is not None and module.relative_position_bias_table is not None:
-                table = resize_relative_position_table(
-                    module.relative_position_bias_table, module.grid_size, grid, method='bicubic'
-                )
-                module.relative_position_bias_table, module.grid_size = nn.Parameter(table), grid
+            pos_embed = resize_pos_embed(self.pos_embed, self.grid_size, grid)
+            self.pos_embed = nn.Parameter(pos_embed, requires_grad=self.pos_embed.requires_grad)
+        for module in self.modules():
+            if isinstance(module, (RelativePositionBias, Attention)) and module.grid_size is not None:
+                table = module.relative_position_bias_table
+                assert table is not None
+                resized = resize_relative_position_table(table, module.grid_size, grid, method='bicubic')
+                module.relative_position_bias_table = nn.Parameter(resized, requires_grad=table.requires_grad)
+                module.grid_size = grid
         self.grid_size = grid
-        self._freeze_stages()
 
     def _format(self, x: Tensor, grid: tuple[int, int], is_last: bool) -> Tensor:
         if is_last and self.final_norm == 'norm':

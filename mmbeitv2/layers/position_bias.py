@@ -18,7 +18,7 @@ class RelativePositions(NamedTuple):
     """Where the tokens are, relative to each other. Computed once in a forward, for the tables of all blocks."""
 
     grid: tuple[int, int]  #: the patch grid (h, w) of the images
-    index: Tensor  #: (1+N, 1+N) int64, the row of a table of this grid for every pair of tokens
+    rows: Tensor  #: (1+N, 1+N) int64, the row of a table of this grid for every pair of tokens
 
 
 # What the attention needs beside the tokens: a bias (1 or B, num_heads, N, N), or the positions with which each block
@@ -66,5 +66,5 @@ def look_up(table: Tensor, grid_size: tuple[int, int], positions: RelativePositi
         (1, num_heads, 1+N, 1+N).
     """
     table = resize_relative_position_table(table, grid_size, positions.grid, method='bicubic')
-    bias = table.t().contiguous().index_select(1, positions.index.flatten())
-    return bias.unflatten(1, positions.index.shape).unsqueeze(0)
+    bias = table.t().contiguous().index_select(1, positions.rows.flatten())
+    return bias.unflatten(1, positions.rows.shape).unsqueeze(0)

@@ -104,7 +104,9 @@ class BEiTv2(BaseSelfSupervisor):
             mode: ``'tensor'`` returns the backbone's outputs for the whole images; ``'loss'`` the losses and
                 accuracies; ``'predict'`` one data sample per image, see :meth:`predict`.
         """
-        return self.predict(inputs) if mode == 'predict' else super().forward(inputs, data_samples, mode)
+        if mode == 'predict' and not isinstance(inputs, Tensor):
+            return self.predict(inputs)
+        return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: MaskedBatch | Tensor) -> tuple[Tensor, ...]:
         """The backbone's outputs for whole images (B, C, H, W), normalized; the last is all tokens (B, 1+N, C)."""

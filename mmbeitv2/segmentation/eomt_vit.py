@@ -89,7 +89,7 @@ class EoMTViT(BEiTv2ViT):
                 if self.training:
                     predictions.append(self._predict(x, grid))
                     mask = masked_attention_mask(predictions[-1].masks, grid, probs[i - first])
-                bias = block.attn.position_bias(context)
+                bias = block.get_submodule('attn').position_bias(context)  # type: ignore[operator]  # Attention's
                 x = self._run(block, x, self.mask_module.join_bias(bias, i - first, mask))
         predictions.append(self._predict(x, grid))
         return tuple(predictions)

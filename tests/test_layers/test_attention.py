@@ -57,7 +57,7 @@ def test_images_of_another_grid_see_a_resized_table() -> None:
     positions = RelativePositions((5, 2), relative_position_index((5, 2)))
     table = attention.relative_position_bias_table
     patches = F.interpolate(table[:-3].T.view(1, 2, 5, 7), size=(9, 3), mode='bicubic', align_corners=False)
-    wanted = torch.cat((patches.view(2, 27).T, table[-3:]))[positions.index].permute(2, 0, 1)[None]
+    wanted = torch.cat((patches.view(2, 27).T, table[-3:]))[positions.rows].permute(2, 0, 1)[None]
     torch.testing.assert_close(attention.position_bias(positions), wanted)
 
 
