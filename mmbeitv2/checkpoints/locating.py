@@ -1,4 +1,4 @@
-"""Finds the local file for the name of a checkpoint: a path, an address, or a name in a model zoo; for mmengine, too."""
+"""Finds the local file for the name of a checkpoint: a path, an address, or a name in a model zoo."""
 
 from __future__ import annotations
 

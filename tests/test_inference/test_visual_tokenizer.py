@@ -162,7 +162,7 @@ def test_wrong_checkpoints_are_refused(checkpoint: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=shapes):
         VisualTokenizer(Config({'model': larger}), checkpoint)
     torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'pretrained.pth')
-    with pytest.raises(ValueError, match='not a VQ-KD tokenizer'):
+    with pytest.raises(ValueError, match='does not fit the VQKD'):
         VisualTokenizer(Config({'model': tiny_tokenizer()}), tmp_path / 'pretrained.pth')
     with pytest.raises(ValueError, match='has no tokenizer of type mmbeitv2.VQKD'):
         VisualTokenizer(Config({'model': dict(type='ImageClassifier')}), checkpoint)

@@ -142,8 +142,8 @@ def test_bad_input_to_judge_tokenizer(
     vqkd, kmeans = tokenizers['vqkd'], tokenizers['kmeans']
     for arguments, sentence in (
         ((*vqkd, str(tmp_path / 'empty')), "'.*empty'"),
-        ((vqkd[0], kmeans[1], str(image_folder)), 'is a k-means tokenizer, not a VQ-KD tokenizer'),
-        ((kmeans[0], vqkd[1], str(image_folder)), 'is a VQ-KD tokenizer, not a k-means tokenizer'),
+        ((vqkd[0], kmeans[1], str(image_folder)), 'is a k-means tokenizer, which does not fit the VQKD'),
+        ((kmeans[0], vqkd[1], str(image_folder)), 'is a VQ-KD tokenizer, which does not fit the KMeans'),
         ((*vqkd, str(image_folder / 'cat'), '--classes'), 'only one class folder'),
         ((*vqkd, str(image_folder), '--labels', str(tmp_path)), 'has no label image'),
         ((*vqkd, str(image_folder), '--out', str(tmp_path / 'page.txt')), 'must end in .html'),
