@@ -104,8 +104,8 @@ def run_alone(folder: Path, *arguments: str) -> None:
     assert result.returncode == 0, result.stderr[-3000:]
 
 
-# A project of mmengine as people have them: its classes come from a file, its model has a mask with -inf, its trainer
-# is mmengine's Runner. Of this package it only uses the backbone.
+# A project of mmengine as people have them: classes from a file, a mask with -inf in the model, mmengine's Runner.
+# Of this package it only uses the backbone.
 PROJECT = """
 import sys
 import numpy as np, torch

@@ -47,8 +47,7 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
             itself, a folder with other files in it, or of the wrong kind.
     """
     path = Path(target)
-    _check_target(path, to)
-    _check_is_other(locate(source), path)
+    _check_target(locate(source), path, to)
     ours = read_checkpoint(source, use_ema).ours
     state, left_out = from_ours(ours, to)
     write = AtomicBackend().put
@@ -66,29 +65,24 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
     return state, left_out
 
 
-def _check_target(target: Path, to: Format) -> None:
-    """Refuses to write over a folder with other files in it, and to a path of the wrong kind."""
-    if to == 'hf' and target.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
+def _check_target(source: Path, target: Path, to: Format) -> None:
+    """Refuses to write over the file that is read or a folder with other files in it, and to a path of the wrong
+    kind."""
+    is_folder = to == 'hf'
+    if is_folder and target.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
         raise InputError(
             f'{str(target)!r} looks like a file, but hf is written as a folder. Leave {target.suffix} out.'
         )
-    if to == 'hf' and target.exists() and not target.is_dir():
-        raise InputError(f'{str(target)!r} is a file, but hf is written as a folder. Choose another name.')
-    if to != 'hf' and target.is_dir():
-        raise InputError(f'{str(target)!r} is a folder. Pass the name of a file.')
-    if to == 'hf' and target.is_dir():
-        others = sorted(entry.name for entry in target.iterdir() if entry.name not in _HF_FILES)
-        if others:
-            raise InputError(
-                f'folder {str(target)!r} holds other files ({", ".join(others[:3])}{", ..." if others[3:] else ""}). '
-                'Choose a new folder.'
-            )
-
-
-def _check_is_other(source: Path, target: Path) -> None:
-    """Refuses to write over the file that is read."""
-    sources = [source, *(source / name for name in _HF_FILES)]
-    targets = [target, *(target / name for name in _HF_FILES)]
+    if target.exists() and target.is_dir() != is_folder:
+        wanted = 'a file, but hf is written as a folder' if is_folder else 'a folder. Pass the name of a file'
+        raise InputError(f'{str(target)!r} is {wanted}.')
+    others = sorted(entry.name for entry in target.iterdir() if entry.name not in _HF_FILES) if target.is_dir() else []
+    if others:
+        raise InputError(
+            f'folder {str(target)!r} holds other files ({", ".join(others[:3])}{", ..." if others[3:] else ""}). '
+            'Choose a new folder.'
+        )
+    sources, targets = ([path, *(path / name for name in _HF_FILES)] for path in (source, target))
     if any(a.samefile(b) for a in sources for b in targets if a.exists() and b.exists()):
         raise InputError(
             f'{str(target)!r} is the checkpoint to convert, and would be overwritten. Choose another name.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
@@ -109,7 +110,7 @@ class PretrainedBEiTv2:
         )
         return state
 
-    def _tokenizer_state(self, file: Checkpoint, model: nn.Module, done: list[str]) -> StateDict:
+    def _tokenizer_state(self, file: Checkpoint, model: Any, done: list[str]) -> StateDict:
         wanted = {key: value for key, value in model.state_dict().items() if not key.startswith('data_preprocessor.')}
         state = file.ours if file.format == 'mmpretrain' else file.state
         for name, _ in model.named_children():  # the weights of the only child, as DALL-E's encoder is published
@@ -133,13 +134,12 @@ class PretrainedBEiTv2:
             reason = f'lacks {missing[0]}' if missing else f'has {unexpected[0]}, which the model does not have'
             raise InputError(
                 f'checkpoint {file.path!r} is {file.source}, which does not fit the {type(model).__name__}: it '
-                f'{reason} ({len(missing)} weights are missing, {len(unexpected)} have no place). Use the checkpoint '
-                'of such a tokenizer, and the config that it was trained with.'
+                f'{reason}. Use the checkpoint of such a tokenizer, and the config that it was trained with.'
             )
         check_fits(used, wanted, file.path)
         return used
 
-    def _pretraining_state(self, file: Checkpoint, model: nn.Module, done: list[str]) -> StateDict:
+    def _pretraining_state(self, file: Checkpoint, model: Any, done: list[str]) -> StateDict:
         if is_tokenizer(file.state):
             raise InputError(
                 f'checkpoint {file.path!r} is {file.source}, not a pretrained model. Put it in '
@@ -175,26 +175,14 @@ class PretrainedBEiTv2:
                 f'{place} predicts {num_codes[0]} codes, but the tokenizer has {num_codes[-1]}. Use the tokenizer '
                 'that it was pretrained with, or set model.init_cfg.reinit_head=True to start with a new head.'
             )
-        depths = [len({key.split('.')[2] for key in part if key.startswith('neck.blocks.')}) for part in (own, needed)]
-        if depths[0] != depths[1]:
-            raise InputError(
-                f'{place} has {depths[0]} blocks of patch aggregation, but the model has {depths[1]}. Set '
-                f'model.neck.depth={depths[0]}.'
-            )
-        shared = [not any(key.startswith(('neck.norm.', 'head.cls_pt')) for key in part) for part in (own, needed)]
-        if shared[0] != shared[1]:
-            raise InputError(
-                f'{place} has {"one head" if shared[0] else "two heads"} for the two branches, unlike the model. '
-                f'Set model.neck.shared_head={shared[0]} and model.head.shared_head={shared[0]}.'
-            )
         for key in sorted(own.keys() ^ needed.keys()):
             raise InputError(
-                f'{place} does not fit: {key} is only in the {"file" if key in own else "model"}. Use the config that '
-                'the checkpoint was trained with.'
+                f'{place} does not fit: {key} is only in the {"file" if key in own else "model"}. Set depth and '
+                'shared_head of model.neck, and shared_head of model.head, as in the run that made the checkpoint.'
             )
         check_fits(own, needed, self.checkpoint)
 
-    def _compare_tokenizers(self, file: Checkpoint, model: nn.Module) -> None:
+    def _compare_tokenizers(self, file: Checkpoint, model: Any) -> None:
         """Warns if the tokenizer is another one. It may be the same one with resized positions, so this is not an
         error."""
         if file.tokenizer not in (None, f'weights {fingerprint(model.tokenizer.module)}'):
@@ -212,7 +200,7 @@ class PretrainedBEiTv2:
         self,
         file: Checkpoint,
         state: StateDict,
-        model: nn.Module,
+        model: Any,  # with the parts of is_encoder
         prefix: str,
         done: list[str],
         may_be_new: tuple[str, ...] = _MAY_BE_NEW,
@@ -239,9 +227,10 @@ class PretrainedBEiTv2:
         refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
         missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in may_be_new)
         if refused or missing:
-            key = (refused or missing)[0]
-            verb, owner = ('has', 'which the model does not have') if refused else ('lacks', 'which the model has')
-            raise InputError(f'checkpoint {self.checkpoint!r} {verb} {prefix}{key}, {owner}: {_remedy(key)}')
+            key, verbs = (refused or missing)[0], ('has', 'does not have') if refused else ('lacks', 'has')
+            raise InputError(
+                f'checkpoint {self.checkpoint!r} {verbs[0]} {prefix}{key}, which the model {verbs[1]}: {_remedy(key)}'
+            )
         if unused:
             done.append(f'left out {", ".join(unused)}')
         new = [part for part in may_be_new if any(key.partition('.')[0] == part and key not in state for key in wanted)]

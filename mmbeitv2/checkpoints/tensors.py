@@ -65,7 +65,7 @@ class _History(HistoryBuffer):
 
     def __setstate__(self, state: dict) -> None:
         log, count = (np.asarray(_resolved(state[key], {})) for key in ('_log_history', '_count_history'))
-        self.__class__ = HistoryBuffer  # type: ignore[assignment]
+        self.__class__ = HistoryBuffer
         HistoryBuffer.__init__(self, log, count, state['max_length'])
 
 
