@@ -80,6 +80,15 @@ def check_size(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
         raise InputError(f'it has {width}x{height} pixels, but only 1 to max_pixels={max_pixels} are allowed')
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """An image turned as its EXIF data says; EXIF data that cannot be read is ignored, as in Pillow's own programs."""
+    image.load()  # whose errors count
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # SyntaxError, struct.error, KeyError, …
+        return image
+
+
 def to_rgb(image: Image.Image) -> np.ndarray:
     """The pixels (H, W, 3) uint8 of a PIL image of any mode.
 
@@ -90,7 +99,7 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         InputError: if the pixels are floating-point numbers, or integers of more than 16 bits, which have no standard
             range.
     """
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode == 'I' or image.mode.startswith('I;16'):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 from mmcv.transforms import BaseTransform
@@ -48,16 +50,9 @@ class LoadSegLabels(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = str(results['seg_map_path'])
-        try:
-            with Image.open(BytesIO(read_file(path, self.backend_args))) as header:
-                mode, (width, height) = header.mode, header.size
-            if mode in _INDEX_MODES:
-                results = self.load.transform(results)
-        except Exception as error:  # decoders raise anything on damaged files
-            reason = getattr(error, 'strerror', None) or str(error).partition(' <_io')[0] or type(error).__name__
-            raise UnreadableImageError(
-                f'label image {path!r} cannot be read ({reason}). Replace it, or remove it together with its image.'
-            ) from error
+        with _reading(path), Image.open(BytesIO(read_file(path, self.backend_args))) as header:
+            mode, (width, height) = header.mode, header.size
+        # Both are known from the header, before memory is taken for the pixels.
         if mode not in _INDEX_MODES:
             raise InputError(
                 f'label image {path!r} has pixels of Pillow mode {mode!r}. It must have one 8-bit channel that holds '
@@ -68,6 +63,8 @@ class LoadSegLabels(BaseTransform):
                 f'label image {path!r} has {width}x{height} pixels, but its image has {shape[1]}x{shape[0]}. Both '
                 'must have the same size.'
             )
+        with _reading(path):
+            results = self.load.transform(results)
         known = results.get('num_classes')
         num_classes = known if self.num_classes is None else self.num_classes
         if num_classes is not None:
@@ -76,6 +73,17 @@ class LoadSegLabels(BaseTransform):
             if beyond.size:
                 raise InputError(_beyond(path, int(beyond.max()), num_classes, results, known is not None))
         return results
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # decoders raise anything on damaged files
+        reason = getattr(error, 'strerror', None) or str(error).partition(' <_io')[0] or type(error).__name__
+        raise UnreadableImageError(
+            f'label image {path!r} cannot be read ({reason}). Replace it, or remove it together with its image.'
+        ) from error
 
 
 def _beyond(path: str, label: int, num_classes: int, results: dict, has_class_list: bool) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmbeitv2.datasets.channels import decode_channels
 from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image, to_rgb
 
 
@@ -56,6 +57,17 @@ def test_the_orientation_is_applied_in_files_and_pil_images_alike(kind: str, ori
     expected = np.asarray(upright.transpose(turns[orientation]) if orientation > 1 else upright)
     assert np.array_equal(decode_image(content)[..., ::-1], expected)
     assert np.array_equal(to_rgb(Image.open(io.BytesIO(content))), expected)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
+@pytest.mark.parametrize('exif', [b'Exif\0\0nonsense', b'Exif\0\0II*\0\xff\xff\xff\xff', b'Exif\0\0', b'?'])
+def test_an_orientation_that_cannot_be_read_is_ignored(kind: str, exif: bytes) -> None:
+    options = {'lossless': True} if kind == 'WEBP' else {}
+    content = encoded(Image.fromarray(picture()), kind, exif=exif, **options)
+    plain = np.asarray(Image.open(io.BytesIO(encoded(Image.fromarray(picture()), kind, **options))))
+    assert np.array_equal(decode_image(content)[..., ::-1], plain)
+    assert np.array_equal(decode_channels(content), plain)
+    assert np.array_equal(to_rgb(Image.open(io.BytesIO(content))), plain)
 
 
 def test_every_type_of_pixels_becomes_eight_bit_rgb() -> None:

@@ -83,6 +83,21 @@ def test_a_table_gives_the_batches_of_the_folder(image_folder: Path, tmp_path: P
             assert all(torch.equal(batch[key], other[key]) for key in batch)
 
 
+@pytest.mark.parametrize('saved', ['table', 'splits'])
+def test_a_saved_table_has_the_rows_that_the_split_names(tmp_path: Path, table: dict, saved: str) -> None:
+    data = in_library(table)
+    (datasets.DatasetDict(train=data) if saved == 'splits' else data).save_to_disk(tmp_path / 'table')
+    for split, rows in (
+        ('train', range(16)),
+        ('train[:50%]', range(8)),
+        ('train[12:]+train[:2]', [*range(12, 16), 0, 1]),
+    ):
+        dataset = HuggingFaceImages(str(tmp_path / 'table'), split, label_column='number', pipeline=LOAD)
+        assert [dataset[i]['gt_label'] for i in range(len(dataset))] == list(rows)
+    with pytest.raises(InputError, match="split 'validation' of data set .* cannot be loaded .*one of .*'train'"):
+        HuggingFaceImages(str(tmp_path / 'table'), 'validation')
+
+
 def test_images_may_lie_in_files_of_their_own(image_folder: Path, tmp_path: Path) -> None:
     files = sorted(map(str, image_folder.rglob('*.jpg')))
     data = datasets.Dataset.from_dict({'picture': files}, datasets.Features(picture=datasets.Image()))

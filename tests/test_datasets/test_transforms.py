@@ -120,6 +120,16 @@ def test_random_crops_are_mmpretrains_resized_as_by_pil() -> None:
         assert np.abs(cropped['img'].astype(int) - expected).mean() < 0.2
 
 
+@pytest.mark.parametrize('shape', [(1, 5000), (5000, 1), (1, 1), (2, 3000)])
+def test_strips_are_loaded_and_resized(tmp_path: Path, shape: tuple[int, int]) -> None:
+    cv2.imwrite(str(tmp_path / 'a.jpg'), np.full((*shape, 3), 99, np.uint8))
+    for load in (LoadImage(), LoadImage(min_side=1)):
+        for transform in (RandomResizedCrop(32), FitImage(32), FitImage((8, 32)), FitImage(32, fit='stretch')):
+            img = transform.transform(load.transform(dict(img_path=str(tmp_path / 'a.jpg'))))['img']
+            assert img.shape == (*transform.scale, 3)
+            assert abs(img.astype(int) - 99).max() <= 1
+
+
 def test_images_that_another_transform_has_flipped_are_taken(image_folder: Path) -> None:
     image = np.random.randint(0, 256, (40, 50, 3), dtype=np.uint8)
     for transform in (FitImage(32), FitImage((24, 32), fit='stretch')):
