@@ -13,6 +13,7 @@ last.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -42,9 +43,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('make_shards.py'):
-        from mmbeitv2.datasets.packing import make_shards
+        from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
+        from mmbeitv2.datasets.packing import pack_folder
 
-        make_shards(args)
+        extensions = IMAGE_EXTENSIONS if args.extensions is None else [each.lower() for each in args.extensions]
+        count = pack_folder(args.images, args.out, args.shard_size, extensions)
+        sys.stdout.write(f'{count} images: {args.out}\n')
 
 
 if __name__ == '__main__':

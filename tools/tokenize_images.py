@@ -3,14 +3,15 @@
     python tools/tokenize_images.py DIR --out codes.npz
 
 The file holds ``paths`` (n,), relative to DIR, and ``codes`` (n, h, w), unsigned; ``num_codes``; and what the codes
-were made from: ``made_by``, ``root``, and of each image ``size``, ``mtime`` and ``digest``. After an interruption, the
-same command continues; run again later, it tokenizes the images that are new or have changed. Codes of another folder
-or of another tokenizer are never mixed in. Images that cannot be read are listed at the end.
+were made from: ``made_by``, and of each image ``size`` and ``mtime``. After an interruption, the same command
+continues; run again later, it tokenizes the images that are new or have changed. Codes of another folder or of another
+tokenizer are never mixed in. Images that cannot be read are listed at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -45,9 +46,31 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('tokenize_images.py'):
-        from mmbeitv2.inference.tokenizing import tokenize_images
+        tokenize(args)
 
-        tokenize_images(args)
+
+def tokenize(args: argparse.Namespace) -> None:
+    """Writes or completes the file of codes."""
+    from mmbeitv2.datasets import image_files
+    from mmbeitv2.errors import InputError
+    from mmbeitv2.fileio.outputs import require_writable
+    from mmbeitv2.inference.channels import channels_of, image_extensions
+    from mmbeitv2.inference.config import read_config
+    from mmbeitv2.inference.tokenizing import UnfinishedCodes, made_by, tokenize_files
+    from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
+
+    if args.out.suffix != '.npz':
+        raise InputError(f'--out {str(args.out)!r} must end in .npz')
+    require_writable(args.out)
+    cfg = read_config(args.config, args.cfg_options)
+    files = image_files(args.images, image_extensions(channels_of(cfg)))
+    tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
+    height, width = tokenizer.grid_size
+    out = UnfinishedCodes(args.out, made_by(cfg, tokenizer, args.images), files, (height, width), tokenizer.num_codes)
+    count, unreadable = tokenize_files(files, tokenizer, out, args.batch_size, args.num_workers)
+    sys.stdout.write(f'{count} images, {height}x{width} codes each: {args.out}\n')
+    if unreadable:
+        sys.stdout.write('\n'.join([f'{len(unreadable)} images were left out:', *unreadable]) + '\n')
 
 
 if __name__ == '__main__':

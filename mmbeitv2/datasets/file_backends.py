@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine import fileio
 
 from mmbeitv2.errors import InputError
+
+
+class ReadingBackend(fileio.BaseStorageBackend):
+    """Base of the backends that read images inside other files; what the addresses of this package begin with is
+    ``mmbeitv2-``."""
+
+    def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
+        return self.get(filepath).decode(encoding)
 
 
 def is_remote(path: str) -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine import fileio
-from mmengine.fileio import BaseStorageBackend, register_backend
+from mmengine.fileio import register_backend
 
-from mmbeitv2.datasets.image_dataset import ImageDataset, Rows
+from mmbeitv2.datasets.file_backends import ReadingBackend
+from mmbeitv2.datasets.image_dataset import TABLE_PREFIX, ImageDataset, Rows
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 _columns: dict[str, datasets.Dataset] = {}
 
 
-class HuggingFaceBackend(BaseStorageBackend):
-    """Reads ``huggingface://FINGERPRINT/NAME/ROW``: the image file in a row of a table that this process has open."""
+class HuggingFaceBackend(ReadingBackend):
+    """Reads ``mmbeitv2-huggingface://FINGERPRINT/NAME/ROW``: an image in a table that this process has open."""
 
     def get(self, filepath: str | Path) -> bytes:
         """The bytes of an image.
@@ -31,7 +32,7 @@ class HuggingFaceBackend(BaseStorageBackend):
         Raises:
             OSError, InputError: if the row is empty, or refers to a file that cannot be read.
         """
-        key, _, rest = str(filepath).removeprefix('huggingface://').partition('/')
+        key, _, rest = str(filepath).removeprefix(f'{TABLE_PREFIX}://').partition('/')
         if key not in _columns:
             raise InputError('its table is not open in this process')
         (image,) = _columns[key][int(rest.rpartition('/')[2])].values()
@@ -39,11 +40,8 @@ class HuggingFaceBackend(BaseStorageBackend):
             raise InputError('its row is empty')
         return fileio.get(image['path']) if image['bytes'] is None else image['bytes']
 
-    def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
-        return self.get(filepath).decode(encoding)
 
-
-register_backend('mmbeitv2.HuggingFaceBackend', HuggingFaceBackend, force=True, prefixes='huggingface')
+register_backend('mmbeitv2.HuggingFaceBackend', HuggingFaceBackend, force=True, prefixes=TABLE_PREFIX)
 
 
 class _TableRows(Rows):
@@ -61,7 +59,7 @@ class _TableRows(Rows):
         return len(self.column)
 
     def row(self, number: int) -> dict:
-        info = {'img_path': f'huggingface://{self.column._fingerprint}/{self.place}/{number}'}
+        info = {'img_path': f'{TABLE_PREFIX}://{self.column._fingerprint}/{self.place}/{number}'}
         return info if self.labels is None else info | {'gt_label': int(self.labels[number])}
 
 
@@ -136,7 +134,7 @@ class HuggingFaceImages(ImageDataset):
                 'them.'
             )
         if names is not None:
-            self.take_classes(list(map(str, names)), place, f'classes in label_column={column!r}')
+            self.set_classes(list(map(str, names)), place, f'classes in label_column={column!r}')
         return array
 
 
@@ -153,13 +151,11 @@ def _load(path: str, split: str, name: str | None, revision: str | None) -> data
             f'data set {path!r} needs the package datasets ({error}). Install it with: pip install datasets'
         ) from error
     try:
-        if os.path.isfile(os.path.join(path, 'state.json')):
-            return datasets.load_from_disk(path)
-        if os.path.isfile(os.path.join(path, 'dataset_dict.json')):
-            table: Any = datasets.load_from_disk(path)
-            if split not in table:
-                raise InputError(f'unknown split: it has {", ".join(map(repr, table))}')
-            return table[split]
+        is_table, is_dict = (os.path.isfile(os.path.join(path, name)) for name in ('state.json', 'dataset_dict.json'))
+        if is_table or is_dict:
+            saved: Any = datasets.load_from_disk(path)
+            tables = saved if is_dict else {str(saved.split or 'train'): saved}
+            return _part(tables, split)
         if path.endswith('.parquet'):
             return datasets.load_dataset('parquet', data_files=path, split=split)
         return datasets.load_dataset(path, name, split=split, revision=revision)
@@ -169,6 +165,15 @@ def _load(path: str, split: str, name: str | None, revision: str | None) -> data
             f'split {split!r} of data set {path!r} cannot be loaded ({reason}). Correct the path, the name or '
             'the split.'
         ) from error
+
+
+def _part(tables: dict[str, datasets.Dataset], split: str) -> datasets.Dataset:
+    """The rows that a split names, as ``load_dataset`` reads it: ``'train'``, ``'train[:50%]'``, ``'train+test'``."""
+    from datasets import ReadInstruction, concatenate_datasets
+
+    sizes = {name: len(table) for name, table in tables.items()}
+    parts = ReadInstruction.from_spec(split).to_absolute(sizes)
+    return concatenate_datasets([tables[part.splitname].select(range(part.from_, part.to)) for part in parts])
 
 
 def _images(table: datasets.Dataset, column: str, place: str) -> datasets.Dataset:

@@ -16,7 +16,8 @@ from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError, UnreadableImageError
 
 # Addresses of images that may be read before processes are forked, which clients of object stores do not bear.
-FORKABLE = ('tar://', 'huggingface://')
+SHARD_PREFIX, TABLE_PREFIX = 'mmbeitv2-tar', 'mmbeitv2-huggingface'
+FORKABLE = (f'{SHARD_PREFIX}://', f'{TABLE_PREFIX}://')
 
 
 class Rows(Sequence[dict]):
@@ -99,7 +100,7 @@ class ImageDataset(BaseDataset):
             level=logging.WARNING,
         )
 
-    def take_classes(self, names: Sequence[str], place: str, kind: str = 'class folders') -> None:
+    def set_classes(self, names: Sequence[str], place: str, kind: str = 'class folders') -> None:
         """Uses the class names of the data if none are set.
 
         Args:

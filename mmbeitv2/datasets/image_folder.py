@@ -157,7 +157,7 @@ class ImageFolder(ImageDataset, CustomDataset):
                 f'{place} has no class folders with images. Put the images of each class into its own folder, or set '
                 'with_label=False.'
             )
-        self.take_classes(names, place)
+        self.set_classes(names, place)
         empty = set(names).difference(path.split(os.sep)[0] for path in paths)
         for message, found in (
             ('lie outside the class folders and are left out', outside),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import os
-import shutil
-import stat
-import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from mmbeitv2.datasets.file_backends import read_file
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, SHARD_INDEX, class_folders, find_images
 from mmbeitv2.datasets.shards import ShardIndex
 from mmbeitv2.errors import InputError
@@ -30,8 +26,7 @@ _TOOL = 'make_shards.py'
 _BLOCK = tarfile.BLOCKSIZE
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """An image in a tar file: path, size in bytes, time of the last change in seconds."""
 
     path: str
@@ -39,19 +34,8 @@ class Member:
     mtime: int
 
 
-def make_shards(args: argparse.Namespace) -> None:
-    """Packs a folder; see ``tools/make_shards.py --help`` for ``args``.
-
-    Raises:
-        InputError: if there is no image, one cannot be read, or the shards cannot be written.
-    """
-    extensions = IMAGE_EXTENSIONS if args.extensions is None else [each.lower() for each in args.extensions]
-    count = pack_folder(args.images, args.out, args.shard_size, extensions)
-    sys.stdout.write(f'{count} images: {args.out}\n')
-
-
 def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> int:
-    """Makes the shards of a folder, or those that are still missing.
+    """Makes the shards of a folder, or those that are still missing, and the index last.
 
     Args:
         root: folder of images, of any depth.
@@ -63,7 +47,7 @@ def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str
         Number of images.
 
     Raises:
-        InputError: if there is no image, one cannot be read, or the shards cannot be written.
+        InputError: if there is no image, one cannot be read or changes, or the shards cannot be written.
     """
     paths = find_images(root, extensions)
     require_own_place(out, keep=[root])
@@ -72,18 +56,29 @@ def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str
             f'the output folder {str(out)!r} lies inside the image folder {str(root)!r}. Choose a folder outside of it.'
         )
     require_claimable(out, _TOOL)
-    plan = list(plan_shards(root, paths, shard_size))
+    plan = {f'shard-{number:05}.tar': members for number, members in enumerate(plan_shards(root, paths, shard_size))}
     claim_folder(out, _TOOL)
     hold_folder(out, _TOOL, 'folder')
-    if (out / SHARD_INDEX).exists():
-        _require_same(out, ShardIndex.read(out), plan)
-        return len(paths)
     for partial in out.glob(f'shard-*.tar{PARTIAL}'):  # left by a kill
         partial.unlink()
-    _require_space(out, plan)
-    index = write_shards(root, out, plan, class_folders(str(root), paths))
-    with open_atomically(out / SHARD_INDEX) as stream:
-        index.write(stream)
+    there = {path.name for path in out.glob('shard-*.tar')}
+    if there - plan.keys() or ((out / SHARD_INDEX).exists() and there != plan.keys()):
+        raise _other_images(out, root)
+    offsets: list[int] = []
+    with tqdm(total=len(paths), unit='image', smoothing=0.05) as progress:
+        for name, members in plan.items():
+            if name not in there:
+                with open_atomically(out / name) as stream:
+                    write_tar(root, members, stream)
+            found = dict(read_tar(out / name))
+            if list(found) != members:
+                raise _other_images(out / name, root)
+            offsets += found.values()
+            progress.update(len(members))
+    if not (out / SHARD_INDEX).exists():
+        index = _index_of(out, plan, offsets, class_folders(str(root), paths))
+        with open_atomically(out / SHARD_INDEX) as stream:
+            np.savez(stream, **{field.name: getattr(index, field.name) for field in dataclasses.fields(index)})
     return len(paths)
 
 
@@ -98,64 +93,18 @@ def plan_shards(root: Path, paths: list[str], shard_size: int) -> Iterator[list[
     for path in paths:
         try:
             status = os.stat(root / path)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError('it is not a regular file')
-        except (OSError, InputError) as error:
+        except OSError as error:
             raise _unreadable(root / path, error) from error
-        if shard and size + _padded(status.st_size) > shard_size:
+        padded = _BLOCK + -(-status.st_size // _BLOCK) * _BLOCK  # in a tar file, with a short name
+        if shard and size + padded > shard_size:
             yield shard
             shard, size = [], 0
         shard.append(Member(path, status.st_size, int(status.st_mtime)))
-        size += _padded(status.st_size)
+        size += padded
     yield shard
 
 
-def write_shards(root: Path, out: Path, plan: list[list[Member]], classes: list[str]) -> ShardIndex:
-    """Writes the missing shards and returns the index of all of them.
-
-    Raises:
-        InputError: if an existing shard holds other images, an image changes while it is written, or the disk is full.
-    """
-    names = [f'shard-{number:05}.tar' for number in range(len(plan))]
-    count = sum(map(len, plan))
-    shard, offset, length, label = (np.empty(count, kind) for kind in (np.int32, np.int64, np.int64, np.int32))
-    numbers = {name: number for number, name in enumerate(classes)}
-    start = 0
-    with tqdm(total=count, unit='image', smoothing=0.05) as progress:
-        for number, (name, members) in enumerate(zip(names, plan, strict=True)):
-            path = out / name
-            if path.exists():  # from a run that was stopped
-                progress.update(len(members))
-            else:
-                with open_atomically(path) as stream:
-                    write_tar(root, members, stream, progress)
-            found = dict(read_tar(path))
-            if list(found) != members:
-                raise InputError(
-                    f'shard {str(path)!r} does not match the images that {str(root)!r} holds now (other images, or '
-                    'another --shard-size). Choose a new output folder.'
-                )
-            rows = slice(start, start := start + len(members))
-            shard[rows], offset[rows] = number, list(found.values())
-            length[rows] = [member.size for member in members]
-            label[rows] = [
-                numbers[path.split('/')[0]] if '/' in path else -1 for path in (member.path for member in members)
-            ]
-    encoded = [os.fsencode(member.path) for members in plan for member in members]
-    return ShardIndex(
-        shards=np.array(names),
-        sizes=np.array([os.stat(out / name).st_size for name in names], np.int64),
-        shard=shard,
-        offset=offset,
-        length=length,
-        label=label,
-        names=np.frombuffer(b''.join(encoded), np.uint8),
-        name_ends=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
-        classes=np.array(classes, dtype=np.str_),
-    )
-
-
-def write_tar(root: Path, members: list[Member], stream: BinaryIO, progress: tqdm) -> None:
+def write_tar(root: Path, members: list[Member], stream: BinaryIO) -> None:
     """Writes images into a tar file.
 
     Raises:
@@ -164,8 +113,8 @@ def write_tar(root: Path, members: list[Member], stream: BinaryIO, progress: tqd
     with tarfile.open(fileobj=stream, mode='w', format=tarfile.PAX_FORMAT) as tar:
         for member in members:
             try:
-                content = (root / member.path).read_bytes()
-            except OSError as error:
+                content = read_file(str(root / member.path))
+            except (OSError, InputError) as error:
                 raise _unreadable(root / member.path, error) from error
             if len(content) != member.size:
                 raise InputError(
@@ -175,7 +124,6 @@ def write_tar(root: Path, members: list[Member], stream: BinaryIO, progress: tqd
             header = tarfile.TarInfo(member.path)
             header.size, header.mtime = member.size, member.mtime
             tar.addfile(header, BytesIO(content))
-            progress.update()
 
 
 def read_tar(path: Path) -> Iterator[tuple[Member, int]]:
@@ -194,31 +142,29 @@ def read_tar(path: Path) -> Iterator[tuple[Member, int]]:
         ) from error
 
 
-def _require_same(out: Path, index: ShardIndex, plan: list[list[Member]]) -> None:
-    """Refuses to replace existing shards by shards of other images."""
-    found = (member for name in index.shards.tolist() for member, _ in read_tar(out / name))
-    members = (member for shard in plan for member in shard)
-    if any(one != other for one, other in zip_longest(found, members)):
-        raise InputError(
-            f'{str(out)!r} holds the shards of other images, or of earlier versions of these images. Choose a '
-            'new folder.'
-        )
+def _index_of(out: Path, plan: dict[str, list[Member]], offsets: list[int], classes: list[str]) -> ShardIndex:
+    numbers = {name: number for number, name in enumerate(classes)}
+    members = [member for shard in plan.values() for member in shard]
+    encoded = [os.fsencode(member.path) for member in members]
+    labels = [numbers[member.path.split('/')[0]] if '/' in member.path else -1 for member in members]
+    return ShardIndex(
+        shards=np.array(list(plan)),
+        sizes=np.array([os.stat(out / name).st_size for name in plan], np.int64),
+        shard=np.repeat(np.arange(len(plan), dtype=np.int32), [len(shard) for shard in plan.values()]),
+        offset=np.array(offsets, np.int64),
+        length=np.array([member.size for member in members], np.int64),
+        label=np.array(labels, np.int32),
+        names=np.frombuffer(b''.join(encoded), np.uint8),
+        name_ends=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+        classes=np.array(classes, dtype=np.str_),
+    )
 
 
-def _require_space(out: Path, plan: list[list[Member]]) -> None:
-    there = sum(path.stat().st_size for path in out.glob('shard-*.tar'))
-    needed = sum(_padded(member.size) for shard in plan for member in shard) - there
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise InputError(
-            f'the shards need {needed / 1e6:,.1f} MB more, but only {free / 1e6:,.1f} MB are free in {str(out)!r}. '
-            'Free some space, or choose a folder on another disk.'
-        )
-
-
-def _padded(size: int) -> int:
-    """Bytes in a tar file of a file with a short name."""
-    return _BLOCK + -(-size // _BLOCK) * _BLOCK
+def _other_images(place: Path, root: Path) -> InputError:
+    return InputError(
+        f'{str(place)!r} does not match the images that {str(root)!r} holds now (other images, earlier versions of '
+        'them, or another --shard-size). Choose a new output folder.'
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

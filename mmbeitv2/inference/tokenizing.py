@@ -2,181 +2,197 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
-import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mmbeitv2.datasets import image_files
-from mmbeitv2.datasets.file_backends import read_file
 from mmbeitv2.datasets.shards import size_and_time
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.outputs import require_writable
-from mmbeitv2.inference.channels import Channels, channels_of, image_extensions
-from mmbeitv2.inference.code_file import CodeFile, ImageCodes
-from mmbeitv2.inference.config import read_config
+from mmbeitv2.fileio.atomic import open_atomically, write_atomically
+from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_removable
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
-from mmbeitv2.tokenizers import VQKD, KMeansTokenizer
+from mmbeitv2.layers import fingerprint
 
-# Seconds between two writes of what is done: what a kill can cost.
-WRITE_EVERY = 30.0
+# Name in the mark of the folder of unfinished work, and the files in it.
+_TOOL = 'tokenize_images.py'
+_FILES = ('codes.npy', 'done.npy', 'images.npz', 'made_by.json')
+# Parts of a tokenizer's config that its codes do not depend on; the teacher of k-means is known by the weights.
+_NOT_FOR_CODES = ('teacher', 'decoder', 'data_preprocessor', 'init_cfg', 'target_dims')
+
+
+def made_by(cfg: Config, tokenizer: VisualTokenizer, root: Path) -> dict[str, str]:
+    """What the codes of the images in ``root`` depend on besides the images."""
+    settings = cfg.model.get('tokenizer', cfg.model)  # of a pretraining, or of the tokenizer itself
+    settings = {name: value for name, value in settings.items() if name not in _NOT_FOR_CODES}
+    found = {
+        'weights': fingerprint(tokenizer.model),
+        'settings': hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16],
+        'image size': 'x'.join(map(str, tokenizer.image_size)),
+        'fit': tokenizer.fit,
+        'image folder': str(root.resolve()),
+    }
+    if (channels := tokenizer.channels) is not None:
+        found['channels'] = (
+            f'{channels.loader.dtype} {channels.low.flatten().tolist()} {channels.high.flatten().tolist()}'
+        )
+    return found
+
+
+class UnfinishedCodes:
+    """An array of codes on disk and a mask of the images that are done, in the folder ``out`` + ``.parts``.
+
+    The codes of an earlier run are taken over for images that still have the same size and time of the last change.
+
+    Args:
+        out: the file of codes, which :meth:`finish` writes.
+        made_by: see :func:`made_by`.
+        files: the images, see :func:`mmbeitv2.datasets.image_files`.
+        grid_size: codes (h, w) of an image.
+        num_codes: size of the codebook.
+
+    Raises:
+        InputError: if there are codes that are damaged, or were made by something else.
+    """
+
+    def __init__(
+        self, out: Path, made_by: dict[str, str], files: dict[str, str], grid_size: tuple[int, int], num_codes: int
+    ) -> None:
+        self.out, self.made_by, self.num_codes = out, made_by, num_codes
+        self.folder = out.with_name(f'{out.name}.parts')
+        stamps = np.array([_stamp(place) for place in files.values()], np.int64)
+        self.images = {'paths': np.array(list(files)), 'size': stamps[:, 0], 'mtime': stamps[:, 1]}
+        require_removable(self.folder, _TOOL, _FILES)
+        earlier = self._earlier()
+        claim_folder(self.folder, _TOOL)
+        if 'done' not in earlier or not all(np.array_equal(earlier[key], self.images[key]) for key in self.images):
+            self._start(earlier, grid_size)
+        self.codes, self.done = (
+            np.lib.format.open_memmap(self.folder / name, 'r+') for name in ('codes.npy', 'done.npy')
+        )
+
+    def _earlier(self) -> dict[str, np.ndarray]:
+        """What is unfinished, or else what ``out`` holds: ``paths``, ``size``, ``mtime``, ``codes`` (and ``done``)."""
+        file = self.folder / 'made_by.json'
+        is_unfinished = file.is_file()
+        if not is_unfinished and not (file := self.out).is_file():
+            return {}
+        try:
+            with np.load(self.folder / 'images.npz' if is_unfinished else file) as content:
+                rows = {key: content[key] for key in content if is_unfinished or key in (*self.images, 'codes')}
+                known = json.loads(file.read_text() if is_unfinished else str(content['made_by']))
+            if is_unfinished:
+                rows |= {key: np.load(self.folder / f'{key}.npy') for key in ('codes', 'done')}
+            if not {*self.images, 'codes'} <= rows.keys():
+                raise KeyError('a column is missing')
+            differing = [key for key in known.keys() | self.made_by if known.get(key) != self.made_by.get(key)]
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f'{str(file)!r} is damaged, or was not written by tokenize_images.py. Remove it, or choose another '
+                '--out.'
+            ) from error
+        if differing:
+            raise InputError(
+                f'the codes in {str(file)!r} were made with another tokenizer, folder or setting (different: '
+                f'{", ".join(sorted(differing))}). Remove them, or choose another --out.'
+            )
+        return rows
+
+    def _start(self, earlier: dict[str, np.ndarray], grid_size: tuple[int, int]) -> None:
+        """Makes the arrays and copies the codes that are still valid; ``made_by.json`` comes last."""
+        rows = list(zip(*(self.images[key].tolist() for key in self.images), strict=True))
+        known: dict[tuple, int] = {}
+        if earlier:
+            found = zip(*(earlier[key].tolist() for key in self.images), strict=True)
+            known = {row: i for i, row in enumerate(found) if 'done' not in earlier or earlier['done'][i]}
+        taken = [i for i, row in enumerate(rows) if row in known]
+        (self.folder / 'made_by.json').unlink(missing_ok=True)
+        dtype = np.uint16 if self.num_codes <= 1 << 16 else np.uint32
+        codes = np.lib.format.open_memmap(self.folder / 'codes.npy', 'w+', dtype, (len(rows), *grid_size))
+        done = np.lib.format.open_memmap(self.folder / 'done.npy', 'w+', bool, (len(rows),))
+        if taken:
+            codes[taken] = earlier['codes'][[known[rows[i]] for i in taken]]
+            done[taken] = True
+        codes.flush()
+        done.flush()
+        with open_atomically(self.folder / 'images.npz') as stream:
+            np.savez(stream, **self.images)
+        write_atomically(self.folder / 'made_by.json', json.dumps(self.made_by).encode())
+
+    def add(self, rows: list[int], codes: np.ndarray) -> None:
+        """Stores the codes (n, h, w) of n images, which are counted from 0 in the order of ``files``."""
+        self.codes[rows] = codes
+        self.codes.flush()
+        self.done[rows] = True
+
+    def finish(self) -> int:
+        """Writes the file of all codes that are done, and removes the folder; returns the number of images."""
+        columns = {key: column[self.done] for key, column in (self.images | {'codes': self.codes}).items()}
+        about = json.dumps(self.made_by, sort_keys=True)
+        with open_atomically(self.out) as stream:
+            np.savez(stream, **columns, num_codes=np.array(self.num_codes), made_by=np.array(about))
+        remove_folder(self.folder, _TOOL, _FILES)
+        return len(columns['paths'])
 
 
 class PreparedImages(Dataset):
-    """Images at the tokenizer's size: (path, size, mtime, digest, pixels (C, H, W) or an error).
+    """Images at the tokenizer's size: (row, pixels (C, H, W)), or (row, why the image cannot be read).
 
     Args:
-        files: of :func:`image_files`.
+        files: the images, see :func:`mmbeitv2.datasets.image_files`.
+        rows: which of them.
         tokenizer: which prepares them.
     """
 
-    def __init__(self, files: dict[str, str], tokenizer: VisualTokenizer) -> None:
-        self.files, self.prepare = list(files.items()), tokenizer.prepare
+    def __init__(self, files: dict[str, str], rows: list[int], tokenizer: VisualTokenizer) -> None:
+        self.places, self.rows, self.prepare = list(files.values()), rows, tokenizer.prepare
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[str, int, int, int, torch.Tensor | str]:
-        path, place = self.files[index]
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor | str]:
+        row = self.rows[index]
         try:
-            return path, *size_and_time(place), digest_of(place), self.prepare(place)
+            return row, self.prepare(self.places[row])
         except (InputError, OSError) as error:
-            return path, 0, 0, 0, str(error)
+            return row, str(error)
 
 
-def digest_of(place: str) -> int:
-    """A 64-bit hash of the content of an image file."""
-    return int.from_bytes(hashlib.blake2b(read_file(place), digest_size=8).digest(), 'big')
-
-
-def still_valid(place: str, known: ImageCodes, is_same_folder: bool) -> bool:
-    """Whether existing codes still belong to an image."""
-    size, mtime = size_and_time(place)
-    if is_same_folder and (size, mtime) == (known.size, known.mtime):
-        return True
-    return size == known.size and digest_of(place) == known.digest
-
-
-def valid_codes(root: Path, files: dict[str, str], out: CodeFile) -> dict[str, ImageCodes]:
-    """The existing codes of images that have not changed.
-
-    Raises:
-        InputError: if the file holds the codes of another folder.
-    """
-    known, roots = out.read()
-    others = sorted(roots - {out.root})
-    valid = {path: row for path, row in known.items() if path in files and still_valid(files[path], row, not others)}
-    stale = len(known) - len(valid)
-    if others and stale:
-        raise InputError(
-            f'{str(out.path)!r} holds the codes of another image folder, {others[0]!r}. Choose another --out for '
-            f'{str(root)!r}.'
-        )
-    if stale:
-        sys.stdout.write(
-            f'{stale} of {len(known)} codes are dropped because their images have changed or no longer exist\n'
-        )
-    return valid
-
-
-def tokenize_folder(
-    root: Path, tokenizer: VisualTokenizer, out: CodeFile, batch_size: int, num_workers: int
+def tokenize_files(
+    files: dict[str, str], tokenizer: VisualTokenizer, out: UnfinishedCodes, batch_size: int, num_workers: int
 ) -> tuple[int, list[str]]:
-    """Tokenizes the images that are new or have changed.
+    """Tokenizes the images that are not done and writes the file.
 
     Returns:
         Number of images in the file, and a message for each image that cannot be read.
 
     Raises:
-        InputError: if no image can be read, or the file holds codes of another folder or tokenizer.
+        InputError: if no image can be read.
     """
-    files = image_files(root, image_extensions(tokenizer.channels))
-    done = valid_codes(root, files, out)
-    remaining = {path: place for path, place in files.items() if path not in done}
-    loader = DataLoader(
-        PreparedImages(remaining, tokenizer), batch_size=batch_size, num_workers=num_workers, collate_fn=list
-    )
+    remaining = np.flatnonzero(~out.done).tolist()
+    images = PreparedImages(files, remaining, tokenizer)
     unreadable: list[str] = []
-    new: dict[str, ImageCodes] = {}
-    written = time.monotonic()
-    with tqdm(total=len(files), initial=len(done), unit='image', smoothing=0.05) as progress:
-        for batch in loader:
-            unreadable += [pixels for *_, pixels in batch if isinstance(pixels, str)]
-            readable = [row for row in batch if not isinstance(row[-1], str)]
+    with tqdm(total=len(files), initial=len(files) - len(remaining), unit='image', smoothing=0.05) as progress:
+        for batch in DataLoader(images, batch_size, num_workers=num_workers, collate_fn=list):
+            unreadable += [pixels for _, pixels in batch if isinstance(pixels, str)]
+            readable = [sample for sample in batch if not isinstance(sample[1], str)]
             if readable:
-                codes = tokenizer.tokenize(torch.stack([row[-1] for row in readable])).numpy()
-                new |= {path: ImageCodes(code, *known) for code, (path, *known, _) in zip(codes, readable, strict=True)}
+                codes = tokenizer.tokenize(torch.stack([pixels for _, pixels in readable]))
+                out.add([row for row, _ in readable], codes.numpy())
             progress.update(len(batch))
-            if new and time.monotonic() - written > WRITE_EVERY:
-                out.write_part(new)
-                done |= new
-                new = {}
-                written = time.monotonic()
-    done |= new
-    if not done:
-        raise InputError(f'none of the {len(files)} images of {str(root)!r} can be read ({unreadable[0]})')
-    out.finish(done)
-    return len(done), unreadable
+    if not out.done.any():
+        raise InputError(f'none of the {len(files)} images can be read ({unreadable[0]})')
+    return out.finish(), unreadable
 
 
-def parts_of(tokenizer: VisualTokenizer) -> dict[str, nn.Module]:
-    """The parts of a tokenizer whose weights determine the codes."""
-    model = tokenizer.model
-    if isinstance(model, KMeansTokenizer):  # whose weights hold the fingerprint of its teacher
-        return {'tokenizer': model}
-    if isinstance(model, VQKD):
-        return {'encoder': model.encoder, 'task': model.encode_task_layer, 'codebook': model.quantize.embedding}
-    return {'encoder': model.encoder}
-
-
-def identity(cfg: Config, tokenizer: VisualTokenizer) -> dict[str, str]:
-    """Everything that the codes of an image depend on."""
-    digest = hashlib.sha256()
-    for name, part in parts_of(tokenizer).items():
-        for key, value in sorted(part.state_dict().items()):
-            number = value.float() if value.is_floating_point() else value
-            digest.update(f'{name}.{key}'.encode() + number.cpu().numpy().tobytes())
-    settings = cfg.model.get('tokenizer', cfg.model)  # of a pretraining, or of the tokenizer itself
-    model, encoder = tokenizer.model, settings.get('encoder')
-    if isinstance(model, KMeansTokenizer):  # which has none
-        encoder = {'patch_size': model.patch_size, 'teacher_channels': model.teacher_channels}
-    encoder = json.dumps(encoder, sort_keys=True, default=str)
-    channels = {} if tokenizer.channels is None else {'channels': _settings_of(tokenizer.channels)}
-    return channels | {
-        'weights': digest.hexdigest(),
-        'encoder': hashlib.sha256(encoder.encode()).hexdigest(),
-        'image_size': 'x'.join(map(str, tokenizer.image_size)),
-        'fit': tokenizer.fit,
-    }
-
-
-def _settings_of(channels: Channels) -> str:
-    return f'{channels.loader.dtype} {channels.low.flatten().tolist()} {channels.high.flatten().tolist()}'
-
-
-def tokenize_images(args: argparse.Namespace) -> None:
-    """Writes or completes a file of codes; see ``tools/tokenize_images.py --help`` for ``args``.
-
-    Raises:
-        InputError: if the file cannot be written or holds codes of another folder or tokenizer, or the folder has no
-            images.
-    """
-    if args.out.suffix != '.npz':
-        raise InputError(f'--out {str(args.out)!r} must end in .npz')
-    require_writable(args.out)
-    cfg = read_config(args.config, args.cfg_options)
-    image_files(args.images, image_extensions(channels_of(cfg)))  # says that there are none before a model is built
-    tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
-    out = CodeFile(args.out, identity(cfg, tokenizer), args.images, tokenizer.num_codes)
-    count, unreadable = tokenize_folder(args.images, tokenizer, out, args.batch_size, args.num_workers)
-    sys.stdout.write(f'{count} images, {tokenizer.grid_size[0]}x{tokenizer.grid_size[1]} codes each: {args.out}\n')
-    if unreadable:
-        sys.stdout.write('\n'.join([f'{len(unreadable)} images were left out:', *unreadable]) + '\n')
+def _stamp(place: str) -> tuple[int, int]:
+    try:
+        return size_and_time(place)
+    except OSError:  # it is listed as unreadable
+        return -1, -1

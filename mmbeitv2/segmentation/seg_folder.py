@@ -29,7 +29,8 @@ class SegFolder(BaseDataset):
         ann_file: list of image paths, one per line, relative to the folder of the images, with or without extension;
             empty for all images of the folder.
         classes: names in the order of their labels, or a text file with one name per line (:func:`read_class_names`),
-            relative to ``data_root``.
+            relative to ``data_root``; None for ``classes.txt``. :class:`LoadSegLabels` checks the labels against their
+            number, which each sample has as ``num_classes``.
         seg_map_suffix: ending of the name of a label image; it replaces the extension of the image.
         reduce_zero_label: whether 0 means "ignored" and the classes are numbered from 1.
         extensions: of image files, in lower case.
@@ -43,7 +44,7 @@ class SegFolder(BaseDataset):
     def __init__(
         self,
         data_root: str,
-        classes: str | Sequence[str],
+        classes: str | Sequence[str] | None = None,
         data_prefix: dict | None = None,
         ann_file: str = '',
         seg_map_suffix: str = '.png',
@@ -52,7 +53,8 @@ class SegFolder(BaseDataset):
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
         **kwargs: object,
     ) -> None:
-        names = read_class_names(os.path.join(data_root, classes)) if isinstance(classes, str) else tuple(classes)
+        if classes is None or isinstance(classes, str):
+            classes = read_class_names(os.path.join(data_root, classes or 'classes.txt'))
         self.seg_map_suffix = seg_map_suffix
         self.extensions = extensions
         self.reduce_zero_label = reduce_zero_label
@@ -62,7 +64,7 @@ class SegFolder(BaseDataset):
             data_root=data_root,
             data_prefix=data_prefix or dict(img_path='images', seg_map_path='labels'),
             ann_file=ann_file,
-            metainfo=dict(classes=names, palette=distinct_colors(len(names))),
+            metainfo=dict(classes=tuple(classes), palette=distinct_colors(len(classes))),
             **kwargs,
         )
 
@@ -88,6 +90,7 @@ class SegFolder(BaseDataset):
                     'seg_map_path': str(labels / label),
                     'label_map': self.label_map,
                     'reduce_zero_label': self.reduce_zero_label,
+                    'num_classes': len(self.metainfo['classes']),
                     'seg_fields': [],
                 }
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from io import BytesIO
 
-import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
@@ -28,7 +27,8 @@ class LoadSegLabels(BaseTransform):
     ``dict(type='LoadAnnotations', _scope_='mmbeitv2')`` is this one.
 
     Args:
-        num_classes: labels that are not below this number are rejected, except 255; None accepts any.
+        num_classes: labels that are not below this number are rejected, except 255; None for the number that the
+            dataset gives, as :class:`SegFolder` does, else any label is accepted.
         backend_args: of the file backend, see ``mmengine.fileio.get``.
 
     Raises:
@@ -68,14 +68,24 @@ class LoadSegLabels(BaseTransform):
                 f'label image {path!r} has {width}x{height} pixels, but its image has {shape[1]}x{shape[0]}. Both '
                 'must have the same size.'
             )
-        self._check_labels(results['gt_seg_map'], path)
+        known = results.get('num_classes')
+        num_classes = known if self.num_classes is None else self.num_classes
+        if num_classes is not None:
+            labels = results['gt_seg_map']
+            beyond = labels[(labels >= num_classes) & (labels != IGNORED)]
+            if beyond.size:
+                raise InputError(_beyond(path, int(beyond.max()), num_classes, results, known is not None))
         return results
 
-    def _check_labels(self, labels: np.ndarray, path: str) -> None:
-        if self.num_classes is not None:
-            beyond = labels[(labels >= self.num_classes) & (labels != IGNORED)]
-            if beyond.size:
-                raise InputError(
-                    f'label image {path!r} has the label {beyond.max()}, but there are {self.num_classes} classes, '
-                    'counted from 0 after reduce_zero_label. Correct the label, or num_classes.'
-                )
+
+def _beyond(path: str, label: int, num_classes: int, results: dict, has_class_list: bool) -> str:
+    if not has_class_list:
+        return (
+            f'label image {path!r} has the label {label}, but there are {num_classes} classes, counted from 0 after '
+            'reduce_zero_label. Correct the label, or num_classes.'
+        )
+    value = label + int(results['reduce_zero_label'])  # as it is in the file
+    return (
+        f'label image {path!r} has the label {value}, but the dataset has {num_classes} classes, the first of which '
+        f'is {value - label}. Add the class to classes.txt, or name the value in ignored_labels of the dataset.'
+    )

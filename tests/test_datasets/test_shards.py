@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.datasets import ImageFolder, ImageShards, SeededSampler
-from mmbeitv2.datasets.shards import _MAX_OPEN, ShardIndex, _open
+from mmbeitv2.datasets.shards import ShardIndex
 from mmbeitv2.errors import InputError, UnreadableImageError
 from tests.conftest import EXACT_MASKED, shards_of
 
@@ -72,33 +72,16 @@ def test_subsets_and_copies_for_other_processes_read_the_same(image_folder: Path
     assert [other.get_data_info(i) for i in range(16)] == infos
 
 
-def test_few_files_are_open_at_once(tmp_path: Path) -> None:
-    addresses = []
-    for number in range(_MAX_OPEN + 20):
-        (tmp_path / f'{number}.tar').write_bytes(bytes([number % 256] * 4))
-        addresses.append(f'tar://{tmp_path / str(number)}.tar?1+2#image.jpg')
-    _open.cache_clear()
-    before = len(os.listdir('/proc/self/fd'))
-    for _ in range(2):
-        assert [fileio.get(address)[0] for address in addresses] == [i % 256 for i in range(len(addresses))]
-    assert len(os.listdir('/proc/self/fd')) - before == _MAX_OPEN
-    _open.cache_clear()
-    assert len(os.listdir('/proc/self/fd')) == before
-
-
 def test_a_shard_that_is_missing_or_cut_off_is_named_before_training(image_folder: Path) -> None:
     shards = shards_of(image_folder)
     last = sorted(shards.glob('*.tar'))[-1]
     content = last.read_bytes()
-    for damage, message in (
-        (content[:-10], r"shard '.*shard-0000\d.tar' is truncated \([\d,]+ bytes; index.npz says [\d,]+\)"),
-        (content + b'more', r"shard '.*tar' is not the one of the index"),
-    ):
+    for damage in (content[:-10], content + b'more'):
         last.write_bytes(damage)
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=r"shard '.*shard-0000\d.tar' is truncated or not the same: index.npz"):
             ImageShards(str(shards))
     last.unlink()
-    with pytest.raises(InputError, match=r"shard '.*tar' cannot be read \(No such file or directory\). Put it back"):
+    with pytest.raises(InputError, match=r"shard '.*tar' is missing: .* Copy it again, or run tools/make_shards.py"):
         ImageShards(str(shards))
 
 
@@ -124,22 +107,6 @@ def test_a_missing_or_damaged_index_is_one_sentence(image_folder: Path) -> None:
     index.unlink()
     with pytest.raises(InputError, match='has no index.npz. Run tools/make_shards.py until it has finished'):
         ImageShards(str(shards))
-    with pytest.raises(InputError, match="folder of shards 'nowhere' not found"):
-        ImageShards('nowhere')
-
-
-@pytest.mark.parametrize('change', [dict(shard=[0, 9]), dict(offset=[0, 901]), dict(label=[0]), dict(name_ends=[0, 9])])
-def test_an_index_that_contradicts_itself_is_damaged(tmp_path: Path, change: dict) -> None:
-    arrays = dict(shards=['a.tar'], sizes=[1000], shard=[0, 0], offset=[0, 100], length=[100, 100], label=[0, 0])
-    arrays |= dict(names=np.zeros(4, np.uint8), name_ends=[0, 2, 4], classes=['cat'])
-    (tmp_path / 'a.tar').write_bytes(bytes(1000))
-    for values, is_good in ((arrays, True), (arrays | change, False)):
-        np.savez(tmp_path / 'index.npz', **values)
-        if is_good:
-            assert len(ShardIndex.read(tmp_path)) == 2
-        else:
-            with pytest.raises(InputError, match='is damaged'):
-                ShardIndex.read(tmp_path)
 
 
 def test_offsets_are_those_of_pythons_tarfile(image_folder: Path) -> None:
@@ -156,7 +123,7 @@ def test_offsets_are_those_of_pythons_tarfile(image_folder: Path) -> None:
 
 
 def test_settings_that_do_not_apply_to_shards_are_refused(image_folder: Path) -> None:
-    with pytest.raises(InputError, match="does not support an image list .ann_file='list.txt'.. Make shards"):
+    with pytest.raises(InputError, match="does not support an image list .ann_file='.*list.txt'.. Make shards"):
         ImageShards(str(image_folder), ann_file='list.txt')
     with pytest.raises(InputError, match='made from a folder without class folders'):
         ImageShards(str(shards_of(image_folder / 'cat/nested')), with_label=True)

@@ -17,7 +17,7 @@ FLAT = dict(img_path='photos', seg_map_path='labels')
 
 def load() -> list:
     """A pipeline for one dataset: mmseg's loader of labels remembers reduce_zero_label."""
-    return [LoadImage(), LoadSegLabels(num_classes=3)]
+    return [LoadImage(), LoadSegLabels()]
 
 
 @pytest.fixture
@@ -68,7 +68,22 @@ def test_samples_are_those_of_mmseg(root: Path) -> None:
         a, b = ours[0], theirs[0]
         assert a['img_path'] == b['img_path']
         assert np.array_equal(a['gt_seg_map'], b['gt_seg_map'])
-        assert a.keys() == b.keys()
+        assert a.keys() - {'num_classes'} == b.keys()
+
+
+@pytest.mark.parametrize('reduce_zero_label', [False, True])
+def test_a_label_without_a_class_is_named_with_what_can_be_done(root: Path, reduce_zero_label: bool) -> None:
+    label = np.full((16, 20), int(reduce_zero_label), np.uint8)
+    label[3, 4] = 7
+    Image.fromarray(label).save(root / 'labels' / 'a.png')
+    settings = dict(data_root=str(root), data_prefix=FLAT, reduce_zero_label=reduce_zero_label)
+    with pytest.raises(
+        InputError, match=r'has the label 7, but the dataset has 3 classes.*Add the class to classes\.txt'
+    ):
+        SegFolder(**settings, pipeline=load())[0]
+    assert SegFolder(**settings, ignored_labels=[7], pipeline=load())[0]['gt_seg_map'][3, 4] == 255
+    (root / 'classes.txt').write_text('\n'.join('abcdefgh'))
+    assert SegFolder(**settings, pipeline=load())[0]['gt_seg_map'][3, 4] == 7 - reduce_zero_label
 
 
 @pytest.mark.parametrize('reduce_zero_label', [False, True])

@@ -3,11 +3,9 @@ from __future__ import annotations
 import errno
 import io
 import os
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,8 +77,8 @@ def test_stopped_in_the_middle_it_has_no_index_and_the_same_command_goes_on(
     out = tmp_path / 'out'
     write_tar, written = packing.write_tar, []
 
-    def stopped(root: Path, members: list, stream: io.BufferedWriter, progress: object) -> None:
-        write_tar(root, members[: 1 if len(written) == 2 else None], stream, progress)
+    def stopped(root: Path, members: list, stream: io.BufferedWriter) -> None:
+        write_tar(root, members[: 1 if len(written) == 2 else None], stream)
         written.append(members)
         if len(written) == 3:
             raise Killed
@@ -108,12 +106,12 @@ def test_shards_of_other_images_are_never_replaced(
     path = image_folder / 'cat/nested/0.jpg'
     path.write_bytes(path.read_bytes()[::-1])  # of the same size, as arrays are
     os.utime(path, (0, 0))
-    assert 'holds the shards of other images, or of earlier versions' in refused(capsys, *command)
+    assert 'does not match the images that' in refused(capsys, *command)
     path.unlink()
-    assert 'holds the shards of other images, or of earlier versions' in refused(capsys, *command)
+    assert 'does not match the images that' in refused(capsys, *command)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
     (tmp_path / 'out/index.npz').unlink()
-    assert "shard-00000.tar' does not match the images that" in refused(capsys, *command)
+    assert 'does not match the images that' in refused(capsys, *command)
     assert set(before) - {path.name for path in (tmp_path / 'out').iterdir()} == {'index.npz'}
 
 
@@ -150,10 +148,6 @@ def test_what_cannot_be_read_or_written_is_one_sentence(
     odd.symlink_to('nowhere')
     assert "odd.jpg' cannot be read (No such file or directory)" in refused(capsys, *command)
     odd.unlink()
-    assert not (tmp_path / 'out').exists()
-    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: SimpleNamespace(free=1000))
-    assert 'the shards need 0.1 MB more' in refused(capsys, *command)
-    monkeypatch.undo()
 
     def full(self: object, *arguments: object) -> None:
         raise OSError(errno.ENOSPC, 'No space left on device')

@@ -14,7 +14,6 @@ import torch
 from mmengine.registry import MODELS
 
 from mmbeitv2.apis import VisualTokenizer, read_config
-from mmbeitv2.inference import tokenizing
 from tests.conftest import MASKED, refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
@@ -52,13 +51,6 @@ def assert_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> 
     assert all(np.array_equal(found[path], wanted[path]) for path in wanted)
 
 
-def repaint(folder: Path, seed: int = 1) -> None:
-    """Other images of the same names."""
-    rng = np.random.default_rng(seed)
-    for path in folder.rglob('*.jpg'):
-        cv2.imwrite(str(path), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
-
-
 def test_every_readable_image_is_tokenized_and_the_others_are_listed(
     tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
 ) -> None:
@@ -81,7 +73,6 @@ def test_run_again_it_tokenizes_only_what_is_new_or_has_changed(
     image_folder: Path,
     trained: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
 ) -> None:
     command = [str(image_folder), *options(trained, tmp_path / 'codes.npz')]
     run_tool('tokenize_images', *command)
@@ -95,7 +86,6 @@ def test_run_again_it_tokenizes_only_what_is_new_or_has_changed(
     (image_folder / 'dog/nested/5.jpg').unlink()
     run_tool('tokenize_images', *command)
     assert sorted(map(os.path.basename, read_images)) == ['3.jpg', 'new.jpg']
-    assert '2 of 16 codes are dropped because their images have changed or no longer exist' in capsys.readouterr().out
     assert_same(read(tmp_path / 'codes.npz'), expected(trained, image_folder))
 
 
@@ -107,13 +97,9 @@ def test_codes_of_another_folder_are_never_mixed_in(
     before = out.read_bytes()
     other = tmp_path / 'other'
     shutil.copytree(image_folder, other)
-    repaint(other)
     message = refused(capsys, 'tokenize_images', str(other), *options(trained, out))
-    assert f"holds the codes of another image folder, '{image_folder}'" in message
+    assert 'were made with another tokenizer, folder or setting (different: image folder)' in message
     assert out.read_bytes() == before
-    image_folder.rename(tmp_path / 'moved')  # the same images elsewhere
-    run_tool('tokenize_images', str(tmp_path / 'moved'), *options(trained, out))
-    assert_same(read(out), expected(trained, tmp_path / 'moved'))
 
 
 def test_codes_of_another_tokenizer_or_setting_are_never_mixed_in(
@@ -121,20 +107,20 @@ def test_codes_of_another_tokenizer_or_setting_are_never_mixed_in(
 ) -> None:
     out = tmp_path / 'codes.npz'
     run_tool('tokenize_images', str(image_folder), *options(trained, out))
-    before = out.read_bytes()
+    before = read(out)
     (tmp_path / 'same').mkdir()
     same_name = write_tokenizer(tmp_path / 'same' / 'tokenizer')  # and same size, but other weights
     changes = [
-        ([*options(same_name, out)], 'other weights'),
-        ([*options(trained, out), '--fit', 'stretch'], 'another --fit'),
-        ([*options(trained, out), '--cfg-options', 'model.encoder.arch.num_heads=4'], 'another encoder'),
+        ([*options(same_name, out)], '(different: weights)'),
+        ([*options(trained, out), '--fit', 'stretch'], '(different: fit)'),
+        ([*options(trained, out), '--cfg-options', 'model.encoder.arch.num_heads=4'], '(different: settings)'),
     ]
     for arguments, message in changes:
         assert message in refused(capsys, 'tokenize_images', str(image_folder), *arguments)
     renamed = tmp_path / 'renamed.pth'
     shutil.copy(trained[1], renamed)  # the same tokenizer under another name
     run_tool('tokenize_images', str(image_folder), *options((trained[0], str(renamed)), out))
-    assert out.read_bytes() == before
+    assert_same(read(out), before)
 
 
 def test_ended_in_the_middle_it_goes_on_where_it_stopped(
@@ -152,13 +138,12 @@ def test_ended_in_the_middle_it_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return tokenize(self, prepared)
 
-    monkeypatch.setattr(tokenizing, 'WRITE_EVERY', -1.0)
     monkeypatch.setattr(VisualTokenizer, 'tokenize', fail_at_the_third)
     command = [str(image_folder), *options(trained, tmp_path / 'codes.npz'), '--batch-size', '3']
     with pytest.raises(SystemExit):
         run_tool('tokenize_images', *command)
     assert not (tmp_path / 'codes.npz').exists()
-    (tmp_path / 'codes.npz.parts' / '000002.npz.0123abcd.tmp').write_bytes(b'half')  # as a kill leaves it
+    (tmp_path / 'codes.npz.parts' / 'images.npz.0123abcd.tmp').write_bytes(b'half')  # as a kill leaves it
     capsys.readouterr()
     run_tool('tokenize_images', *command)
     assert sum(calls[3:]) == 16 - 2 * 3
