@@ -65,7 +65,7 @@ def test_a_config_is_data_that_names_its_source_and_is_two_levels_deep(path: Pat
 
 
 def test_a_config_inherits_ours_by_the_name_of_the_package(tmp_path: Path) -> None:
-    names = ('beitv2_vit-b_300e.py', 'segmentation/own_dataset.py', 'adapt/beitv2_vit-b_adapt-knn.py')
+    names = ('ablation/beitv2_vit-b_layer6_300e.py', 'segmentation/own_dataset.py', 'adapt/beitv2_vit-b_adapt-knn.py')
     for number, name in enumerate(names):
         own = tmp_path / f'{number}.py'
         own.write_text(f"_base_ = 'mmbeitv2::{name}'\ntrain_cfg = dict(val_interval=7)\n")
