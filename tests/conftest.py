@@ -13,12 +13,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from torch import nn
 from yapf.yapflib import yapf_api
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
@@ -62,6 +64,13 @@ def tiny_kmeans(**changes: object) -> dict:
         )
         | changes
     )
+
+
+def randomize(model: nn.Module, std: float = 0.3) -> Any:
+    """The model with weights so large that every one of them matters."""
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=std)
+    return model
 
 
 def tiny_pretraining(**changes: object) -> dict:

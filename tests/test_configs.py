@@ -341,7 +341,7 @@ def test_beit_v1_has_the_numbers_of_its_paper() -> None:
         ('layer11', 'backbone.out_indices', (10, 11)),
         ('head-depth1', 'neck.depth', 1),
         ('head-depth3', 'neck.depth', 3),
-        ('unshared', 'head.is_shared', False),
+        ('unshared', 'head.shared_head', False),
         ('no-aggregation', 'neck', None),
         ('vqkd-1x768x12', 'tokenizer.decoder.arch.depth', 1),
         ('vqkd-6x768x12', 'tokenizer.decoder.arch.depth', 6),

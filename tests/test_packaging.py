@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,7 @@ model = dict(
 """,
 }
 USE = """
-import os, runpy, subprocess, sys
+import os, subprocess, sys
 from mmengine.config import Config
 
 assert Config.fromfile('by_path.py').model.head.num_codes == 4096  # by a process that has not imported this package
@@ -113,8 +114,8 @@ for name, samples in (
         assert not torch.equal(weight, released['patch_embed.proj.weight'])
 
 # As `mim train mmbeitv2 finetune.py` runs it.
-sys.argv = ['train.py', 'finetune.py', '--work-dir', 'run']
-runpy.run_path(os.path.join(mmbeitv2.FILES, 'tools', 'train.py'), run_name='__main__')
+tool = os.path.join(mmbeitv2.FILES, 'tools', 'train.py')
+subprocess.run([sys.executable, tool, 'finetune.py', '--work-dir', 'run'], check=True)
 assert os.path.isfile('run/epoch_1.pth')
 """
 
@@ -161,15 +162,23 @@ def test_the_wheel_holds_every_config_and_metafile_and_the_tools_that_need_no_cl
         expected = {path.relative_to(ROOT) for path in (ROOT / 'configs').rglob(suffix)}
         assert {path.relative_to(mim) for path in (mim / 'configs').rglob(suffix)} == expected
     assert (mim / 'model-index.yml').read_text() == (ROOT / 'model-index.yml').read_text()
-    tools = {path.name for path in (ROOT / 'tools').iterdir() if path.suffix in ('.py', '.sh')}
-    assert {path.name for path in (mim / 'tools').iterdir()} == tools - {
-        'build_docs.sh',
-        'env.sh',
-        'quickstart.sh',
-        'run_tests.sh',
-    }
+    tools = {path.relative_to(ROOT / 'tools') for path in (ROOT / 'tools').rglob('*') if path.suffix in ('.py', '.sh')}
+    found = {path.relative_to(mim / 'tools') for path in (mim / 'tools').rglob('*') if path.is_file()}
+    # quickstart.sh, run_tests.sh, build_docs.sh and gpu_report.sh make their environment by env.sh.
+    by_env = {path for path in tools if 'env.sh"' in (ROOT / 'tools' / path).read_text()}
+    assert len(by_env) == 4
+    assert found == tools - by_env - {Path('env.sh'), Path('quickstart.py')}
+    assert Path('mmbeitv2_tools', 'launch.py') in found
+    assert not list(installed.rglob('demo'))
     (metadata,) = installed.glob('mmbeitv2-*.dist-info')
     assert {path.name for path in (metadata / 'licenses').iterdir()} == {'LICENSE', 'NOTICE'}
+
+
+def test_the_wheel_needs_nothing_of_the_clone(installed: Path) -> None:
+    """No module, tool or config of it imports the demo or the tests."""
+    foreign = re.compile(r'^\s*(?:from|import) (?:demo|tests)\b', re.MULTILINE)
+    files = [path for path in (installed / 'mmbeitv2').rglob('*.py') if foreign.search(path.read_text())]
+    assert not files
 
 
 def test_a_project_elsewhere_inherits_swaps_the_backbone_and_trains(installed: Path, tmp_path: Path) -> None:

@@ -1,21 +1,16 @@
 """Measures a training step or the data pipeline against a peer: both in one process, in turn, medians and their ratio.
 
-    python tools/benchmark.py tokenizer --json tokenizer.json
-    python tools/benchmark.py quantizer --json quantizer.json
     python tools/benchmark.py pretrain --peer mmpretrain --json pretrain.json
+    python tools/benchmark.py tokenizer --json tokenizer.json
     python tools/benchmark.py segment --json segment.json
     python tools/benchmark.py data --peer mmpretrain --json data.json
-    python tools/benchmark.py shards --images DIR --json shards.json
 
-``tokenizer``: VQ-KD at full size, against the same with the usual one-hot quantizer and attention written out.
-``quantizer``: the quantizer of that step alone.
 ``pretrain``: BEiT v2, against mmpretrain's BEiT v2 of the same architecture, batch and precision.
+``tokenizer``: VQ-KD at full size, against the same with the cosine quantizer of vector-quantize-pytorch.
 ``segment``: UperNet on our backbone, against the same on mmseg's BEiT: a training step at 512x512, and one image of
 683x512 in overlapping crops (keys ``slide_...``) and of 512x512 as a whole (``whole_...``).
 ``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR,
-and the milliseconds of each transform; or by --num-workers processes.
-``shards``: reading (keys ``read_...``) and decoding up to 500 images of --images DIR in random order, from tar shards
-that are made of it, against the folder.
+and the milliseconds of each transform.
 
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
 peer, and for the steps ``memory_ratio``, the same of the peak memory.
@@ -27,12 +22,11 @@ import argparse
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import natural, positive
+from mmbeitv2_tools.options import positive
 
-from mmbeitv2 import CONFIGS
 from mmbeitv2.inference.config import add_cfg_options
 
-WHAT = ('tokenizer', 'quantizer', 'pretrain', 'segment', 'data', 'shards')
+WHAT = ('pretrain', 'tokenizer', 'segment', 'data')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -43,9 +37,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
     parser.add_argument(
+        '--profile',
+        type=Path,
+        metavar='FILE.txt',
+        help='write to this file where the time of our step goes, and measure nothing',
+    )
+    parser.add_argument(
         '--batch-size',
         type=positive,
-        help='number of images (default, CPU/GPU: tokenizer, quantizer 8/64; pretrain 4/256; segment 2/16)',
+        help='number of images (default, CPU/GPU: pretrain 4/256; tokenizer 8/64; segment 2/16)',
     )
     parser.add_argument(
         '--repeats', type=positive, default=7, help='steps, or rounds over 64 images (default: %(default)s)'
@@ -55,29 +55,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--compile', action='store_true', help='torch.compile our model')
     parser.add_argument(
-        '--config',
-        type=Path,
-        default=Path(CONFIGS) / 'beitv2_vit-b_1600e.py',
-        metavar='FILE.py',
-        help='config whose pipeline is measured by data (default: the pretraining of ViT-B)',
+        '--config', type=Path, metavar='FILE.py', help='our config (default: that of ViT-B for what is measured)'
     )
     add_cfg_options(parser)
     parser.add_argument(
-        '--images',
-        type=Path,
-        metavar='DIR',
-        help='folder of images for data and shards (default: images made for the measurement)',
+        '--images', type=Path, metavar='DIR', help='folder of images for data (default: images that it makes)'
     )
-    parser.add_argument(
-        '--num-workers',
-        type=natural,
-        default=0,
-        help='number of processes that load images for data (default: only this process)',
-    )
-    parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in our backbone')
     parser.add_argument('--tiny', action='store_true', help='models of width 48, to see that everything runs')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: the GPU if there is one)')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.profile is not None and args.what == 'data':
+        parser.error('--profile is for steps; data lists the milliseconds of each transform by itself')
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -8,18 +8,14 @@ Images are .npy, TIFF, PNG, JPEG and the like, of 1 to 32 channels; all must hav
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import natural, positive
+from mmbeitv2_tools.options import make_parser, positive
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images')
+    parser = make_parser(__doc__, 'images', '--seed', '--json')
     parser.add_argument('--sample', type=positive, help='number of images to choose at random (default: all)')
-    parser.add_argument('--seed', type=natural, default=0, help='seed of the choice (default: %(default)s)')
-    parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
     return parser.parse_args(argv)
 
 

@@ -14,15 +14,17 @@ import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
+from mmbeitv2_tools.options import make_parser
 
 FORMATS = ('mmbeitv2', 'official', 'timm', 'mmpretrain', 'hf')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('src', help='checkpoint to read: a path, an address, or the name of a published model')
     parser.add_argument('dst', help='file to write, or folder for hf')
     parser.add_argument('--to', choices=FORMATS, required=True, help='format to write')
+    parser.add_argument('--ema', action='store_true', help='take the averaged weights of SRC (model_ema)')
     return parser.parse_args(argv)
 
 
@@ -31,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_sentence_errors('convert_checkpoint.py'):
         from mmbeitv2.checkpoints import convert_checkpoint
 
-        state, left_out = convert_checkpoint(args.src, args.dst, args.to)
+        state, left_out = convert_checkpoint(args.src, args.dst, args.to, args.ema)
         sys.stdout.write(f'{args.dst}: {len(state)} weights\n')
         if left_out:
             sys.stdout.write(f'{args.to} has no place for {len(left_out)} of the weights: {", ".join(left_out)}\n')

@@ -5,11 +5,12 @@
 die() { echo "error: $*" >&2; exit 1; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+needed='mmbeitv2, mmpretrain, mmseg, open_clip, fvcore, sklearn, vector_quantize_pytorch, importlinter, pytest'
 
-is_ready() { "$1" - "$root" 2>/dev/null <<'PY'
+is_ready() { "$1" - "$root" 2>/dev/null <<PY
 import pathlib, sys
 sys.path = [folder for folder in sys.path if folder]  # not the current folder: the tools do not have it either
-import mmbeitv2, mmpretrain, mmseg, open_clip, fvcore, pytest  # noqa: F401
+import $needed
 sys.exit(pathlib.Path(mmbeitv2.__file__).resolve().parents[1] != pathlib.Path(sys.argv[1]).resolve())
 PY
 }
@@ -44,7 +45,7 @@ make_environment() {
 
 install_packages() {
   local pip=("$1" -m pip --disable-pip-version-check --no-input) constraints=requirements/constraints.txt
-  "${pip[@]}" install -r requirements/runtime.txt -r requirements/mminstall.txt -r requirements/tests.txt -r requirements/export.txt -r requirements/docs.txt -c "$constraints" || return
+  "${pip[@]}" install -r requirements/runtime.txt -r requirements/mminstall.txt -r requirements/tests.txt -r requirements/export.txt -r requirements/quantizers.txt -r requirements/docs.txt -c "$constraints" || return
   # The mm packages ask for opencv-python, which links X libraries that a bare server lacks.
   "${pip[@]}" uninstall -y opencv-python || return
   "${pip[@]}" install --force-reinstall --no-deps opencv-python-headless -c "$constraints" || return
@@ -57,7 +58,7 @@ if ! is_ready python; then
   if ! { [ -x "$venv/bin/python" ] && is_ready "$venv/bin/python"; }; then
     started=$SECONDS
     make_environment "$venv"
-    is_ready "$venv/bin/python" || { "$venv/bin/python" -c 'import mmbeitv2, mmpretrain, mmseg, open_clip, fvcore, pytest'; die "the installed package cannot be imported. See the message above."; }
+    is_ready "$venv/bin/python" || { "$venv/bin/python" -c "import $needed"; die "the installed package cannot be imported. See the message above."; }
     echo "installed in $((SECONDS - started)) s"
   fi
   export PATH="$venv/bin:$PATH" VIRTUAL_ENV=$venv

@@ -15,33 +15,18 @@ import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import positive
-
-from mmbeitv2.inference.config import add_cfg_options
+from mmbeitv2_tools.options import make_parser, positive
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='its weights')
+    parser = make_parser(__doc__, 'config', 'checkpoint', '--cfg-options')
     parser.add_argument('out', metavar='OUT', help='file to write, which ends in .onnx or .pt2')
-    parser.add_argument(
-        '--part',
-        choices=['model', 'backbone', 'tokenizer'],
-        help='what to export: the whole model (default), its backbone, or the tokenizer of a pretraining',
-    )
-    parser.add_argument(
-        '--img-size',
-        type=positive,
-        nargs='+',
-        metavar='SIDE',
-        help='side of the images in pixels, or height and width (default: that of the model)',
-    )
-    parser.add_argument(
-        '--opset', type=positive, help="version of ONNX's operators (default: that of torch's exporter)"
-    )
+    what = 'what to export: the whole model (default), its backbone, or the tokenizer of a pretraining'
+    parser.add_argument('--part', choices=['model', 'backbone', 'tokenizer'], help=what)
+    size = 'side of the images in pixels, or height and width (default: that of the model)'
+    parser.add_argument('--img-size', type=positive, nargs='+', metavar='SIDE', help=size)
+    parser.add_argument('--opset', type=positive, help="version of ONNX's operators (default: the exporter's)")
     parser.add_argument('--images', metavar='DIR', help='folder of images to compare on (default: random ones)')
-    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

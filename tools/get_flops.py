@@ -13,22 +13,13 @@ import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import positive
-
-from mmbeitv2.inference.config import add_cfg_options
+from mmbeitv2_tools.options import make_parser, positive
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--shape',
-        type=positive,
-        nargs='+',
-        default=[224],
-        help='side of the image, or its height and width (default: 224)',
-    )
-    add_cfg_options(parser)
+    parser = make_parser(__doc__, 'config', '--cfg-options')
+    sides = 'side of the image, or its height and width (default: 224)'
+    parser.add_argument('--shape', type=positive, nargs='+', default=[224], help=sides)
     args = parser.parse_args(argv)
     if len(args.shape) > 2:
         parser.error('--shape must be one or two sides in pixels')

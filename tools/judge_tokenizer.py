@@ -16,16 +16,11 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_device, add_fit, natural, positive
-
-from mmbeitv2.inference.config import add_cfg_options
+from mmbeitv2_tools.options import make_parser, natural, positive
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of the tokenizer, or of a pretraining')
-    parser.add_argument('checkpoint', help='weights of the tokenizer')
-    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images, of any depth')
+    parser = make_parser(__doc__, 'config', 'checkpoint', 'images', '--fit', '--device', '--json', '--cfg-options')
     parser.add_argument(
         '--versus',
         nargs=2,
@@ -37,25 +32,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument('--classes', action='store_true', help='the folders directly below DIR are classes')
     labels.add_argument('--labels', type=Path, metavar='DIR', help='folder of label images: a/1.png for a/1.jpg')
-    parser.add_argument(
-        '--ignored-labels',
-        type=_label,
-        nargs='*',
-        default=[],
-        metavar='LABEL',
-        help='labels that mean "none", in addition to 255 (for ADE20K: 0)',
-    )
-    parser.add_argument(
-        '--num-images', type=positive, default=500, help='images to tokenize, chosen at random (default: %(default)s)'
-    )
+    ignored = 'labels that mean "none", in addition to 255 (for ADE20K: 0)'
+    parser.add_argument('--ignored-labels', type=_label, nargs='*', default=[], metavar='LABEL', help=ignored)
+    parser.add_argument('--num-images', type=positive, default=500, help='images to tokenize (default: %(default)s)')
     parser.add_argument('--out', type=Path, metavar='PAGE.html', help='page to write, with pictures')
-    parser.add_argument(
-        '--num-pictures', type=natural, default=24, help='images with their codes on the page (default: %(default)s)'
-    )
-    parser.add_argument('--json', type=Path, metavar='FILE.json', help='file to write all numbers to')
-    add_fit(parser)
-    add_cfg_options(parser)
-    add_device(parser)
+    parser.add_argument('--num-pictures', type=natural, default=24, help='images on the page (default: %(default)s)')
     args = parser.parse_args(argv)
     if args.ignored_labels and args.labels is None:
         parser.error('--ignored-labels has no effect without label images. Add --labels DIR.')

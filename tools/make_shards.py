@@ -17,26 +17,16 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import num_bytes
+from mmbeitv2_tools.options import make_parser, num_bytes
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images, of any depth')
+    parser = make_parser(__doc__, 'images')
     parser.add_argument('out', type=Path, metavar='OUT', help='new folder for the shards')
-    parser.add_argument(
-        '--shard-size',
-        type=num_bytes,
-        default='1GB',
-        metavar='SIZE',
-        help='largest size of a tar file, as 500MB or 1.5GB (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--extensions',
-        nargs='+',
-        metavar='EXT',
-        help='ends of the names of image files, as .npy .tif (default: the usual formats, without .npy)',
-    )
+    size = 'largest size of a tar file, as 500MB or 1.5GB (default: %(default)s)'
+    parser.add_argument('--shard-size', type=num_bytes, default='1GB', metavar='SIZE', help=size)
+    ends = 'ends of the names of image files, as .npy .tif (default: the usual formats, without .npy)'
+    parser.add_argument('--extensions', nargs='+', metavar='EXT', help=ends)
     return parser.parse_args(argv)
 
 

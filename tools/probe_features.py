@@ -13,26 +13,16 @@ import argparse
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_device, add_fit, add_num_workers, positive
+from mmbeitv2_tools.options import make_parser, positive
 from mmbeitv2_tools.scores import report_scores
-
-from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of the pretraining')
-    parser.add_argument('checkpoint', help='its weights')
+    shared = ('config', 'checkpoint', '--fit', '--num-workers', '--device', '--json', '--cfg-options')
+    parser = make_parser(__doc__, *shared)
     parser.add_argument('--bank', type=Path, required=True, metavar='DIR', help='labeled images to learn from')
     parser.add_argument('--query', type=Path, required=True, metavar='DIR', help='labeled images to score')
-    parser.add_argument(
-        '--num-neighbors', type=positive, default=20, help='number of neighbors that vote (default: %(default)s)'
-    )
-    add_fit(parser)
-    add_num_workers(parser)
-    add_device(parser)
-    parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
-    add_cfg_options(parser)
+    parser.add_argument('--num-neighbors', type=positive, default=20, help='neighbors that vote (default: %(default)s)')
     return parser.parse_args(argv)
 
 

@@ -13,37 +13,25 @@ import argparse
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_device, add_num_workers, natural, positive
+from mmbeitv2_tools.options import make_parser, natural, positive
 from mmbeitv2_tools.scores import report_scores
-
-from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of the pretraining')
-    parser.add_argument('checkpoint', help='its weights')
+    shared = ('config', 'checkpoint', '--seed', '--num-workers', '--device', '--json', '--cfg-options')
+    parser = make_parser(__doc__, *shared)
     for name, purpose in (('--bank', 'learn from'), ('--query', 'score')):
         what = f'images to {purpose}, and their label images'
         parser.add_argument(name, type=Path, nargs=2, required=True, metavar=('IMAGES', 'LABELS'), help=what)
     parser.add_argument('--classes', type=Path, required=True, metavar='FILE.txt', help='class names, one per line')
     parser.add_argument('--reduce-zero-label', action='store_true', help='label 0 is ignored, and classes count from 1')
     parser.add_argument('--layer', type=natural, help='block whose output is used, counted from 0 (default: the last)')
-    parser.add_argument(
-        '--size', type=positive, help='side of the square that images are scaled to (default: as in the config)'
-    )
+    parser.add_argument('--size', type=positive, help='side of the square that images are scaled to (default: config)')
     for name, default, what in (
         ('--num-neighbors', 30, 'number of neighbors that are averaged'),
         ('--max-per-class', 1000, 'largest number of patches per class in the bank'),
     ):
         parser.add_argument(name, type=positive, default=default, help=f'{what} (default: %(default)s)')
-    parser.add_argument(
-        '--seed', type=natural, default=0, help='seed of the choice of these patches (default: %(default)s)'
-    )
-    add_num_workers(parser)
-    add_device(parser)
-    parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
-    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -21,13 +21,17 @@ if [ "${1:-}" = --upstream ]; then
   environment=$(cd "$2" && pwd)
   shift 2
   cd "$root"
-  export PATH="$environment/bin:$PATH" PYTHONPATH="$root"
+  export PATH="$environment/bin:$PATH" PYTHONPATH="$root:$root/tools"
   run_tests "$@"
   exit
 fi
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$root"
-echo '== lint';  ruff check . && ruff format --check .
+# One command a line: `set -e` does not see what fails in front of `&&`.
+echo '== lint'
+ruff check .
+ruff format --check .
+lint-imports --no-cache
 echo '== types'; mypy mmbeitv2 tools
 [ $# -gt 0 ] || { echo '== docs'; bash tools/build_docs.sh; }
 echo '== tests'; run_tests "$@"

@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 
 from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
-from mmbeitv2_tools.options import make_parser
+from mmbeitv2_tools.options import make_run_parser
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__)
+    parser = make_run_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument(
-        '--out',
-        metavar='PATH',
-        help='write the metrics to FILE.json, the predictions to FILE.pkl, or label maps of a segmentation to a folder',
-    )
-    parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], help='what --out writes (default: by the ending of its name)'
-    )
+    out = 'write the metrics to FILE.json, the predictions to FILE.pkl, or label maps of a segmentation to a folder'
+    parser.add_argument('--out', metavar='PATH', help=out)
+    item = 'what --out writes (default: by the ending of its name)'
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], help=item)
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of the predictions to this folder')
     parser.add_argument('--show', action='store_true', help='show the predictions in windows')

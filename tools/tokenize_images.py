@@ -15,31 +15,20 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_device, add_fit, add_num_workers, positive
+from mmbeitv2_tools.options import make_parser, positive
 
 from mmbeitv2 import CONFIGS
-from mmbeitv2.inference.config import add_cfg_options
 
 CONFIG = Path(CONFIGS) / 'tokenizer' / 'vqkd_vit-b_3x768x12-clip_100e.py'
 CHECKPOINT = 'vqkd-base_3x768x12-clip_release'
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images')
+    parser = make_parser(__doc__, 'images', '--fit', '--num-workers', '--device', '--cfg-options')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.npz', help='the file to write')
     parser.add_argument('--config', default=str(CONFIG), help=f'config of the tokenizer (default: {CONFIG.name})')
     parser.add_argument('--checkpoint', default=CHECKPOINT, help='weights of the tokenizer (default: %(default)s)')
-    add_cfg_options(parser)
-    add_fit(parser)
-    parser.add_argument(
-        '--batch-size',
-        type=positive,
-        default=64,
-        help='batch size (default: %(default)s)',
-    )
-    add_num_workers(parser)
-    add_device(parser)
+    parser.add_argument('--batch-size', type=positive, default=64, help='batch size (default: %(default)s)')
     return parser.parse_args(argv)
 
 

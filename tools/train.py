@@ -5,44 +5,22 @@ from __future__ import annotations
 import argparse
 
 from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
-from mmbeitv2_tools.options import make_parser
+from mmbeitv2_tools.options import make_run_parser
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__)
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='continue from a checkpoint (a path or an address), or without a value from the last one in the work dir',
-    )
-    parser.add_argument(
-        '--allow-changes',
-        nargs='+',
-        default=[],
-        metavar='KEY',
-        help=(
-            'with --resume: settings that may differ from those of the earlier run, for example '
-            'model.drop_path_rate, dataset or seed'
-        ),
-    )
-    parser.add_argument(
-        '--amp',
-        nargs='?',
-        const='auto',
-        choices=['auto', 'bfloat16', 'float16'],
-        help='automatic mixed precision; without a value bfloat16 if the GPU supports it, else float16',
-    )
+    parser = make_run_parser(__doc__)
+    resume = 'continue from a checkpoint (a path or an address), or without a value from the last one in the work dir'
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT', help=resume)
+    changes = 'with --resume: settings that may differ from the earlier run, e.g. model.drop_path_rate, dataset or seed'
+    parser.add_argument('--allow-changes', nargs='+', default=[], metavar='KEY', help=changes)
+    amp = 'automatic mixed precision; without a value bfloat16 if the GPU supports it, else float16'
+    parser.add_argument('--amp', nargs='?', const='auto', choices=['auto', 'bfloat16', 'float16'], help=amp)
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate by the actual batch size divided by the base_batch_size of auto_scale_lr',
-    )
-    parser.add_argument(
-        '--no-persistent-workers', action='store_true', help='restart the data-loading processes in each epoch'
-    )
+    scale = 'scale the learning rate by the actual batch size divided by the base_batch_size of auto_scale_lr'
+    parser.add_argument('--auto-scale-lr', action='store_true', help=scale)
+    workers = 'restart the data-loading processes in each epoch'
+    parser.add_argument('--no-persistent-workers', action='store_true', help=workers)
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
     return parser.parse_args(argv)
 

@@ -10,24 +10,17 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_fit, natural
+from mmbeitv2_tools.options import make_parser, natural
 from mmbeitv2_tools.pictures import require_picture
-
-from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a pretraining, classification, segmentation or tokenizer')
-    parser.add_argument('checkpoint', help='weights, ours or released')
+    parser = make_parser(__doc__, 'config', 'checkpoint', '--fit', '--cfg-options')
     parser.add_argument('image', type=Path, help='image file')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
-    parser.add_argument(
-        '--patch', type=natural, nargs=2, metavar=('ROW', 'COLUMN'), help='counted from 0 (default: the middle)'
-    )
+    patch = 'counted from 0 (default: the middle)'
+    parser.add_argument('--patch', type=natural, nargs=2, metavar=('ROW', 'COLUMN'), help=patch)
     parser.add_argument('--layer', type=int, default=-1, help='block, counted from 0; -1 is the last (default: -1)')
-    add_fit(parser)
-    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -12,33 +12,21 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_device, add_fit, natural, positive
-
-from mmbeitv2.inference.config import add_cfg_options
+from mmbeitv2_tools.options import make_parser, natural, positive
 
 TOOL = 'visualize_codebook.py'
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of the tokenizer, or of a pretraining')
-    parser.add_argument('checkpoint', help='weights of the tokenizer')
-    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images, of any depth')
+    parser = make_parser(__doc__, 'config', 'checkpoint', 'images', '--fit', '--device', '--cfg-options')
     parser.add_argument('--out', type=Path, required=True, help='folder to write: new, empty, or of an earlier run')
     parser.add_argument('--codes', type=natural, nargs='+', metavar='CODE', help='codes to draw')
     parser.add_argument('--most-used', type=positive, metavar='N', help='draw the N most used codes')
-    parser.add_argument(
-        '--num-images', type=positive, default=2000, help='images to tokenize, chosen at random (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--context', type=natural, default=2, help='patches shown on each side of a patch (default: %(default)s)'
-    )
+    parser.add_argument('--num-images', type=positive, default=2000, help='images to tokenize (default: %(default)s)')
+    parser.add_argument('--context', type=natural, default=2, help='patches around a patch (default: %(default)s)')
     per_code, tile = 'patches of each code in index.html', 'side of each of these patches, with its surroundings'
     parser.add_argument('--page-patches', type=positive, default=10, metavar='N', help=f'{per_code} (default: 10)')
     parser.add_argument('--page-tile', type=positive, default=56, metavar='PIXELS', help=f'{tile} (default: 56)')
-    add_fit(parser)
-    add_cfg_options(parser)
-    add_device(parser)
     return parser.parse_args(argv)
 
 

@@ -14,30 +14,17 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_fit, natural, positive
+from mmbeitv2_tools.options import make_parser, positive
 from mmbeitv2_tools.pictures import require_picture
-
-from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of the pretraining')
-    parser.add_argument('checkpoint', help='weights of the pretraining')
-    parser.add_argument('images', type=Path, metavar='DIR', help='folder of images, of any depth')
+    parser = make_parser(__doc__, 'config', 'checkpoint', 'images', '--seed', '--fit', '--cfg-options')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
     parser.add_argument('--tokenizer', metavar='CHECKPOINT', help="weights of the tokenizer (default: the config's)")
-    parser.add_argument(
-        '--pixel-decoder', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='also draw pictures from codes'
-    )
-    parser.add_argument(
-        '--num-images', type=positive, default=6, help='images to draw, chosen at random (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--seed', type=natural, default=0, help='seed of the choice and of the masks (default: %(default)s)'
-    )
-    add_fit(parser)
-    add_cfg_options(parser)
+    decoder = ('CONFIG', 'CHECKPOINT')
+    parser.add_argument('--pixel-decoder', nargs=2, metavar=decoder, help='also draw pictures from codes')
+    parser.add_argument('--num-images', type=positive, default=6, help='images to draw (default: %(default)s)')
     return parser.parse_args(argv)
 
 

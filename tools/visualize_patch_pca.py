@@ -14,38 +14,27 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import add_device, add_fit, natural, positive
+from mmbeitv2_tools.options import make_parser, positive
 from mmbeitv2_tools.pictures import require_picture
-
-from mmbeitv2.inference.config import add_cfg_options
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, '--seed', '--fit', '--device', '--cfg-options')
     parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE_OR_DIR', help='image files, or folders of them')
-    parser.add_argument(
-        '--configs', nargs='+', required=True, metavar='CONFIG', help='one config for all checkpoints, or one for each'
-    )
+    configs = 'one config for all checkpoints, or one for each'
+    parser.add_argument('--configs', nargs='+', required=True, metavar='CONFIG', help=configs)
     parser.add_argument('--checkpoints', nargs='+', required=True, metavar='FILE', help='weights, ours or released')
     parser.add_argument('--names', nargs='+', metavar='NAME', help='names of the checkpoints (default: their paths)')
-    parser.add_argument(
-        '--layers', type=int, nargs='+', default=[-1], help='blocks, counted from 0; -1 is the last (default: -1)'
-    )
-    parser.add_argument(
-        '--size', type=positive, metavar='PIXELS', help="side of the images (default: the config's img_size)"
-    )
+    layers = 'blocks, counted from 0; -1 is the last (default: -1)'
+    parser.add_argument('--layers', type=int, nargs='+', default=[-1], help=layers)
+    size = "side of the images (default: the config's img_size)"
+    parser.add_argument('--size', type=positive, metavar='PIXELS', help=size)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
     parser.add_argument('--num-images', type=positive, default=6, help='random images of each folder (default: 6)')
-    parser.add_argument('--seed', type=natural, default=0, help='seed of the choice (default: %(default)s)')
-    add_fit(parser)
-    add_cfg_options(parser)
-    add_device(parser)
     args = parser.parse_args(argv)
     count = len(args.checkpoints)
     if len(args.configs) not in (1, count):
-        parser.error(
-            f'{len(args.configs)} configs do not match {count} checkpoints. Pass one for all, or one for each.'
-        )
+        parser.error(f'{len(args.configs)} configs do not match {count} checkpoints. Pass one, or one for each.')
     args.names = args.names or args.checkpoints
     if len(args.names) != count or len(set(args.names)) < count:
         parser.error(f'{count} checkpoints need as many different names. Pass one for each with --names NAME NAME ...')

@@ -15,32 +15,21 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import positive
-
-from mmbeitv2.inference.config import add_cfg_options
+from mmbeitv2_tools.options import make_parser, positive
 
 TOOL = 'visualize_segmentation.py'
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, '--cfg-options')
     parser.add_argument('work_dir', type=Path, metavar='WORK_DIR', help='work dir of the training')
     parser.add_argument('--config', type=Path, metavar='FILE', help='config (default: the one in the work dir)')
-    parser.add_argument(
-        '--checkpoint',
-        metavar='FILE',
-        help='weights (default: the best of the work dir, else the last)',
-    )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        metavar='DIR',
-        help='folder to write: new, empty, or of an earlier run (default: WORK_DIR/segmentation)',
-    )
-    parser.add_argument(
-        '--num-images', type=positive, default=8, help='pictures of the worst images, and of others (default: 8)'
-    )
-    add_cfg_options(parser)
+    weights = 'weights (default: the best of the work dir, else the last)'
+    parser.add_argument('--checkpoint', metavar='FILE', help=weights)
+    out = 'folder to write: new, empty, or of an earlier run (default: WORK_DIR/segmentation)'
+    parser.add_argument('--out', type=Path, metavar='DIR', help=out)
+    count = 'pictures of the worst images, and of others (default: 8)'
+    parser.add_argument('--num-images', type=positive, default=8, help=count)
     return parser.parse_args(argv)
 
 

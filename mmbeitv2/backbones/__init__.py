@@ -1,5 +1,5 @@
 """The backbones."""
 
-from .beitv2_vit import ARCH, BEiTv2ViT, MaskedFeatures
+from .beitv2_vit import ARCH, BEiTv2ViT
 
-__all__ = ['ARCH', 'BEiTv2ViT', 'MaskedFeatures']
+__all__ = ['ARCH', 'BEiTv2ViT']

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmbeitv2.checkpoints.conversion import convert_checkpoint
 from mmbeitv2.checkpoints.formats import FORMATS
+from mmbeitv2.checkpoints.locating import loading_tensors_only
 from mmbeitv2.checkpoints.model_hub import register_published_models
 from mmbeitv2.checkpoints.pretrained import PretrainedBEiTv2
 from mmbeitv2.checkpoints.reading import Checkpoint, load_exactly, read_checkpoint, require_fit
@@ -14,8 +15,8 @@ __all__ = [
     'PretrainedBEiTv2',
     'convert_checkpoint',
     'load_exactly',
+    'loading_tensors_only',
     'read_checkpoint',
+    'register_published_models',
     'require_fit',
 ]
-
-register_published_models()

@@ -28,7 +28,7 @@ _WRAPPERS: dict[Format, str | None] = {
 _HF_FILES = ('model.safetensors', 'config.json')
 
 
-def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict, list[str]]:
+def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = False) -> tuple[StateDict, list[str]]:
     """Writes the weights of a file in another format.
 
     Args:
@@ -37,6 +37,7 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
         target: file to write; if its name ends in ``.safetensors``, a safetensors file with only the weights. For
             ``'hf'`` a folder with ``config.json`` and ``model.safetensors``, which ``from_pretrained`` loads.
         to: the format.
+        use_ema: take the averaged weights of the source, see :func:`read_checkpoint`.
 
     Returns:
         The weights written, and the names (in this package) of those that the format cannot hold.
@@ -48,7 +49,7 @@ def convert_checkpoint(source: str, target: str, to: Format) -> tuple[StateDict,
     path = Path(target)
     _check_target(path, to)
     _check_is_other(locate(source), path)
-    ours = read_checkpoint(source).ours
+    ours = read_checkpoint(source, use_ema).ours
     state, left_out = from_ours(ours, to)
     write = AtomicBackend().put
     if to == 'hf':
@@ -126,7 +127,7 @@ def hf_config(ours: StateDict) -> dict:
         use_absolute_position_embeddings=positions is not None,
         use_relative_position_bias=table is not None and not is_shared,
         use_shared_relative_position_bias=is_shared,
-        layer_scale_init_value=0.1 if 'backbone.blocks.0.gamma_1' in ours else 0,
+        layer_scale_init_value=0.1 if 'backbone.blocks.0.gamma_1' in ours else 0.0,  # transformers refuses 0
         # Otherwise the encoder has a norm of its own, which in masked image modeling belongs to the head.
         use_mean_pooling='backbone.norm.weight' not in ours or 'head.lm_head.weight' in ours,
         architectures=['BeitModel'],

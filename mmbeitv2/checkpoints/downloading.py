@@ -1,12 +1,9 @@
-"""Downloads files completely, verified, and once per machine."""
+"""Downloads checkpoints completely, verified, and once per machine."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
@@ -18,16 +15,16 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from tqdm import tqdm
 
+from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.errors import InputError
 
 _TIMEOUT = 60  # seconds without an answer
-_CHUNK = 1 << 20
 # Tried in turn where a repository of Hugging Face is named without a file.
 _HUB_FILES = ('model.safetensors', 'pytorch_model.bin')
 
 
 def download(url: str, sha256: str | None = None) -> Path:
-    """The local copy of a file, from the cache of torch.hub or downloaded.
+    """The local copy of a checkpoint, from the cache of torch.hub or downloaded.
 
     If several processes of a machine ask at the same time, one downloads and the others wait.
 
@@ -43,17 +40,20 @@ def download(url: str, sha256: str | None = None) -> Path:
     if match := re.match(r'https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)', url):
         return download_from_hub(match[1], match[3], match[2])
     path = cached_path(url)
-    with _locked(path):
-        if not path.exists():
-            in_name = re.search(r'-([0-9a-f]{8,64})\.\w+$', path.name)
-            partial = path.with_name(f'{path.name}.partial')
-            try:
-                _fetch(url, partial, [digest for digest in (sha256, in_name and in_name[1]) if digest])
-                partial.replace(path)
-            except (OSError, HTTPException, ValueError) as error:
-                raise InputError(_out_of_reach(url, str(path), error)) from error
-            finally:
-                partial.unlink(missing_ok=True)
+    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f'.{path.name}.lock')):
+            if not path.exists():
+                in_name = re.search(r'-([0-9a-f]{8,64})\.\w+$', path.name)
+                print_log(f'Downloading {url} to {path}', logger='current')
+                try:
+                    _fetch(url, partial, [digest for digest in (sha256, in_name and in_name[1]) if digest])
+                    partial.replace(path)
+                finally:
+                    partial.unlink(missing_ok=True)
+    except (OSError, HTTPException, ValueError) as error:
+        raise InputError(_out_of_reach(url, str(path), error)) from error
     return path
 
 
@@ -82,23 +82,17 @@ def download_from_hub(repository: str, file: str | None = None, revision: str = 
     Raises:
         InputError: if it does not exist or cannot be reached.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub import constants, errors, hf_hub_download
 
-    files = (file,) if file else _HUB_FILES
-    for name in files:
+    for name in (file,) if file else _HUB_FILES:
         try:
             return Path(hf_hub_download(repository, name, revision=revision))
-        except EntryNotFoundError as error:
-            if isinstance(error, LocalEntryNotFoundError) or name == files[-1]:
-                reason: Exception = error
-                break
         except Exception as error:  # of the network, of the repository's name, of permission
             reason = error
-            break
-    url = f'https://huggingface.co/{repository}/resolve/{revision}/{file or name}'
-    raise InputError(_out_of_reach(url, HF_HUB_CACHE, reason)) from reason
+            if not isinstance(error, errors.EntryNotFoundError) or isinstance(error, errors.LocalEntryNotFoundError):
+                break
+    url = f'https://huggingface.co/{repository}/resolve/{revision}/{name}'
+    raise InputError(_out_of_reach(url, constants.HF_HUB_CACHE, reason)) from reason
 
 
 def _out_of_reach(url: str, place: str, error: Exception) -> str:
@@ -113,49 +107,26 @@ def _out_of_reach(url: str, place: str, error: Exception) -> str:
     )
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock is released by the system if its owner is killed."""
-    locks = Path(torch.hub.get_dir(), 'checkpoints', '.locks')
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f'{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.lock')
-    except OSError as error:
-        raise InputError(
-            f'cannot download to {str(path.parent)!r} ({error.strerror}). Set TORCH_HOME to a folder that you may '
-            'write to.'
-        ) from error
-    with lock:
-        yield
-
-
 def _fetch(url: str, path: Path, digests: list[str]) -> None:
-    """Downloads a file.
-
-    torch.hub's function takes a connection that broke off for the end of the file, and waits for ever.
+    """Downloads a file. torch.hub's function takes a connection that broke off for the end of the file.
 
     Raises:
-        OSError, HTTPException, ValueError: if what arrived is not the file.
+        OSError, HTTPException, ValueError: if what arrived is not the file, or not a checkpoint.
     """
-    print_log(f'Downloading {url} to {path.with_suffix("")}', logger='current')
-    hashed, received = hashlib.sha256(), 0
+    hashed = hashlib.sha256()
     with urlopen(Request(url, headers={'User-Agent': 'mmbeitv2'}), timeout=_TIMEOUT) as answer, path.open('wb') as out:
-        length = answer.headers.get('Content-Length')
-        with tqdm(total=length and int(length), unit='B', unit_scale=True, disable=None, desc=path.stem) as progress:
-            while chunk := answer.read(_CHUNK):
-                if not received and chunk.lstrip()[:9].lower().startswith((b'<!doctype', b'<html')):
-                    raise ValueError('the server answered with a web page')
-                out.write(chunk)
+        length = int(answer.headers.get('Content-Length') or 0)
+        with tqdm(total=length or None, unit='B', unit_scale=True, disable=None, desc=path.stem) as progress:
+            while chunk := answer.read(1 << 20):
                 hashed.update(chunk)
-                received += len(chunk)
-                progress.update(len(chunk))
-        out.flush()
-        os.fsync(out.fileno())
-    if length is not None and received != int(length):
+                progress.update(out.write(chunk))
+        received = out.tell()
+    if length and received != length:
         raise ValueError(f'the connection was lost after {received} of {length} bytes')
-    if not received:
-        raise ValueError('the file is empty')
     for digest in digests:
         if not hashed.hexdigest().startswith(digest):
             raise ValueError(f'its SHA-256 begins with {hashed.hexdigest()[: len(digest)]} instead of {digest}')
+    try:  # a server may leave the length out, or answer with a page
+        read_file(path)
+    except InputError as error:
+        raise ValueError(str(error).partition('cannot be used: ')[2] or str(error)) from error

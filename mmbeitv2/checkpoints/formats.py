@@ -125,13 +125,8 @@ def recognize(state: StateDict) -> Format | None:
 
 
 def is_tokenizer(state: StateDict) -> bool:
-    """Whether names of weights are those of a VQ-KD, in any format."""
-    return 'quantize.embedding.weight' in state and any(key.startswith('encoder.patch_embed.') for key in state)
-
-
-def is_kmeans(state: StateDict) -> bool:
-    """Whether names of weights are those of a k-means tokenizer."""
-    return {'quantize.embedding.weight', 'teacher_fingerprint'} <= state.keys()
+    """Whether names of weights are those of a tokenizer with an encoder, such as VQ-KD, in any format."""
+    return any(key.startswith('encoder.patch_embed.') for key in state)
 
 
 def to_ours(state: StateDict, source: Format) -> StateDict:
@@ -158,8 +153,10 @@ def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
             raise InputError(
                 f'the format {target} cannot hold a VQ-KD tokenizer. Choose official, mmpretrain or mmbeitv2.'
             )
-        if target == 'official':
-            return state | _statistics_of_the_release(state), []
+        if target == 'official':  # whose codebook stores statistics that it does not use
+            weight = state.get('quantize.embedding.weight')
+            unused = {} if weight is None else {'cluster_size': torch.zeros(len(weight)), 'embed_avg': weight.clone()}
+            return state | {f'quantize.embedding.{name}': value for name, value in unused.items()}, []
     if any(key.startswith('decode_head.') for key in state) and target not in ('mmbeitv2', 'official'):
         raise InputError(f'the format {target} cannot hold a segmentation model. Choose official or mmbeitv2.')
     if target == 'mmbeitv2':
@@ -177,65 +174,33 @@ def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
     return _renamed(_split_qkv(state) if target == 'hf' else state, pairs)
 
 
-def check_shapes(state: StateDict, path: str) -> None:
-    """Checks that weights, under this package's names, form a BEiT.
+def require_complete(state: StateDict, path: str) -> None:
+    """Checks that weights, under this package's names, form a BEiT, as far as they tell themselves.
 
     Raises:
-        InputError: naming the first weight that is missing, does not have the shape that the others imply, or is not
-            real-valued.
+        InputError: naming the first weight that is missing, or does not have the shape that the others imply.
     """
-    prefixes = ('encoder.', 'decoder.') if is_tokenizer(state) else ('backbone.',)
-    for prefix in prefixes:
-        for key, shape in _encoder_shapes(state, prefix, path).items():
-            value = state.get(key)
-            if value is None:
+    for prefix in ('encoder.', 'decoder.') if is_tokenizer(state) else ('backbone.',):
+        embedding = state.get(f'{prefix}patch_embed.proj.weight')
+        width = len(embedding) if embedding is not None and embedding.ndim else 0
+        numbers = {key.removeprefix(f'{prefix}blocks.').partition('.')[0] for key in state if f'{prefix}blocks.' in key}
+        ends: dict[str, tuple[int, ...]] = {
+            'attn.qkv.weight': (3 * width, width),
+            'attn.proj.weight': (width, width),
+            **{f'{norm}.{part}': (width,) for norm in ('norm1', 'norm2') for part in ('weight', 'bias')},
+        }
+        shapes = {f'{prefix}blocks.{i}.{end}': shape for i in range(len(numbers)) for end, shape in ends.items()}
+        for key in (f'{prefix}patch_embed.proj.weight', *shapes):
+            if key not in state:
                 raise InputError(f'checkpoint {path!r} is incomplete: it lacks {key}. Use the complete file.')
-            matches = value.ndim == len(shape) and all(b in (None, a) for a, b in zip(value.shape, shape, strict=True))
-            if not matches or not value.is_floating_point() or not value.numel():
-                wanted = ', '.join('any' if size is None else str(size) for size in shape)
+            value = state[key]
+            wanted = shapes.get(key, (width, *value.shape[1:]))
+            is_filters = key in shapes or (value.ndim == 4 and value.shape[2] == value.shape[3])
+            if value.shape != wanted or not is_filters or not value.is_floating_point() or not value.numel():
                 raise InputError(
-                    f'checkpoint {path!r} is damaged: {key} has shape {tuple(value.shape)} and type {value.dtype}, '
-                    f'but floating-point numbers of shape ({wanted}) are expected. Use another copy of the file.'
+                    f'checkpoint {path!r} is damaged: {key} has shape {tuple(value.shape)} and type {value.dtype}. '
+                    'Use another copy of the file.'
                 )
-
-
-def _encoder_shapes(state: StateDict, prefix: str, path: str) -> dict[str, tuple[int | None, ...]]:
-    """The shapes that the weights of an encoder must have, by its width and what it is made of; None for any size."""
-    embedding = state.get(f'{prefix}patch_embed.proj.weight')
-    if embedding is None or embedding.ndim != 4:
-        raise InputError(
-            f'checkpoint {path!r} is damaged: it has no {prefix}patch_embed.proj.weight of four dimensions'
-        )
-    width = len(embedding)
-    shapes: dict[str, tuple[int | None, ...]] = {f'{prefix}patch_embed.proj.weight': (width, None, None, None)}
-    optional = {
-        **{f'{prefix}{name}': (1, 1, width) for name in ('cls_token', 'mask_token')},
-        **{f'{prefix}{name}': (width,) for name in ('norm.weight', 'norm.bias', 'fc_norm.weight', 'fc_norm.bias')},
-        f'{prefix}pos_embed': (1, None, width),
-        f'{prefix}{SHARED_TABLE}': (None, None),
-        **{f'head.{name}.weight': (None, width) for name in ('lm_head', 'fc')},
-    }
-    shapes |= {key: shape for key, shape in optional.items() if key in state}
-    numbers = {key.removeprefix(f'{prefix}blocks.').partition('.')[0] for key in state if f'{prefix}blocks.' in key}
-    for i in range(len(numbers)):
-        block = f'{prefix}blocks.{i}.'
-        fc1 = state.get(f'{block}mlp.fc1.weight')
-        hidden = len(fc1) if fc1 is not None and fc1.ndim else None
-        shapes |= {
-            f'{block}attn.qkv.weight': (3 * width, width),
-            f'{block}attn.proj.weight': (width, width),
-            f'{block}mlp.fc1.weight': (hidden, width),
-            f'{block}mlp.fc2.weight': (width, hidden),
-            **{f'{block}{name}.{part}': (width,) for name in ('norm1', 'norm2') for part in ('weight', 'bias')},
-        }
-        optional = {
-            **{f'{block}{name}': (width,) for name in ('attn.q_bias', 'attn.v_bias', 'attn.proj.bias', 'mlp.fc2.bias')},
-            **{f'{block}{name}': (width,) for name in ('gamma_1', 'gamma_2')},
-            f'{block}mlp.fc1.bias': (hidden,),
-            f'{block}attn.{TABLE}': (None, None),
-        }
-        shapes |= {key: shape for key, shape in optional.items() if key in state}
-    return shapes
 
 
 def _table(name: Format, state: StateDict) -> Pairs:
@@ -269,9 +234,7 @@ def _join_qkv(state: StateDict) -> StateDict:
     state = dict(state)
     for start in _blocks_of(state, 'backbone.', '.attn.q_weight'):
         keys = [f'{start}.attn.{part}_weight' for part in 'qkv']
-        if (
-            len({state[key].shape if key in state else None for key in keys}) == 1
-        ):  # what a cut file lacks is told later
+        if len({state[key].shape if key in state else None for key in keys}) == 1:  # what is missing is told later
             state[f'{start}.attn.qkv.weight'] = torch.cat([state.pop(key) for key in keys])
     return state
 
@@ -293,12 +256,3 @@ def _one_bias_per_layer(state: StateDict) -> StateDict:
         f'{start}.attn.{TABLE}': state[shared].clone() for start in _blocks_of(state, 'backbone.', '.attn.qkv.weight')
     }
     return {key: value for key, value in state.items() if key != shared} | tables
-
-
-def _statistics_of_the_release(state: StateDict) -> StateDict:
-    """Statistics that the release's codebook stores beside its vectors, but does not use."""
-    weight = state['quantize.embedding.weight']
-    return {
-        'quantize.embedding.cluster_size': torch.zeros(len(weight)),
-        'quantize.embedding.embed_avg': weight.clone(),
-    }

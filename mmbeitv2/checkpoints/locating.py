@@ -1,27 +1,31 @@
-"""Finds the local file for the name of a checkpoint: a path, an address, or a name in a model zoo.
-
-Importing this module makes mmengine use it for all checkpoints as well: ``load_from``, ``resume``, and any ``init_cfg``
-of type ``Pretrained``.
-"""
+"""Finds the local file for the name of a checkpoint: a path, an address, or a name in a model zoo."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
-from pathlib import Path
+from functools import partial, wraps
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from mmengine.fileio import get_file_backend
+from mmengine.logging import print_log
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
     get_deprecated_model_names,
     get_external_models,
     get_mmcls_models,
     get_torchvision_models,
+    load_from_ceph,
+    load_from_local,
 )
 
 from mmbeitv2.checkpoints.downloading import download, download_from_hub
 from mmbeitv2.checkpoints.tensors import read_file
-from mmbeitv2.checkpoints.zoo import describe_model, is_published, list_models
+from mmbeitv2.checkpoints.zoo import SCHEME, describe_model, is_published, list_models
 from mmbeitv2.errors import InputError
 
 _ZOOS = {
@@ -103,24 +107,50 @@ def _refuse_misspelled(name: str) -> None:
             raise InputError(f'there is neither a file nor a published model {name!r}. Did you mean {near[0]!r}?')
 
 
-# All that mmengine itself registers; '' is a path.
-_PREFIXES = (
-    *('', 'mmbeitv2://', 'http://', 'https://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'),
-    *(f'{zoo}://' for zoo in _ZOOS),
-)
+def read_for_mmengine(name: str, map_location: Any = None) -> Any:
+    """What mmengine gets for the name of a checkpoint: a published model under this package's names, whoever published
+    it; any other file as it is."""
+    path = locate(name)
+    if str(path) != str(name):
+        print_log(f'{name} is the file {str(path)!r}', logger='current')
+    if is_published(name):
+        from mmbeitv2.checkpoints.reading import read_checkpoint  # which imports this module
 
-
-@CheckpointLoader.register_scheme(_PREFIXES, force=True)
-def load_from_file(filename: str, map_location: object = None) -> Any:
-    """Loads for mmengine; a published model under this package's names, whoever published it."""
-    if is_published(filename):
-        from mmbeitv2.checkpoints.reading import read_checkpoint
-
-        return {'state_dict': read_checkpoint(filename).ours}
-    content = read_file(locate(filename), map_location)
-    if isinstance(content, dict) and isinstance(content.get('meta'), dict):
-        content['meta'].pop('config', None)  # mmengine would run its text when it resumes
-    if filename.startswith('mmcls://'):  # whole classifiers, asked for as a backbone
+        return {'state_dict': read_checkpoint(name).ours}
+    content = read_file(path, map_location)
+    if name.startswith('mmcls://'):  # whole classifiers, asked for as a backbone
         state = content.get('state_dict', content)
         content = {'state_dict': {key[9:]: value for key, value in state.items() if key.startswith('backbone.')}}
     return content
+
+
+@contextmanager
+def loading_tensors_only() -> Iterator[None]:
+    """In this block, mmengine loads checkpoints without running any code in them, and also by published names.
+
+    This holds for ``load_from``, ``resume``, ``init_cfg`` of type ``Pretrained`` and ``load_checkpoint``. Loaders that
+    a project registered itself are left as they are. At the end, mmengine is as it was.
+    """
+    former = dict(CheckpointLoader._schemes)
+    lent: dict[str, Callable] = {}
+    for prefix, loader in {**dict.fromkeys((SCHEME, 'hf-hub:', 'timm/'), load_from_local), **former}.items():
+        if loader.__module__ == load_from_local.__module__:  # mmengine's own
+            read = _read_from_store if loader is load_from_ceph else read_for_mmengine
+            lent[prefix] = wraps(loader)(partial(read))  # wrapped for mmengine's log, which says the loader's name
+            CheckpointLoader.register_scheme(prefix, lent[prefix], force=True)
+    try:
+        yield
+    finally:
+        kept = {prefix: own for prefix, own in CheckpointLoader._schemes.items() if own is not lent.get(prefix)}
+        CheckpointLoader._schemes = {}  # to be sorted in anew
+        for prefix, loader in {**former, **kept}.items():
+            CheckpointLoader.register_scheme(prefix, loader, force=True)
+
+
+def _read_from_store(name: str, map_location: Any = None) -> Any:
+    """Reads a file of an object store, which mmengine's ``petrel`` backend fetches."""
+    content = get_file_backend(name, backend_args=dict(backend='petrel')).get(name)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, PurePosixPath(name).name)
+        file.write_bytes(content)
+        return read_file(file, map_location)

@@ -5,20 +5,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.apis import ModelHub
 
 import mmbeitv2
-from mmbeitv2.checkpoints.zoo import SCHEME, list_models
+from mmbeitv2.checkpoints.locating import read_for_mmengine
+from mmbeitv2.checkpoints.zoo import SCHEME, describe_model, list_models
 
 
 def register_published_models() -> None:
-    """Enters the zoo into mmpretrain's ``ModelHub``, once.
+    """Enters the zoo into mmpretrain's ``ModelHub``, once, except for the segmentors, which mmpretrain cannot build.
 
-    Their weights are entered by model name, so that they are converted to this package's names when they are loaded.
+    Their weights are entered as ``mmbeitv2://name``, which mmengine then loads under this package's names; other
+    checkpoints are loaded as before.
     """
     names = list_models()
     if ModelHub.has(names[0]):
         return
+    CheckpointLoader.register_scheme(SCHEME, read_for_mmengine, force=True)
     ModelHub.register_model_index(Path(mmbeitv2.FILES, 'model-index.yml'), config_prefix=mmbeitv2.FILES)
     for name in names:
-        ModelHub._models_dict[name].data['Weights'] = SCHEME + name
+        if Path(describe_model(name).config).parent.name == 'segmentation':
+            ModelHub._models_dict.pop(name)
+        else:
+            ModelHub._models_dict[name].data['Weights'] = SCHEME + name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from mmbeitv2.checkpoints.formats import Format, StateDict, check_shapes, is_kmeans, is_tokenizer, recognize, to_ours
+from mmbeitv2.checkpoints.formats import Format, StateDict, is_tokenizer, recognize, require_complete, to_ours
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.checkpoints.zoo import is_published
@@ -21,6 +24,7 @@ _MAKERS = {
 }
 _ENCODER_PARTS = ('cls_token', 'mask_token', 'pos_embed', 'patch_embed', 'rel_pos_bias', 'blocks', 'norm', 'fc_norm')
 _WRAPPERS = ('state_dict', 'model', 'module')
+_AVERAGED = ('model_ema', 'state_dict_ema')
 
 
 @dataclass
@@ -29,102 +33,166 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        state: all its weights under the names of the file, without wrappers and ``module.``.
+        state: all its weights under the names of the file, without wrappers.
         format: the format of the names; None if they are not those of a BEiT.
-        tokenizer: fingerprint of the tokenizer that was used in a pretraining run of this package; None if it is
-            unknown.
+        grids: patch grid (h, w) of each encoder, by its name in the model (``''`` is the model itself), where the file
+            tells it.
+        meta: what the file says about the run that made it.
+        averaged: whether the file has averaged weights (EMA) beside these.
     """
 
     path: str
     state: StateDict
     format: Format | None
-    tokenizer: str | None = None
+    grids: dict[str, tuple[int, int]] = field(default_factory=dict)
+    meta: dict = field(default_factory=dict)
+    averaged: bool = False
 
     @cached_property
     def ours(self) -> StateDict:
         """The weights under this package's names.
 
         Raises:
-            InputError: if they are not the complete weights of a BEiT.
+            InputError: if they are not the complete weights of a BEiT, or not finite.
         """
         if self.format is None:
             raise InputError(
                 f'checkpoint {self.path!r} does not hold a BEiT encoder (its first key is '
                 f'{next(iter(self.state))!r}). Use a BEiT v2 checkpoint of this package or of the release.'
             )
+        require_sound(self.state, self.state, self.path)
         ours = to_ours(self.state, self.format)
-        check_shapes(ours, self.path)
+        require_complete(ours, self.path)
         return ours
-
-    @property
-    def is_tokenizer(self) -> bool:
-        """Whether the file is a VQ-KD."""
-        return is_tokenizer(self.state)
 
     @property
     def encoder(self) -> StateDict:
         """Weights of the encoder under its own names."""
-        prefix = 'encoder.' if self.is_tokenizer else 'backbone.'
+        prefix = 'encoder.' if is_tokenizer(self.state) else 'backbone.'
         inner = {key[len(prefix) :]: value for key, value in self.ours.items() if key.startswith(prefix)}
         return {key: value for key, value in inner.items() if key.partition('.')[0] in _ENCODER_PARTS}
+
+    def grid_of(self, prefix: str) -> tuple[int, int] | None:
+        """The patch grid that the file tells of the encoder, a backbone for the model ``''``; None if it tells none."""
+        names = (prefix.rstrip('.'), 'backbone', 'encoder' if is_tokenizer(self.state) else '')
+        return next((self.grids[name] for name in names if name in self.grids), None)
+
+    @property
+    def tokenizer(self) -> str | None:
+        """Fingerprint of the tokenizer of a pretraining run, as :class:`mmbeitv2.engine.ResumeGuardHook` wrote it."""
+        run = self.meta.get('run')
+        return run.get('tokenizer') if isinstance(run, dict) else None
 
     @property
     def source(self) -> str:
         """What the file is, in words."""
-        if is_kmeans(self.state):
+        if 'teacher_fingerprint' in self.state:
             return 'a k-means tokenizer'
+        if is_tokenizer(self.state):
+            return 'a VQ-KD tokenizer'
         if self.format is None:
             return 'of unknown format'
-        if self.is_tokenizer:
-            return 'a VQ-KD tokenizer'
-        ours = self.ours
         kinds = {
-            'head.lm_head.weight': 'pretrained model',
-            'head.fc.weight': 'classifier',
-            'decode_head.conv_seg.weight': 'segmentation model',
+            'head.lm_head.weight': 'a pretrained model',
+            'head.fc.weight': 'a classifier',
+            'decode_head.conv_seg.weight': 'a segmentation model',
         }
-        kind = next((kind for key, kind in kinds.items() if key in ours), 'encoder')
-        return f'{"an" if kind == "encoder" else "a"} {kind} of {_MAKERS[self.format]}'
+        kind = next((kind for key, kind in kinds.items() if key in self.ours), 'an encoder')
+        return f'{kind} of {_MAKERS[self.format]}'
 
 
-def read_checkpoint(path: str) -> Checkpoint:
+def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     """Reads a file of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers.
 
     Args:
         path: a path or a name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
+        use_ema: take the averaged weights that a file has beside the last ones (``model_ema`` of timm and DeiT).
 
     Raises:
         InputError: if the file is missing, holds no weights, or is refused by
             :func:`mmbeitv2.checkpoints.tensors.read_file`.
     """
     content = read_file(locate(path))
-    state = weights_of(content)
+    averaged = next((content[key] for key in _AVERAGED if key in content), None) if isinstance(content, dict) else None
+    if use_ema and averaged is None:
+        raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}). Set use_ema=False.')
+    wrapped = averaged if use_ema else content
+    state = weights_of(wrapped)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
-    return Checkpoint(str(path), state, recognize(state), _recorded_tokenizer(content))
-
-
-def _recorded_tokenizer(content: object) -> str | None:
-    """What :class:`mmbeitv2.engine.ResumeGuardHook` wrote of the tokenizer into a checkpoint."""
-    for key in ('meta', 'run', 'tokenizer'):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content if isinstance(content, str) else None
+    meta = content.get('meta') if isinstance(content, dict) else None
+    return Checkpoint(
+        str(path),
+        state,
+        recognize(state),
+        _grids(_unwrapped(wrapped)),
+        meta if isinstance(meta, dict) else {},
+        averaged is not None and not use_ema,
+    )
 
 
 def weights_of(content: object) -> StateDict:
-    """The weights in the content of a file, without wrappers; empty if there are none."""
+    """The weights in the content of a file, without what wraps them or, as DDP and ``torch.compile`` do, their names;
+    empty if there are none."""
+    content = _unwrapped(content)
+    return {
+        _bare(key): value
+        for key, value in (content.items() if isinstance(content, dict) else ())
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+
+
+def _unwrapped(content: Any) -> Any:
     while isinstance(content, dict):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
             break
         content = inner
-    if not isinstance(content, dict):
-        return {}
-    return {
-        key.removeprefix('module.'): value
-        for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, Tensor)
-    }
+    return content
+
+
+def _bare(key: str) -> str:
+    return key.replace('_orig_mod.', '').removeprefix('module.')
+
+
+def _grids(state: Any) -> dict[str, tuple[int, int]]:
+    """What :class:`mmbeitv2.BEiTv2ViT` notes about itself in a state dict, beside torch's versions of modules."""
+    versions = getattr(state, '_metadata', None) or {}
+    noted = {_bare(f'{name}.')[:-1]: of.get('grid_size') for name, of in versions.items() if isinstance(of, dict)}
+    return {name: tuple(grid) for name, grid in noted.items() if grid is not None}
+
+
+def require_sound(state: StateDict, names: Iterable[str], path: str) -> None:
+    """Refuses weights that no training can have left behind, or that are not ordinary dense numbers.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    for name in names:
+        value = state[name]
+        if kind := _unusual_kind(value):
+            raise InputError(
+                f'checkpoint {path!r} cannot be used: it holds the {kind} tensor {name}, but only dense real tensors '
+                'are loaded'
+            )
+        if value.is_floating_point():
+            # torch.isfinite knows no type of one byte.
+            wrong = value.numel() - int(torch.isfinite(value.float() if value.element_size() == 1 else value).sum())
+            if wrong:
+                raise InputError(
+                    f'checkpoint {path!r} cannot be used: it has NaN or infinite numbers ({wrong} of {value.numel()} '
+                    f'in {name}), so the training that wrote it had diverged. Use an earlier checkpoint.'
+                )
+
+
+def _unusual_kind(value: Tensor) -> str | None:
+    if value.is_quantized or value.is_meta:
+        return 'quantized' if value.is_quantized else 'meta'
+    if value.layout != torch.strided:
+        return str(value.layout).removeprefix('torch.')
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return 'expanded'  # a few bytes in the file, terabytes in memory
+    return 'complex' if value.is_complex() else None
 
 
 # The last layers of mmseg's and mmpretrain's models, whose rows are classes.
@@ -145,6 +213,8 @@ def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
             difference = f'shape {in_file} in the file and {in_model} in the model'
             if key.endswith(_CLASSIFIERS) and in_file[1:] == in_model[1:]:
                 difference += f', because the file was trained on {in_file[0]} classes and the config has {in_model[0]}'
+        elif (kind := _unusual_kind(value)) != _unusual_kind(wanted[key]):
+            difference = f'a {kind or "dense real"} tensor in the file, unlike the model'
         elif value.is_floating_point() != wanted[key].is_floating_point():
             difference = f'type {value.dtype} in the file and {wanted[key].dtype} in the model'
         else:
@@ -164,17 +234,16 @@ def check_exact(state: StateDict, wanted: StateDict, path: str) -> None:
     missing = [key for key in wanted if key not in state and not key.endswith('num_batches_tracked')]
     unexpected = [key for key in state if key not in wanted]
     if missing or unexpected:
-        check_maker(state, path)
+        _check_maker(state, path)
     check_fits(state, wanted, path)
-    if missing:
-        raise InputError(
-            f'checkpoint {path!r} does not fit: it lacks {missing[0]} ({len(missing)} of the {len(wanted)} weights '
-            'of the model). Use the config that the checkpoint was trained with.'
+    if missing or unexpected:
+        what = (
+            f'it lacks {missing[0]} ({len(missing)} of the {len(wanted)} weights of the model)'
+            if missing
+            else f'the model has no {unexpected[0]} ({len(unexpected)} of the {len(state)} weights of the file)'
         )
-    if unexpected:
         raise InputError(
-            f'checkpoint {path!r} does not fit: the model has no {unexpected[0]} ({len(unexpected)} of the '
-            f'{len(state)} weights of the file). Use the config that the checkpoint was trained with.'
+            f'checkpoint {path!r} does not fit: {what}. Use the config that the checkpoint was trained with.'
         )
 
 
@@ -185,7 +254,7 @@ def check_loadable(state: StateDict, wanted: StateDict, path: str) -> None:
         InputError: naming the first key that does not fit.
     """
     if not set(state) & set(wanted):
-        check_maker(state, path)
+        _check_maker(state, path)
         first = f'the first key in the file is {next(iter(state))}' if state else 'the file holds no weights'
         raise InputError(
             f'checkpoint {path!r} has none of the {len(wanted)} weights of the model ({first}, the first in the '
@@ -194,12 +263,8 @@ def check_loadable(state: StateDict, wanted: StateDict, path: str) -> None:
     check_fits(state, wanted, path)
 
 
-def check_maker(state: StateDict, path: str) -> None:
-    """Rejects a BEiT under the names of another library.
-
-    Raises:
-        InputError: with the command that renames its weights.
-    """
+def _check_maker(state: StateDict, path: str) -> None:
+    """Rejects a BEiT under the names of another library, with the command that renames its weights."""
     file = Checkpoint(path, state, recognize(state))
     if file.format not in ('mmbeitv2', None):
         raise InputError(
@@ -209,21 +274,19 @@ def check_maker(state: StateDict, path: str) -> None:
 
 
 def load_exactly(model: nn.Module, path: str) -> None:
-    """Loads a checkpoint of this very model.
-
-    Raises:
-        InputError: naming the first key that is missing, has no place in the model, or does not fit.
-    """
+    """Loads :func:`require_fit`."""
     model.load_state_dict(require_fit(model, path), strict=False)
 
 
 def require_fit(model: nn.Module, path: str) -> StateDict:
-    """The weights of a checkpoint of this very model.
+    """The weights of a checkpoint of this very model, of whatever library.
 
     Raises:
-        InputError: naming the first key that is missing, has no place in the model, or does not fit.
+        InputError: naming the first key that is missing, has no place in the model, does not fit, or is not finite
+            (buffers may be: a mask has -inf).
     """
     file = read_checkpoint(path)
     state = file.ours if is_published(path) else file.state
     check_exact(state, model.state_dict(), path)
+    require_sound(state, [name for name, _ in model.named_parameters() if name in state], path)
     return state

@@ -18,13 +18,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers import Block
 from mmbeitv2.registry import STRATEGIES
 
 
 @STRATEGIES.register_module()
 class FullyShardStrategy(DDPStrategy):
     """Shards parameters, gradients and optimizer state over all processes (torch's FSDP2), block by block.
+
+    Blocks are the members of every ``nn.ModuleList`` that the model, or a part of it, calls ``blocks``.
 
     Each block is gathered before it computes and freed afterwards (ZeRO stage 3, Rajbhandari et al. 2020). Checkpoints
     are the same as without sharding, complete tensors under the same names, so either kind of run can resume the
@@ -54,9 +55,10 @@ class FullyShardStrategy(DDPStrategy):
         options: dict[str, Any] = dict(
             mesh=init_device_mesh(get_device(), (self.world_size,)), reshard_after_forward=self.reshard_after_forward
         )
-        for module in model.modules():
-            if isinstance(module, Block):
-                fully_shard(module, **options)
+        for name, module in model.named_modules():
+            if name.rpartition('.')[2] == 'blocks' and isinstance(module, nn.ModuleList):
+                for block in module:
+                    fully_shard(block, **options)
         fully_shard(model, **options)  # in place
         for entrance in ('cls_features', 'patch_features'):  # beside forward
             if hasattr(model, entrance):

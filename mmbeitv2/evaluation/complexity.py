@@ -72,9 +72,7 @@ def parts(model: Any, images: Tensor) -> dict[str, Called]:
     features = model.backbone.forward_masked(images, nothing, everything)
     counted = {'backbone': Called(model.backbone, images)}
     if model.neck is not None:
-        former = hasattr(features, 'early')
-        inputs = (features.cls_token, features.early, features.rel_pos_bias) if former else (features,)
-        counted['neck'] = Called(model.neck, *inputs, everything)
+        counted['neck'] = Called(model.neck, features, everything)
     counted['head'] = Called(model.head, features.masked)
     tokenizer = model.tokenizer.module
     if hasattr(tokenizer, 'encoder') or getattr(tokenizer, 'teacher', tokenizer) is not None:

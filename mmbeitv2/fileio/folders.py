@@ -57,12 +57,11 @@ def require_claimable(folder: Path, tool: str) -> None:
         return
     if not folder.is_dir():
         raise InputError(f'{str(folder)!r} exists and is not a folder. Choose another name.')
-    if _mark(folder) == tool:
-        return
+    marker = folder / MARKER
+    mark = marker.read_text(errors='replace').strip() if marker.is_file() and not marker.is_symlink() else None
     entries = sorted(path.name for path in folder.iterdir())
-    if entries == [MARKER] and (folder / MARKER).is_file() and not (folder / MARKER).stat().st_size:
-        return  # a mark that a full disk or a kill left without its text
-    if entries:
+    is_unfinished = entries == [MARKER] and mark == ''  # as a full disk or a kill leaves it
+    if entries and mark != tool and not is_unfinished:
         raise InputError(
             f'folder {str(folder)!r} was not made by {tool} and holds {_first(entries)}. Choose a new or an '
             'empty folder.'
@@ -153,12 +152,6 @@ def replacing_folder(folder: Path, tool: str, written: Sequence[str]) -> Iterato
     yield partial
     remove_folder(folder, tool, written)
     partial.rename(folder)
-
-
-def _mark(folder: Path) -> str | None:
-    """Name of the tool that made a folder."""
-    marker = folder / MARKER
-    return marker.read_text(errors='replace').strip() if marker.is_file() and not marker.is_symlink() else None
 
 
 def _is_written(parts: Sequence[str], pattern: Sequence[str], is_folder: bool) -> bool:

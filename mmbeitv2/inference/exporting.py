@@ -25,11 +25,6 @@ from mmbeitv2.inference.channels import channels_of, is_tokenizer
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import Part, load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
-from mmbeitv2.layers.positions import (
-    relative_position_index,
-    resize_pos_embed,
-    resize_relative_position_table,
-)
 
 # Images that model and file are compared on: at 224 pixels, and at least.
 NUM_COMPARED, FEWEST_COMPARED = 8, 3
@@ -76,16 +71,17 @@ def export_model(
     _require_format(out, opset)
     cfg = read_config(config, cfg_options)
     part = part or ('tokenizer' if is_tokenizer(cfg) else 'model')
-    model = load_model(cfg, checkpoint, part).requires_grad_(False)
+    model = load_model(cfg, checkpoint, part)
     exported = ExportedModel(model, *_normalization(cfg, part)).eval()
-    # The first part with blocks on a grid of patches sees the image.
-    vit = next((each for each in model.modules() if hasattr(each, 'grid_size') and hasattr(each, 'blocks')), None)
+    # The first part with positions on a grid of patches sees the image.
+    vit = next((each for each in model.modules() if hasattr(each, 'resize_positions')), None)
     size = _resolve_size(img_size, vit)
     compared = read_images(images, size)
     with torch.no_grad():
         expected = exported(compared)
         if vit is not None:
-            resize_positions(vit, (size[0] // vit.patch_size, size[1] // vit.patch_size))
+            vit.resize_positions((size[0] // vit.patch_size, size[1] // vit.patch_size))
+            model.requires_grad_(False)
         with _quiet(), _Unsplit():
             program = torch.export.export(
                 exported, (compared[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
@@ -146,26 +142,6 @@ def outputs_of(model: Any) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, 
     indices = getattr(backbone, 'out_indices', (0,))
     names = ['features'] if len(indices) == 1 else [f'features_{i}' for i in indices]
     return names, lambda images: tuple(backbone(images))
-
-
-@torch.no_grad()
-def resize_positions(vit: Any, grid: tuple[int, int]) -> None:
-    """Brings the position parameters of a backbone to one grid (h, w), so that its forward resizes nothing."""
-    if hasattr(vit, 'resize_positions'):
-        vit.resize_positions(grid)
-        return
-    if getattr(vit, 'pos_embed', None) is not None:
-        vit.pos_embed = nn.Parameter(resize_pos_embed(vit.pos_embed, vit.grid_size, grid))
-    if getattr(vit, 'rel_pos_bias', None) is not None:
-        for module in vit.modules():
-            table = getattr(module, 'relative_position_bias_table', None)
-            if table is not None:
-                resized = resize_relative_position_table(table, vit.grid_size, grid, method='bicubic')
-                module.relative_position_bias_table = nn.Parameter(resized)
-        vit.rel_pos_bias.grid_size = grid
-        vit.rel_pos_bias.relative_position_index = relative_position_index(grid)
-    vit.grid_size = grid
-    vit.requires_grad_(False)
 
 
 def _require_format(out: Path, opset: int | None) -> None:

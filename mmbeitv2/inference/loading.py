@@ -10,19 +10,14 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
 
 from mmbeitv2.checkpoints import PretrainedBEiTv2, load_exactly, read_checkpoint
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import merge_options, read_config
 
 Part = Literal['model', 'backbone', 'tokenizer']
-_PARTS = {
-    'backbone': ('mmbeitv2.BEiTv2ViT',),
-    'tokenizer': ('mmbeitv2.VQKD', 'mmbeitv2.KMeansTokenizer', 'mmbeitv2.DALLETokenizer'),
-}
-# Tokenizers that rebuild or cluster the features of a teacher.
-_TAUGHT = ('mmbeitv2.VQKD', 'mmbeitv2.KMeansTokenizer')
+# What a part offers, by which it is known.
+_OFFERS = {'model': 'forward', 'backbone': 'forward', 'tokenizer': 'tokenize'}
 
 
 def load_model(
@@ -39,10 +34,10 @@ def load_model(
         config: a config file, or its content, which is not changed.
         checkpoint: the weights. For the whole model, a checkpoint of this very model; for a part, any file that
             :class:`mmbeitv2.PretrainedBEiTv2` reads. None keeps the initial weights and loads nothing.
-        part: ``'model'`` for the whole model, ``'backbone'``, or ``'tokenizer'``: the tokenizer of a pretraining
-            config, or the model itself if it is a tokenizer. A VQKD is built without its teacher, which it only needs
-            for training.
-        of: type that the model must have, for example ``'mmbeitv2.BEiTv2'``; None for any.
+        part: ``'model'`` for the whole model; ``'backbone'`` or ``'tokenizer'`` for this part of it, or for the model
+            itself if it is one. A tokenizer with an encoder of its own is built without its teacher, which it only
+            needs for training.
+        of: type that the model must have or inherit from, for example ``'mmbeitv2.BEiTv2'``; None for any.
         cfg_options: settings that override the config's, see :func:`read_config`.
         device: where to put it; None for the CPU.
 
@@ -53,15 +48,29 @@ def load_model(
     cfg = deepcopy(config) if isinstance(config, Config) else read_config(str(config))
     cfg = merge_options(cfg, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    settings = _settings_of(cfg, part, of)
+    named = f'config {cfg.filename!r}' if cfg.filename else 'the config'
+    whole = cfg.get('model') or {}
+    if of is not None and not issubclass(MODELS.get(whole.get('type', '')) or object, MODELS.get(of)):
+        raise InputError(
+            f'{named} defines a model of type {whole.get("type")}. Pass a config with a model of type {of}.'
+        )
+    settings = whole if part == 'model' else whole.get(part, whole)
+    file = None if checkpoint is None or part == 'model' else read_checkpoint(str(checkpoint))
     if checkpoint is None:
-        model = MODELS.build(_without_weights(settings))
-    elif part == 'model':
-        model = MODELS.build(settings)
+        settings = _without_weights(settings)
+    elif file is not None:
+        settings = {**settings, 'init_cfg': None}
+        if settings.get('teacher') is not None and 'encoder' in settings:
+            last = file.state.get('decode_task_layer.2.weight')  # whose rows are the teacher's width
+            settings |= dict(teacher=None, target_dims=len(last) if last is not None and last.ndim else 1)
+    model = MODELS.build(settings)
+    if not hasattr(model, _OFFERS[part]):
+        raise InputError(f'{named} has no {part}: its model is a {type(model).__name__}. Pass a config that has one.')
+    if file is not None:
+        model.load_state_dict(PretrainedBEiTv2(str(checkpoint)).state_for(model, file), strict=False)
+    elif checkpoint is not None:
         load_exactly(model, str(checkpoint))
-    else:
-        model = _load_part(settings, str(checkpoint))
-    model.to(place).eval()  # returns None for some of mmpretrain's backbones
+    model.to(place).eval()  # which returns None for some of mmpretrain's backbones
     return model
 
 
@@ -82,41 +91,9 @@ def usable_device(device: str | int | torch.device) -> torch.device:
     return chosen
 
 
-def _settings_of(cfg: Config, part: Part, of: str | None) -> dict:
-    """The settings of a part of the model."""
-    model = cfg.get('model') or {}
-    config = f'config {cfg.filename!r}' if cfg.filename else 'the config'
-    if of is not None and model.get('type') != of:
-        raise InputError(
-            f'{config} defines a model of type {model.get("type")}. Pass a config with a model of type {of}.'
-        )
-    if part == 'model':
-        return model
-    wanted = _PARTS[part]
-    settings = model if model.get('type') in wanted else model.get(part)
-    if not isinstance(settings, dict) or settings.get('type') not in wanted:
-        raise InputError(f'{config} has no {part} of type {" or ".join(wanted)}. Pass a config that has one.')
-    return settings
-
-
-def _load_part(settings: dict, checkpoint: str) -> nn.Module:
-    if settings['type'] == 'mmbeitv2.DALLETokenizer':
-        model = MODELS.build({**settings, 'init_cfg': dict(type='Pretrained', checkpoint=checkpoint)})
-        model.init_weights()
-        return model
-    file = read_checkpoint(checkpoint)
-    settings = {**settings, 'init_cfg': None}
-    if settings['type'] == 'mmbeitv2.VQKD':  # the teacher's width is seen from the layer that rebuilds its features
-        last = file.state.get('decode_task_layer.2.weight')
-        settings |= dict(teacher=None, target_dims=len(last) if last is not None and last.ndim else 1)
-    model = MODELS.build(settings)
-    model.load_state_dict(PretrainedBEiTv2(checkpoint).state_for(model, file), strict=False)
-    return model
-
-
 def _without_weights(settings: dict) -> dict:
     """The settings of a model with nothing to load: no checkpoints, and no teacher."""
-    if settings.get('type') in _TAUGHT:
+    if settings.get('teacher') is not None:
         settings = {**settings, 'teacher': None, 'target_dims': settings.get('target_dims') or 512}
     return {
         key: _without_weights(value) if isinstance(value, dict) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,22 +14,16 @@ from mmbeitv2.errors import InputError
 Precision = Literal['float16', 'bfloat16', 'float32']
 
 
-def inference() -> AbstractContextManager:
-    """Inference mode; under the compiler, which cannot trace inference tensors, no gradients only."""
-    return torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode()
-
-
 class Frozen(nn.Module):
     """Hides a module from training.
 
     The module follows ``.to()``, but does not appear in ``parameters()`` (so neither in the optimizer nor in DDP's
-    buckets) or in ``state_dict()``, and stays in eval mode even if ``train()`` is called. It has its own precision,
-    independent of that of the training.
+    buckets) or in ``state_dict()``, and stays in eval mode even if ``train()`` is called. Under autocast, the module
+    computes in its own precision, whatever that of the training is; without autocast it computes in float32.
 
     Args:
         module: the module to hold.
-        precision: precision of the module on a GPU: ``'float16'``, ``'bfloat16'`` or ``'float32'``; on CPU it is
-            float32.
+        precision: precision under autocast: ``'float16'``, ``'bfloat16'`` or ``'float32'``.
     """
 
     module: Any  # any nn.Module, whose own methods callers use
@@ -43,14 +36,13 @@ class Frozen(nn.Module):
         self.__dict__['module'] = module.requires_grad_(False).eval()  # past nn.Module's own registration
 
     def call(self, method: str, *args: Tensor) -> Tensor:
-        """Runs a method of the held module in inference mode; the result is a normal tensor that autograd can save."""
-        with inference(), self.autocast(args[0].device):
-            result = getattr(self.module, method)(*args)
-        return result.clone()
+        """Runs a method of the held module without gradients."""
+        with torch.no_grad(), self.autocast(args[0].device):
+            return getattr(self.module, method)(*args)
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """Sets the precision of what runs inside, against any autocast around it."""
-        is_reduced = device.type == 'cuda' and self.precision != torch.float32
+        """Replaces the precision of an autocast around it, if there is one, by the module's own."""
+        is_reduced = torch.is_autocast_enabled(device.type) and self.precision != torch.float32
         return torch.autocast(device.type, self.precision, enabled=is_reduced)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:

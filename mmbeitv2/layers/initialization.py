@@ -13,8 +13,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mmbeitv2.layers.transformer import Block
-
 InitRule = Literal['default', 'pretraining']
 
 _STD = 0.02
@@ -40,6 +38,5 @@ def init_layers(module: nn.Module, rule: InitRule = 'default') -> None:
 def rescale_blocks(blocks: nn.ModuleList, first: int = 1) -> None:
     """Divides the output layers of block i by sqrt(2·i), i counted from ``first`` (BEiT, section 2.5)."""
     for i, block in enumerate(blocks, start=first):
-        assert isinstance(block, Block)
-        block.attn.proj.weight.div_(math.sqrt(2 * i))
-        block.mlp.fc2.weight.div_(math.sqrt(2 * i))
+        for layer in ('attn.proj', 'mlp.fc2'):
+            block.get_parameter(f'{layer}.weight').div_(math.sqrt(2 * i))

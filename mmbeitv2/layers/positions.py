@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -24,19 +23,17 @@ def num_relative_distances(grid: tuple[int, int]) -> int:
     return (2 * grid[0] - 1) * (2 * grid[1] - 1)
 
 
-@lru_cache(maxsize=16)
-def relative_position_index(grid: tuple[int, int]) -> Tensor:
-    """Row of the bias table for every pair of tokens, CLS first: (1+N, 1+N) int64 on the CPU."""
+def relative_position_index(grid: tuple[int, int], device: torch.device | str | None = None) -> Tensor:
+    """Row of the bias table for every pair of tokens, CLS first: (1+N, 1+N) int64."""
     h, w = grid
-    rows, columns = np.divmod(np.arange(h * w), w)
-    index = (rows[:, None] - rows[None, :] + h - 1) * (2 * w - 1) + columns[:, None] - columns[None, :] + w - 1
+    patches = torch.arange(h * w, device=device)
+    rows, columns = patches // w, patches % w
     distances = num_relative_distances(grid)
-    full = np.empty((1 + h * w, 1 + h * w), dtype=np.int64)
-    full[1:, 1:] = index
-    full[0, :] = distances
-    full[:, 0] = distances + 1
-    full[0, 0] = distances + 2
-    return torch.from_numpy(full)
+    index = patches.new_full((1 + h * w, 1 + h * w), distances)  # from CLS to the patches
+    index[1:, 1:] = (rows[:, None] - rows + h - 1) * (2 * w - 1) + columns[:, None] - columns + w - 1
+    index[1:, 0] = distances + 1
+    index[0, 0] = distances + 2
+    return index
 
 
 def resize_pos_embed(pos_embed: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
@@ -81,6 +78,10 @@ def resize_relative_position_table(
         y, x = (_geometric_coordinates(old, new) for old, new in zip(shape, wanted, strict=True))
         dy, dx = (np.arange(new) - new // 2 for new in wanted)
         values = patches.detach().double().cpu().numpy()
+        if 1 in shape:  # a grid of one row knows no vertical distance but 0: all get its bias
+            y, x = (np.array([-1.0, 0.0, 1.0]) * max(new, 1) if len(axis) == 1 else axis
+                    for axis, new in zip((y, x), wanted, strict=True))  # fmt: skip
+            values = np.broadcast_to(values, (len(values), len(y), len(x)))
         order = [min(3, len(axis) - 1) for axis in (y, x)]
         resized = [RectBivariateSpline(y, x, head, kx=order[0], ky=order[1])(dy, dx) for head in values]
         patches = torch.from_numpy(np.stack(resized))

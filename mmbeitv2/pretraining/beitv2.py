@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from mmengine.model import BaseModel
+from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
+from mmbeitv2.interfaces import PretrainingBackbone, Tokenizer
 from mmbeitv2.layers.frozen import Frozen, Precision
 from mmbeitv2.pretraining.preprocessor import MaskedBatch
 from mmbeitv2.registry import MODELS
 
 
 @MODELS.register_module()
-class BEiTv2(BaseModel):
+class BEiTv2(BaseSelfSupervisor):
     """Pretrains a backbone to predict the codes that a frozen tokenizer assigns to the masked patches.
 
+    Any parts that offer what :mod:`mmbeitv2.interfaces` says can be used.
+
     Args:
-        backbone: config of a backbone with ``out_type='raw'``, ``final_norm='norm'`` and ``use_mask_token=True``, whose
-            ``out_indices`` are the layers l and L (with a neck) or L alone.
+        backbone: config of a backbone, see :class:`mmbeitv2.interfaces.PretrainingBackbone`. A :class:`BEiTv2ViT` needs
+            ``out_type='raw'``, ``final_norm='norm'``, ``use_mask_token=True``, and as ``out_indices`` the layers l and
+            L (with a neck) or L alone.
         tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. It is really frozen, see :class:`Frozen`.
         head: config of the head; ``embed_dims`` and ``num_codes`` are taken from the backbone and the tokenizer.
-        neck: config of the patch aggregation, or None; the settings that it shares with the backbone are taken from the
-            backbone.
-        tokenizer_precision: precision of the tokenizer on a GPU, see :class:`Frozen`; its projection to code vectors
-            and the search for the nearest code are always in float32. Bfloat16 changes several times as many codes as
-            float16 (docs/benchmarks.md).
-        data_preprocessor: config of the preprocessor.
+        neck: config of the patch aggregation, or None; its blocks are made by the backbone.
+        tokenizer_precision: precision of the tokenizer where the training runs under autocast, see :class:`Frozen`; its
+            projection to code vectors and the search for the nearest code are always in float32. Bfloat16 changes
+            several times as many codes as float16 (docs/benchmarks.md).
+        data_preprocessor: config of the preprocessor; :class:`BEiTv2DataPreprocessor` if it has no ``type``.
         init_cfg: see mmengine.
+
+    Raises:
+        InputError: if the parts do not fit one another.
     """
 
     def __init__(
@@ -42,100 +47,103 @@ class BEiTv2(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(
-            data_preprocessor=data_preprocessor or dict(type='mmbeitv2.BEiTv2DataPreprocessor'), init_cfg=init_cfg
-        )
-        _refuse_former_settings(backbone)
-        self.backbone = MODELS.build(backbone)
-        self.neck = None if neck is None else MODELS.build(_with_settings_of_backbone(neck, self.backbone))
+        network = MODELS.build(backbone)
+        built_neck = None if neck is None else MODELS.build({'backbone': network, **neck})
         frozen = MODELS.build(tokenizer)
-        # mmengine would list how each of its weights was initialized: on the screen, where there is no log file.
-        frozen._dump_init_info = lambda: None
-        frozen.init_weights()
+        if hasattr(frozen, 'init_weights'):
+            # mmengine would list how each of its weights was initialized: on the screen, where there is no log file.
+            frozen._dump_init_info = lambda: None
+            frozen.init_weights()
+        built_head = MODELS.build({'embed_dims': network.embed_dims, 'num_codes': frozen.num_codes, **head})
+        super().__init__(
+            backbone=network,
+            neck=built_neck,
+            head=built_head,
+            data_preprocessor={'type': 'mmbeitv2.BEiTv2DataPreprocessor', **(data_preprocessor or {})},
+            init_cfg=init_cfg,
+        )
         self.tokenizer = Frozen(frozen, tokenizer_precision)
-        self.head = MODELS.build({'embed_dims': self.backbone.embed_dims, 'num_codes': frozen.num_codes, **head})
-        self._check_parts(frozen.num_codes)
+        self._check_parts(network, frozen)
 
-    def _check_parts(self, num_codes: int) -> None:
-        backbone = self.backbone
-        if backbone.out_type != 'raw' or backbone.final_norm != 'norm' or backbone.mask_token is None:
-            raise InputError(
-                "pretraining needs a backbone with out_type='raw', final_norm='norm' and use_mask_token=True"
-            )
-        wanted = 1 if self.neck is None else 2
-        if len(backbone.out_indices) != wanted or backbone.out_indices[-1] != backbone.depth - 1:
-            raise InputError(
-                f'out_indices={backbone.out_indices} must name {wanted} block(s), and the last one must be the last '
-                'block of the backbone'
-            )
+    def _check_parts(self, backbone: PretrainingBackbone, tokenizer: Tokenizer) -> None:
         if self.head.embed_dims != backbone.embed_dims:
             raise InputError(
                 f'model.head.embed_dims={self.head.embed_dims}, but the backbone has {backbone.embed_dims}. Leave it '
                 'out of the config.'
             )
-        if self.head.num_codes != num_codes:
+        if self.head.num_codes != tokenizer.num_codes:
             raise InputError(
-                f'the head predicts {self.head.num_codes} codes, but the tokenizer has {num_codes}. Set '
-                f'model.head.num_codes={num_codes}.'
+                f'the head predicts {self.head.num_codes} codes, but the tokenizer has {tokenizer.num_codes}. Set '
+                f'model.head.num_codes={tokenizer.num_codes}.'
             )
-        channels = backbone.patch_embed.proj.in_channels
-        expected = getattr(self.tokenizer.module, 'in_channels', channels)  # a k-means tokenizer takes any
-        if channels != expected:
+        expected = getattr(tokenizer, 'in_channels', backbone.in_channels)  # some tokenizers take any
+        if backbone.in_channels != expected:
             raise InputError(
-                f'model.backbone.in_channels={channels}, but the tokenizer takes images of {expected} channels. Set '
-                'model.tokenizer.encoder.in_channels and model.backbone.in_channels to the same number.'
+                f'model.backbone.in_channels={backbone.in_channels}, but the tokenizer takes images of {expected} '
+                'channels. Set model.tokenizer.encoder.in_channels and model.backbone.in_channels to the same number.'
             )
-        if self.neck is None and not self.head.is_shared:
+        if self.neck is None and not self.head.shared_head:
             raise InputError(
-                'model.head.is_shared=False makes a second linear layer for the patch aggregation, but model.neck '
-                'is None. Set model.head.is_shared=True.'
+                'model.head.shared_head=False makes a second linear layer for the patch aggregation, but model.neck '
+                'is None. Set model.head.shared_head=True.'
             )
-        if self.neck is not None and self.neck.is_shared != self.head.is_shared:
+        if self.neck is not None and self.neck.shared_head != self.head.shared_head:
             raise InputError(
-                f'model.neck.is_shared={self.neck.is_shared}, but model.head.is_shared={self.head.is_shared}. Set '
-                'both to the same value: the two branches share both the norm and the linear layer, or neither.'
+                f'model.neck.shared_head={self.neck.shared_head}, but model.head.shared_head={self.head.shared_head}. '
+                'Set both to the same value: the two branches share both the norm and the linear layer, or neither.'
             )
 
     def forward(
-        self, inputs: MaskedBatch, data_samples: list[DataSample] | None = None, mode: str = 'tensor'
+        self, inputs: MaskedBatch | Tensor, data_samples: list[DataSample] | None = None, mode: str = 'tensor'
     ) -> dict[str, Tensor] | list[DataSample] | tuple[Tensor, ...]:
         """Runs the model.
 
         Args:
-            inputs: a batch of the preprocessor.
+            inputs: a batch of the preprocessor, with masks for ``'loss'`` and ``'predict'``.
             data_samples: not used.
             mode: ``'tensor'`` returns the backbone's outputs for the whole images; ``'loss'`` the losses and
-                accuracies; ``'predict'`` one data sample per image with ``codes`` (N,), ``predicted_codes`` (N,) and
-                ``mask`` (N,).
+                accuracies; ``'predict'`` one data sample per image, see :meth:`predict`.
         """
-        if mode == 'tensor':
-            return self.backbone(inputs['images'])
-        codes = self.tokenizer.call('tokenize', inputs['views'])  # (B, N)
+        return self.predict(inputs) if mode == 'predict' else super().forward(inputs, data_samples, mode)
+
+    def extract_feat(self, inputs: MaskedBatch | Tensor) -> tuple[Tensor, ...]:
+        """The backbone's outputs for whole images (B, C, H, W), normalized; the last is all tokens (B, 1+N, C)."""
+        return self.backbone(inputs if isinstance(inputs, Tensor) else inputs['images'])
+
+    def loss(self, inputs: MaskedBatch, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
+        """Losses and accuracies of both branches on the masked patches."""
+        return self._loss(inputs, self._tokenize(inputs))
+
+    def predict(self, inputs: MaskedBatch) -> list[DataSample]:
+        """One data sample per image, with the tokenizer's ``codes`` (N,), the ``mask`` (N,), and ``predicted_codes``
+        (N,), which are predictions where the mask is true and the tokenizer's codes elsewhere."""
+        codes, index = self._tokenize(inputs), inputs['masked_index']
+        (logits,) = self.head(self.backbone.forward_masked(inputs['images'], inputs['mask'], index).masked)
+        predicted = codes.scatter(1, index, logits.argmax(dim=-1))
+        return [
+            DataSample(codes=code, predicted_codes=prediction, mask=mask)
+            for code, prediction, mask in zip(codes, predicted, inputs['mask'], strict=True)
+        ]
+
+    def _tokenize(self, inputs: MaskedBatch) -> Tensor:
+        """The tokenizer's codes of the uncorrupted images, (B, N)."""
+        codes = self.tokenizer.call('tokenize', inputs['views'])
         if codes.shape != inputs['mask'].shape:
             raise InputError(
                 f'the tokenizer makes {codes.shape[1]} codes per image, but the mask has {inputs["mask"].shape[1]} '
                 'patches. The view_size of the data preprocessor, the patch size of the tokenizer and the grid_size '
                 'of the mask must agree.'
             )
-        if mode == 'loss':
-            return self._loss(inputs, codes)
-        if mode == 'predict':
-            (logits,) = self.head(self.backbone(inputs['images'], inputs['mask'])[-1][:, 1:])
-            return [
-                DataSample(codes=code, predicted_codes=predicted, mask=mask)
-                for code, predicted, mask in zip(codes, logits.argmax(dim=-1), inputs['mask'], strict=True)
-            ]
-        raise InputError(f'mode={mode!r} is unknown. Choose tensor, loss or predict.')
+        return codes
 
     def _loss(self, inputs: MaskedBatch, codes: Tensor) -> dict[str, Tensor]:
-        """Losses and accuracies of both branches on the masked patches."""
         index = inputs['masked_index']
         features = self.backbone.forward_masked(inputs['images'], inputs['mask'], index)
         masked, aggregated = features.masked.flatten(0, 1), None  # (B·M, C)
         if self.neck is not None:
-            aggregated = self.neck(features.cls_token, features.early, features.rel_pos_bias, index)
-            if self.neck.is_shared:
-                aggregated = self.backbone.norm(aggregated)
+            aggregated = self.neck(features, index)
+            if self.neck.shared_head:
+                aggregated = self.backbone.final_norm_of(aggregated)
             aggregated = aggregated.flatten(0, 1)
         return self.head.loss(masked, aggregated, codes.gather(1, index).flatten())
 
@@ -150,30 +158,3 @@ class BEiTv2(BaseModel):
     def _tokens(self, crops: Tensor) -> Tensor:
         images = self.data_preprocessor.normalize(self.data_preprocessor.to_unit(crops))
         return F.normalize(self.backbone(images)[-1], dim=-1)
-
-
-def _with_settings_of_backbone(neck: dict, backbone: BEiTv2ViT) -> dict:
-    """The neck's config with what it has in common with the backbone; drop path and layer scale may differ."""
-    sizes = {
-        'embed_dims': backbone.embed_dims,
-        'num_heads': backbone.num_heads,
-        'start_layer': backbone.out_indices[0] + 1,
-        'backbone_depth': backbone.depth,
-    }
-    for key, value in sizes.items():
-        if neck.get(key, value) != value:
-            raise InputError(
-                f'model.neck.{key}={neck[key]}, but the backbone has {value}. Leave it out of the config'
-                + (', and set model.backbone.out_indices.' if key == 'start_layer' else '.')
-            )
-    blocks = {key: getattr(backbone, key) for key in ('mlp_ratio', 'layer_scale_init_value', 'drop_path_rate')}
-    return {**sizes, **blocks, **neck}
-
-
-def _refuse_former_settings(backbone: dict) -> None:
-    if backbone.get('final_norm') == 'deferred' or 'init_cutoff' in backbone:
-        raise InputError(
-            "the config was written for an earlier version. In model.backbone, write final_norm='norm' instead of "
-            "'deferred' and init_rule='pretraining' instead of init_cutoff. Leave init_cutoff out of model.neck and "
-            'model.head.'
-        )

@@ -18,21 +18,21 @@ class BEiTv2MIMHead(BaseModule):
     Args:
         embed_dims: width C of the tokens; :class:`BEiTv2` takes it from the backbone.
         num_codes: size of the tokenizer's codebook; :class:`BEiTv2` takes it from the tokenizer.
-        is_shared: False adds a separate layer for the aggregated branch (paper, table 5).
+        shared_head: False adds a separate layer for the aggregated branch (paper, table 5).
     """
 
     def __init__(
         self,
         embed_dims: int,
         num_codes: int,
-        is_shared: bool = True,
+        shared_head: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.embed_dims, self.num_codes = embed_dims, num_codes
-        self.is_shared = is_shared
+        self.shared_head = shared_head
         self.lm_head = nn.Linear(embed_dims, num_codes)
-        self.cls_pt_lm_head = None if is_shared else nn.Linear(embed_dims, num_codes)
+        self.cls_pt_lm_head = None if shared_head else nn.Linear(embed_dims, num_codes)
 
     def forward(self, features: Tensor, aggregated: Tensor | None = None) -> tuple[Tensor, ...]:
         """Logits (M, num_codes) per branch of masked features (M, C)."""

@@ -101,8 +101,12 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
                 optionally ``jitter`` (B, 3, 2), see :func:`jitter_colors`.
 
         Returns:
-            ``inputs``: a :class:`MaskedBatch`.
+            ``inputs``: a :class:`MaskedBatch`. Without ``mask``, as tools of mmpretrain call it, all of ``data``, with
+            ``inputs`` normalized for the network.
         """
+        if 'mask' not in data:
+            data = self.cast_data(data)
+            return {**data, 'inputs': self.normalize(self.to_unit(data['inputs']))}
         masked_index = masked_indices(data['mask'])  # on the CPU: on the device it would synchronize
         data = self.cast_data({**data, 'masked_index': masked_index})
         images = self.to_unit(data['inputs'])

@@ -91,7 +91,7 @@ class EoMTHead(BaseModule):
 
     def _logits(self, prediction: MaskPrediction) -> tuple[Tensor, Tensor]:
         """Logits of masks (B, Q, H, W) and classes (B, Q, num_classes + 1)."""
-        if not isinstance(prediction, MaskPrediction):
+        if not hasattr(prediction, 'queries'):
             raise InputError("EoMTHead needs the predictions of an EoMTViT. Set backbone.type='mmbeitv2.EoMTViT'.")
         if prediction.queries.shape[2] != self.in_channels:
             raise InputError(

@@ -16,7 +16,7 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.layers import to_map
 from mmbeitv2.registry import MODELS
 
-# The share of masked queries falls with the progress of a sixth of the training, raised to this power (EoMT's code).
+# The probability of masked attention is what is left of a sixth of the training, raised to this power (EoMT's code).
 _ANNEALING_POWER = 0.9
 
 
@@ -62,7 +62,7 @@ class EoMTViT(BEiTv2ViT):
             self.embed_dims,
             num_queries,
             num_upscales,
-            bias_shape=None if self.rel_pos_bias is None else (query_blocks, self.num_heads),
+            bias_shape=None if self.rel_pos_bias_type == 'none' else (query_blocks, self.num_heads),
         )
 
     def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
@@ -75,21 +75,22 @@ class EoMTViT(BEiTv2ViT):
             The predictions after the last block; in training, those before each block with queries come first.
         """
         x, grid = self._embed(x, None)  # (B, 1+N, C)
-        shared_bias = self.position_bias(grid)
+        context = self.position_context(grid)
         first = self.depth - self.query_blocks
-        shares = masked_shares(self.query_blocks) if self.training else []
+        probs = attn_mask_probs(self.query_blocks) if self.training else []
         predictions = []
         for i, block in enumerate(self.blocks):
-            bias = self._bias_of(block, shared_bias, grid)
             if i == first:
                 x = torch.cat((x, self.mask_module.queries.expand(x.shape[0], -1, -1)), dim=1)  # (B, 1+N+Q, C)
-            if i >= first:
-                barred = None
+            if i < first:
+                x = self._run(block, x, context)
+            else:
+                mask = None
                 if self.training:
                     predictions.append(self._predict(x, grid))
-                    barred = barred_patches(predictions[-1].masks, grid, shares[i - first])
-                bias = self.mask_module.join_bias(bias, i - first, barred)
-            x = self._run(block, x, bias)
+                    mask = masked_attention_mask(predictions[-1].masks, grid, probs[i - first])
+                bias = block.attn.position_bias(context)
+                x = self._run(block, x, self.mask_module.join_bias(bias, i - first, mask))
         predictions.append(self._predict(x, grid))
         return tuple(predictions)
 
@@ -129,13 +130,13 @@ class MaskModule(BaseModule):
         """Mask logits (B, Q, H, W) of queries (B, Q, C) on the patch map (B, C, h, w)."""
         return torch.einsum('bqc,bchw->bqhw', self.mask_mlp(queries), self.upscale(patches))
 
-    def join_bias(self, bias: Tensor | None, block: int, barred: Tensor | None) -> Tensor | None:
+    def join_bias(self, bias: Tensor | None, block: int, mask: Tensor | None) -> Tensor | None:
         """The position bias of CLS, patches and queries.
 
         Args:
             bias: (1, num_heads, 1+N, 1+N), that of CLS and patches, or None.
             block: number of the block, counted from the first with queries.
-            barred: (B, Q, N) bool, true where the query must not attend to the patch; None if nothing is barred.
+            mask: (B, Q, N) bool, true where the query must not attend to the patch; None for no restriction.
 
         Returns:
             (1 or B, num_heads or 1, 1+N+Q, 1+N+Q), or None.
@@ -144,13 +145,13 @@ class MaskModule(BaseModule):
         if self.query_bias is not None:
             assert bias is not None  # both exist, or none does
             bias = _append_queries(bias, self.query_bias[block], num_queries)
-        if barred is None:
+        if mask is None:
             return bias
-        num_patches = barred.shape[2]
-        barred = F.pad(barred, (1, num_queries, 1 + num_patches, 0)).unsqueeze(1)  # (B, 1, 1+N+Q, 1+N+Q)
+        num_patches = mask.shape[2]
+        mask = F.pad(mask, (1, num_queries, 1 + num_patches, 0)).unsqueeze(1)  # (B, 1, 1+N+Q, 1+N+Q)
         if bias is None:
             bias = self.queries.new_zeros(())
-        return bias.masked_fill(barred, float('-inf'))
+        return bias.masked_fill(mask, float('-inf'))
 
     def init_weights(self) -> None:
         """Torch's default for every layer and a normal distribution for the queries, as EoMT does."""
@@ -184,27 +185,27 @@ def _append_queries(bias: Tensor, entries: Tensor, num_queries: int) -> Tensor:
 
 
 @torch.no_grad()
-def barred_patches(masks: Tensor, grid: tuple[int, int], share: float) -> Tensor | None:
-    """The patches outside of each query's mask.
+def masked_attention_mask(masks: Tensor, grid: tuple[int, int], prob: float) -> Tensor | None:
+    """The patches that a query must not attend to: those outside of the mask that it predicts.
 
     Args:
         masks: (B, Q, H, W), logits.
         grid: patch grid (h, w).
-        share: part of the queries that are restricted to their mask, drawn at random.
+        prob: probability that a query is restricted to its mask.
 
     Returns:
-        (B, Q, N) bool; None if ``share`` is 0.
+        (B, Q, N) bool; None if ``prob`` is 0.
     """
-    if share == 0:
+    if prob == 0:
         return None
     outside = F.interpolate(masks.float(), size=grid, mode='bilinear').flatten(2) <= 0  # (B, Q, N)
-    if share < 1:
-        outside &= torch.rand(*outside.shape[:2], 1, device=outside.device) <= share
+    if prob < 1:
+        outside &= torch.rand(*outside.shape[:2], 1, device=outside.device) <= prob
     return outside
 
 
-def masked_shares(query_blocks: int) -> list[float]:
-    """Share of the queries that are restricted to their masks now, in each block with queries.
+def attn_mask_probs(query_blocks: int) -> list[float]:
+    """Probability that a query is restricted to its mask now, for each block with queries.
 
     It is 1 at first and falls to 0 within a sixth of the training: in the first block after the first sixth, in the
     last one after the fourth, in those between at even distances (EoMT's code). The progress of the training comes from

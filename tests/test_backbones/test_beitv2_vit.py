@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import peft
 import pytest
 import torch
 from mmengine.registry import MODELS
 from timm.models.beit import Beit
 
 from mmbeitv2.backbones import BEiTv2ViT
-from mmbeitv2.layers import Attention
-from tests.conftest import tiny_vit
+from mmbeitv2.errors import InputError
+from tests.conftest import randomize, tiny_vit
 
 
 def build(**changes: object) -> BEiTv2ViT:
@@ -127,7 +128,46 @@ def test_frozen_stages_get_no_gradient_and_stay_in_eval_mode() -> None:
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.blocks[1].training
     partly = build(frozen_stages=1).train()
-    assert {name.split('.')[0] for name, p in partly.named_parameters() if p.requires_grad} == {'blocks', 'norm'}
+    assert not any(parameter.requires_grad for parameter in partly.blocks[0].parameters())
+    # The shared bias, because the second block is trained with it.
+    trained = {name.split('.')[0] for name, p in partly.named_parameters() if p.requires_grad}
+    assert trained == {'blocks', 'norm', 'rel_pos_bias'}
+    own = build(frozen_stages=1, rel_pos_bias='per_layer')
+    assert [block.attn.relative_position_bias_table.requires_grad for block in own.blocks] == [False, True]
+
+
+@pytest.mark.parametrize('bias', ['shared', 'per_layer'])
+def test_resized_positions_give_the_features_of_images_of_that_size(bias: str) -> None:
+    model = randomize(build(rel_pos_bias=bias, use_abs_pos_emb=True, out_type='raw'))
+    images = torch.randn(2, 3, 48, 24)
+    with torch.no_grad():
+        expected = model(images)[0]
+        model.resize_positions((6, 3))
+        found = model(images)[0]
+    assert model.pos_embed.shape == (1, 19, 32)
+    assert {p.shape[0] for name, p in model.named_parameters() if 'bias_table' in name} == {11 * 5 + 3}
+    torch.testing.assert_close(found, expected)
+
+
+def test_lora_of_mmpretrain_and_peft_starts_as_the_model_and_learns() -> None:
+    images = torch.randn(2, 3, 32, 32)
+    lora = MODELS.build(
+        dict(type='mmpretrain.LoRAModel', module=tiny_vit(), alpha=4, rank=2, targets=[dict(type='qkv')])
+    )
+    plain = randomize(build())
+    adapted = peft.get_peft_model(randomize(build()), peft.LoraConfig(target_modules=['qkv', 'proj'], r=2))
+    randomize(lora.module)
+    with torch.no_grad():
+        for block in lora.module.blocks:
+            block.attn.qkv.lora_up.weight.zero_()
+        state = {key.replace('.original_layer', ''): value for key, value in lora.module.state_dict().items()}
+        plain.load_state_dict({key: value for key, value in state.items() if 'lora_' not in key})
+        torch.testing.assert_close(lora(images), plain(images))
+    for model in (lora, adapted):
+        model(images)[0].square().sum().backward()
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert trained == {name for name, parameter in model.named_parameters() if parameter.grad is not None} != set()
+        assert all('lora' in name for name in trained)
 
 
 def test_layer_depths() -> None:
@@ -143,16 +183,12 @@ def test_layer_depths() -> None:
     ('changes', 'message'),
     [
         (dict(arch='huge'), "arch='huge' is unknown"),
-        (dict(arch=dict(depth=2)), 'arch lacks embed_dims, num_heads'),
-        (
-            dict(arch=dict(embed_dims=32, depth=1, num_heads=2, mlp_ratio=2)),
-            'arch has mlp_ratio, but only embed_dims, depth and num_heads belong there',
-        ),
+        (dict(arch=dict(depth=2)), "arch={'depth': 2} is unknown. .* or a dict of embed_dims, depth, num_heads"),
         (dict(out_type='map'), "out_type='map' is unknown"),
         (dict(final_norm='batch'), "final_norm='batch' is unknown"),
         (dict(init_rule='zero'), "init_rule='zero' is unknown. Choose one of default, pretraining"),
         (dict(img_size=30), 'img_size=30 is not a multiple of patch_size=8'),
-        (dict(out_indices=(0, 2)), 'contains 2, but the backbone has 2 blocks'),
+        (dict(out_indices=(0, 2)), 'must name blocks in increasing order; the backbone has 2'),
         (dict(out_indices=(1, 0)), 'increasing order'),
         (dict(arch=dict(embed_dims=30, depth=1, num_heads=4)), 'embed_dims=30 is not divisible by num_heads=4'),
     ],
@@ -160,17 +196,6 @@ def test_layer_depths() -> None:
 def test_wrong_settings_are_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**changes)
-
-
-def test_attention_equals_torchs_fused_kernel() -> None:
-    attention = Attention(32, 2)
-    for parameter in attention.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    x, bias = torch.randn(2, 17, 32), torch.randn(1, 2, 17, 17)
-    q, k, v = (part.view(2, 17, 2, 16).transpose(1, 2) for part in (x @ attention.qkv.weight.T).chunk(3, dim=2))
-    q, v = (part + vector.view(1, 2, 1, 16) for part, vector in ((q, attention.q_bias), (v, attention.v_bias)))
-    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    torch.testing.assert_close(attention(x, bias), attention.proj(fused.transpose(1, 2).reshape(2, 17, 32)))
 
 
 @pytest.mark.gpu
@@ -191,17 +216,32 @@ def test_masked_features_are_those_of_all_tokens_with_their_gradients(rel_pos_bi
     plain.load_state_dict({key: value for key, value in vit.state_dict().items() if not key.startswith('norm.')})
     images, index = torch.randn(2, 3, 32, 32), torch.tensor([[2, 3, 15], [0, 1, 4]])
     mask = torch.zeros(2, 16, dtype=torch.bool).scatter(1, index, True)
-    early, last = vit(images, mask)
-    expected = [torch.stack([image[1:][row] for image, row in zip(last, index, strict=True)]), early[:, 1:]]
+    layer_l, last = vit(images, mask)
+    expected = [torch.stack([image[1:][row] for image, row in zip(last, index, strict=True)]), layer_l[:, 1:]]
     outputs, gradients = [expected], []
-    masked, cls_token, early, bias = vit.forward_masked(images, mask, index)
-    outputs.append([masked, early])
-    for features in outputs:
+    features = vit.forward_masked(images, mask, index)
+    outputs.append([features.masked, features.layer_l_patches])
+    for parts in outputs:
         vit.zero_grad()
-        sum(part.square().sum() for part in features).backward()
+        sum(part.square().sum() for part in parts).backward()
         gradients.append({name: parameter.grad for name, parameter in vit.named_parameters()})
     torch.testing.assert_close(outputs[1], outputs[0])
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-4, rtol=1e-4, msg=name)
-    torch.testing.assert_close(cls_token, plain(images, mask)[1][:, :1])
-    assert (bias is None) == (rel_pos_bias != 'shared')
+    torch.testing.assert_close(features.cls_token, plain(images, mask)[1][:, :1])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(out_type='featmap'), "out_type='raw'"),
+        (dict(final_norm='none'), "final_norm='norm'"),
+        (dict(use_mask_token=False), 'use_mask_token=True'),
+        (dict(out_indices=0), r'out_indices, here \(0,\), are the last block'),
+        (dict(out_indices=1), r'out_indices=\(1,\) of the backbone must be two blocks'),
+    ],
+)
+def test_a_backbone_that_is_not_set_up_for_pretraining_says_so(changes: dict, message: str) -> None:
+    settings = dict(out_indices=(0, 1), out_type='raw', use_mask_token=True) | changes
+    with pytest.raises(InputError, match=message):
+        build(**settings).aggregation_blocks(2)

@@ -34,10 +34,10 @@ def randomise(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def classifier(reads: str = 'avg_featmap') -> nn.Module:
+def classifier(reads: str = 'avg_featmap', **changes: object) -> nn.Module:
     init_default_scope('mmpretrain')
     final_norm = 'fc_norm' if reads == 'avg_featmap' else 'norm'
-    backbone = tiny_vit(rel_pos_bias='per_layer', final_norm=final_norm, out_type=reads)
+    backbone = tiny_vit(rel_pos_bias='per_layer', final_norm=final_norm, out_type=reads, **changes)
     head = dict(type='LinearClsHead', num_classes=5, in_channels=32)
     return randomise(MODELS.build(dict(type='ImageClassifier', backbone=backbone, head=head)))
 
@@ -115,8 +115,9 @@ def test_an_encoder_gives_the_same_features_in_mmseg(tmp_path: Path) -> None:
 
 
 @READS
-def test_a_classifier_is_the_same_in_transformers(tmp_path: Path, reads: str) -> None:
-    ours, images = classifier(reads), torch.randn(2, 3, 32, 32)
+@pytest.mark.parametrize('layer_scale', [0.1, 0.0])
+def test_a_classifier_is_the_same_in_transformers(tmp_path: Path, reads: str, layer_scale: float) -> None:
+    ours, images = classifier(reads, layer_scale_init_value=layer_scale), torch.randn(2, 3, 32, 32)
     convert_checkpoint(save(ours, tmp_path), str(tmp_path / 'hf'), 'hf')
     theirs, info = transformers.BeitForImageClassification.from_pretrained(tmp_path / 'hf', output_loading_info=True)
     assert not any(info.values())
@@ -170,9 +171,9 @@ def test_a_pretrained_model_aggregates_the_same_in_mmpretrain(tmp_path: Path) ->
     with torch.no_grad():
         found = neck(backbone(images, torch.zeros(2, 16)), backbone.rel_pos_bias())
         nothing, everything = torch.zeros(2, 16, dtype=torch.bool), torch.arange(16).expand(2, -1)
-        main, cls_token, early, bias = ours.backbone.forward_masked(images, nothing, everything)
-        aggregated = ours.backbone.norm(ours.neck(cls_token, early, bias))
-        for one, other in zip(found, (main, aggregated), strict=True):
+        features = ours.backbone.forward_masked(images, nothing, everything)
+        aggregated = ours.backbone.norm(ours.neck(features, everything))
+        for one, other in zip(found, (features.masked, aggregated), strict=True):
             torch.testing.assert_close(one, other)
 
 

@@ -15,13 +15,14 @@ from threading import Barrier, Thread
 import huggingface_hub
 import pytest
 import torch
+from safetensors.torch import save
 
 from mmbeitv2.checkpoints import downloading
 from mmbeitv2.checkpoints.downloading import cached_path, download
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.errors import InputError
 
-BODY = b'PK' + bytes(range(256)) * 40_000  # of 10 MB
+BODY = save({'weight': torch.arange(2_500_000.0)})  # safetensors of 10 MB
 DIGEST = hashlib.sha256(BODY).hexdigest()
 COMMIT = '0' * 40
 
@@ -49,9 +50,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         is_page = 'page' in self.path
         body = b'<!DOCTYPE html><html>Sign in</html>' if is_page else b'' if 'empty' in self.path else BODY
+        body = b'{"error": "rate limit"}' if 'json' in self.path else body
         self.send_response(200)
         self.send_header('Content-Type', 'text/html' if is_page else 'application/octet-stream')
-        self.send_header('Content-Length', str(len(body)))
+        if 'unsized' not in self.path:
+            self.send_header('Content-Length', str(len(body)))
         self.send_header('ETag', f'"{DIGEST}"')
         self.send_header('X-Repo-Commit', COMMIT)
         self.end_headers()
@@ -74,10 +77,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob('*') if path.is_file() and '.locks' not in path.parts]
+    return [path for path in folder.rglob('*') if path.is_file() and path.suffix != '.lock']
 
 
-@pytest.mark.parametrize('name', ['model.pth', f'model-{DIGEST[:8]}.pth', 'weights?version=3'])
+@pytest.mark.parametrize(
+    'name', ['model.safetensors', f'model-{DIGEST[:8]}.safetensors', 'weights.safetensors?version=3']
+)
 def test_a_file_arrives_whole_and_is_asked_for_once(server: str, tmp_path: Path, name: str) -> None:
     path = locate(f'{server}/{name}')
     assert path.read_bytes() == BODY
@@ -88,24 +93,26 @@ def test_a_file_arrives_whole_and_is_asked_for_once(server: str, tmp_path: Path,
 
 def test_files_of_one_name_at_two_addresses_are_two_files(server: str) -> None:
     addresses = [
-        f'{server}/a/model.pth',
-        f'{server}/b/model.pth',
-        f'{server}/a/model.pth?v=1',
-        f'{server}/a/model.pth?v=2',
+        f'{server}/a/model.safetensors',
+        f'{server}/b/model.safetensors',
+        f'{server}/a/model.safetensors?v=1',
+        f'{server}/a/model.safetensors?v=2',
     ]
     assert len({cached_path(address) for address in addresses}) == 4
-    assert cached_path(f'{server}/../../../../../etc/model.pth').is_relative_to(torch.hub.get_dir())
+    assert cached_path(f'{server}/../../../../../etc/model.safetensors').is_relative_to(torch.hub.get_dir())
 
 
 @pytest.mark.parametrize(
     ('name', 'digest', 'reason'),
     [
-        ('broken.pth', None, f'the connection was lost after {len(BODY) // 2} of {len(BODY)} bytes'),
-        ('missing.pth', None, 'the server answered 404 Not Found'),
-        ('model.pth', '0123abcd', f'its SHA-256 begins with {DIGEST[:8]} instead of 0123abcd'),
-        ('model-0123abcd.pth', None, f'its SHA-256 begins with {DIGEST[:8]} instead of 0123abcd'),
-        ('page.pth', None, 'the server answered with a web page'),
-        ('empty.pth', None, 'the file is empty'),
+        ('broken.safetensors', None, f'the connection was lost after {len(BODY) // 2} of {len(BODY)} bytes'),
+        ('missing.safetensors', None, 'the server answered 404 Not Found'),
+        ('model.safetensors', '0123abcd', f'its SHA-256 begins with {DIGEST[:8]} instead of 0123abcd'),
+        ('model-0123abcd.safetensors', None, f'its SHA-256 begins with {DIGEST[:8]} instead of 0123abcd'),
+        ('unsized-broken.safetensors', None, 'it is damaged or truncated. Copy or download it again'),
+        ('page.pth', None, 'it was not written by torch.save or safetensors'),
+        ('json.pth', None, 'it was not written by torch.save or safetensors'),
+        ('empty.pth', None, 'it is empty'),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused_in_one_sentence_and_leaves_nothing_behind(
@@ -126,11 +133,13 @@ def test_without_a_network_the_sentence_names_the_address_the_place_and_the_opti
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    with pytest.raises(InputError, match=r'http://127\.0\.0\.1:9/x\.pth cannot be downloaded \(.*refused') as caught:
-        locate('http://127.0.0.1:9/x.pth')
-    assert str(tmp_path / 'hub/checkpoints/127.0.0.1_9/x.pth') in str(caught.value)
-    (tmp_path / 'hub/checkpoints/127.0.0.1_9/x.pth').write_bytes(BODY)  # as the sentence says
-    assert locate('http://127.0.0.1:9/x.pth').read_bytes() == BODY
+    with pytest.raises(
+        InputError, match=r'http://127\.0\.0\.1:9/x\.safetensors cannot be downloaded \(.*refused'
+    ) as caught:
+        locate('http://127.0.0.1:9/x.safetensors')
+    assert str(tmp_path / 'hub/checkpoints/127.0.0.1_9/x.safetensors') in str(caught.value)
+    (tmp_path / 'hub/checkpoints/127.0.0.1_9/x.safetensors').write_bytes(BODY)  # as the sentence says
+    assert locate('http://127.0.0.1:9/x.safetensors').read_bytes() == BODY
 
 
 def test_of_two_processes_one_downloads(server: str, tmp_path: Path) -> None:
@@ -142,7 +151,7 @@ def test_of_two_processes_one_downloads(server: str, tmp_path: Path) -> None:
     Handler.held_until = [tmp_path / 'first', tmp_path / 'second']
     both = [
         subprocess.Popen(
-            [sys.executable, '-c', script, f'{server}/model.pth', str(mark)], stdout=subprocess.PIPE, text=True
+            [sys.executable, '-c', script, f'{server}/model.safetensors', str(mark)], stdout=subprocess.PIPE, text=True
         )
         for mark in Handler.held_until
     ]
@@ -150,7 +159,7 @@ def test_of_two_processes_one_downloads(server: str, tmp_path: Path) -> None:
     assert [process.returncode for process in both] == [0, 0]
     assert len(paths) == 1
     assert Path(paths.pop()).read_bytes() == BODY
-    assert Handler.asked == ['/model.pth']
+    assert Handler.asked == ['/model.safetensors']
 
 
 def test_of_many_threads_one_downloads(server: str) -> None:
@@ -158,7 +167,7 @@ def test_of_many_threads_one_downloads(server: str) -> None:
 
     def ask() -> None:
         start.wait()
-        paths.append(download(f'{server}/model.pth'))
+        paths.append(download(f'{server}/model.safetensors'))
 
     threads = [Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -166,7 +175,7 @@ def test_of_many_threads_one_downloads(server: str) -> None:
     for thread in threads:
         thread.join(60)
     assert len(paths) == 8
-    assert Handler.asked == ['/model.pth']
+    assert Handler.asked == ['/model.safetensors']
 
 
 def test_a_repository_of_hugging_face_is_downloaded_by_its_library(
@@ -223,7 +232,7 @@ def test_a_name_of_the_zoo_is_its_address_with_its_digest(monkeypatch: pytest.Mo
         ('timm/beitv2_base_patch16_224.in2k', 'Did you mean timm/beitv2_base_patch16_224'),
         ('hf-hub:owner', 'hf-hub:owner/name'),
         ('http://127.0.0.1', 'does not name a file'),
-        ('ftp://host/file.pth', 'cannot be read'),
+        ('ftp://host/file.safetensors', 'cannot be read'),
     ],
 )
 def test_a_name_that_stands_for_nothing_is_refused(name: str, hint: str) -> None:

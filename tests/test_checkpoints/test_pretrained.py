@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmbeitv2.apis import load_model
 from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
 from mmbeitv2.layers.frozen import fingerprint
 from mmbeitv2.layers.positions import relative_position_index, resize_pos_embed, resize_relative_position_table
@@ -156,7 +158,7 @@ def test_a_released_tokenizer_loads_without_its_teacher_and_unused_statistics(tm
         ({}, dict(rel_pos_bias='none'), "has rel_pos_bias.relative_position_bias_table.*set rel_pos_bias"),
         ({}, dict(use_abs_pos_emb=True), 'lacks pos_embed, which the model has: set use_abs_pos_emb'),
         ({'mask_token': None}, dict(use_mask_token=True), 'lacks mask_token'),
-        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(50, 2)}, {}, 'has 47 positions, which do not'),
+        ({'rel_pos_bias.relative_position_bias_table': torch.zeros(51, 2)}, {}, 'has 48 positions, which do not'),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: dict, model: dict, message: str) -> None:
@@ -218,9 +220,9 @@ def test_nothing_is_executed_when_a_checkpoint_is_read(tmp_path: Path) -> None:
     assert not (tmp_path / 'executed').exists()
 
 
-def whole(path: str, fresh_head: bool = False, **changes: object) -> nn.Module:
+def whole(path: str, reinit_head: bool = False, **changes: object) -> nn.Module:
     """A pretraining model that starts from a file."""
-    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path, fresh_head=fresh_head)
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path, reinit_head=reinit_head)
     model = MODELS.build(tiny_pretraining(init_cfg=init_cfg, **changes))
     model.init_weights()
     return model
@@ -293,10 +295,10 @@ def test_the_head_of_another_tokenizer_is_refused_or_starts_afresh(
 ) -> None:
     path = str(tmp_path / 'ours.pth')
     tokenizer = tiny_tokenizer(quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=9, code_dim=8))
-    with pytest.raises(ValueError, match=r'predicts 16 codes, but the tokenizer has 9. .*fresh_head=True'):
+    with pytest.raises(ValueError, match=r'predicts 16 codes, but the tokenizer has 9. .*reinit_head=True'):
         whole(path, tokenizer=tokenizer)
-    loaded = whole(path, fresh_head=True, tokenizer=tokenizer).state_dict()
-    assert 'the head starts from its initial weights, because fresh_head is set' in said[-1]
+    loaded = whole(path, reinit_head=True, tokenizer=tokenizer).state_dict()
+    assert 'the head starts from its initial weights, because reinit_head is set' in said[-1]
     assert loaded['head.lm_head.weight'].shape == (9, 32)
     assert torch.equal(loaded['neck.blocks.0.mlp.fc1.weight'], pretrained.state_dict()['neck.blocks.0.mlp.fc1.weight'])
 
@@ -311,33 +313,130 @@ def test_a_tokenizer_of_other_weights_than_the_former_run_had_is_told(
     torch.save(dict(state_dict=pretrained.state_dict(), meta=dict(run=record)), path)
     same = tiny_tokenizer(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=tokenizer))
     whole(path, tokenizer=same)
-    whole(path, fresh_head=True)
+    whole(path, reinit_head=True)
     assert not [line for line in said if 'other weights' in line]
     whole(path)  # with a random tokenizer
     assert 'run.pth was pretrained with a tokenizer that has other weights' in said[-2]
 
 
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        (dict(neck=dict(type='mmbeitv2.CLSAggregationNeck', depth=1)), 'has 2 blocks of patch .* model.neck.depth=2'),
-        (
-            dict(
-                neck=dict(type='mmbeitv2.CLSAggregationNeck', is_shared=False),
-                head=dict(type='mmbeitv2.BEiTv2MIMHead', is_shared=False),
-            ),
-            'has one head for the two branches, unlike the model. Set model.neck.is_shared=True',
-        ),
-    ],
-)
-def test_another_patch_aggregation_than_the_file_has_is_refused(
-    tmp_path: Path, pretrained: nn.Module, changes: dict, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        whole(str(tmp_path / 'ours.pth'), **changes)
+def test_another_patch_aggregation_than_the_file_has_is_refused(tmp_path: Path, pretrained: nn.Module) -> None:
+    path = str(tmp_path / 'ours.pth')
+    with pytest.raises(ValueError, match=r'has 2 blocks of patch .* model.neck.depth=2'):
+        whole(path, neck=dict(type='mmbeitv2.CLSAggregationNeck', depth=1))
+    unshared = {'neck.norm.weight': torch.ones(32), 'neck.norm.bias': torch.zeros(32)}
+    unshared |= {'head.cls_pt_lm_head.weight': torch.zeros(16, 32), 'head.cls_pt_lm_head.bias': torch.zeros(16)}
+    torch.save(dict(state_dict=pretrained.state_dict() | unshared), path)
+    with pytest.raises(ValueError, match='has two heads for the two branches, unlike the model. Set model.neck.share'):
+        whole(path)
 
 
 def test_a_tokenizer_is_not_taken_for_a_pretrained_model(tmp_path: Path, pretrained: nn.Module) -> None:
     torch.save(pretrained.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
     with pytest.raises(ValueError, match=r'is a VQ-KD tokenizer, not a pretrained model. Put it in model.tokenizer'):
         whole(str(tmp_path / 'tokenizer.pth'))
+
+
+def test_averaged_weights_are_told_and_loaded_when_asked_for(tmp_path: Path, said: list[str]) -> None:
+    last, averaged = released_pretrained(), released_pretrained()
+    path = str(tmp_path / 'both.pth')
+    for key in ('model_ema', 'state_dict_ema'):
+        torch.save({'model': last, key: averaged}, path)
+        assert torch.equal(load(path).cls_token, last['cls_token'])
+        assert 'left out the averaged weights that the file has as well (use_ema=True' in said[-1]
+        init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path, use_ema=True)
+        model = MODELS.build(tiny_vit(init_cfg=init_cfg))
+        model.init_weights()
+        assert torch.equal(model.cls_token, averaged['cls_token'])
+        assert 'the averaged weights of' in said[-1]
+        convert_checkpoint(path, str(tmp_path / 'ours.pth'), 'mmbeitv2', use_ema=True)
+        assert torch.equal(read_checkpoint(str(tmp_path / 'ours.pth')).encoder['cls_token'], averaged['cls_token'])
+    torch.save({'model': last}, path)
+    with pytest.raises(ValueError, match='has no averaged weights'):
+        read_checkpoint(path, use_ema=True)
+
+
+@pytest.mark.parametrize('names', ['_orig_mod.{}', 'module._orig_mod.{}', '_orig_mod.module.{}'])
+def test_names_that_torch_compile_has_changed_are_known(tmp_path: Path, names: str) -> None:
+    state = released_pretrained()
+    model = load(save(tmp_path, {names.format(key): value for key, value in state.items()}))
+    assert torch.equal(model.blocks[1].mlp.fc2.weight, state['blocks.1.mlp.fc2.weight'])
+
+
+class RoundingQuantizer(nn.Module):
+    """A quantizer of another project, without any weights: each of two numbers is rounded to one of four levels."""
+
+    num_codes, code_dim = 16, 2
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        levels = z.sigmoid().mul(3).round()  # (B, 2, h, w)
+        codes = (levels * z.new_tensor([1, 4])[:, None, None]).sum(1).flatten(1).long()
+        return z + (levels - z).detach(), z.new_zeros(()), codes
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        return torch.stack((codes % 4, codes // 4), dim=-1).float()
+
+
+class ProjectedQuantizer(RoundingQuantizer):
+    """Another, with weights under names of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Linear(2, 2)
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types of another project, among them subclasses of ours."""
+    monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS._module_dict))
+    MODELS.register_module(module=RoundingQuantizer)
+    MODELS.register_module(module=ProjectedQuantizer)
+    MODELS.register_module(name='MyViT', module=type('MyViT', (MODELS.get('mmbeitv2.BEiTv2ViT'),), {}))
+
+
+def with_quantizer(name: str) -> dict:
+    config = tiny_tokenizer(quantizer=dict(type=name))
+    return config | dict(
+        encoder=config['encoder'] | dict(type='MyViT'), decoder=config['decoder'] | dict(type='MyViT', in_channels=2)
+    )
+
+
+@pytest.mark.parametrize('name', ['RoundingQuantizer', 'ProjectedQuantizer'])
+def test_a_tokenizer_with_a_quantizer_and_an_encoder_of_another_project_loads(
+    tmp_path: Path, foreign: None, name: str
+) -> None:
+    source = MODELS.build(with_quantizer(name))
+    for parameter in source.parameters():
+        nn.init.normal_(parameter)
+    path = save(tmp_path, source.state_dict(), 'state_dict')
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)
+    by_init_cfg = MODELS.build(with_quantizer(name) | dict(init_cfg=init_cfg))
+    by_init_cfg.init_weights()
+    whole = tiny_pretraining(tokenizer=with_quantizer(name) | dict(teacher=dict(type='NotNeeded')))
+    by_load_model = load_model(Config(dict(model=whole)), path, 'tokenizer')
+    images = torch.rand(2, 3, 32, 32)
+    codes = source.eval().tokenize(images)
+    assert codes.unique().numel() > 1
+    for model in (by_init_cfg.eval(), by_load_model):
+        assert torch.equal(model.tokenize(images), codes)
+    other = 'ProjectedQuantizer' if name == 'RoundingQuantizer' else 'RoundingQuantizer'
+    with pytest.raises(ValueError, match=r'does not fit the VQKD: it (lacks|has) quantize.scale.bias'):
+        load_model(Config(dict(model=with_quantizer(other))), path, 'tokenizer')
+
+
+def test_a_subclass_of_the_backbone_is_a_backbone(tmp_path: Path, foreign: None) -> None:
+    state = released_pretrained()
+    path = save(tmp_path, state)
+    model = load(path, type='MyViT', img_size=64)
+    assert torch.equal(model.blocks[0].attn.qkv.weight, state['blocks.0.attn.qkv.weight'])
+    settings = dict(type='ImageClassifier', backbone=tiny_vit(type='MyViT', rel_pos_bias='per_layer'))
+    part = load_model(Config(dict(model=settings)), path, 'backbone')
+    assert torch.equal(part.blocks[0].attn.qkv.weight, state['blocks.0.attn.qkv.weight'])
+
+
+def test_the_only_child_of_a_tokenizer_loads_from_a_file_of_its_own(tmp_path: Path) -> None:
+    config = dict(type='mmbeitv2.DALLETokenizer', img_size=16, encoder=dict(n_hid=8, n_blk_per_group=1))
+    source = MODELS.build(config)
+    path = save(tmp_path, source.encoder.state_dict(), None)
+    model = load_model(Config(dict(model=config)), path, 'tokenizer')
+    images = torch.rand(1, 3, 16, 16)
+    assert torch.equal(model.tokenize(images), source.eval().tokenize(images))

@@ -64,13 +64,15 @@ def test_the_weights_of_a_pretraining_are_not_listed_on_the_screen(capsys: pytes
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     checkpoint, model = saved(tmp_path, tiny_pretraining())
     classifier = Config(dict(model=dict(type='ImageClassifier', backbone=tiny_vit())))
-    with pytest.raises(InputError, match='has no tokenizer of type mmbeitv2.VQKD'):
+    with pytest.raises(InputError, match='has no tokenizer: its model is a ImageClassifier'):
         load_model(classifier, checkpoint, 'tokenizer')
     with pytest.raises(
         InputError, match='a model of type ImageClassifier. Pass a config with a model of type mmbeitv2.BEiTv2'
     ):
         load_model(classifier, checkpoint, of='mmbeitv2.BEiTv2')
-    with pytest.raises(InputError, match='is a pretrained model of this package, not a VQ-KD tokenizer'):
+    with pytest.raises(
+        InputError, match='is a pretrained model of this package, which does not fit the VQKD: it lacks'
+    ):
         load_model(Config(dict(model=tiny_pretraining())), checkpoint, 'tokenizer')
     state = model.state_dict() | {'backbone.cls_token': torch.full((1, 1, 32), float('nan'))}
     torch.save(state, tmp_path / 'nan.pth')

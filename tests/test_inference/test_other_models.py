@@ -49,13 +49,8 @@ def test_a_vision_transformer_of_mmpretrain_is_trained_scored_resumed_and_loaded
     broken = torch.load(checkpoint, weights_only=False)
     broken['state_dict']['head.fc.bias'][0] = float('nan')
     torch.save(broken, tmp_path / 'nan.pth')
-    for way in (
-        lambda: score(scoring_args([config, str(tmp_path / 'nan.pth'), '--work-dir', str(tmp_path / 'test')])),
-        lambda: train(train_args([config, '--work-dir', work, '--resume', str(tmp_path / 'nan.pth')])),
-        lambda: train(train_args([config, '--work-dir', work, '--cfg-options', f'load_from={tmp_path / "nan.pth"}'])),
-    ):
-        with pytest.raises(InputError, match=r'NaN or infinite numbers \(1 of 2 in head.fc.bias\)'):
-            way()
+    with pytest.raises(InputError, match=r'NaN or infinite numbers \(1 of 2 in head.fc.bias\)'):
+        score(scoring_args([config, str(tmp_path / 'nan.pth'), '--work-dir', str(tmp_path / 'test')]))
     del broken['state_dict']['head.fc.bias']
     torch.save(broken, tmp_path / 'part.pth')
     with pytest.raises(InputError, match='it lacks head.fc.bias'):

@@ -103,11 +103,11 @@ def check(model: nn.Module, rules: dict[str, dict[str, Rule]]) -> None:
         assert stats.kstest(values, expected.cdf).pvalue > 1e-6, name
 
 
-@pytest.mark.parametrize('is_shared', [True, False])
-def test_pretraining(is_shared: bool) -> None:
+@pytest.mark.parametrize('shared_head', [True, False])
+def test_pretraining(shared_head: bool) -> None:
     parts = tiny_pretraining()
     backbone = parts['backbone'] | dict(arch=SMALL, out_indices=(8, 11), init_rule='pretraining')
-    neck, head = (parts[part] | dict(is_shared=is_shared) for part in ('neck', 'head'))
+    neck, head = (parts[part] | dict(shared_head=shared_head) for part in ('neck', 'head'))
     tokenizer = tiny_tokenizer(quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=512, code_dim=8))
     model = MODELS.build(tiny_pretraining(backbone=backbone, neck=neck, head=head, tokenizer=tokenizer))
     model.init_weights()
@@ -116,7 +116,7 @@ def test_pretraining(is_shared: bool) -> None:
     neck_rules |= {r'norm\.weight': constant(1), r'norm\.bias': constant(0)}
     head_rules = {r'.*\.weight': cut_normal, r'.*\.bias': constant(0)}
     check(model, {'backbone.': PRETRAINING, 'neck.': neck_rules, 'head.': head_rules})
-    assert len(dict(model.head.named_parameters())) == (2 if is_shared else 4)
+    assert len(dict(model.head.named_parameters())) == (2 if shared_head else 4)
 
 
 def test_tokenizer() -> None:

@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from mmengine.analysis import get_model_complexity_info
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
+from mmpretrain.apis import FeatureExtractor
+from mmpretrain.models.selfsup import BaseSelfSupervisor
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mmbeitv2.interfaces import MaskedFeatures, PretrainingBackbone
+from mmbeitv2.layers import RelativePositions, select_tokens
+from mmbeitv2.layers.positions import relative_position_index
 from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.pretraining.preprocessor import MaskedBatch
-from tests.conftest import TEACHER, tiny_kmeans, tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.conftest import TEACHER, randomize, tiny_kmeans, tiny_pretraining, tiny_tokenizer, tiny_vit
 from tests.forked import spawn
 
 OPTIM = dict(
@@ -39,22 +49,21 @@ def make_batch(model: BEiTv2, **kwargs: int) -> MaskedBatch:
     return model.data_preprocessor(make_data(**kwargs))['inputs']
 
 
-@pytest.mark.parametrize('is_shared', [True, False])
-def test_losses_equal_the_formula_with_boolean_masks(is_shared: bool) -> None:
-    model = build(neck=NECK | dict(is_shared=is_shared), head=HEAD | dict(is_shared=is_shared)).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+@pytest.mark.parametrize('shared_head', [True, False])
+def test_losses_equal_the_formula_with_boolean_masks(shared_head: bool) -> None:
+    model = build(neck=NECK | dict(shared_head=shared_head), head=HEAD | dict(shared_head=shared_head)).eval()
+    randomize(model)
     batch = make_batch(model)
     losses = model(batch, mode='loss')
     codes = model.tokenizer.module.tokenize(batch['views'])[batch['mask']]
-    bias = model.backbone.rel_pos_bias((4, 4))
+    bias = model.backbone.position_context((4, 4))
     model.backbone.final_norm = 'none'
-    early, last = model.backbone(batch['images'], batch['mask'])
-    aggregated = torch.cat((last[:, :1], early[:, 1:]), dim=1)
+    layer_l, last = model.backbone(batch['images'], batch['mask'])
+    aggregated = torch.cat((last[:, :1], layer_l[:, 1:]), dim=1)
     for block in model.neck.blocks:
         aggregated = block(aggregated, bias)
-    second_norm = model.backbone.norm if is_shared else model.neck.norm
-    second_head = model.head.lm_head if is_shared else model.head.cls_pt_lm_head
+    second_norm = model.backbone.norm if shared_head else model.neck.norm
+    second_head = model.head.lm_head if shared_head else model.head.cls_pt_lm_head
     logits = model.head.lm_head(model.backbone.norm(last)[:, 1:][batch['mask']])
     torch.testing.assert_close(losses['loss_mim'], F.cross_entropy(logits, codes))
     logits = second_head(second_norm(aggregated)[:, 1:][batch['mask']])
@@ -88,7 +97,7 @@ def test_the_tokenizer_is_frozen_for_real() -> None:
 
 def test_codes_do_not_depend_on_the_precision_of_the_training() -> None:
     quantizer = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=4096, code_dim=8)
-    model = build(tokenizer=tiny_tokenizer(quantizer=quantizer))
+    model = build(tokenizer=tiny_tokenizer(quantizer=quantizer), tokenizer_precision='float32')
     for parameter in model.tokenizer.module.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
@@ -99,20 +108,22 @@ def test_codes_do_not_depend_on_the_precision_of_the_training() -> None:
         assert torch.equal(torch.stack([sample.codes for sample in model(batch, mode='predict')]), expected)
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize('precision', ['float16', 'bfloat16', 'float32'])
-def test_the_tokenizer_computes_in_its_own_precision(precision: str) -> None:
-    model = build(tokenizer_precision=precision).cuda()
+def test_under_autocast_the_tokenizer_computes_in_its_own_precision_and_else_in_float32(precision: str) -> None:
+    model = build(tokenizer_precision=precision)
     found = []
     layer = model.tokenizer.module.encoder.blocks[0].mlp.fc1
     layer.register_forward_hook(lambda module, inputs, output: found.append(output.dtype))
-    with torch.autocast('cuda', torch.bfloat16):
-        model(model.data_preprocessor(make_data())['inputs'], mode='loss')
-    assert found == [getattr(torch, precision)]
+    batch = make_batch(model)
+    model(batch, mode='loss')
+    with torch.autocast('cpu', torch.bfloat16):
+        model(batch, mode='loss')
+    assert found == [torch.float32, getattr(torch, precision)]
 
 
-def test_every_parameter_gets_a_gradient() -> None:
-    model = build()
+@pytest.mark.parametrize('rel_pos_bias', ['shared', 'per_layer', 'none'])
+def test_every_parameter_gets_a_gradient(rel_pos_bias: str) -> None:
+    model = build(backbone=BACKBONE | dict(rel_pos_bias=rel_pos_bias))
     losses = model(make_batch(model), mode='loss')
     (losses['loss_mim'] + losses['loss_mim_cls']).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
@@ -170,10 +181,11 @@ def test_predictions_hold_codes_guesses_and_mask_of_each_image() -> None:
     batch = make_batch(model)
     samples = model(batch, mode='predict')
     logits = model.head.lm_head(model.backbone(batch['images'], batch['mask'])[1])[:, 1:]
+    codes = model.tokenizer.module.tokenize(batch['views'])
     for i, sample in enumerate(samples):
-        assert torch.equal(sample.predicted_codes, logits[i].argmax(-1))
+        assert torch.equal(sample.codes, codes[i])
+        assert torch.equal(sample.predicted_codes, torch.where(batch['mask'][i], logits[i].argmax(-1), codes[i]))
         assert torch.equal(sample.mask, batch['mask'][i])
-        assert sample.codes.shape == (16,)
 
 
 def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
@@ -182,7 +194,6 @@ def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
         arch=arch, out_indices=(1, 3), mlp_ratio=3.0, layer_scale_init_value=1e-5, drop_path_rate=0.3
     )
     model = build(backbone=backbone)
-    assert model.neck.start_layer == 2
     for block in model.neck.blocks:
         assert [tuple(parameter.shape) for parameter in block.parameters()] == [
             tuple(parameter.shape) for parameter in model.backbone.blocks[0].parameters()
@@ -197,28 +208,135 @@ def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
     assert isinstance(own.neck.blocks[1].drop_path, torch.nn.Identity)
 
 
+def test_behind_a_bias_per_layer_the_neck_has_tables_of_its_own() -> None:
+    """As ``cls_pt_layers`` of the release with ``use_rel_pos_bias``."""
+    model = randomize(build(backbone=BACKBONE | dict(rel_pos_bias='per_layer'))).eval()
+    tables = [block.attn.relative_position_bias_table for block in model.neck.blocks]
+    assert [table.shape for table in tables] == [(7 * 7 + 3, 2)] * 2
+    features, index = MaskedFeatures(None, torch.randn(1, 1, 32), torch.randn(1, 16, 32), positions()), torch.arange(16)
+    before = model.neck(features, index[None])
+    for table in tables:
+        with torch.no_grad():
+            table.zero_()
+    plain = build(backbone=BACKBONE | dict(rel_pos_bias='none')).eval()
+    plain.neck.load_state_dict(
+        {key: value for key, value in model.neck.state_dict().items() if 'bias_table' not in key}
+    )
+    without = plain.neck(features._replace(context=None), index[None])
+    torch.testing.assert_close(model.neck(features, index[None]), without)
+    assert (before - without).abs().max() > 0.1
+
+
+def positions() -> RelativePositions:
+    return RelativePositions((4, 4), relative_position_index((4, 4)))
+
+
+class TorchViT(nn.Module):
+    """A backbone that shares nothing with ours: torch's encoder layers, absolute positions, a register beside CLS."""
+
+    embed_dims, patch_size, in_channels = 32, 8, 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 32, 8, 8)
+        self.prefix, self.mask = nn.Parameter(torch.randn(1, 2, 32)), nn.Parameter(torch.randn(32))
+        self.positions = nn.Parameter(torch.randn(1, 16, 32))
+        self.layers = self.aggregation_blocks(3)
+        self.norm = nn.LayerNorm(32)
+
+    def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.patches(images).flatten(2).transpose(1, 2)
+        x = x if mask is None else torch.where(mask.unsqueeze(-1), self.mask, x)
+        return torch.cat((self.prefix.expand(len(x), -1, -1), x + self.positions), dim=1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        x = self.tokens(images)
+        for layer in self.layers:
+            x = layer(x)
+        return (self.norm(torch.cat((x[:, :1], x[:, 2:]), dim=1)),)
+
+    def forward_masked(self, images: Tensor, mask: Tensor, masked_index: Tensor) -> MaskedFeatures:
+        x = self.tokens(images, mask)
+        for layer in self.layers[:2]:
+            x = layer(x)
+        last = self.layers[2](x)
+        return MaskedFeatures(self.norm(select_tokens(last[:, 2:], masked_index)), last[:, :1], x[:, 2:])
+
+    def final_norm_of(self, tokens: Tensor) -> Tensor:
+        return self.norm(tokens)
+
+    def aggregation_blocks(self, depth: int) -> nn.ModuleList:
+        return nn.ModuleList(TorchBlock(32, 2, 64, dropout=0.0, batch_first=True) for _ in range(depth))
+
+
+class TorchBlock(nn.TransformerEncoderLayer):
+    def forward(self, x: Tensor, context: object = None, queries: Tensor | None = None) -> Tensor:
+        x = super().forward(x)
+        return x if queries is None else select_tokens(x, queries)
+
+
+@pytest.fixture
+def _torch_vit_is_registered() -> Iterator[None]:
+    MODELS.register_module(module=TorchViT)
+    yield
+    MODELS.module_dict.pop('TorchViT')
+
+
+@pytest.mark.usefixtures('_torch_vit_is_registered')
+@pytest.mark.parametrize('shared_head', [True, False])
+def test_a_foreign_backbone_learns_a_fixed_batch(shared_head: bool) -> None:
+    parts = {'neck': NECK | dict(shared_head=shared_head), 'head': HEAD | dict(shared_head=shared_head)}
+    model = build(backbone=dict(type='TorchViT'), **parts).train()
+    assert isinstance(model.backbone, PretrainingBackbone)
+    optim, data = build_optim_wrapper(model, OPTIM), make_data()
+    losses = model(make_batch(model), mode='loss')
+    (losses['loss_mim'] + losses['loss_mim_cls']).backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    first = model.train_step(dict(data), optim)
+    for _ in range(60):
+        last = model.train_step(dict(data), optim)
+    assert last['loss_mim'] < 0.5 * first['loss_mim']
+    assert last['loss_mim_cls'] < 0.5 * first['loss_mim_cls']
+    assert model.predict(make_batch(model))[0].predicted_codes.shape == (16,)
+
+
+def test_plain_images_give_features_in_the_tools_of_mmpretrain() -> None:
+    model = build().eval()
+    assert isinstance(model, BaseSelfSupervisor)
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
+    expected = model.backbone((images.flip(1).float() - mean) / std)
+    found = model.extract_feat(**{'inputs': model.data_preprocessor(dict(inputs=images))['inputs']})
+    torch.testing.assert_close(found, expected)
+    # As mmpretrain's feature extractor, its t-SNE and its count of operations call it.
+    pipeline = [dict(type='mmpretrain.PackInputs')]
+    cfg = Config(dict(model=dict(type='mmbeitv2.BEiTv2'), test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    model._config = cfg
+    extracted = FeatureExtractor(model)([image.permute(1, 2, 0).numpy() for image in images], batch_size=2)
+    for i, features in enumerate(extracted):
+        torch.testing.assert_close(features[-1], expected[-1][i])
+    data = model.data_preprocessor(dict(inputs=images, data_samples=[DataSample(), DataSample()]))
+    assert len(data['data_samples']) == 2
+    model.forward = model.extract_feat
+    assert get_model_complexity_info(model, (3, 32, 32))['flops'] > 0
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
         (dict(tokenizer_precision='int8'), "precision='int8' is unknown. Choose one of float16"),
         (dict(head=HEAD | dict(num_codes=99)), 'Set model.head.num_codes=16'),
         (dict(head=HEAD | dict(embed_dims=48)), 'embed_dims=48, but the backbone has 32. Leave it out'),
-        (dict(backbone=tiny_vit(out_indices=(0, 1))), "out_type='raw'"),
-        (dict(backbone=BACKBONE | dict(out_indices=1)), 'must name 2 block'),
-        (dict(backbone=BACKBONE | dict(use_mask_token=False)), 'use_mask_token=True'),
-        (dict(neck=NECK | dict(num_heads=4)), 'num_heads=4, but the backbone has 2. Leave it out'),
-        (dict(neck=NECK | dict(start_layer=2)), 'start_layer=2, but the backbone has 1. .*set model.backbone.out_ind'),
         (
-            dict(neck=NECK | dict(is_shared=False)),
-            'neck.is_shared=False, but model.head.is_shared=True. Set both',
+            dict(neck=NECK | dict(shared_head=False)),
+            'neck.shared_head=False, but model.head.shared_head=True. Set both',
         ),
         (
-            dict(head=HEAD | dict(is_shared=False)),
-            'neck.is_shared=True, but model.head.is_shared=False. Set both',
+            dict(head=HEAD | dict(shared_head=False)),
+            'neck.shared_head=True, but model.head.shared_head=False. Set both',
         ),
-        (dict(neck=None, backbone=BACKBONE | dict(out_indices=1), head=HEAD | dict(is_shared=False)), 'neck is None'),
-        (dict(backbone=BACKBONE | dict(final_norm='deferred')), "write final_norm='norm' instead of 'deferred'"),
-        (dict(backbone=BACKBONE | dict(init_cutoff=0.02)), "init_rule='pretraining' instead of init_cutoff"),
+        (dict(neck=None, backbone=BACKBONE | dict(out_indices=1), head=HEAD | dict(shared_head=False)), 'neck is None'),
+        (dict(backbone=BACKBONE | dict(in_channels=4)), 'in_channels=4, but the tokenizer takes images of 3 channels'),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:

@@ -2,50 +2,42 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 
+from mmbeitv2.errors import InputError
+from mmbeitv2.interfaces import MaskedFeatures
 from mmbeitv2.pretraining.cls_aggregation import CLSAggregationNeck
+from tests.conftest import randomize, tiny_pretraining
 
 
-def build(**changes: object) -> CLSAggregationNeck:
-    neck = CLSAggregationNeck(**(dict(embed_dims=32, num_heads=2, start_layer=1, backbone_depth=2) | changes))
-    neck.init_weights()
-    return neck.eval()
+def build(**settings: object) -> CLSAggregationNeck:
+    return randomize(CLSAggregationNeck(MODELS.build(tiny_pretraining()['backbone']), **settings)).eval()
 
 
-@pytest.mark.parametrize('is_shared', [True, False])
-def test_its_blocks_run_over_the_last_cls_and_the_early_patches(is_shared: bool) -> None:
-    neck, (cls_token, early) = build(is_shared=is_shared), (torch.randn(2, 1, 32), torch.randn(2, 16, 32))
+def features(**changes: object) -> MaskedFeatures:
     bias = torch.randn(1, 2, 17, 17)
-    x = torch.cat((cls_token, early), dim=1)
+    return MaskedFeatures(None, torch.randn(2, 1, 32), torch.randn(2, 16, 32), bias)._replace(**changes)
+
+
+@pytest.mark.parametrize('shared_head', [True, False])
+def test_its_blocks_run_over_the_last_cls_and_the_patches_of_layer_l(shared_head: bool) -> None:
+    neck, given = build(shared_head=shared_head, depth=3), features()
+    x = torch.cat((given.cls_token, given.layer_l_patches), dim=1)
     for block in neck.blocks:
-        x = block(x, bias)
-    if not is_shared:
-        x = torch.nn.functional.layer_norm(x, (32,), eps=1e-6)
-    torch.testing.assert_close(neck(cls_token, early, bias), x[:, 1:])
-
-
-def test_masked_patches_are_those_of_all() -> None:
-    neck, (cls_token, early) = build(), (torch.randn(2, 1, 32), torch.randn(2, 16, 32))
-    bias = torch.randn(1, 2, 17, 17)
+        x = block(x, given.context)
+    if not shared_head:
+        x = neck.norm(x)
     index = torch.tensor([[3, 1, 15], [0, 5, 2]])
-    whole, found = neck(cls_token, early, bias), neck(cls_token, early, bias, index)
-    torch.testing.assert_close(found, torch.stack([image[row] for image, row in zip(whole, index, strict=True)]))
+    expected = torch.stack([image[1:][row] for image, row in zip(x, index, strict=True)])
+    torch.testing.assert_close(neck(given, index), expected)
 
 
 def test_position_bias_reaches_its_blocks() -> None:
-    neck, inputs = build(), (torch.randn(2, 1, 32), torch.randn(2, 16, 32))
-    assert not torch.allclose(neck(*inputs), neck(*inputs, torch.randn(1, 2, 17, 17)), atol=1e-6)
+    neck, given, index = build(), features(), torch.arange(16).expand(2, -1)
+    other = neck(given._replace(context=torch.zeros(1, 2, 17, 17)), index)
+    assert not torch.allclose(neck(given, index), other, atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ('depth', 'start_layer', 'backbone_depth', 'last', 'rates'),
-    [
-        (2, 9, 12, 0.11, [0.09, 0.10]),  # ViT-B: twelve rates, from 0 to 0.11
-        (3, 11, 12, 0.13, [0.11, 0.12, 0.13]),  # beyond the backbone: fourteen, from 0 to 0.13
-    ],
-)
-def test_drop_path_counts_on_from_the_start_layer(
-    depth: int, start_layer: int, backbone_depth: int, last: float, rates: list[float]
-) -> None:
-    neck = build(depth=depth, start_layer=start_layer, backbone_depth=backbone_depth, drop_path_rate=last)
-    assert [block.drop_path.drop_prob for block in neck.blocks] == pytest.approx(rates)
+def test_without_the_patches_of_layer_l_it_says_so() -> None:
+    with pytest.raises(InputError, match='needs the patches after layer l'):
+        build()(features(layer_l_patches=None), torch.zeros(2, 1, dtype=torch.long))

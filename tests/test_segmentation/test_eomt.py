@@ -22,7 +22,7 @@ from transformers import EomtConfig, EomtForUniversalSegmentation, EomtImageProc
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.segmentation.eomt_head import EoMTHead
-from mmbeitv2.segmentation.eomt_vit import EoMTViT, MaskPrediction, barred_patches, masked_shares
+from mmbeitv2.segmentation.eomt_vit import EoMTViT, MaskPrediction, attn_mask_probs, masked_attention_mask
 from tests.conftest import tiny_vit
 
 NUM_QUERIES, NUM_CLASSES, NUM_POINTS = 6, 5, 64
@@ -91,7 +91,7 @@ def transformers_eomt(vit: EoMTViT, decode_head: EoMTHead) -> EomtForUniversalSe
     ]
     for theirs, ours in zip(other.layers, vit.blocks, strict=True):
         weights = ours.attn.qkv.weight.chunk(3)
-        biases = (ours.attn.q_bias, ours.attn.k_bias, ours.attn.v_bias)
+        biases = (ours.attn.q_bias, torch.zeros(WIDTH), ours.attn.v_bias)
         names = (theirs.attention.q_proj, theirs.attention.k_proj, theirs.attention.v_proj)
         for projection, weight, bias in zip(names, weights, biases, strict=True):
             pairs += [(projection.weight, weight), (projection.bias, bias)]
@@ -157,7 +157,7 @@ def test_training_loss_and_gradient_equal_transformers(models: SimpleNamespace, 
     maps[0, :8] = 255
     masks, labels = masks_of(maps)
     at_progress(iteration, 100)
-    models.theirs.attn_mask_probs.copy_(torch.tensor(masked_shares(2)))
+    models.theirs.attn_mask_probs.copy_(torch.tensor(attn_mask_probs(2)))
     for part in (models.vit, models.theirs):
         part.train()
     # Theirs draws before the block's attention and then for the loss, both in order; so does ours.
@@ -232,7 +232,7 @@ def test_a_barred_patch_has_no_influence_on_the_query() -> None:
     vit = backbone(query_blocks=1)
     images = torch.randn(1, 3, 32, 32, requires_grad=True)
     masks = vit(images)[0].masks.detach()
-    inside = ~barred_patches(masks, (4, 4), 1.0)[0]  # (Q, N)
+    inside = ~masked_attention_mask(masks, (4, 4), 1.0)[0]  # (Q, N)
     query = int(inside.sum(1).float().sub(8).abs().argmin())  # about half of the patches
     assert 0 < inside[query].sum() < 16
     with torch.no_grad():  # CLS, the other queries and the mask itself tell nothing
@@ -245,18 +245,18 @@ def test_a_barred_patch_has_no_influence_on_the_query() -> None:
 
 
 def test_the_masks_are_lifted_block_by_block_as_a_function_of_the_iteration() -> None:
-    assert masked_shares(3) == [1.0, 1.0, 1.0]  # without a runner
+    assert attn_mask_probs(3) == [1.0, 1.0, 1.0]  # without a runner
     # EoMT's recipe for Cityscapes, ViT-B: three blocks from steps 3317, 8292, 13268 to 6634, 11609, 16585 of 19902.
     for start, end, block in ((3317, 6634, 0), (8292, 11609, 1), (13268, 16585, 2)):
         for iteration, expected in ((start - 2, 1.0), ((start + end) / 2, 0.5**0.9), (end + 2, 0.0)):
             at_progress(iteration, 19902)
-            assert masked_shares(3)[block] == pytest.approx(expected, abs=1e-3)
+            assert attn_mask_probs(3)[block] == pytest.approx(expected, abs=1e-3)
     torch.manual_seed(0)
     outside = torch.full((100, 100, 2, 2), -1.0)
-    assert barred_patches(outside, (2, 2), 0.0) is None
-    assert barred_patches(outside, (2, 2), 1.0).all()
-    assert not barred_patches(-outside, (2, 2), 1.0).any()
-    share = barred_patches(outside, (2, 2), 0.3)
+    assert masked_attention_mask(outside, (2, 2), 0.0) is None
+    assert masked_attention_mask(outside, (2, 2), 1.0).all()
+    assert not masked_attention_mask(-outside, (2, 2), 1.0).any()
+    share = masked_attention_mask(outside, (2, 2), 0.3)
     assert torch.equal(share.any(2), share.all(2))  # whole queries are freed
     assert share.float().mean() == pytest.approx(0.3, abs=0.02)
 

@@ -188,11 +188,11 @@ def test_stopped_and_resumed_ends_as_left_alone(
     run_tool('train', config, '--work-dir', str(tmp_path / 'alone'))
     step, calls = KMeansTokenizer.train_step, []
 
-    def stopping(*args: object) -> dict:
+    def stopping(*args: object, **kwargs: object) -> dict:
         calls.append(args)
         if len(calls) == 10:  # in the third epoch
             raise InputError('stopped')
-        return step(*args)
+        return step(*args, **kwargs)
 
     monkeypatch.setattr(KMeansTokenizer, 'train_step', stopping)
     assert 'stopped' in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'stopped'))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from mmbeitv2.checkpoints import convert_checkpoint, zoo
+from mmbeitv2.checkpoints import convert_checkpoint, loading_tensors_only, zoo
 from tests.conftest import classification_config, refused, run_tool
 
 NAME = 'beitv2-base_in1k-1600e_ft-in1k_release'
@@ -20,6 +21,12 @@ def publish(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Puts an address in place of the release's."""
     entry = replace(zoo.describe_model(NAME), weights=address, sha256=None)
     monkeypatch.setitem(zoo._models(), NAME, entry)
+
+
+@pytest.fixture(autouse=True)
+def _as_in_our_tools() -> Iterator[None]:
+    with loading_tensors_only():
+        yield
 
 
 @pytest.fixture

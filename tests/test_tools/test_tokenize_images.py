@@ -215,7 +215,7 @@ def test_bad_input_to_visualize_codebook(
     for out, message in (
         (mine, "holds 'index.html'"),
         (image_folder, 'Choose a separate folder'),
-        (Path(trained[0]), 'not a folder'),
+        (Path(trained[0]), 'Not a directory'),
     ):
         assert message in refused(capsys, *command, str(out))
     assert (mine / 'index.html').read_text() == 'of the user'

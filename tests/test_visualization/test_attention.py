@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
+from mmbeitv2.layers.position_bias import RelativePositions
 from mmbeitv2.visualization.attention import attention_of_layer, attention_picture
 from tests.conftest import tiny_pretraining, tiny_vit
 
@@ -21,16 +22,16 @@ def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
     images = torch.randn(2, 3, 32, 32)
     found = attention_of_layer(backbone, images, layer=1)
     first, second = backbone.blocks
-    grid = (4, 4)
+    positions = RelativePositions.of((4, 4), images.device)
     tokens, _ = backbone.patch_embed(images)
     tokens = torch.cat((backbone.cls_token.expand(2, -1, -1), tokens), dim=1)
-    tokens = first(tokens, backbone.rel_pos_bias(grid, first.attn.relative_position_bias_table))
+    tokens = first(tokens, positions)
     normed = second.norm1(tokens)
     q, k = (
         (normed @ weight.T + bias).unflatten(2, (2, 16)).transpose(1, 2)
         for weight, bias in zip(second.attn.qkv.weight.chunk(3)[:2], (second.attn.q_bias, 0.0), strict=True)
     )
-    bias = backbone.rel_pos_bias(grid, second.attn.relative_position_bias_table)
+    bias = second.attn.position_bias(positions)
     expected = (q @ k.transpose(-2, -1) / 4 + bias).softmax(dim=-1)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match='layer 2 does not exist: the backbone has 2 blocks'):

@@ -125,7 +125,12 @@ def _prepare_distributed(cfg: Config) -> None:
         )
     wrapper = cfg.setdefault(
         'model_wrapper_cfg',
-        ConfigDict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True),
+        ConfigDict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        ),
     )
     if torch.cuda.is_available():
         return

@@ -4,32 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
+from typing import Any
 
 from mmbeitv2.inference.config import add_cfg_options
-
-
-def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that training and testing share, as in OpenMMLab.
-
-    Args:
-        description: what the tool does.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--no-pin-memory', action='store_true', help='do not use pinned memory in the dataloaders')
-    add_cfg_options(parser)
-    parser.add_argument(
-        '--check',
-        action='store_true',
-        help='check the config, data, checkpoints (which are downloaded) and disk, print what would run, and stop',
-    )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how the processes were started'
-    )
-    parser.add_argument('--only-parse', action='store_true', help=argparse.SUPPRESS)  # for torchrun.sh
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
 
 
 def positive(text: str) -> int:
@@ -43,13 +21,9 @@ def natural(text: str) -> int:
 
 
 def _at_least(smallest: int, text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = smallest - 1
-    if number < smallest:
+    if not text.isdecimal() or int(text) < smallest:
         raise argparse.ArgumentTypeError(f'{text!r} must be a whole number of at least {smallest}')
-    return number
+    return int(text)
 
 
 def num_bytes(text: str) -> int:
@@ -61,29 +35,57 @@ def num_bytes(text: str) -> int:
     return size
 
 
-def add_fit(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--fit``, see :func:`mmbeitv2.datasets.resizing.fit_image`."""
-    parser.add_argument(
-        '--fit',
-        choices=['crop', 'stretch'],
-        default='crop',
-        help="how an image is brought to the model's size: scaled and center-cropped, or stretched (default: crop)",
-    )
-
-
-def add_num_workers(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--num-workers``."""
-    parser.add_argument(
-        '--num-workers', type=natural, default=2, help='number of processes that load images (default: %(default)s)'
-    )
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--device``."""
-    parser.add_argument('--device', type=_device, help='cpu, cuda, cuda:1, ... (default: the GPU if there is one)')
-
-
 def _device(text: str) -> str:
     if not re.fullmatch(r'(cpu|cuda|mps|npu|xpu)(:\d+)?', text):
         raise argparse.ArgumentTypeError(f'{text!r} is not a device. Use cpu, cuda or cuda:NUMBER.')
     return text
+
+
+_SHARED: dict[str, dict[str, Any]] = {
+    'config': dict(help='config file'),
+    'checkpoint': dict(help='its weights: a path, an address, or the name of a published model'),
+    'images': dict(type=Path, metavar='DIR', help='folder of images, of any depth'),
+    '--fit': dict(
+        choices=['crop', 'stretch'],
+        default='crop',
+        help="how an image is brought to the model's size: scaled and center-cropped, or stretched (default: crop)",
+    ),
+    '--num-workers': dict(type=natural, default=2, help='number of processes that load images (default: %(default)s)'),
+    '--device': dict(type=_device, help='cpu, cuda, cuda:1, ... (default: the GPU if there is one)'),
+    '--seed': dict(type=natural, default=0, help='seed of the random choice (default: %(default)s)'),
+    '--json': dict(type=Path, metavar='FILE.json', help='write the numbers to this file'),
+}
+
+
+def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParser:
+    """A parser of a tool.
+
+    Args:
+        description: what the tool does.
+        shared: names of the options that it shares with others: ``config``, ``checkpoint``, ``images``, ``--fit``,
+            ``--num-workers``, ``--device``, ``--seed``, ``--json``, ``--cfg-options``.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in shared:
+        if name == '--cfg-options':
+            add_cfg_options(parser)
+        else:
+            parser.add_argument(name, **_SHARED[name])
+    return parser
+
+
+def make_run_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that training and testing share, as in OpenMMLab."""
+    parser = make_parser(description, 'config', '--cfg-options')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--no-pin-memory', action='store_true', help='do not use pinned memory in the dataloaders')
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='check the config, data, checkpoints (which are downloaded) and disk, print what would run, and stop',
+    )
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    parser.add_argument('--launcher', choices=launchers, default='none', help='how the processes were started')
+    parser.add_argument('--only-parse', action='store_true', help=argparse.SUPPRESS)  # for torchrun.sh
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser

@@ -1,1 +1,1 @@
-"""Training steps, the data pipeline and ways to resize, measured against peers in the same process."""
+"""Training steps, inference and the data pipeline, measured against a peer in the same process."""
