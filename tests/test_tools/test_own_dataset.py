@@ -126,7 +126,10 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     [
         ('data_root=nowhere', "class list 'nowhere/classes.txt' not found. Correct its path."),
         ('num_classes=5', 'names 3: sky, road, car. Set num_classes=3, or correct the names.'),
-        ('train_dataloader.dataset.ignored_labels=[]', 'has the label 9, but there are 3 classes'),
+        (
+            'train_dataloader.dataset.ignored_labels=[]',
+            'Add the class to classes.txt, or name the value in ignored_labels',
+        ),
         ('train_dataloader.dataset.data_prefix.img_path=pictures', 'pictures" not found'),
         ('val_dataloader.dataset.ann_file=test.txt', 'test.txt" not found. Correct its path.'),
         ('data_roott=x', "the setting 'data_roott' does not exist"),
