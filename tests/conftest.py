@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.visualization import Visualizer
 from torch import nn
 from yapf.yapflib import yapf_api
 
@@ -95,8 +96,9 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_former_log() -> None:
-    """mmengine keeps the loggers of all runners, whose files may be closed or gone."""
-    MMLogger._instance_dict.clear()
+    """mmengine keeps loggers and visualizers of all runners, whose files may be closed or gone."""
+    for manager in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
+        manager._instance_dict.clear()
 
 
 @pytest.fixture

@@ -1,31 +1,31 @@
-"""A config is a promise: every one builds at full size, and its numbers are the paper's."""
+"""A config is a promise: every one is plain data and builds at full size, and its numbers are the paper's."""
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from pathlib import Path
 
+import mmseg
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 
 from mmbeitv2.backbones import ARCH
 from mmbeitv2.checkpoints.zoo import is_published
+from mmbeitv2.inference.config import read_config
 from tests.conftest import ROOT
 
-CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+FILES = sorted([*(ROOT / 'configs').rglob('*.py'), *(ROOT / 'demo' / 'configs').rglob('*.py')])
+CONFIGS = [path for path in FILES if '_base_' not in path.parts and path.stem != 'bands']
 
 
-@pytest.fixture(autouse=True)
-def _own_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The classes that segmentation/own_dataset.py and classification/own_folders.py read."""
-    (tmp_path / 'classes.txt').write_text('sky\nroad\ncar\n')
-    for name in 'dog', 'cat':
-        (tmp_path / 'train' / name).mkdir(parents=True)
-    monkeypatch.setenv('data_root', str(tmp_path))
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 def load(name: str | Path) -> Config:
@@ -34,17 +34,56 @@ def load(name: str | Path) -> Config:
     return cfg
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT / 'configs')))
+def depth(path: Path) -> int:
+    """Levels of files that a config inherits from."""
+    nodes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)]
+    values = [ast.literal_eval(node.value) for node in nodes if ast.unparse(node.targets[0]) == '_base_']
+    names = [name for value in values for name in ([value] if isinstance(value, str) else value)]
+    return max((1 + depth(path.parent / name) for name in names), default=0)
+
+
+@pytest.mark.parametrize('path', FILES, ids=name_of)
+def test_a_config_is_data_that_names_its_source_and_is_two_levels_deep(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith('# ')
+    assert '{{$' not in text
+    code = (
+        ast.FunctionDef,
+        ast.Lambda,
+        ast.ClassDef,
+        ast.Import,
+        ast.ImportFrom,
+        ast.For,
+        ast.While,
+        ast.With,
+        ast.Try,
+    )
+    assert not [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, code)]
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+    assert called <= {'dict', 'len', 'list', 'range', 'round', 'zip'}
+    assert depth(path) <= 2
+
+
+def test_a_config_inherits_ours_by_the_name_of_the_package(tmp_path: Path) -> None:
+    names = ('ablation/beitv2_vit-b_layer6_300e.py', 'segmentation/own_dataset.py', 'adapt/beitv2_vit-b_adapt-knn.py')
+    for number, name in enumerate(names):
+        own = tmp_path / f'{number}.py'
+        own.write_text(f"_base_ = 'mmbeitv2::{name}'\ntrain_cfg = dict(val_interval=7)\n")
+        cfg = read_config(str(own))
+        assert cfg.model == load(name).model
+        assert cfg.train_cfg.val_interval == 7
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name_of)
 def test_every_config_builds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = path.read_text().splitlines()[0]
-    assert first.startswith('# '), 'the first line must name the source'
+    monkeypatch.chdir(ROOT)  # from where demo.small_clip is found
     cfg = load(path)
     # Only what must be fetched is left out: weights, and the teacher that consists of them.
-    for part in (cfg.model, cfg.model.get('tokenizer', {})):
+    for part in (cfg.model, cfg.model.get('tokenizer') or {}):
         if part.get('type') in ('mmbeitv2.VQKD', 'mmbeitv2.KMeansTokenizer'):
             part.teacher, part.target_dims = None, 512
     for part in ('backbone', 'tokenizer'):
-        if part in cfg.model:
+        if cfg.model.get(part):
             cfg.model[part].init_cfg = None
     if cfg.model.type != 'mmbeitv2.VQKD' and 'data_preprocessor' not in cfg.model:
         cfg.model.data_preprocessor = dict(type='ClsDataPreprocessor', **cfg.data_preprocessor)
@@ -120,7 +159,8 @@ def test_pretraining_has_the_numbers_of_table_9(
     assert (cfg.model.backbone.drop_path_rate, cfg.model.backbone.layer_scale_init_value) == (drop_path, scale)
     assert cfg.model.neck == dict(type='mmbeitv2.CLSAggregationNeck', depth=2)  # the rest is the backbone's
     assert cfg.model.backbone.out_indices == (layer - 1, layers[1] - 1)
-    assert ARCH[cfg.model.backbone.arch] == layers
+    arch_of = cfg.model.backbone.arch
+    assert (ARCH[arch_of] if isinstance(arch_of, str) else tuple(arch_of.values())) == layers
     mask = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'mmbeitv2.BlockMaskGenerator')
     assert (mask.grid_size, mask.num_masked, mask.min_block) == (14, 75, 16)
 
@@ -348,7 +388,7 @@ def test_pretraining_fits_the_tokenizers_that_its_ablations_name() -> None:
         assert shapes[0] == shapes[1]
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT / 'configs')))
+@pytest.mark.parametrize('path', CONFIGS, ids=name_of)
 def test_learning_rates_are_scaled_from_the_batch_that_the_config_is_meant_for(path: Path) -> None:
     cfg = load(path)
     stated = re.search(r'batch (\d+) on (\d+) GPU', path.read_text().replace('\n# ', ' '))
@@ -374,32 +414,38 @@ def test_the_linear_reading_trains_nothing_of_the_backbone(arch: str) -> None:
     assert model.decode_head.dropout is None
 
 
-def test_own_classes_reach_every_place_that_counts_them(tmp_path: Path) -> None:
-    cfg = load('segmentation/own_dataset.py')
-    assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 3
-    pipelines = [cfg[f'{split}_dataloader'].dataset.pipeline for split in ('train', 'val', 'test')]
-    steps = [step for pipeline in pipelines for step in pipeline] + cfg.tta_pipeline[1].transforms[2]
-    assert [step.num_classes for step in steps if 'num_classes' in step] == [3] * 4
-    for split in ('train', 'val', 'test'):
-        assert cfg[f'{split}_dataloader'].dataset.classes == ('sky', 'road', 'car')
-        assert cfg[f'{split}_dataloader'].dataset.data_root == str(tmp_path)
+def test_options_for_own_data_reach_every_place_that_needs_them() -> None:
+    """A folder may have any name: a setting is data."""
+    options = ["data_root=Bob's data", 'num_classes=37']
+    cfg = read_config(str(ROOT / 'configs/segmentation/own_dataset.py'), options)
+    assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 37
     assert peak_and_end(cfg) == (500, 20000) == (500, cfg.train_cfg.max_iters)
-    assert is_published(cfg.model.backbone.init_cfg.checkpoint)
-
-
-def test_own_class_folders_reach_every_place_that_counts_them(tmp_path: Path) -> None:
-    cfg = load('classification/own_folders.py')
-    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 2
+    assert {cfg[f'{split}_dataloader'].dataset.data_root for split in ('train', 'val', 'test')} == {"Bob's data"}
+    cfg = read_config(str(ROOT / 'configs/classification/own_folders.py'), options)
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 37
     for split, folder in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         dataset = cfg[f'{split}_dataloader'].dataset
-        assert (dataset.data_root, dataset.data_prefix) == (str(tmp_path), folder)
+        assert (dataset.data_root, dataset.data_prefix) == ("Bob's data", folder)
         assert 'split' not in dataset  # of ImageNet, which ImageFolder does not know
     assert peak_and_end(cfg) == (5, 30) == (5, cfg.train_cfg.max_epochs)
-    paper = load('classification/beitv2-1600e_vit-b_ft-100e_in1k.py')
-    batch = cfg.train_dataloader.batch_size
-    assert cfg.auto_scale_lr.base_batch_size == batch
-    assert cfg.optim_wrapper.optimizer.lr == paper.optim_wrapper.optimizer.lr * batch / 1024
-    assert is_published(cfg.model.backbone.init_cfg.checkpoint)
+    paper = load('classification/beitv2-1600e_vit-b_ft-100e_in1k.py').optim_wrapper.optimizer
+    assert cfg.optim_wrapper.optimizer.lr == paper.lr * cfg.train_dataloader.batch_size / 1024
+    for name in ('knn', 'patches'):
+        cfg = read_config(str(ROOT / f'configs/adapt/beitv2_vit-b_adapt-{name}.py'), options[:1])
+        hook = cfg.custom_hooks[-1]
+        loaders = (cfg.train_dataloader, hook.bank_dataloader, hook.query_dataloader)
+        assert {loader.dataset.data_root for loader in loaders} == {"Bob's data"}
+        assert (hook.score_start, hook.keep_best, hook.patience) == (True, True, 3)
+        assert cfg.custom_hooks[:-1] == load('adapt/beitv2_vit-b_adapt.py').custom_hooks
+
+
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'configs').glob('*/*own*.py')) + sorted((ROOT / 'configs/adapt').iterdir())
+)
+def test_own_data_starts_from_weights_that_there_are(path: Path) -> None:
+    model = load(path).model
+    checkpoint = (model.get('init_cfg') or model.backbone.init_cfg).checkpoint
+    assert is_published(checkpoint) or 'vit-s' in path.stem
 
 
 @pytest.mark.parametrize(('arch', 'recipe', 'decay'), [('s', '1600e', 0.8), ('b', '1600e', 0.8), ('l', '1600e', 0.9)])
@@ -411,9 +457,43 @@ def test_adapting_keeps_the_network_and_the_tokenizer_of_the_pretraining(arch: s
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == decay
     assert cfg.optim_wrapper.optimizer.lr < base.optim_wrapper.optimizer.lr * cfg.auto_scale_lr.base_batch_size / 2048
     assert cfg.train_dataloader.dataset.pipeline == base.train_dataloader.dataset.pipeline
-    assert cfg.model.init_cfg.type == 'mmbeitv2.PretrainedBEiTv2'
-    assert {'large': 'large', 'base': 'base', 'small': 'vit-s'}[
-        cfg.model.backbone.arch
-    ] in cfg.model.init_cfg.checkpoint
-    hook = cfg.custom_hooks[-1]
-    assert (hook.type, hook.score_start, hook.keep_best, hook.patience) == ('mmbeitv2.KNNHook', True, True, 3)
+    assert dict(s='vit-s', b='base', l='large')[arch] in cfg.model.init_cfg.checkpoint
+
+
+# As docs/guides/openmmlab.md has it.
+OF_MMSEG = """
+_base_ = '{configs}/beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py'
+custom_imports = dict(imports=['mmbeitv2'], allow_failed_imports=False)
+model = dict(
+    pretrained=None,
+    backbone=dict(
+        _delete_=True, type='mmbeitv2.BEiTv2ViT', arch='base', img_size=640, out_indices=(3, 5, 7, 11),
+        out_type='featmap', rel_pos_bias='per_layer', layer_scale_init_value=0.1, drop_path_rate=0.1,
+        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_ft-in21k_release'),
+    ),
+)
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=5e-5, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.85),
+)
+"""
+
+
+def test_a_config_of_mmseg_takes_our_backbone_with_a_learning_rate_for_each_block(tmp_path: Path) -> None:
+    """Ours as mmseg's BEiT would have it: mmseg's own constructor puts all blocks of a foreign backbone together."""
+    configs = str(Path(mmseg.__file__).parent / '.mim' / 'configs')
+    (tmp_path / 'own.py').write_text(OF_MMSEG.replace('{configs}', configs))
+    cfg = read_config(str(tmp_path / 'own.py'))
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    rates = {id(weight): group['lr'] for group in optimizer.param_groups for weight in group['params']}
+    blocks = model.backbone.blocks
+    expected = [5e-5 * 0.85 ** (12 - number) for number in range(12)]
+    assert [rates[id(block.attn.qkv.weight)] for block in blocks] == pytest.approx(expected)
+    assert rates[id(model.decode_head.conv_seg.weight)] == 5e-5

@@ -1,3 +1,4 @@
+# Ours: what every training of this package has: the log, checkpoints, and a run that can be repeated and resumed.
 default_scope = 'mmpretrain'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,11 @@ train_pipeline[3].update(scale=(2048, 32))
 train_pipeline[4].update(crop_size=(32, 32))
 test_pipeline[1].update(scale=(2048, 32))
 tta_pipeline[1]['transforms'][0] = [dict(type='Resize', scale=(2048, x), keep_ratio=True) for x in (32, 48)]
-train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(num_workers=0, dataset=dict(pipeline=test_pipeline))
+own = dict(data_prefix=dict(img_path='photos', seg_map_path='masks'), ignored_labels=[9])
+train_dataloader = dict(
+    batch_size=2, num_workers=1, dataset=dict(**own, ann_file='train.txt', pipeline=train_pipeline)
+)
+val_dataloader = dict(num_workers=0, dataset=dict(**own, ann_file='val.txt', pipeline=test_pipeline))
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=0, end=6)]
@@ -51,64 +53,44 @@ randomness = dict(seed=4)
 def own(tmp_path: Path) -> list[str]:
     """A person's folders: photos of two sizes, palette PNGs, three classes of which 9 means "unknown"; a list each."""
     rng = np.random.default_rng(0)
-    (tmp_path / 'data' / 'photos').mkdir(parents=True)
-    (tmp_path / 'data' / 'masks').mkdir()
+    data = tmp_path / "Bob's data"
+    for folder in ('photos', 'masks'):
+        (data / folder).mkdir(parents=True)
     for i in range(7):
         labels = rng.choice([0, 1, 2, 9], (5, 6 + i % 2)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
         pixels = 25 * labels[..., None].astype(int) + rng.integers(0, 40, (*labels.shape, 3))
-        Image.fromarray(np.uint8(pixels.clip(max=255))).save(tmp_path / 'data' / 'photos' / f'{i}.jpg')
+        Image.fromarray(np.uint8(pixels.clip(max=255))).save(data / 'photos' / f'{i}.jpg')
         label = Image.fromarray(labels)
         label.putpalette([37 * j % 256 for j in range(768)])
-        label.save(tmp_path / 'data' / 'masks' / f'{i}.png')
-    (tmp_path / 'data' / 'classes.txt').write_text('sky\nroad\ncar\n')
-    (tmp_path / 'data' / 'train.txt').write_text('0\n1\n2\n3.jpg\n4\n')
-    (tmp_path / 'data' / 'val.txt').write_text('5\n6\n')
+        label.save(data / 'masks' / f'{i}.png')
+    (data / 'classes.txt').write_text('sky\nroad\ncar\n')
+    (data / 'train.txt').write_text('0\n1\n2\n3.jpg\n4\n')
+    (data / 'val.txt').write_text('5\n6\n')
     config = tmp_path / 'tiny.py'
     config.write_text(TINY.format(base=str(ROOT / 'configs' / 'segmentation' / 'own_dataset.py')))
-    settings = dict(
-        data_root=tmp_path / 'data',
-        images='photos',
-        labels='masks',
-        train='train.txt',
-        val='val.txt',
-        ignored_labels=[9],
-    )
-    return [str(config), '--cfg-options', *(f'{key}={value}' for key, value in settings.items())]
+    return [str(config), '--cfg-options', f'data_root={data}', 'num_classes=3']
 
 
-def test_own_images_are_trained_on_and_scored_with_their_own_class_names(
-    tmp_path: Path, own: list[str], capsys: pytest.CaptureFixture
+def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
+    tmp_path: Path, own: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
+    """With drop path, dropout and a worker that had loaded ahead, killed in the fourth step, after two checkpoints."""
     config, *options = own
-    run_tool('train', config, '--work-dir', str(tmp_path / 'work'), *options)
+    work = tmp_path / 'work'
+    run_tool('train', config, '--work-dir', str(work), *options)
     said = capsys.readouterr().out
     assert 'Data: 5 images of 3 classes' in said
     assert '|  road |' in said  # mmseg's table
-    assert 'data_root' not in os.environ
-    written = (tmp_path / 'work' / 'tiny.py').read_text()
-    assert "'car'" in written
-    assert str(tmp_path / 'data') in written
+    written = Config.fromfile(str(work / 'tiny.py'))
+    assert written.train_dataloader.dataset.data_root == str(tmp_path / "Bob's data")
+
+    checkpoint = str(work / 'iter_6.pth')
+    scoring = ['test', config, checkpoint, '--work-dir', str(tmp_path / 'test')]
     for more in ([], ['--tta']):
         out = tmp_path / f'metrics{len(more)}.json'
-        checkpoint = str(tmp_path / 'work' / 'iter_6.pth')
-        run_tool('test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out), *more, *options)
+        run_tool(*scoring, '--out', str(out), *more, *options)
         assert 0 <= json.loads(out.read_text())['mIoU'] <= 100
-    # With one more class, the checkpoint fits neither to be scored nor to start from.
-    with (tmp_path / 'data' / 'classes.txt').open('a') as stream:
-        stream.write('bike\n')
-    words = 'because the file was trained on 3 classes and the config has 4'
-    assert words in refused(capsys, 'test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), *options)
-    start = [*options, f'load_from={checkpoint}']
-    assert words in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'second'), *start)
 
-
-def test_a_run_that_ends_between_two_checkpoints_and_is_resumed_gives_the_same_weights(
-    tmp_path: Path, own: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bit for bit, with drop path, dropout and a worker that had loaded ahead."""
-    config, *options = own
-    options = [*options, 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None']
-    run_tool('train', config, '--work-dir', str(tmp_path / 'alone'), *options)
     loss, steps = EncoderDecoder.loss, []
 
     def fail_in_the_fourth_step(self: EncoderDecoder, *args: object) -> dict:
@@ -118,28 +100,45 @@ def test_a_run_that_ends_between_two_checkpoints_and_is_resumed_gives_the_same_w
         return loss(self, *args)
 
     monkeypatch.setattr(EncoderDecoder, 'loss', fail_in_the_fourth_step)
-    with pytest.raises(SystemExit):
-        run_tool('train', config, '--work-dir', str(tmp_path / 'killed'), *options)
+    again = ['train', config, '--work-dir', str(tmp_path / 'killed'), *options]
+    with pytest.raises((SystemExit, RuntimeError)):
+        run_tool(*again)
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / 'killed').glob('*.pth')) == ['iter_2.pth']
-    run_tool('train', config, '--work-dir', str(tmp_path / 'killed'), '--resume', *options)
-    alone, resumed = (torch.load(tmp_path / name / 'iter_6.pth', weights_only=False) for name in ('alone', 'killed'))
-    for key, value in alone['state_dict'].items():
-        assert torch.equal(value, resumed['state_dict'][key]), key
-    for index, state in alone['optimizer']['state'].items():
-        assert all(torch.equal(state[key], resumed['optimizer']['state'][index][key]) for key in state), index
+    run_tool(*again, '--resume')
+    alone, resumed = (torch.load(folder / 'iter_6.pth', weights_only=False) for folder in (work, tmp_path / 'killed'))
+    torch.testing.assert_close(resumed['state_dict'], alone['state_dict'], rtol=0, atol=0)
+    torch.testing.assert_close(resumed['optimizer']['state'], alone['optimizer']['state'], rtol=0, atol=0)
+
+    # With one more class, the checkpoint fits neither to be scored nor to start from.
+    capsys.readouterr()
+    with (tmp_path / "Bob's data" / 'classes.txt').open('a') as stream:
+        stream.write('bike\n')
+    options[-1] = 'num_classes=4'
+    words = 'because the file was trained on 3 classes and the config has 4'
+    assert words in refused(capsys, *scoring, *options)
+    start = [*options, f'load_from={checkpoint}']
+    assert words in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'second'), *start)
 
 
-def test_what_is_wrong_with_the_settings_is_named(own: list[str], capsys: pytest.CaptureFixture) -> None:
-    def said(*changes: str) -> str:
-        return refused(capsys, 'train', *own, *changes, '--check')
-
-    assert "class list 'nowhere/classes.txt' not found. Correct its path." in said('data_root=nowhere')
-    assert "image folder '" in said('images=pictures')
-    assert "pictures' not found" in said('images=pictures')
-    assert "image list '" in said('val=test.txt')
-    assert 'has the label 9, but there are 3 classes' in said('ignored_labels=[]')
-    assert "the setting 'imagess' does not exist" in said('imagess=x')
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ('data_root=nowhere', "class list 'nowhere/classes.txt' not found. Correct its path."),
+        ('num_classes=5', 'names 3: sky, road, car. Set num_classes=3, or correct the names.'),
+        (
+            'train_dataloader.dataset.ignored_labels=[]',
+            'Add the class to classes.txt, or name the value in ignored_labels',
+        ),
+        ('train_dataloader.dataset.data_prefix.img_path=pictures', 'pictures" not found'),
+        ('val_dataloader.dataset.ann_file=test.txt', 'test.txt" not found. Correct its path.'),
+        ('data_roott=x', "the setting 'data_roott' does not exist"),
+    ],
+)
+def test_what_is_wrong_with_the_settings_is_named_before_the_run(
+    own: list[str], capsys: pytest.CaptureFixture, change: str, message: str
+) -> None:
+    assert message in refused(capsys, 'train', *own, change, '--check')
 
 
 def test_two_processes_train_as_one(tmp_path: Path, own: list[str]) -> None:
@@ -154,21 +153,14 @@ for part in ('neck', 'decode_head', 'auxiliary_head'):
     if part != 'neck':
         model[part]['dropout_ratio'] = 0.0
 optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+train_cfg = dict(max_iters=3)
+param_scheduler = []
+val_dataloader, val_cfg, val_evaluator = None, None, None
+default_hooks = dict(checkpoint=dict(interval=3, save_best=None))
 """)
-    options += [
-        'val_dataloader=None',
-        'val_cfg=None',
-        'val_evaluator=None',
-        'train_cfg.max_iters=3',
-        'param_scheduler=[]',
-    ]
-    options += ['default_hooks.checkpoint.interval=3']
     run_tool('train', config, '--work-dir', str(tmp_path / 'one'), *options)
-    two = [*options, 'train_dataloader.batch_size=1']
-    train_by_two(config, tmp_path / 'two', *two)
+    train_by_two(config, tmp_path / 'two', *options, 'train_dataloader.batch_size=1')
     one, two = (torch.load(tmp_path / name / 'iter_3.pth', weights_only=False)['state_dict'] for name in ('one', 'two'))
     start = MODELS.build(Config.fromfile(str(tmp_path / 'one' / 'tiny.py')).model).state_dict()
-    assert one.keys() == two.keys()
-    for key, value in one.items():
-        assert torch.allclose(value, two[key], rtol=1e-4, atol=1e-6), key
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
     assert not torch.equal(one['decode_head.conv_seg.weight'], start['decode_head.conv_seg.weight'])

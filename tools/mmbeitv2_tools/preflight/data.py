@@ -118,10 +118,16 @@ def check_labels(key: str, dataset: Any, model: nn.Module | None = None, limit: 
         What is odd about them, in words: classes that never occur, the share of ignored pixels.
 
     Raises:
-        InputError: with the first file whose label, label image or size is wrong.
+        InputError: if a model of segmentation has another number of classes than the dataset, or with the first file
+            whose label, label image or size is wrong.
     """
     head = getattr(model, 'decode_head', None) or getattr(model, 'head', None)
-    num_classes = getattr(head, 'num_classes', None)
+    num_classes, names = getattr(head, 'num_classes', None), classes_of(dataset)
+    if hasattr(model, 'decode_head') and isinstance(num_classes, int) and names and num_classes != len(names):
+        raise InputError(
+            f'the model has {num_classes} classes, but the dataset of {key} names {len(names)}: {", ".join(names[:3])}'
+            f'{" ..." if names[3:] else ""}. Set num_classes={len(names)}, or correct the names.'
+        )
     counts = np.zeros(IGNORED + 1, dtype=np.int64)
     for part in _parts(dataset):
         info = info_of(part, 0)
