@@ -1,10 +1,18 @@
-"""A hook that only resumes a run from a checkpoint of the same run, and makes new settings take effect."""
+"""A hook that only resumes a run from a checkpoint of the same run, and makes new settings take effect.
+
+The weights alone do not show whether a run still learns the same task: another tokenizer, other images or another
+augmentation would load without an error and silently spoil the result. Checkpoints therefore hold a record of them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -13,12 +21,33 @@ from torch.optim import Optimizer
 
 from mmbeitv2.checkpoints.reading import check_exact, check_loadable, weights_of
 from mmbeitv2.engine.monitoring import unwrapped
-from mmbeitv2.engine.run_record import STEPS_PER_EPOCH, differences, is_below, record_of
 from mmbeitv2.errors import InputError
+from mmbeitv2.layers.frozen import Frozen, fingerprint
 from mmbeitv2.registry import HOOKS
 
-# How a step is computed, not what: these options of a parameter group are always those of the machine at hand.
-_EXECUTION = ('foreach', 'fused', 'capturable', 'differentiable')
+# Text by name, for example by the dotted key of a setting.
+Record: TypeAlias = dict[str, str]
+
+# Settings of the config that decide what is learned.
+_MEANING = (
+    *('model', 'data_preprocessor', 'train_dataloader.dataset', 'train_dataloader.sampler'),
+    'optim_wrapper.optimizer.type',
+)
+# Settings of which a change is only reported. The rest, such as paths, variables of the file, the log, is ignored.
+_SETTINGS = (
+    *('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader', 'auto_scale_lr', 'default_hooks'),
+    *('custom_hooks', 'model_wrapper_cfg', 'strategy', 'env_cfg', 'val_dataloader', 'val_evaluator', 'val_cfg'),
+)
+# Settings below those of _MEANING that decide how something is read or computed, not what comes out.
+_EXECUTION = (
+    *('with_cp', 'backend_args', 'file_client_args', 'serialize_data', 'lazy_init', 'max_refetch', 'max_unreadable'),
+    'max_pixels',
+)
+# Where things lie and how a run started: what they hold is compared itself.
+_PLACES = ('init_cfg', 'pretrained', 'data_root', 'data_prefix', 'ann_file')
+_STEPS_PER_EPOCH = 'train_dataloader.steps_per_epoch'
+# Execution options of a parameter group: always those of this run.
+_OF_THE_MACHINE = ('foreach', 'fused', 'capturable', 'differentiable')
 # What optimizers keep for each element of a parameter.
 _PER_ELEMENT = (
     *('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'square_avg', 'grad_avg', 'acc_delta', 'exp_inf'),
@@ -26,7 +55,6 @@ _PER_ELEMENT = (
 )
 # What of a scheduler's state tells how far it is, not what it does.
 _PROGRESS = ('last_step', '_global_step', '_last_value')
-_RECORD = 'run'
 
 
 @HOOKS.register_module()
@@ -47,12 +75,12 @@ class ResumeGuardHook(Hook):
 
     def __init__(self, allow_changes: Sequence[str] = ()) -> None:
         self.allow_changes = tuple(allow_changes)
-        self._record: dict[str, str] | None = None
+        self._record: Record | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._record is None:  # runs may have millions of images
-            self._record = record_of(runner, unwrapped(runner))
-        checkpoint['meta'][_RECORD] = dict(self._record)
+            self._record = record_of(runner)
+        checkpoint['meta']['run'] = dict(self._record)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         path = str(runner._load_from or 'last_checkpoint')
@@ -62,24 +90,25 @@ class ResumeGuardHook(Hook):
             check_loadable(weights, model.state_dict(), path)
             checkpoint.setdefault('state_dict', weights)
             return
-        check_is_of_a_run(checkpoint, path)
-        checkpoint['meta'].pop('config', None)  # mmengine would run its text
-        check_exact(weights, model.state_dict(), path)
-        for key, optimizer in _optimizers(runner):
-            saved = checkpoint['optimizer'][key] if key else checkpoint['optimizer']
-            check_optimizer_state(saved, optimizer, model, path)
-        changes = self._compare(runner, checkpoint, path)
-        _scale_steps(runner, checkpoint['meta'])
-        is_replayed = _take_new_schedule(runner, checkpoint)
-        if changes or is_replayed:
-            replayed = 'the schedule continues as if these had been its settings from the start' if is_replayed else ''
-            runner.logger.info('Resumed with changes: ' + '; '.join([*changes, replayed] if replayed else changes))
-
-    def _compare(self, runner: Runner, checkpoint: dict, path: str) -> list[str]:
-        """Describes what has changed, and refuses changes that are not allowed."""
+        _check_is_of_a_run(checkpoint, path)
         meta = checkpoint['meta']
-        self._record = record_of(runner, unwrapped(runner))
-        former = meta.get(_RECORD)
+        meta.pop('config', None)  # mmengine would run its text
+        check_exact(weights, model.state_dict(), path)
+        optimizers = _optimizers(runner)
+        for key, optimizer in optimizers.items():
+            check_optimizer_state(checkpoint['optimizer'][key] if key else checkpoint['optimizer'], optimizer, path)
+        changes = self._compare(runner, meta, path)
+        former, now = (meta.get('run') or {}).get(_STEPS_PER_EPOCH), len(runner.train_dataloader)
+        if isinstance(runner.train_loop, EpochBasedTrainLoop) and former not in (None, str(now)):
+            meta['iter'] = meta['iter'] * now // int(former)  # as if the batch size had been this one from the start
+        if list(optimizers) == [''] and _take_new_schedule(runner, optimizers[''], checkpoint):
+            changes.append('the schedule continues as if these had been its settings from the start')
+        if changes:
+            runner.logger.info('Resumed with changes: ' + '; '.join(changes))
+
+    def _compare(self, runner: Runner, meta: dict, path: str) -> list[str]:
+        """Describes what has changed, and refuses changes that are not allowed."""
+        self._record, former = record_of(runner), meta.get('run')
         if former is None:
             runner.logger.warning(
                 f'{path} does not record its tokenizer, images and settings, so they are not compared with those '
@@ -91,7 +120,7 @@ class ResumeGuardHook(Hook):
         if seed is not None and meta.get('seed') not in (None, seed):
             meaning['seed'] = f'seed was {meta["seed"]} and is {seed} now'
             meta['seed'] = seed  # mmengine would take the former
-        refused = [key for key in meaning if not is_below(key, self.allow_changes)]
+        refused = [key for key in meaning if not _is_below(key, self.allow_changes)]
         if refused:
             more = f' ({len(refused) - 1} more: {", ".join(refused[1:6])})' if refused[1:] else ''
             raise InputError(
@@ -111,12 +140,7 @@ def guard_resume(runner: Runner, allow_changes: Sequence[str]) -> None:
     guard.allow_changes += tuple(allow_changes)
 
 
-def check_is_of_a_run(checkpoint: dict, path: str) -> None:
-    """Refuses a checkpoint from which a run cannot be resumed.
-
-    Raises:
-        InputError: naming the part that is missing.
-    """
+def _check_is_of_a_run(checkpoint: dict, path: str) -> None:
     parts = dict(state_dict='the weights', optimizer='the state of the optimizer', message_hub='the log of the run')
     missing = [words for key, words in parts.items() if not isinstance(checkpoint.get(key), dict)]
     if not {'epoch', 'iter'} <= set(checkpoint.get('meta') or ()):
@@ -128,11 +152,18 @@ def check_is_of_a_run(checkpoint: dict, path: str) -> None:
         )
 
 
-def check_optimizer_state(saved: dict, optimizer: Optimizer, model: nn.Module, path: str) -> None:
+def _optimizers(runner: Runner) -> dict[str, Optimizer]:
+    """The optimizers of a run by their names; mostly one, whose name is empty."""
+    if isinstance(runner.optim_wrapper, OptimWrapperDict):
+        return {key: wrapper.optimizer for key, wrapper in runner.optim_wrapper.items()}
+    return {'': runner.optim_wrapper.optimizer}
+
+
+def check_optimizer_state(saved: dict, optimizer: Optimizer, path: str) -> None:
     """Refuses the state of other parameters: fused optimizers do not check shapes, and would write beyond them.
 
     Raises:
-        InputError: naming the first parameter whose state does not fit, and both shapes.
+        InputError: with the numbers of groups and parameters, or the first shape, that differ.
     """
     remedy = 'Resume with the settings of the former run, or start a new run from the weights with load_from'
     former, now = (
@@ -143,61 +174,48 @@ def check_optimizer_state(saved: dict, optimizer: Optimizer, model: nn.Module, p
             f'{path} does not fit the optimizer: its state has {len(former)} groups with {sum(former)} parameters, '
             f'but this run has {len(now)} groups with {sum(now)}. {remedy}'
         )
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    indices = (index for group in saved['param_groups'] for index in group['params'])
-    for index, parameter in zip(indices, (p for group in optimizer.param_groups for p in group['params']), strict=True):
+    indices = [index for group in saved['param_groups'] for index in group['params']]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
+    for index, parameter in zip(indices, parameters, strict=True):
         for key, value in saved['state'].get(index, {}).items():
             if key in _PER_ELEMENT and value is not None and value.shape != parameter.shape:
                 raise InputError(
-                    f'{path} does not fit the optimizer: {key} of {names.get(id(parameter), index)} has shape '
-                    f'{tuple(value.shape)} in the file, but {tuple(parameter.shape)} in this run. {remedy}'
+                    f'{path} does not fit the optimizer: {key} of parameter {index} has shape {tuple(value.shape)} in '
+                    f'the file, but {tuple(parameter.shape)} in this run. {remedy}'
                 )
 
 
-def _optimizers(runner: Runner) -> Iterator[tuple[str, Optimizer]]:
-    """The optimizers of a run by their names; mostly one, without a name."""
-    if isinstance(runner.optim_wrapper, OptimWrapperDict):
-        for key, wrapper in runner.optim_wrapper.items():
-            yield key, wrapper.optimizer
-    else:
-        yield '', runner.optim_wrapper.optimizer
-
-
-def _scale_steps(runner: Runner, meta: dict) -> None:
-    """With another batch size, an epoch has another number of steps: counts as if it had had it from the start."""
-    former, now = (meta.get(_RECORD) or {}).get(STEPS_PER_EPOCH), len(runner.train_dataloader)
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and former not in (None, str(now)):
-        meta['iter'] = meta['iter'] * now // int(former)
-
-
-def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
+def _take_new_schedule(runner: Runner, optimizer: Optimizer, checkpoint: dict) -> bool:
     """Puts the settings of the run in the place of those of the checkpoint; whether they differ.
 
     Where they do not differ, the numbers of the checkpoint stay, to the last bit.
     """
-    optimizers = list(_optimizers(runner))
-    schedulers = runner.param_schedulers or []
-    saved_schedulers = checkpoint.get('param_schedulers') or []
-    if len(optimizers) != 1 or not isinstance(schedulers, list):  # several optimizers: as mmengine does
-        return False
-    groups, saved_groups = optimizers[0][1].param_groups, checkpoint['optimizer']['param_groups']
-    for group, saved in zip(groups, saved_groups, strict=True):
-        saved.update({key: group[key] for key in _EXECUTION if key in group})
+    schedulers, saved_schedulers = runner.param_schedulers or [], checkpoint.get('param_schedulers') or []
+    pairs = list(zip(optimizer.param_groups, checkpoint['optimizer']['param_groups'], strict=True))
+    for group, saved in pairs:
+        saved.update({key: group[key] for key in _OF_THE_MACHINE if key in group})
     scheduled = {scheduler.param_name for scheduler in schedulers}
     is_same = len(schedulers) == len(saved_schedulers) and all(
-        _settings(group, ('params', *scheduled)) == _settings(saved, ('params', *scheduled))
+        _without(group, 'params', *scheduled) == _without(saved, 'params', *scheduled)
         and all(type(saved.get(name)) is type(group.get(name)) for name in scheduled)
-        for group, saved in zip(groups, saved_groups, strict=True)
+        for group, saved in pairs
     )
     is_same = is_same and all(
-        _settings(scheduler.state_dict(), _PROGRESS) == _settings(saved, _PROGRESS)
+        _without(scheduler.state_dict(), *_PROGRESS) == _without(saved, *_PROGRESS)
         for scheduler, saved in zip(schedulers, saved_schedulers, strict=True)
     )
     if is_same or any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
         return False
-    _replay(runner, schedulers, checkpoint['meta'])
-    for group, saved in zip(groups, saved_groups, strict=True):
-        saved.update(_settings(group, ('params',)))
+    epochs = checkpoint['meta']['epoch'] if isinstance(runner.train_loop, EpochBasedTrainLoop) else 0
+    ordered = sorted(schedulers, key=lambda scheduler: scheduler.by_epoch)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that no step of the optimizer came before
+        for step in range(1, checkpoint['meta']['iter'] + 1):
+            for scheduler in ordered:
+                if not scheduler.by_epoch or (epochs and step % len(runner.train_dataloader) == 0):
+                    scheduler.step()
+    for group, saved in pairs:
+        saved.update(_without(group, 'params'))
     base = runner.optim_wrapper.state_dict().get('base_param_settings')  # which mmengine's log shows as base_lr
     if base is not None:
         checkpoint['optimizer']['base_param_settings'] = base
@@ -205,21 +223,85 @@ def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
     return True
 
 
-def _settings(state: dict, without: Sequence[str]) -> dict:
-    return {key: value for key, value in state.items() if key not in without}
+def _without(state: dict, *keys: str) -> dict:
+    return {key: value for key, value in state.items() if key not in keys}
 
 
-def _replay(runner: Runner, schedulers: list, meta: dict) -> None:
-    """Runs the schedule up to the step of the checkpoint."""
-    by_step = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
-    by_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
-    epochs = meta['epoch'] if isinstance(runner.train_loop, EpochBasedTrainLoop) else 0
-    steps_per_epoch = len(runner.train_dataloader)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # that no step of the optimizer came before
-        for step in range(1, meta['iter'] + 1):
-            for scheduler in by_step:
-                scheduler.step()
-            if epochs and step % steps_per_epoch == 0:
-                for scheduler in by_epoch:
-                    scheduler.step()
+def record_of(runner: Runner) -> Record:
+    """What identifies a run: its settings that matter, frozen weights and data; the same in each process."""
+    loader = runner.train_dataloader
+    return {
+        **settings_of(runner.cfg),
+        **fingerprints(unwrapped(runner)),
+        'dataset': describe_dataset(loader.dataset),
+        _STEPS_PER_EPOCH: str(len(loader)),
+    }
+
+
+def settings_of(cfg: Config) -> Record:
+    """The settings of a config that matter, each by its dotted key, for example ``model.head.num_codes``."""
+    settings = {'.'.join(path): value for path, value in _flatten(cfg.to_dict(), ()) if not set(path) & set(_PLACES)}
+    return {key: value for key, value in settings.items() if _is_below(key, (*_MEANING, *_SETTINGS))}
+
+
+def _is_below(key: str, names: Iterable[str]) -> bool:
+    """Whether a setting is one of those named, or a part of one."""
+    return any(key == name or key.startswith(f'{name}.') for name in names)
+
+
+def _flatten(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, tuple):
+        value = list(value)  # which the command line gives for a tuple
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not isinstance(value, (dict, list)) or not value:
+        text = repr(value)
+        yield path, "'local-dir:...'" if text.startswith("'local-dir:") else text
+    for key, child in children:
+        yield from _flatten(child, (*path, str(key)))
+
+
+def fingerprints(model: nn.Module) -> Record:
+    """A hash of the weights of each frozen part (the tokenizer, a teacher) by its name."""
+    parts = {name: module.module for name, module in model.named_modules() if isinstance(module, Frozen)}
+    return {name: f'weights {fingerprint(part)}' for name, part in parts.items()}
+
+
+def describe_dataset(dataset: object) -> str:
+    """Number of images, and a hash of their paths below their common folder and of their labels."""
+    count = len(dataset)  # type: ignore[arg-type]
+    if not count or not hasattr(dataset, 'get_data_info'):
+        return f'{count} samples'
+    paths_of_ends = [str(dataset.get_data_info(index).get('img_path') or '') for index in (0, count - 1)]
+    common = _common_folder(*paths_of_ends)
+    while True:
+        digest = hashlib.sha256()
+        for index in range(count):
+            info = dataset.get_data_info(index)
+            path = str(info.get('img_path') or '')
+            if not path.startswith(common):  # the list is not sorted: begins again, mostly early
+                common = _common_folder(common, path)
+                break
+            line = f'{path.removeprefix(common)}\0{info.get("gt_label")}\0'
+            digest.update(line.encode(errors='surrogateescape'))
+        else:
+            return f'{count} images, names and labels {digest.hexdigest()[:16]}'
+
+
+def _common_folder(*paths: str) -> str:
+    """With a slash at its end; empty if there is none."""
+    prefix = os.path.commonprefix(paths)  # noqa: RUF071 (commonpath refuses relative beside absolute paths)
+    return prefix[: prefix.rfind('/') + 1]
+
+
+def differences(former: Record, now: Record) -> tuple[Record, Record]:
+    """Descriptions of the changes by name: those that change the meaning of the run, and other settings."""
+    meaning: Record = {}
+    others: Record = {}
+    for key in sorted({*former, *now}):
+        if former.get(key) == now.get(key):
+            continue
+        change = f'{key} was {former.get(key, "not set")} and is {now.get(key, "not set")} now'
+        is_setting = _is_below(key, _SETTINGS) and not _is_below(key, _MEANING)
+        is_setting = is_setting or not set(key.split('.')).isdisjoint(_EXECUTION)
+        (others if is_setting else meaning)[key] = change
+    return meaning, others

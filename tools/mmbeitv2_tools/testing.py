@@ -18,7 +18,7 @@ from PIL import Image
 
 from mmbeitv2.checkpoints import read_checkpoint, require_fit
 from mmbeitv2.engine import unwrapped
-from mmbeitv2.engine.run_record import fingerprints
+from mmbeitv2.engine.resume_guard import fingerprints
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable, require_writable_folder

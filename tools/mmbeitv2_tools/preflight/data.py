@@ -1,83 +1,53 @@
-"""Checks of the data of a loader: images, classes, labels, and label images of segmentation."""
+"""Checks of the data of a loader: its number of images, its classes, labels and label images."""
 
 from __future__ import annotations
 
-import logging
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmengine.logging import print_log
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmbeitv2.datasets.image_dataset import FORKABLE
-from mmbeitv2.datasets.seeding import SampleIndex, SeededInfiniteSampler, SeededSampler
 from mmbeitv2.errors import InputError
+from mmbeitv2.inference.config import walk_settings
 from mmbeitv2.segmentation.seg_labels import IGNORED, LoadSegLabels
 
-# Most labels that are looked at before a run; beyond, as many evenly spread. --check looks at all of them.
+# Most label images that are read before a run, evenly spread; --check reads all of them.
 MAX_LABELS = 2000
-# Transforms that read label images by the rules of LoadSegLabels.
-_LABEL_READERS = {'mmbeitv2.segmentation.seg_labels.LoadSegLabels', 'mmseg.datasets.transforms.loading.LoadAnnotations'}
+# Labels of classification are in memory, which takes less time.
+_LABELS_PER_LABEL_IMAGE = 100
+_NUM_CLASSES = re.compile(r'model\.(?:.*\.)?(?:decode_head|auxiliary_head|head)(?:\.\d+)?\.num_classes')
 _EXIF_ORIENTATION = 0x0112
-# How often the most elongated image passes through the pipeline, whose random sizes may round a side to 0.
-_DRAWS = 8
 
 
-def check_loader(key: str, loader: DataLoader) -> None:
-    """Checks that a loader has images and at least one batch, and that its first image passes the pipeline.
+def check_length(key: str, loader: DataLoader) -> None:
+    """Checks that a loader has at least one batch.
 
     Args:
         key: of the loader in the config, for messages.
-        loader: its random generators and workers are not changed.
+        loader: one without a length passes.
 
     Raises:
-        InputError: if there is no image or no batch, or what the pipeline raises.
+        InputError: if it has none.
     """
-    dataset: Any = loader.dataset
     try:
-        images, batches = len(dataset), len(loader)
-    except TypeError:  # an iterable dataset has no length
+        images, batches = len(loader.dataset), len(loader)  # type: ignore[arg-type]
+    except TypeError:  # of an iterable dataset
         return
-    if images == 0:
-        raise InputError(no_images(key, vars(dataset)))
     if batches == 0:
         raise InputError(
             f'{key} does not fill one batch: {images:,} images over {get_world_size()} process(es) are fewer than '
             f'batch_size={loader.batch_size}. Set a smaller {key}.batch_size, or {key}.drop_last=False.'
         )
-    path = info_of(dataset, 0).get('img_path', '')
-    if os.path.isfile(path) or path.startswith(FORKABLE):  # others are opened by their own reader, in its own process
-        sample = dataset[_index(loader, 0)]
-        if loader.collate_fn is not None:
-            loader.collate_fn([sample])
-
-
-def no_images(key: str, settings: dict) -> str:
-    """The sentence for a dataset without images, which names its settings."""
-    names = ('data_root', 'data_prefix', 'ann_file', 'img_suffix')
-    known = ', '.join(f'{name}={settings[name]!r}' for name in names if settings.get(name))
-    return f'{key} finds no images with {known or "its settings"}. Correct them, or put images there.'
-
-
-def _index(loader: DataLoader, number: int, epoch: int = 0) -> int | SampleIndex:
-    """What the sampler of a loader asks its dataset for."""
-    sampler: Any = getattr(loader.batch_sampler, 'sampler', loader.sampler)
-    is_seeded = isinstance(sampler, (SeededSampler, SeededInfiniteSampler))
-    return SampleIndex(number, sampler.seed, epoch) if is_seeded else number
-
-
-def info_of(dataset: Any, index: int) -> dict:
-    """The information that an OpenMMLab dataset has about a sample; empty for other datasets."""
-    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') and index < len(dataset) else {}
-    return info if isinstance(info, dict) else {}
 
 
 def classes_of(dataset: Any) -> tuple[str, ...] | None:
@@ -85,6 +55,22 @@ def classes_of(dataset: Any) -> tuple[str, ...] | None:
     meta = getattr(dataset, 'metainfo', None) or {}
     classes = meta.get('classes')
     return tuple(map(str, classes)) if classes is not None and 'class_indices' not in meta else None
+
+
+def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
+    """Checks that the heads of the model have as many classes as a dataset.
+
+    Raises:
+        InputError: with the option that sets the right number.
+    """
+    classes = classes_of(dataset)
+    for name, number in walk_settings(cfg.model, 'model'):
+        if classes is not None and _NUM_CLASSES.fullmatch(name) and number != len(classes):
+            option = 'num_classes' if cfg.get('num_classes') == number else name
+            raise InputError(
+                f'the images of {key} are of {len(classes)} classes, but {name}={number}. Set '
+                f'{option}={len(classes)}, or correct the classes.'
+            )
 
 
 def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
@@ -105,172 +91,64 @@ def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
     )
 
 
-def check_labels(key: str, dataset: Any, model: nn.Module | None = None, limit: int | None = MAX_LABELS) -> str | None:
-    """Checks the labels of a classification or segmentation dataset against the number of classes of the model.
+def check_labels(key: str, dataset: Any, model: nn.Module, limit: int | None = MAX_LABELS) -> str | None:
+    """Checks that the labels of a classification or segmentation dataset are those of its classes.
 
     Args:
         key: of the loader in the config, for messages.
         dataset: may be wrapped.
-        model: None checks against the classes of the dataset only.
-        limit: most labels to look at, None for all.
+        model: has the number of classes where the dataset does not name them.
+        limit: most label images to read, None for all.
 
     Returns:
-        What is odd about them, in words: classes that never occur, the share of ignored pixels.
+        What is odd about the labels, in words: classes that never occur, the share of ignored pixels.
 
     Raises:
-        InputError: if a model of segmentation has another number of classes than the dataset, or with the first file
-            whose label, label image or size is wrong.
+        InputError: with the first image whose label, or label image, is wrong; or if all pixels are ignored.
     """
     head = getattr(model, 'decode_head', None) or getattr(model, 'head', None)
-    num_classes, names = getattr(head, 'num_classes', None), classes_of(dataset)
-    if hasattr(model, 'decode_head') and isinstance(num_classes, int) and names and num_classes != len(names):
-        raise InputError(
-            f'the model has {num_classes} classes, but the dataset of {key} names {len(names)}: {", ".join(names[:3])}'
-            f'{" ..." if names[3:] else ""}. Set num_classes={len(names)}, or correct the names.'
-        )
-    counts = np.zeros(IGNORED + 1, dtype=np.int64)
-    for part in _parts(dataset):
-        info = info_of(part, 0)
-        if isinstance(info.get('gt_label'), (int, np.integer)) and isinstance(num_classes, int):
-            counts = _count_labels(key, part, num_classes, limit)
-        elif 'seg_map_path' in info and _reads_labels(part) and getattr(head, 'ignore_index', IGNORED) == IGNORED:
-            counts += _count_pixels(key, part, num_classes, limit)
-    if not counts.any():
+    classes = classes_of(dataset) or ()
+    num_classes = len(classes) or getattr(head, 'num_classes', None)
+    ignored = {IGNORED, getattr(head, 'ignore_index', IGNORED)}
+    found: Counter[int] = Counter()
+    for image, labels in _labels(dataset, limit):
+        beyond = [label for label in labels if not 0 <= label < (num_classes or IGNORED) and label not in ignored]
+        if beyond:
+            raise InputError(
+                f'{key}: {image} has the label {beyond[-1]}, but there are {num_classes} classes, counted from 0. '
+                'Correct the label, add its class, or set reduce_zero_label or ignored_labels.'
+            )
+        found.update(labels)
+    if not found:
         return None
-    if not counts[:IGNORED].any():
+    if not found.keys() - ignored:
         raise InputError(
             f'{key}: all pixels of all label images are ignored. Labels count from 0, or with reduce_zero_label from '
             '1, and 0 is ignored. Correct the labels, or these settings.'
         )
-    return _odd(counts, classes_of(dataset))
-
-
-def _odd(counts: np.ndarray, classes: tuple[str, ...] | None) -> str | None:
-    absent = [repr(name) for number, name in enumerate(classes or ()) if number < len(counts) and not counts[number]]
+    absent = [repr(name) for number, name in enumerate(classes) if not found[number]]
     said = [f'no label of {", ".join(absent[:5])}{" ..." if absent[5:] else ""}'] if absent else []
-    if len(counts) > IGNORED and counts[IGNORED]:
-        said.append(f'{100 * counts[IGNORED] / counts.sum():.3g} % of the pixels are ignored')
+    if found[IGNORED]:
+        said.append(f'{100 * found[IGNORED] / found.total():.3g} % of the pixels are ignored')
     return '; '.join(said) or None
 
 
-def _count_labels(key: str, dataset: Any, num_classes: int, limit: int | None) -> np.ndarray:
-    counts = np.zeros(num_classes, dtype=np.int64)
-    for index in _spread(len(dataset), limit and 100 * limit):
-        info = info_of(dataset, index)
-        if not 0 <= info['gt_label'] < num_classes:
-            raise InputError(
-                f'{key}: image {info.get("img_path")!r} has label {info["gt_label"]}, but '
-                f'model.head.num_classes={num_classes} allows 0 to {num_classes - 1}. Correct the label, or set '
-                'num_classes.'
-            )
-        counts[info['gt_label']] += 1
-    return counts
-
-
-def _count_pixels(key: str, dataset: Any, num_classes: int | None, limit: int | None) -> np.ndarray:
-    """Pixels of each value in the label images, which are checked."""
-    infos = [info_of(dataset, index) for index in range(len(dataset))]
-    _check_files(key, infos, dataset)
-    bounds = [number for number in (num_classes, len(classes_of(dataset) or ()) or None) if isinstance(number, int)]
-    allowed = min(bounds, default=IGNORED)
-    chosen = [infos[index] for index in _spread(len(infos), limit)]
-    total = np.zeros(IGNORED + 1, dtype=np.int64)
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        try:
-            for info, counts in zip(chosen, pool.map(partial(_pixels_in, reader=LoadSegLabels()), chosen), strict=True):
-                beyond = np.flatnonzero(counts[allowed:IGNORED])
-                if beyond.size:
-                    settings = 'ignored_labels' if hasattr(dataset, 'ignored_labels') else 'reduce_zero_label'
-                    raise InputError(
-                        f'label image {info["seg_map_path"]!r} has the label {allowed + beyond[-1]}, but there are '
-                        f'{allowed} classes, counted from 0. Correct the label, add its class, or set {settings}.'
-                    )
-                total += counts
-        except InputError as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise InputError(f'{key}: {error}') from error
-    return total
-
-
-def _check_files(key: str, infos: list[dict], dataset: Any) -> None:
-    """Checks that each image has a label image; warns of label images without an image."""
-    expected: dict[Path, set[str]] = {}
-    for info in infos:
-        path = Path(info['seg_map_path'])
-        expected.setdefault(path.parent, set()).add(path.name)
-    listings = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in expected}
-    for info in infos:
-        path = Path(info['seg_map_path'])
-        if path.name not in listings[path.parent] and '://' not in info['seg_map_path']:
-            use = " To predict images without labels, use mmseg's MMSegInferencer." if key.startswith('test') else ''
-            raise InputError(
-                f'{key}: image {info["img_path"]!r} has no label image {str(path)!r}. Add it, or remove the image.{use}'
-            )
-    suffix: Any = getattr(dataset, 'seg_map_suffix', None)
-    if suffix is None or getattr(dataset, 'ann_file', None):
-        return
-    for folder, names in listings.items():
-        alone = sorted(name for name in names - expected[folder] if name.endswith(suffix))
-        if alone:  # mmseg leaves them out, too
-            print_log(
-                f'{key}: {len(alone)} label images in {str(folder)!r} have no image and are left out; the first is '
-                f'{alone[0]!r}',
-                logger='current',
-                level=logging.WARNING,
-            )
-
-
-def _pixels_in(info: dict, reader: LoadSegLabels) -> np.ndarray:
-    """Pixels of each value in a label image, which is compared with the size in the header of its image."""
-    sample = {**info, 'seg_fields': []}
-    if (size := _size_of(info['img_path'])) is not None:
-        sample['ori_shape'] = size
-    return np.bincount(reader.transform(sample)['gt_seg_map'].ravel(), minlength=IGNORED + 1)
-
-
-def _size_of(path: str) -> tuple[int, int] | None:
-    """Height and width of an image as it is read; None if it is not a local file, or unreadable."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            is_turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # by a quarter, when it is read
-    except (OSError, Image.DecompressionBombError):  # its own reader says so
-        return None
-    return (width, height) if is_turned else (height, width)
-
-
-def check_elongated(key: str, loader: DataLoader, limit: int | None = MAX_LABELS) -> None:
-    """Checks that the most elongated image of a segmentation loader passes the pipeline.
-
-    Raises:
-        InputError: with its name and size.
-    """
-    for part in _parts(loader.dataset):
-        if 'seg_map_path' not in info_of(part, 0):
-            continue
-        paths = {number: info_of(part, number)['img_path'] for number in _spread(len(part), limit)}
-        sizes = {number: size for number, path in paths.items() if (size := _size_of(path)) is not None}
-        if not sizes:
-            continue
-        number = max(sizes, key=lambda each: max(sizes[each]) / min(sizes[each]))
-        try:
-            for epoch in range(_DRAWS):
-                part[_index(loader, number, epoch)]
-        except InputError:
-            raise
-        except Exception as error:  # whatever transforms make of it
-            height, width = sizes[number]
-            raise InputError(
-                f'{key}: image {paths[number]!r} of {width}x{height} pixels does not pass the pipeline ({error}). '
-                'Remove it, or cut it into pieces.'
-            ) from error
-
-
-def _reads_labels(dataset: Any) -> bool:
-    """Whether the pipeline reads label images by a transform whose rules are known: ours, or mmseg's, which ours is."""
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
-    kinds = {f'{type(transform).__module__}.{type(transform).__name__}' for transform in transforms}
-    return bool(kinds & _LABEL_READERS)
+def _labels(dataset: Any, limit: int | None) -> Iterator[tuple[str, dict[int, int]]]:
+    """Names of images, or of label images, and how often each label occurs in them."""
+    for part in _parts(dataset):
+        info = part.get_data_info(0) if hasattr(part, 'get_data_info') and len(part) else {}
+        if isinstance(info.get('gt_label'), (int, np.integer)):
+            for index in _spread(len(part), limit and limit * _LABELS_PER_LABEL_IMAGE):
+                info = part.get_data_info(index)
+                yield f'image {info.get("img_path")!r}', {int(info['gt_label']): 1}
+        elif 'seg_map_path' in info and (reader := _reader(part)) is not None:
+            infos = [part.get_data_info(index) for index in _spread(len(part), limit)]
+            pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
+            try:
+                for each, labels in zip(infos, pool.map(partial(_pixels, reader), infos), strict=True):
+                    yield f'label image {each["seg_map_path"]!r}', labels
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _parts(dataset: Any) -> Iterator[Any]:
@@ -286,3 +164,33 @@ def _parts(dataset: Any) -> Iterator[Any]:
 def _spread(length: int, limit: int | None) -> range:
     """Indices of at most ``limit`` samples, evenly spread."""
     return range(0, length, 1 if limit is None else max(-(-length // limit), 1))
+
+
+def _reader(dataset: Any) -> LoadSegLabels | None:
+    """Reads label images as the pipeline of a dataset does; None if that reads none, or by rules of its own."""
+    from mmseg.datasets.transforms import LoadAnnotations
+
+    for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+        if isinstance(transform, LoadSegLabels) or type(transform) is LoadAnnotations:
+            return LoadSegLabels(backend_args=transform.backend_args)
+    return None
+
+
+def _pixels(reader: LoadSegLabels, info: dict) -> dict[int, int]:
+    """How often each label occurs in a label image, which is compared with the size in the header of its image."""
+    sample = {**info, 'seg_fields': []}
+    if (size := _size_of(info['img_path'])) is not None:
+        sample['ori_shape'] = size
+    counts = np.bincount(reader.transform(sample)['gt_seg_map'].ravel())
+    return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
+
+
+def _size_of(path: str) -> tuple[int, int] | None:
+    """Height and width of an image as it is read; None if it is not a local file, or unreadable."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            is_turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # by a quarter, when it is read
+    except (OSError, Image.DecompressionBombError):  # its own reader says so
+        return None
+    return (width, height) if is_turned else (height, width)
