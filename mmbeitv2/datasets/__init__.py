@@ -5,7 +5,7 @@ import mmpretrain.datasets  # noqa: F401
 from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, LoadChannels
 from mmbeitv2.datasets.collating import stack_samples
 from mmbeitv2.datasets.huggingface import HuggingFaceImages
-from mmbeitv2.datasets.image_folder import ImageFolder, ImageNetVariant, find_images, read_class_folders
+from mmbeitv2.datasets.image_folder import ImageFolder, ImageNetVariant, find_images
 from mmbeitv2.datasets.masking import BlockMaskGenerator, RandomMaskGenerator
 from mmbeitv2.datasets.seeding import SeededInfiniteSampler, SeededSampler, SeedSample
 from mmbeitv2.datasets.shards import ImageShards, image_files
@@ -30,6 +30,5 @@ __all__ = [
     'SeededSampler',
     'find_images',
     'image_files',
-    'read_class_folders',
     'stack_samples',
 ]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, decode_channels
+from mmbeitv2.datasets.channels import decode_channels
 from mmbeitv2.datasets.file_backends import read_file
-from mmbeitv2.datasets.shards import image_files
 from mmbeitv2.errors import InputError, UnreadableImageError
-from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.fileio.outputs import require_json
 
 # Black and white of a picture lie so many standard deviations from the mean.
 RANGE_STDS = 2
@@ -96,30 +89,17 @@ def _rounded(values: Iterable[float]) -> list[float]:
     return [float(f'{value:.6g}') for value in values]
 
 
-def print_channel_statistics(args: argparse.Namespace) -> None:
-    """Writes a table and settings; see ``tools/channel_statistics.py --help`` for ``args``.
-
-    Raises:
-        InputError: if there is no image, one cannot be read, or they differ in kind.
-    """
-    if args.json is not None:
-        require_json(args.json)
-    paths = list(image_files(args.images, CHANNEL_EXTENSIONS).values())
-    if args.sample is not None and args.sample < len(paths):
-        chosen = np.random.default_rng(args.seed).choice(len(paths), args.sample, replace=False)
-        paths = [paths[i] for i in sorted(chosen)]
-    statistics = channel_statistics(tqdm(paths, unit='image'))
+def table(statistics: dict) -> str:
+    """The numbers of each channel, one channel a line."""
     lines = [f'{statistics["images"]} images of {statistics["channels"]} channels, {statistics["dtype"]}']
     lines.append(f'{"channel":>7}{"mean":>12}{"std":>12}{"min":>12}{"max":>12}')
     for channel in range(statistics['channels']):
         row = ''.join(f'{statistics[name][channel]:>12.6g}' for name in ('mean', 'std', 'min', 'max'))
         lines.append(f'{channel:>7}{row}')
-    sys.stdout.write('\n'.join(lines) + '\n\n' + config_lines(statistics))
     constant = [str(channel) for channel, std in enumerate(statistics['std']) if std == 0]
     if constant:
-        sys.stdout.write(
-            '\nThese channels have the same value in all pixels. Leave them out with keep=: channels '
-            f'{", ".join(constant)}\n'
+        lines.append(
+            f'Channels {", ".join(constant)} have the same value in all pixels. Leave them out with keep= of '
+            'LoadChannels.'
         )
-    if args.json is not None:
-        AtomicBackend().put_text(json.dumps(statistics) + '\n', args.json)
+    return '\n'.join(lines) + '\n'

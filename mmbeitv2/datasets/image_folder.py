@@ -243,22 +243,6 @@ def class_folders(root: str, paths: Sequence[str]) -> list[str]:
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
 
 
-def read_class_folders(folder: str | Path) -> tuple[str, ...]:
-    """Names of the classes of a folder with one folder per class, in the order of their labels.
-
-    Raises:
-        InputError: if there is no such folder, or no folder in it.
-    """
-    if not os.path.isdir(folder):
-        raise InputError(f'image folder {str(folder)!r} not found. Check the path.')
-    names = class_folders(str(folder), ())
-    if not names:
-        raise InputError(
-            f'image folder {str(folder)!r} has no class folders. Put the images of each class into its own folder.'
-        )
-    return tuple(names)
-
-
 @DATASETS.register_module()
 class ImageNetVariant(ImageFolder):
     """Images of some or all classes of ImageNet-1k, in folders named by synset: ImageNet-A, -R, -Sketch, -V2.

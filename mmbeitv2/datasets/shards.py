@@ -34,29 +34,17 @@ _ADDRESS = re.compile(SHARD_PREFIX + r'://(.*?)\?(\d+)\+(\d+)#', re.DOTALL)
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The positions of the images in a set of shards; version 1.0 wrote the same.
+    """The positions of n images in a set of shards; version 1.0 wrote the same."""
 
-    Attributes:
-        shards: names of the tar files, (s,).
-        sizes: of the tar files in bytes, (s,) int64.
-        shard: of each image, (n,) int32.
-        offset: of its first byte in the shard, (n,) int64.
-        length: in bytes, (n,) int64.
-        label: number of its class folder, -1 outside of them, (n,) int32.
-        names: the paths of the images, one after the other, uint8.
-        name_ends: offset of each path in ``names``, and the end of the last one, (n + 1,) int64.
-        classes: names of the class folders, (c,).
-    """
-
-    shards: np.ndarray
-    sizes: np.ndarray
-    shard: np.ndarray
-    offset: np.ndarray
-    length: np.ndarray
-    label: np.ndarray
-    names: np.ndarray
-    name_ends: np.ndarray
-    classes: np.ndarray
+    shards: np.ndarray  #: names of the tar files, (s,)
+    sizes: np.ndarray  #: of the tar files in bytes, (s,) int64
+    shard: np.ndarray  #: of each image, (n,) int32
+    offset: np.ndarray  #: of its first byte in the shard, (n,) int64
+    length: np.ndarray  #: in bytes, (n,) int64
+    label: np.ndarray  #: number of its class folder, -1 outside of them, (n,) int32
+    names: np.ndarray  #: the paths of the images, one after the other, uint8
+    name_ends: np.ndarray  #: offset of each path in ``names``, and the end of the last one, (n + 1,) int64
+    classes: np.ndarray  #: names of the class folders, (c,)
 
     @classmethod
     def read(cls, folder: Path) -> ShardIndex:

@@ -166,11 +166,3 @@ def test_a_large_header_takes_no_memory() -> None:
     np.lib.format.write_array_header_1_0(stream, header)
     with pytest.raises(InputError, match='100000x100000 pixels'):
         decode_channels(stream.getvalue())
-
-
-@pytest.mark.parametrize(
-    'settings', [dict(channels=0), dict(channels=33), dict(channels=3, dtype='int64'), dict(channels=3, keep=[3])]
-)
-def test_settings_that_cannot_be_are_refused(settings: dict) -> None:
-    with pytest.raises(InputError, match='LoadChannels must'):
-        LoadChannels(**settings)

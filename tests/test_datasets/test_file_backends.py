@@ -88,12 +88,6 @@ def test_lists_and_their_images_may_lie_in_a_store(image_folder: Path, tmp_path:
     assert [info['img_path'] for info in infos(dataset)] == [str(image_folder / 'cat/nested/1.jpg'), expected[1][0]]
 
 
-def test_large_jpegs_of_a_store_are_read_no_larger_than_wanted(store: dict[str, bytes]) -> None:
-    image = np.repeat(np.linspace(0, 255, 480).astype(np.uint8)[None], 300, axis=0)
-    store['memory://bucket/large.jpg'] = cv2.imencode('.jpg', image)[1].tobytes()
-    assert LoadImage(min_side=150).transform(dict(img_path='memory://bucket/large.jpg'))['img'].shape == (150, 240, 3)
-
-
 def test_label_images_of_a_store_are_read_and_checked(store: dict[str, bytes]) -> None:
     labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     store['memory://bucket/labels.png'] = cv2.imencode('.png', labels)[1].tobytes()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.datasets import ImageFolder, ImageShards, SeededSampler
-from mmbeitv2.datasets.shards import ShardIndex
 from mmbeitv2.errors import InputError, UnreadableImageError
 from tests.conftest import EXACT_MASKED, shards_of
 
@@ -107,19 +105,6 @@ def test_a_missing_or_damaged_index_is_one_sentence(image_folder: Path) -> None:
     index.unlink()
     with pytest.raises(InputError, match='has no index.npz. Run tools/make_shards.py until it has finished'):
         ImageShards(str(shards))
-
-
-def test_offsets_are_those_of_pythons_tarfile(image_folder: Path) -> None:
-    shards = shards_of(image_folder)
-    index = ShardIndex.read(shards)
-    number = 0
-    for name in index.shards:
-        with tarfile.open(shards / name) as tar:
-            for member in tar:
-                assert index.path(number) == member.name
-                assert (index.offset[number], index.length[number]) == (member.offset_data, member.size)
-                number += 1
-    assert number == len(index) == 16
 
 
 def test_settings_that_do_not_apply_to_shards_are_refused(image_folder: Path) -> None:

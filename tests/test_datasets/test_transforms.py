@@ -135,18 +135,3 @@ def test_images_that_another_transform_has_flipped_are_taken(image_folder: Path)
     for transform in (FitImage(32), FitImage((24, 32), fit='stretch')):
         flipped = transform.transform(dict(img=image[:, ::-1]))['img']
         assert np.array_equal(flipped, transform.transform(dict(img=image[:, ::-1].copy()))['img'])
-
-
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        (dict(min_side=0), 'min_side=0 must be at least 1 pixel'),
-        (dict(max_pixels=0), 'max_pixels=0 must lie between 1 and'),
-        (dict(max_pixels=10**9), 'max_pixels=1000000000 must lie between 1 and'),
-    ],
-)
-def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        LoadImage(**settings)
-    with pytest.raises(ValueError, match="fit='fill' is unknown. Choose one of crop, stretch"):
-        FitImage(32, fit='fill')
