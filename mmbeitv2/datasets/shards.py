@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.fileio import register_backend
@@ -143,7 +144,7 @@ class ImageShards(ImageDataset):
     """
 
     def __init__(
-        self, data_root: str = '', data_prefix: str | dict = '', with_label: bool = False, **kwargs: object
+        self, data_root: str = '', data_prefix: str | dict = '', with_label: bool = False, **kwargs: Any
     ) -> None:
         self.with_label = with_label
         # The index is one block of memory already.

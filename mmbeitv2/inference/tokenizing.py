@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ class UnfinishedCodes:
         codes.flush()
         done.flush()
         with open_atomically(self.folder / 'images.npz') as stream:
-            np.savez(stream, **self.images)
+            np.savez(stream, **cast(dict[str, Any], self.images))
         write_atomically(self.folder / 'made_by.json', json.dumps(self.made_by).encode())
 
     def add(self, rows: list[int], codes: np.ndarray) -> None:
