@@ -135,22 +135,19 @@ class ImageShards(ImageDataset):
 
     Args:
         data_root: folder of the data.
-        data_prefix: folder of the shards and their index in ``data_root``.
         with_label: take the label from the class folder in which the image lay.
-        kwargs: see :class:`ImageDataset`.
+        ann_file: must be empty: all images of the shards are taken.
+        kwargs: ``data_prefix``, the folder of the shards and their index in ``data_root``; and see
+            :class:`ImageDataset`.
 
     Raises:
         InputError: if the index or a shard is missing, cut off, or not what it was.
     """
 
-    def __init__(
-        self, data_root: str = '', data_prefix: str | dict = '', with_label: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, data_root: str = '', with_label: bool = False, ann_file: str = '', **kwargs: Any) -> None:
         self.with_label = with_label
         # The index is one block of memory already.
-        super().__init__(
-            **{'ann_file': '', **kwargs}, data_root=data_root, data_prefix=data_prefix, serialize_data=False
-        )
+        super().__init__(ann_file=ann_file, data_root=data_root, serialize_data=False, **kwargs)
 
     def load_data_list(self) -> Sequence[dict]:
         if self.ann_file:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class UnfinishedCodes:
         self.out, self.made_by, self.num_codes = out, made_by, num_codes
         self.folder = out.with_name(f'{out.name}.parts')
         stamps = np.array([_stamp(place) for place in files.values()], np.int64)
-        self.images = {'paths': np.array(list(files)), 'size': stamps[:, 0], 'mtime': stamps[:, 1]}
+        self.images: dict[str, Any] = {'paths': np.array(list(files)), 'size': stamps[:, 0], 'mtime': stamps[:, 1]}
         require_removable(self.folder, _TOOL, _FILES)
         earlier = self._earlier()
         claim_folder(self.folder, _TOOL)
