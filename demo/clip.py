@@ -156,7 +156,7 @@ def train(args: argparse.Namespace, out: Path) -> None:
     torch.save(saved, out / WRITTEN[0])
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of images in class folders')
     parser.add_argument('out', type=Path, help='folder to write the model to')
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--lr', type=float, default=3e-3)
     parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with one_sentence_errors('demo.clip'):
         if args.folder.resolve().is_relative_to(args.out.resolve()):
             raise InputError(

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.sample_set import COUNTS
 from mmbeitv2.datasets import find_images
 from mmbeitv2.errors import InputError
 
-# Images of the sample set, for which the epochs in the configs are made.
-SAMPLE_IMAGES = 6000
 # Images of a batch of the tokenizer and of pretraining, which the smallest set must fill.
 LEAST_IMAGES = 16
 # Labeled images of a batch of fine-tuning, which the share of the labels that it sees must fill.
@@ -22,21 +21,13 @@ _IGNORED = 255
 
 @dataclass
 class Data:
-    """A folder of images.
-
-    Attributes:
-        root: folder with ``train`` and ``val``.
-        train: folder of the training images in it.
-        val: folder of the validation images in it.
-        classes: names of the class folders; empty if the images have no labels.
-        num_images: training images.
-    """
+    """A folder of images."""
 
     root: Path
-    train: str
-    val: str
-    classes: list[str]
-    num_images: int
+    train: str  #: folder of the training images in it
+    val: str  #: folder of the validation images in it
+    classes: list[str]  #: names of the class folders; empty if the images have no labels
+    num_images: int  #: for training
 
     @property
     def folders(self) -> set[Path]:
@@ -46,15 +37,10 @@ class Data:
 
 @dataclass
 class SegmentedData:
-    """Segmented images in ADE20K's layout.
+    """Segmented images in ADE20K's layout."""
 
-    Attributes:
-        root: folder with ``images`` and ``annotations``, each with ``training`` and ``validation``.
-        num_classes: the largest label; 0 is unlabeled.
-    """
-
-    root: Path
-    num_classes: int
+    root: Path  #: folder with ``images`` and ``annotations``, each with ``training`` and ``validation``
+    num_classes: int  #: the largest label; 0 is unlabeled
 
     @property
     def folders(self) -> set[Path]:
@@ -72,19 +58,33 @@ def read_data(root: Path) -> Data:
         raise InputError(f'image folder {str(root)!r} not found. Check the path after --data.')
     if not ((root / 'train').is_dir() and (root / 'val').is_dir()):
         return Data(root, '', '', [], len(find_images(root)))
-    names = {}
-    for split in ('train', 'val'):
-        files = find_images(root / split)
-        names[split] = sorted({Path(file).parts[0] for file in files if len(Path(file).parts) > 1})
-        if split == 'train':
-            num_images = len(files)
-    differing = sorted(set(names['train']) ^ set(names['val']))
-    if differing:
+    files = [find_images(root / split) for split in ('train', 'val')]
+    names = [{Path(file).parts[0] for file in part if len(Path(file).parts) > 1} for part in files]
+    if differing := sorted(names[0] ^ names[1]):
         raise InputError(
             f'{str(root)!r} has the class folder {differing[0]!r} in only one of train and val: both need images of '
             'the same classes'
         )
-    return Data(root, 'train', 'val', names['train'] if len(names['train']) > 1 else [], num_images)
+    return Data(root, 'train', 'val', sorted(names[0]) if len(names[0]) > 1 else [], len(files[0]))
+
+
+def require_enough(data: Data) -> None:
+    """Refuses images that fill no batch.
+
+    Raises:
+        InputError: says how many there must be.
+    """
+    if data.num_images < LEAST_IMAGES:
+        raise InputError(
+            f'{str(data.root)!r} has {data.num_images} training images, but the quickstart needs at least '
+            f'{LEAST_IMAGES}. Add images.'
+        )
+    if data.classes and (num_labeled := len(list_labeled(data))) < LEAST_LABELLED:
+        raise InputError(
+            f'{str(data.root)!r} has class folders, and fine-tuning uses every fifth image of each class of train: '
+            f'{num_labeled} images, but it needs at least {LEAST_LABELLED}. Add images, or give a folder without '
+            'class folders.'
+        )
 
 
 def list_labeled(data: Data, share: int = 5) -> list[str]:
@@ -135,16 +135,11 @@ def read_segmented(root: Path) -> SegmentedData:
 
 def fingerprint(folders: Iterable[Path]) -> str:
     """Changes whenever an image is added to the folders, removed, renamed or written again."""
-    digest = hashlib.sha256()
-    for folder in sorted(folders):
-        for file in find_images(folder):
-            status = (folder / file).stat()
-            digest.update(
-                f'{folder}\0{file}\0{status.st_size}\0{status.st_mtime_ns}\n'.encode(errors='surrogateescape')
-            )
-    return digest.hexdigest()
+    files = [folder / file for folder in sorted(folders) for file in find_images(folder)]
+    found = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(found).encode(errors='surrogateescape')).hexdigest()
 
 
 def scaled(epochs: int, data: Data) -> int:
     """Epochs in which a set shows about as many images as the sample set in ``epochs``."""
-    return max(1, round(epochs * SAMPLE_IMAGES / data.num_images))
+    return max(1, round(epochs * COUNTS['train'] / data.num_images))

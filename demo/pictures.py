@@ -136,11 +136,11 @@ def draw_losses(work_dir: Path, out: Path) -> None:
     write_picture(draw_curves(panels), out / 'curves.png', dpi=120)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dir', type=Path, help='of the quickstart')
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with one_sentence_errors('demo.pictures'):
         args.out.mkdir(parents=True, exist_ok=True)
         for draw in (draw_tokens, draw_segments, draw_overview, draw_losses):

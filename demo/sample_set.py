@@ -56,6 +56,9 @@ COLORS = {'red': 0.0, 'yellow': 0.15, 'blue': 0.6, 'pink': 0.88}
 _LARGEST_TURN = 0.2
 _SUPERSAMPLE = 3
 
+# Scenes of each split: two with labels of the image, two with labels of the pixels.
+COUNTS = {'train': 6000, 'val': 600, 'training': 600, 'validation': 200}
+
 # Name in the mark of a sample set, and what is in one.
 _TOOL = 'demo.sample_set'
 _FILE = '[0-9]' * 5
@@ -231,8 +234,9 @@ def _polar(radius: Callable[[np.ndarray], np.ndarray], count: int = 72) -> np.nd
     return np.stack((r * np.sin(angle), -r * np.cos(angle)), axis=1)
 
 
-def _polygon(*points: tuple[float, float]) -> np.ndarray:
-    return np.array(points, dtype=float)
+def _polygon(points: str) -> np.ndarray:
+    """Corners, given as ``x y  x y ...``."""
+    return np.array(points.split(), dtype=float).reshape(-1, 2)
 
 
 def _regular(corners: int, radius: float = 1.0) -> np.ndarray:
@@ -259,22 +263,12 @@ def _crescent() -> np.ndarray:
 
 # Outlines in a unit circle, y downward; several of one shape are drawn even-odd.
 _OUTLINES: dict[str, list[np.ndarray]] = {
-    'arrow': [_polygon((0, -1), (0.8, -0.1), (0.3, -0.1), (0.3, 0.95), (-0.3, 0.95), (-0.3, -0.1), (-0.8, -0.1))],
+    'arrow': [_polygon('0 -1  0.8 -0.1  0.3 -0.1  0.3 0.95  -0.3 0.95  -0.3 -0.1  -0.8 -0.1')],
     'crescent': [_crescent()],
     'cross': [
         _polygon(
-            (-0.28, -0.95),
-            (0.28, -0.95),
-            (0.28, -0.28),
-            (0.95, -0.28),
-            (0.95, 0.28),
-            (0.28, 0.28),
-            (0.28, 0.95),
-            (-0.28, 0.95),
-            (-0.28, 0.28),
-            (-0.95, 0.28),
-            (-0.95, -0.28),
-            (-0.28, -0.28),
+            '-0.28 -0.95  0.28 -0.95  0.28 -0.28  0.95 -0.28  0.95 0.28  0.28 0.28  '
+            '0.28 0.95  -0.28 0.95  -0.28 0.28  -0.95 0.28  -0.95 -0.28  -0.28 -0.28'
         )
     ],
     'disc': [_regular(72, 0.9)],
@@ -282,78 +276,50 @@ _OUTLINES: dict[str, list[np.ndarray]] = {
     'heart': [_heart()],
     'hexagon': [_regular(6, 0.98)],
     'ring': [_regular(72, 0.95), _regular(72, 0.5)],
-    'square': [_polygon((-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8))],
+    'square': [_polygon('-0.8 -0.8  0.8 -0.8  0.8 0.8  -0.8 0.8')],
     'star': [_star()],
     'tree': [
         _polygon(
-            (0, -1),
-            (0.5, -0.4),
-            (0.25, -0.4),
-            (0.7, 0.2),
-            (0.4, 0.2),
-            (0.9, 0.65),
-            (0.15, 0.65),
-            (0.15, 1),
-            (-0.15, 1),
-            (-0.15, 0.65),
-            (-0.9, 0.65),
-            (-0.4, 0.2),
-            (-0.7, 0.2),
-            (-0.25, -0.4),
-            (-0.5, -0.4),
+            '0 -1  0.5 -0.4  0.25 -0.4  0.7 0.2  0.4 0.2  0.9 0.65  0.15 0.65  '
+            '0.15 1  -0.15 1  -0.15 0.65  -0.9 0.65  -0.4 0.2  -0.7 0.2  -0.25 -0.4  -0.5 -0.4'
         )
     ],
-    'triangle': [_polygon((0, -1), (0.95, 0.75), (-0.95, 0.75))],
+    'triangle': [_polygon('0 -1  0.95 0.75  -0.95 0.75')],
 }
 
 
-def write_sample_set(
-    folder: Path,
-    seed: int = 0,
-    train: int = 6000,
-    val: int = 600,
-    training: int = 600,
-    validation: int = 200,
-    processes: int = 2,
-) -> None:
+def write_sample_set(folder: Path, seed: int = 0, counts: dict[str, int] = COUNTS, processes: int = 2) -> None:
     """Draws the whole set into ``folder``, which appears only when it is complete.
 
     Args:
         folder: where to; must not exist, be empty, or be an earlier sample set, which is replaced.
         seed: of the whole set.
-        train: labeled images for training.
-        val: for validation.
-        training: segmented scenes for training.
-        validation: for validation.
+        counts: scenes of each split.
         processes: number of processes.
 
     Raises:
         InputError: if ``folder`` holds anything else.
     """
-    splits = [('train', train), ('val', val), ('training', training), ('validation', validation)]
     with replacing_folder(folder, _TOOL, _WRITTEN) as partial_folder:
-        for name in SHAPES:
-            for split in ('train', 'val'):
-                (partial_folder / 'imagenet' / split / name).mkdir(parents=True)
-        for split in ('training', 'validation'):
-            for kind in ('images', 'annotations'):
-                (partial_folder / 'ade20k' / kind / split).mkdir(parents=True)
-        captions = []
+        for pattern in _WRITTEN:
+            (partial_folder / pattern).parent.mkdir(parents=True, exist_ok=True)
+        captions: list[tuple[str, str]] = []
         with ProcessPoolExecutor(processes) as pool:
-            for split, count in splits:
-                scenes = pool.map(partial(_write_scene, partial_folder, seed, split), range(count), chunksize=64)
-                captions += list(scenes)
-        lines = [f'{path}\t{caption}\n' for path, caption in captions if path.startswith('train/')]
-        (partial_folder / 'imagenet' / 'captions.tsv').write_text(''.join(lines))
-        paths = [Path(path).relative_to('train') for path, _ in captions[: train // 5]]
-        (partial_folder / 'imagenet' / 'labeled.txt').write_text(
-            ''.join(f'{path} {SHAPES.index(path.parts[0])}\n' for path in paths)
-        )
+            for split, count in counts.items():
+                draw = partial(_write_scene, partial_folder, seed, split)
+                captions += pool.map(draw, range(count), chunksize=64)
+        train = captions[: counts['train']]
+        labeled = [Path(path).relative_to('train') for path, _ in train[: len(train) // 5]]
+        for name, lines in (
+            ('captions.tsv', [f'{path}\t{caption}\n' for path, caption in train]),
+            ('labeled.txt', [f'{path} {SHAPES.index(path.parts[0])}\n' for path in labeled]),
+        ):
+            (partial_folder / 'imagenet' / name).write_text(''.join(lines))
 
 
 def _write_scene(folder: Path, seed: int, split: str, number: int) -> tuple[str, str]:
     """Draws and writes one scene; its path in the split's layout and its caption."""
-    rng = np.random.default_rng([seed, ('train', 'val', 'training', 'validation').index(split), number])
+    rng = np.random.default_rng([seed, list(COUNTS).index(split), number])
     shape = SHAPES[number % len(SHAPES)]
     if split in ('train', 'val'):
         scene = draw_scene(rng, shape)
@@ -366,13 +332,13 @@ def _write_scene(folder: Path, seed: int, split: str, number: int) -> tuple[str,
     return str(path.relative_to(path.parts[0])), scene.caption
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description='Draws the sample set.')
     parser.add_argument('folder', type=Path, help='where to')
     parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with one_sentence_errors('demo.sample_set'):
-        write_sample_set(args.folder, args.seed)
+        write_sample_set(args.folder, args.seed, COUNTS)
 
 
 if __name__ == '__main__':

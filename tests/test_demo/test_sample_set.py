@@ -20,14 +20,14 @@ def digest(folder: Path) -> str:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
-    write_sample_set(tmp_path / 'a', **COUNTS)
-    write_sample_set(tmp_path / 'b', **COUNTS, processes=1)
-    write_sample_set(tmp_path / 'c', **COUNTS, seed=1)
+    write_sample_set(tmp_path / 'a', counts=COUNTS)
+    write_sample_set(tmp_path / 'b', counts=COUNTS, processes=1)
+    write_sample_set(tmp_path / 'c', counts=COUNTS, seed=1)
     assert digest(tmp_path / 'a') == digest(tmp_path / 'b') != digest(tmp_path / 'c')
 
 
 def test_openmmlabs_datasets_read_it(tmp_path: Path) -> None:
-    write_sample_set(tmp_path / 'set', **COUNTS)
+    write_sample_set(tmp_path / 'set', counts=COUNTS)
     root = tmp_path / 'set'
     train = CustomDataset(data_root=str(root / 'imagenet'), data_prefix='train', pipeline=[])
     assert train.metainfo['classes'] == SHAPES
@@ -71,17 +71,17 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / 'thesis.txt').write_text('years of work')
     with pytest.raises(ValueError, match=r"holds 'thesis.txt'"):
-        write_sample_set(folder, **COUNTS)
+        write_sample_set(folder, counts=COUNTS)
     assert [path.name for path in folder.iterdir()] == ['thesis.txt']
 
 
 def test_an_earlier_set_is_replaced_unless_the_user_put_something_into_it(tmp_path: Path) -> None:
     folder = tmp_path / 'set'
-    write_sample_set(folder, **COUNTS)
-    write_sample_set(folder, **COUNTS, seed=1)
+    write_sample_set(folder, counts=COUNTS)
+    write_sample_set(folder, counts=COUNTS, seed=1)
     before = digest(folder)
     (folder / 'imagenet' / 'train' / 'star' / 'mine.jpg').write_bytes(b'of the user')
     with pytest.raises(ValueError, match=r"holds 'imagenet/train/star/mine.jpg'"):
-        write_sample_set(folder, **COUNTS)
+        write_sample_set(folder, counts=COUNTS)
     (folder / 'imagenet' / 'train' / 'star' / 'mine.jpg').unlink()
     assert digest(folder) == before
