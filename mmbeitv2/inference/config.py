@@ -32,22 +32,12 @@ _READ_BESIDE = {
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Adds ``--cfg-options KEY=VALUE ...``; :func:`merge_options` interprets it once the config is known."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_dataloader.batch_size=64 or val_dataloader=None',
-    )
+    what = 'override settings of the config, e.g. train_dataloader.batch_size=64 or val_dataloader=None'
+    parser.add_argument('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help=what)
 
 
 def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -> Config:
-    """Reads a config file and applies the settings of ``--cfg-options``.
-
-    Args:
-        path: a config of OpenMMLab: ``.py``, ``.yaml`` or ``.json``.
-        cfg_options: see :func:`merge_options`.
+    """Reads a config file (``.py``, ``.yaml`` or ``.json``) and applies the settings of ``--cfg-options``.
 
     Raises:
         InputError: if the file does not exist or describes no model, or if an option does not fit it. What the code in
@@ -68,7 +58,8 @@ def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -
 def merge_options(cfg: Config, cfg_options: Sequence[str] | Mapping | None) -> Config:
     """Applies the settings of ``--cfg-options`` to a config.
 
-    A variable of the file, such as ``data_root``, is set wherever a setting of the same name holds its value.
+    A variable of the file, such as ``data_root``, is set wherever a setting of the same name holds its value; texts
+    that begin with its value and a slash get the new beginning.
 
     Args:
         cfg: changed in place.
@@ -86,11 +77,11 @@ def merge_options(cfg: Config, cfg_options: Sequence[str] | Mapping | None) -> C
     """
     is_typed = not isinstance(cfg_options, Mapping)
     options = cfg_options if isinstance(cfg_options, Mapping) else dict(map(_split, cfg_options or ()))
-    values = {}
+    values: dict[str, object] = {}
     for key, given in options.items():
-        for target in _targets(cfg, key):
-            present = _present(cfg, target)
-            values[target] = _interpret(target, given, present) if is_typed else given
+        present = _present(cfg, key)
+        value = _interpret(key, given, present) if is_typed else given
+        values |= {key: value, **_uses(cfg, key, present, value)}
     cfg.merge_from_dict(values)
     return cfg
 
@@ -102,22 +93,29 @@ def _split(option: str) -> tuple[str, str]:
     return key, text
 
 
-def _targets(cfg: Config, key: str) -> list[str]:
-    """The dotted keys that an option sets: itself and, for a variable of the file, the settings that hold it."""
+def _uses(cfg: Config, key: str, present: object, value: object) -> dict[str, object]:
+    """The settings that hold a variable of the file, or a text that begins with it, and what they become."""
     name, dot, rest = key.partition('.')
     known = runner_settings()
     if name in known:
-        return [key]
+        return {}
     if name not in cfg:
         raise InputError(f'--cfg-options {key}: the setting {name!r} does not exist. {nearest(name, known)}')
-    settings = walk_settings({section: cfg[section] for section in cfg if section in known})
-    holders = [held for held, value in settings if held.rpartition('.')[2] == name and value == cfg[name]]
-    if not holders:
+    uses: dict[str, object] = {}
+    for held, text in walk_settings({section: cfg[section] for section in cfg if section in known}):
+        last = held.rpartition('.')[2]
+        if last == name and text == cfg[name]:
+            uses[held + dot + rest] = value
+        elif isinstance(text, str) and isinstance(present, str):
+            is_same_path = text == present and _PATH_KEY.fullmatch(name) and _PATH_KEY.fullmatch(last)
+            if is_same_path or text.startswith(f'{present}/'):
+                uses[held] = f'{value}{text.removeprefix(present)}'
+    if not uses:
         raise InputError(
             f'--cfg-options {key}: {name!r} is a variable of {cfg.filename!r} that was used while the file was read, '
             'and changing it now has no effect. Set what was made of it, or change it in the file.'
         )
-    return [key, *(holder + dot + rest for holder in holders)]
+    return uses
 
 
 def _present(cfg: Config, key: str) -> object:
@@ -129,16 +127,15 @@ def _present(cfg: Config, key: str) -> object:
     node: object = cfg._cfg_dict
     names = key.split('.')
     for depth, name in enumerate(names):
-        known = list(node) if isinstance(node, dict) else []
-        if isinstance(node, list):
-            known = list(map(str, range(len(node))))
+        items = dict(enumerate(node)) if isinstance(node, list) else node if isinstance(node, dict) else {}
+        known = {str(each): value for each, value in items.items()}
         if name not in known:
             is_misspelled = 0 < depth < len(names) - 1 and get_close_matches(name, known, cutoff=0.75)
             if isinstance(node, dict) and not is_misspelled:
                 return None
             here = '.'.join(names[: depth + 1])
             raise InputError(f'--cfg-options {key}: the setting {here!r} does not exist. {nearest(name, known)}')
-        node = node[int(name)] if isinstance(node, list) else node[name]  # type: ignore[index]
+        node = known[name]
     return node
 
 
@@ -150,9 +147,8 @@ def _interpret(key: str, text: str, present: object) -> object:
         text = text[1:-1]
     if text == 'None':
         return None
-    if _PATH_KEY.fullmatch(key.rpartition('.')[2]):
-        return text
-    if isinstance(present, str) and not (text.startswith('[') and text.endswith(']')):
+    is_list = text.startswith('[') and text.endswith(']')
+    if _PATH_KEY.fullmatch(key.rpartition('.')[2]) or (isinstance(present, str) and not is_list):
         return text
     parser = argparse.ArgumentParser()
     parser.add_argument('--option', nargs=1, action=DictAction)
