@@ -30,7 +30,7 @@ from mmengine.utils import ManagerMixin
 
 CLIENT = """#!{python} -SE
 import json, os, socket, sys
-if sys.argv[1:2] == ['-m'] and sys.argv[2].partition('.')[0] not in ('mmbeitv2', 'tests'):
+if sys.argv[1:2] == ['-m'] and sys.argv[2].partition('.')[0] not in ('demo', 'mmbeitv2', 'tests', 'torch'):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})

@@ -231,7 +231,7 @@ def _shrink_vit(node: dict) -> None:
     node['arch'] = mmengine.config.ConfigDict(embed_dims=WIDTH, depth=1 if is_decoder else DEPTH, num_heads=HEADS)
     node['img_size'], node['patch_size'] = (GRID, 1) if is_decoder else (SIDE, PATCH)
     if is_decoder:
-        node['in_channels'] = CODE_DIM
+        node['in_channels'] = min(node.get('in_channels', CODE_DIM), CODE_DIM)
     if isinstance(node.get('out_indices'), list | tuple):
         count = len(node['out_indices'])
         node['out_indices'] = tuple(range(DEPTH - count, DEPTH))
@@ -259,6 +259,7 @@ _CHANGES: tuple[tuple[tuple[str, ...], Callable[[dict], None]], ...] = (
     (('BEiTv2ViT', 'EoMTViT'), _shrink_vit),
     (('UPerHead', 'FCNHead'), _shrink_head),
     (('BlockMaskGenerator', 'RandomMaskGenerator'), _shrink_mask),
+    (('VectorQuantizePytorch',), lambda node: node.update(levels=[2, 2, 2, 2])),
     (('KMeansTokenizer',), lambda node: node.update(img_size=SIDE, patch_size=PATCH)),
     (('ImageNet', 'ImageNet21k'), _any_classes),
 )
