@@ -123,7 +123,7 @@ class UnfinishedCodes:
         codes.flush()
         done.flush()
         with open_atomically(self.folder / 'images.npz') as stream:
-            np.savez(stream, **cast(dict[str, Any], self.images))
+            np.savez(stream, **self.images)
         write_atomically(self.folder / 'made_by.json', json.dumps(self.made_by).encode())
 
     def add(self, rows: list[int], codes: np.ndarray) -> None:
