@@ -23,7 +23,7 @@ from mmbeitv2.layers import fingerprint
 
 # Name in the mark of the folder of unfinished work, and the files in it.
 _TOOL = 'tokenize_images.py'
-_FILES = ('codes.npy', 'done.npy', 'images.npz', 'made_by.json')
+_FILES = ('codes.npy', 'done.npy', 'images.npz', 'earlier.npz', 'made_by.json')
 # Parts of a tokenizer's config that its codes do not depend on; the teacher of k-means is known by the weights.
 _NOT_FOR_CODES = ('teacher', 'decoder', 'data_preprocessor', 'init_cfg', 'target_dims')
 
@@ -40,9 +40,8 @@ def made_by(cfg: Config, tokenizer: VisualTokenizer, root: Path) -> dict[str, st
         'image folder': str(root.resolve()),
     }
     if (channels := tokenizer.channels) is not None:
-        found['channels'] = (
-            f'{channels.loader.dtype} {channels.low.flatten().tolist()} {channels.high.flatten().tolist()}'
-        )
+        values = (channels.loader.keep, channels.low.flatten().tolist(), channels.high.flatten().tolist())
+        found['channels'] = ' '.join(map(str, (channels.loader.dtype, *values)))
     return found
 
 
@@ -82,7 +81,10 @@ class UnfinishedCodes:
         """What is unfinished, or else what ``out`` holds: ``paths``, ``size``, ``mtime``, ``codes`` (and ``done``)."""
         file = self.folder / 'made_by.json'
         is_unfinished = file.is_file()
-        if not is_unfinished and not (file := self.out).is_file():
+        if not is_unfinished:
+            saved = self.folder / 'earlier.npz'  # of a run that was killed while it made new arrays
+            file = saved if saved.is_file() else self.out
+        if not file.is_file():
             return {}
         try:
             with np.load(self.folder / 'images.npz' if is_unfinished else file) as content:
@@ -113,6 +115,9 @@ class UnfinishedCodes:
             found = zip(*(earlier[key].tolist() for key in self.images), strict=True)
             known = {row: i for i, row in enumerate(found) if 'done' not in earlier or earlier['done'][i]}
         taken = [i for i, row in enumerate(rows) if row in known]
+        if 'done' in earlier:  # kept until the new arrays are complete
+            columns = {key: earlier[key][earlier['done']] for key in (*self.images, 'codes')}
+            self._write(self.folder / 'earlier.npz', columns)
         (self.folder / 'made_by.json').unlink(missing_ok=True)
         dtype = np.uint16 if self.num_codes <= 1 << 16 else np.uint32
         codes = np.lib.format.open_memmap(self.folder / 'codes.npy', 'w+', dtype, (len(rows), *grid_size))
@@ -125,6 +130,7 @@ class UnfinishedCodes:
         with open_atomically(self.folder / 'images.npz') as stream:
             np.savez(stream, **self.images)
         write_atomically(self.folder / 'made_by.json', json.dumps(self.made_by).encode())
+        (self.folder / 'earlier.npz').unlink(missing_ok=True)
 
     def add(self, rows: list[int], codes: np.ndarray) -> None:
         """Stores the codes (n, h, w) of n images, which are counted from 0 in the order of ``files``."""
@@ -135,11 +141,14 @@ class UnfinishedCodes:
     def finish(self) -> int:
         """Writes the file of all codes that are done, and removes the folder; returns the number of images."""
         columns = {key: column[self.done] for key, column in (self.images | {'codes': self.codes}).items()}
-        about = json.dumps(self.made_by, sort_keys=True)
-        with open_atomically(self.out) as stream:
-            np.savez(stream, **columns, num_codes=np.array(self.num_codes), made_by=np.array(about))
+        self._write(self.out, columns)
         remove_folder(self.folder, _TOOL, _FILES)
         return len(columns['paths'])
+
+    def _write(self, path: Path, columns: dict[str, np.ndarray]) -> None:
+        about = json.dumps(self.made_by, sort_keys=True)
+        with open_atomically(path) as stream:
+            np.savez(stream, **columns, num_codes=np.array(self.num_codes), made_by=np.array(about))
 
 
 class PreparedImages(Dataset):

@@ -6,7 +6,9 @@ import colorsys
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
 from mmengine.dataset import BaseDataset
 
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, find_images
@@ -95,6 +97,20 @@ class SegFolder(BaseDataset):
                 }
             )
         return samples
+
+    def prepare_data(self, idx: int) -> Any:
+        """A sample, as mmengine's.
+
+        Raises:
+            InputError: naming the image of which a transform leaves nothing, for example because it is one pixel high.
+        """
+        try:
+            return super().prepare_data(idx)
+        except cv2.error as error:
+            raise InputError(
+                f'image {self.get_data_info(idx)["img_path"]!r} does not pass the pipeline ({str(error).strip()}). '
+                'Remove it, or cut it into pieces that are less elongated.'
+            ) from error
 
     def _listed(self, paths: list[str]) -> list[str]:
         """The images that ``ann_file`` names."""

@@ -65,6 +65,7 @@ class LoadSegLabels(BaseTransform):
             )
         with _reading(path):
             results = self.load.transform(results)
+        results['gt_seg_map'] = results['gt_seg_map'].reshape(height, width)  # mmseg drops a side of one pixel
         known = results.get('num_classes')
         num_classes = known if self.num_classes is None else self.num_classes
         if num_classes is not None:

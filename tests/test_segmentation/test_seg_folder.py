@@ -132,6 +132,18 @@ def test_wrong_lists_are_named(root: Path, file: str, content: str | bytes, word
         SegFolder(str(root), 'classes.txt', FLAT, ann_file='train.txt' if file == 'train.txt' else '')
 
 
+def test_an_image_of_which_a_transform_leaves_nothing_is_named(root: Path) -> None:
+    for folder, mode in (('photos', 'RGB'), ('labels', 'L')):
+        Image.new(mode, (5000, 1)).save(root / folder / 'c.png')
+    dataset = SegFolder(str(root), 'classes.txt', FLAT, pipeline=load())
+    assert dataset[3]['gt_seg_map'].shape == (1, 5000)
+    resize = dict(type='mmseg.RandomResize', scale=(2048, 512), ratio_range=(0.5, 0.5), keep_ratio=True)
+    dataset = SegFolder(str(root), 'classes.txt', FLAT, pipeline=[*load(), resize])
+    assert dataset[0]['img'].shape[0] > 1
+    with pytest.raises(InputError, match=r"photos/c.png' does not pass the pipeline .*Remove it, or cut it"):
+        dataset[3]
+
+
 def test_missing_files_are_named(root: Path) -> None:
     (root / 'labels' / 'c.png').unlink()
     with pytest.raises(InputError, match=r"image '.*photos/c.png' has no label image '.*labels/c.png'. Add it"):

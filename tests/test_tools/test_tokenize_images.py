@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmbeitv2.apis import VisualTokenizer, read_config
+from mmbeitv2.inference import tokenizing
 from tests.conftest import MASKED, refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
@@ -187,6 +189,24 @@ def test_bad_input_to_tokenize_images(
         message = refused(capsys, 'tokenize_images', images, *options(trained, out), *arguments, code=2)
         assert f'argument {arguments[0]}' in message
     assert not out.exists()
+
+
+@pytest.mark.parametrize('step', ['open_atomically', 'write_atomically', 'np.lib.format.open_memmap'])
+def test_killed_while_the_array_is_made_anew_nothing_that_is_done_is_lost(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    files = {path.name: str(path) for path in sorted((image_folder / 'cat' / 'nested').iterdir())}
+    settings = dict(out=tmp_path / 'codes.npz', made_by={'weights': '1'}, grid_size=(2, 2), num_codes=16)
+    tokenizing.UnfinishedCodes(files=files, **settings).add([1, 4], np.full((2, 2, 2), 7))
+    files = {'00.jpg': str(image_folder / 'dog/nested/0.jpg')} | files  # one image more: each has another row
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(f'mmbeitv2.inference.tokenizing.{step}', lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        tokenizing.UnfinishedCodes(files=files, **settings)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    resumed = tokenizing.UnfinishedCodes(files=files, **settings)
+    assert resumed.done.nonzero()[0].tolist() == [2, 5]
+    assert (resumed.codes[[2, 5]] == 7).all()
 
 
 def test_codebook_is_drawn(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -190,7 +192,9 @@ def _size_of(path: str) -> tuple[int, int] | None:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            is_turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # by a quarter, when it is read
+            with contextlib.suppress(SyntaxError, ValueError, struct.error):  # EXIF data that cannot be read is ignored
+                if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # turned by a quarter when it is read
+                    width, height = height, width
     except (OSError, Image.DecompressionBombError):  # its own reader says so
         return None
-    return (width, height) if is_turned else (height, width)
+    return height, width
