@@ -253,6 +253,7 @@ def _shrink_mask(node: dict) -> None:
 def _any_classes(node: dict) -> None:
     """mmpretrain's ImageNet insists on all of its classes."""
     node['type'], node['data_prefix'] = 'mmpretrain.CustomDataset', node.pop('split', '')
+    node['metainfo'] = dict(class_indices=None)  # as of a variant, whose classes are not all of the head's
 
 
 _CHANGES: tuple[tuple[tuple[str, ...], Callable[[dict], None]], ...] = (
