@@ -67,7 +67,7 @@ class Weights:
     def of_config(self, path: Path) -> Path:
         """Of the model of a config of the repository."""
         path = path.resolve()
-        file = self.folder / f'{"-".join(path.relative_to(ROOT / "configs").with_suffix("").parts)}.pth'
+        file = self.folder / f'{"-".join(path.relative_to(ROOT).with_suffix("").parts)}.pth'
         if not file.exists():
             cfg = _shrink(_real_fromfile(str(path)), self)
             with (
@@ -87,8 +87,8 @@ class Weights:
     def of_run(self, path: str) -> Path:
         """Of the run that would write the file ``work_dirs/NAME/*.pth``, or ``work_dirs/FOLDER/NAME/*.pth``."""
         *_, folder, name = Path(path).parent.parts
-        stage = ROOT / 'configs' / folder / f'{name}.py'
-        found = [stage] if stage.exists() else sorted((ROOT / 'configs').rglob(f'{name}.py'))
+        stages = [ROOT / top / folder / f'{name}.py' for top in ('configs', 'demo/configs')]
+        found = [path for path in stages if path.exists()] or sorted((ROOT / 'configs').rglob(f'{name}.py'))
         if len(found) != 1:
             raise ValueError(f'{path!r} names {len(found)} configs: {", ".join(map(str, found))}')
         return self.of_config(found[0])
@@ -253,13 +253,14 @@ def _shrink_mask(node: dict) -> None:
 def _any_classes(node: dict) -> None:
     """mmpretrain's ImageNet insists on all of its classes."""
     node['type'], node['data_prefix'] = 'mmpretrain.CustomDataset', node.pop('split', '')
+    node['metainfo'] = dict(class_indices=None)  # as of a variant, whose classes are not all of the head's
 
 
 _CHANGES: tuple[tuple[tuple[str, ...], Callable[[dict], None]], ...] = (
     (('BEiTv2ViT', 'EoMTViT'), _shrink_vit),
     (('UPerHead', 'FCNHead'), _shrink_head),
     (('BlockMaskGenerator', 'RandomMaskGenerator'), _shrink_mask),
-    (('VectorQuantizePytorch',), lambda node: node.update(levels=[2, 2, 2, 2])),
+    (('VectorQuantizePytorch',), lambda node: node.update(levels=[4, 4])),
     (('KMeansTokenizer',), lambda node: node.update(img_size=SIDE, patch_size=PATCH)),
     (('ImageNet', 'ImageNet21k'), _any_classes),
 )

@@ -11,7 +11,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 import mmbeitv2.checkpoints
@@ -62,11 +62,12 @@ class QuietRunner(Runner):
 
     def load_or_resume(self) -> None:
         super().load_or_resume()
-        super().dump_config()
+        if isinstance(self._train_loop, BaseLoop):
+            super().dump_config()
 
     def dump_config(self) -> None:
-        """Writes nothing before the run starts, so that a rejected run does not overwrite the config of an earlier
-        one."""
+        """Writes nothing before a training starts, so that neither a rejected run nor a test, which changes the config,
+        overwrites the config of an earlier training."""
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
         checkpoint = super().load_checkpoint(*args, **kwargs)
