@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from pathlib import Path
@@ -20,7 +19,11 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 warnings.filterwarnings('ignore', message='Fail to import', module='mmcv')  # mmcv-lite, on being imported
 
+import mmbeitv2.apis  # noqa: E402
 from mmbeitv2.version import __version__  # noqa: E402
+
+for _name in mmbeitv2.apis.__all__:  # they are imported when they are asked for, and autodoc does not ask
+    setattr(mmbeitv2.apis, _name, getattr(mmbeitv2.apis, _name))
 
 project = 'mmbeitv2'
 author = 'mmbeitv2 contributors'
@@ -29,7 +32,6 @@ release = version = __version__
 extensions = [
     'myst_parser',
     'sphinx.ext.autodoc',
-    'sphinx.ext.autosummary',
     'sphinx.ext.napoleon',
     'sphinx_copybutton',
 ]
@@ -48,7 +50,6 @@ myst_heading_anchors = 4
 # ```console and ```text have a prompt and output, which are not for copying.
 copybutton_selector = 'div.highlight-bash pre, div.highlight-python pre'
 
-autosummary_generate = False  # each object is on the page of its group
 autodoc_default_options = {'members': True, 'member-order': 'bysource'}
 autodoc_inherit_docstrings = False
 autodoc_typehints = 'description'
@@ -74,17 +75,17 @@ nitpick_ignore_regex = [(r'py:.*', rf'({_FOREIGN})\..*'), (r'py:class', rf'(nn\.
 
 
 def find_by_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> reference | None:
-    """The page of an object that a docstring names without its module, or as configs do: ``mmbeitv2.VQKD``."""
+    """The page of an object that a docstring names without its module, by another one that has it, or as configs do:
+    ``mmbeitv2.VQKD``."""
     if node.get('refdomain') != 'py':
         return None
-    name = node['reftarget'].removeprefix('mmbeitv2.')
-    if not re.fullmatch(r'\w+(\.\w+)?', name):
-        name = node['reftarget']
     domain = env.get_domain('py')
-    found = sorted(
-        known for known, entry in domain.objects.items() if f'.{known}'.endswith(f'.{name}') and not entry.aliased
-    )
-    if not found:
+    name = node['reftarget'].removeprefix('mmbeitv2.')
+    for ending in (f'.{name}', f'.{name.rpartition(".")[2]}'):
+        found = sorted(known for known in domain.objects if f'.{known}'.endswith(ending))
+        if found:
+            break
+    else:
         return None
     return domain.resolve_xref(env, node['refdoc'], app.builder, 'obj', found[0], node, content)
 

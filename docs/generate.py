@@ -1,13 +1,15 @@
-"""Writes the generated parts of the documentation: the reference of the tools, and the tables of the model zoo.
+"""Writes the generated parts of the documentation: the reference, and the tables of the model zoo.
 
-python docs/generate.py           writes docs/reference/tools.md and the tables in docs/model_zoo.md
+python docs/generate.py           writes docs/reference/*.md and the tables in docs/model_zoo.md
 python docs/generate.py --check   only says whether they are current
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
+import pkgutil
 import re
 import sys
 import textwrap
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+import mmbeitv2.apis
 from mmbeitv2.checkpoints.zoo import PublishedModel, describe_model, list_models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,15 +29,36 @@ TOOLS = {
     'Data': ('make_shards.py', 'channel_statistics.py'),
     'Codes': ('tokenize_images.py', 'judge_tokenizer.py', 'visualize_codebook.py', 'visualize_masks.py'),
     'Features': ('probe_features.py', 'probe_patches.py', 'visualize_attention.py', 'visualize_patch_pca.py'),
-    'Results': ('visualize_segmentation.py'),
+    'Results': ('visualize_segmentation.py',),
     'Weights': ('convert_checkpoint.py', 'export_onnx.py'),
-    'Speed': ('benchmark.py', 'benchmark_resampling.py', 'get_flops.py', 'gpu_report.sh'),
+    'Speed': ('benchmark.py', 'get_flops.py', 'gpu_report.sh'),
     'The clone': ('quickstart.sh', 'run_tests.sh', 'build_docs.sh'),
 }
 # Started by other tools, and not by a person.
-INTERNAL = ('env.sh', 'gpu_report.py', 'quickstart.py', 'slurm.sh', 'torchrun.sh')
+INTERNAL = ('env.sh', 'quickstart.py', 'slurm.sh', 'torchrun.sh')
 # Shell scripts that hand their options to a tool.
-OPTIONS_OF = {'gpu_report.sh': 'gpu_report.py', 'quickstart.sh': 'quickstart.py'}
+OPTIONS_OF = {'quickstart.sh': 'quickstart.py'}
+
+# Page of the reference -> its heading. Each shows what a room of the package exports.
+ROOMS = {
+    'apis': 'Application interface',
+    'interfaces': 'Interfaces of the parts',
+    'tokenizers': 'Tokenizers and quantizers',
+    'teachers': 'Teachers',
+    'backbones': 'Backbones',
+    'layers': 'Layers',
+    'pretraining': 'Pretraining',
+    'segmentation': 'Segmentation',
+    'datasets': 'Datasets and transforms',
+    'engine': 'Engine',
+    'checkpoints': 'Checkpoints',
+    'inference': 'Inference',
+    'evaluation': 'Evaluation',
+    'visualization': 'Visualization',
+    'errors': 'Errors',
+}
+# Rooms whose modules are used one by one, so that each is shown.
+BY_MODULE = ('inference', 'evaluation', 'visualization')
 
 STAGES = {
     'Tokenizers': 'vqkd-*',
@@ -84,7 +108,55 @@ def generated() -> dict[Path, str]:
     text = zoo.read_text(encoding='utf-8')
     if START in text:
         text = f'{text.partition(START)[0]}{START}\n\n{zoo_tables()}\n{END}{text.partition(END)[2]}'
-    return {ROOT / 'docs' / 'reference' / 'tools.md': tools_page(), zoo: text}
+    reference = ROOT / 'docs' / 'reference'
+    pages = {reference / f'{room}.md': room_page(room) for room in ROOMS}
+    return pages | {reference / 'api.md': api_page(), reference / 'tools.md': tools_page(), zoo: text}
+
+
+def api_page() -> str:
+    """The contents of the reference."""
+    lines = [
+        '<!-- Written by docs/generate.py. Do not edit it. -->',
+        '',
+        '# API',
+        '',
+        'This reference is generated from the docstrings. It lists what a script imports, and everything that a config',
+        "can name by `type='mmbeitv2.NAME'`. To find a name, use the search of this site, or the table in",
+        '[Use the parts](../guides/openmmlab.md#what-is-registered).',
+        '',
+        '```{toctree}',
+        ':maxdepth: 1',
+        '',
+        *ROOMS,
+        '```',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def room_page(room: str) -> str:
+    """What a room exports, and for :data:`BY_MODULE` what each of its modules has beside that."""
+    package = importlib.import_module(f'mmbeitv2.{room}')
+    exported = [name for name in getattr(package, '__all__', ()) if name != '__version__']
+    text = (
+        f'<!-- Written by docs/generate.py. Do not edit it. -->\n\n# {ROOMS[room]}\n\n{_automodule(package.__name__)}'
+    )
+    if room in BY_MODULE:
+        known = {*exported, *mmbeitv2.apis.__all__}
+        for found in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f'{package.__name__}.{found.name}')
+            own = [
+                name
+                for name, value in vars(module).items()
+                if not name.startswith('_') and getattr(value, '__module__', None) == module.__name__
+            ]
+            if left := [name for name in own if name not in known and getattr(module, name).__doc__]:
+                text += f'\n## {found.name}\n\n{_automodule(module.__name__, left)}'
+    return text
+
+
+def _automodule(name: str, members: list[str] | None = None) -> str:
+    listed = ' '.join(['', ', '.join(members)]) if members else ''
+    return f'```{{eval-rst}}\n.. automodule:: {name}\n   :members:{listed}\n```\n'
 
 
 def tools_page() -> str:
