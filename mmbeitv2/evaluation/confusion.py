@@ -19,15 +19,11 @@ class Confusion:
         classes: their names.
         ignore_index: label of pixels that do not count.
         nan_to_num: IoU and accuracy of a class that does not occur; None for NaN, which the means leave out.
-
-    Attributes:
-        counts: (classes, classes) int64, a row for each true class, a column for each predicted one.
     """
 
     def __init__(self, classes: Sequence[str], ignore_index: int = 255, nan_to_num: float | None = None) -> None:
-        self.classes = tuple(classes)
-        self.ignore_index = ignore_index
-        self.nan_to_num = nan_to_num
+        self.classes, self.ignore_index, self.nan_to_num = tuple(classes), ignore_index, nan_to_num
+        #: (classes, classes) int64, a row for each true class, a column for each predicted one
         self.counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
 
     def add(self, prediction: Tensor, truth: Tensor) -> float:
@@ -44,8 +40,7 @@ class Confusion:
         if not len(truth):
             return float('nan')
         size = len(self.classes)
-        if not 0 <= truth.min() <= truth.max() < size:
-            beyond = truth[(truth < 0) | (truth >= size)]
+        if len(beyond := truth[(truth < 0) | (truth >= size)]):
             raise InputError(
                 f'the label {int(beyond[0])} occurs, but the test set has {size} classes, counted from 0. Correct the '
                 'label image, or the classes of the test set.'

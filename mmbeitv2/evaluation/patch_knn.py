@@ -32,11 +32,6 @@ class Patches(NamedTuple):
     shares: Tensor  # (n, K): share of each class among the labeled pixels of a patch
     keys: Tensor  # (n,) float64 in [0, 1): random, by the seed, the image and the place in it
 
-    @property
-    def classes(self) -> Tensor:
-        """The class of most pixels of each patch, (n,)."""
-        return self.shares.argmax(dim=1)
-
 
 class SegmentedImage(NamedTuple):
     """An image as its backbone sees it, with labels."""
@@ -126,12 +121,10 @@ def collect_bank(
     Patches of which fewer than half of the pixels are labeled are left out.
     """
     kept: list[Patches] = []
-    waiting = 0
     for image in images:
         kept.append(_labeled_patches(image, num_classes, patch_size, seed))
-        waiting += len(kept[-1].keys)
-        if waiting > max_per_class * num_classes:  # so that memory is bounded
-            kept, waiting = [_trim(_join(kept), max_per_class)], 0
+        if sum(len(each.keys) for each in kept[1:]) > max_per_class * num_classes:  # so that memory is bounded
+            kept = [_trim(_join(kept), max_per_class)]
     if not kept:
         raise InputError('the bank has no images. Choose a folder with more images than there are processes.')
     parts = all_gather_object(Patches(*(each.cpu() for each in _trim(_join(kept), max_per_class))))
@@ -174,7 +167,7 @@ def _join(parts: list[Patches]) -> Patches:
 
 def _trim(patches: Patches, max_per_class: int) -> Patches:
     """The patches with the smallest keys of each class, in the order of class and key, none twice."""
-    classes, keys = patches.classes.cpu().numpy(), patches.keys.cpu().numpy()
+    classes, keys = patches.shares.argmax(dim=1).cpu().numpy(), patches.keys.cpu().numpy()
     order = np.lexsort((keys, classes))
     classes, keys = classes[order], keys[order]
     is_new = np.ones(len(order), dtype=bool)  # samplers repeat images so that each process has as many
@@ -186,19 +179,11 @@ def _trim(patches: Patches, max_per_class: int) -> Patches:
 
 
 def knn_votes(bank: Tensor, shares: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Shares of the classes (m, K) of queries (m, C): those of their nearest neighbors in a bank, averaged.
-
-    Args:
-        bank: features, (n, C), of unit length as the queries.
-        shares: of the classes in each of the bank's patches, (n, K).
-        queries: features.
-        num_neighbors: number of neighbors whose shares are averaged.
-        temperature: a neighbor's weight is proportional to exp(cosine / temperature).
-    """
-    num_neighbors = min(num_neighbors, len(bank))
+    """Shares of the classes (m, K) of queries (m, C): those (n, K) of their nearest neighbors in a bank (n, C), averaged
+    with weights that are proportional to exp(cosine / temperature). All features are of unit length."""
     votes = []
     for chunk in queries.split(_CHUNK):
-        similarity, nearest = (chunk @ bank.T).topk(num_neighbors, dim=1)  # (chunk, k)
+        similarity, nearest = (chunk @ bank.T).topk(min(num_neighbors, len(bank)), dim=1)  # (chunk, k)
         weights = (similarity / temperature).softmax(dim=1)
         votes.append(torch.einsum('mk,mkc->mc', weights, shares[nearest]))
     return torch.cat(votes)

@@ -29,8 +29,8 @@ def segment_labels(
     """Labels (n, N) of patches by label images, (H, W) of whole numbers in 0 to 255, one for each image.
 
     Args:
-        files: the images, see :func:`image_files`.
-        folder: of the label images: that of ``a/1.jpg`` is ``a/1.png``.
+        files: the images, see :func:`image_files`; the label image of ``a/1.jpg`` is ``a/1.png`` in ``folder``.
+        folder: of the label images.
         grid: patches (h, w).
         fit: how the images get the tokenizer's size.
         ignored: labels that mean "none".

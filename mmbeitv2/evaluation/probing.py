@@ -30,14 +30,7 @@ Options = Sequence[str] | dict | None
 
 
 class LabeledImages(Dataset):
-    """Images of class folders, or of shards of them, as a model's pipeline loads them: pixels (C, H, W), and the label.
-
-    Args:
-        root: holds a folder for each class, in which the images lie at any depth.
-        size: height and width of the model's input.
-        fit: see :func:`mmbeitv2.datasets.resizing.fit_image`.
-        channels: see :func:`channels_of`.
-    """
+    """Images of class folders, or of shards of them, as a model's pipeline loads them: (C, H, W), and the label."""
 
     def __init__(self, root: Path, size: tuple[int, int], fit: Fit, channels: Channels | None = None) -> None:
         self.size, self.fit, self.channels = size, fit, channels
@@ -60,14 +53,13 @@ def classes_from_folders(root: Path, paths: Sequence[str] | dict[str, str]) -> t
     Raises:
         InputError: if an image lies in none of them, or there is only one.
     """
-    parts = [Path(path).parts for path in paths]
-    flat = next((part for part in parts if len(part) == 1), None)
-    if flat is not None:
-        raise InputError(
-            f'image {str(root / flat[0])!r} is not in a class folder. Pass a folder that holds one folder of images '
-            'for each class, and no other images.'
-        )
-    names, labels = np.unique([part[0] for part in parts], return_inverse=True)
+    for path in paths:
+        if len(Path(path).parts) == 1:
+            raise InputError(
+                f'image {str(root / path)!r} is not in a class folder. Pass a folder that holds one folder of images '
+                'for each class, and no other images.'
+            )
+    names, labels = np.unique([Path(path).parts[0] for path in paths], return_inverse=True)
     if len(names) < 2:
         raise InputError(f'{str(root)!r} has only one class folder, {str(names[0])!r}. Add at least a second one.')
     return names.tolist(), labels
@@ -76,11 +68,9 @@ def classes_from_folders(root: Path, paths: Sequence[str] | dict[str, str]) -> t
 @torch.no_grad()
 def cls_features(model: Any, images: LabeledImages, device: str, num_workers: int) -> tuple[Tensor, Tensor]:
     """Unit CLS tokens (n, C) and labels (n,)."""
-    features, labels = [], []
-    for pixels, label in tqdm(DataLoader(images, batch_size=128, num_workers=num_workers), unit='batch'):
-        features.append(model.cls_features(pixels.to(device)).float())
-        labels.append(label.to(device))
-    return torch.cat(features), torch.cat(labels)
+    loader = DataLoader(images, batch_size=128, num_workers=num_workers)
+    features = [model.cls_features(pixels.to(device)).float() for pixels, _ in tqdm(loader, unit='batch')]
+    return torch.cat(features), torch.from_numpy(images.labels).to(device)
 
 
 def linear_probe(bank: np.ndarray, labels: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> float:
@@ -117,18 +107,7 @@ def probe_features(
     num_workers: int = 2,
     cfg_options: Options = None,
 ) -> dict[str, float]:
-    """Scores a backbone by class folders: ``knn_top1`` and ``linear_top1`` in percent.
-
-    Args:
-        config: of a pretraining.
-        checkpoint: its weights.
-        bank: class folders to learn from.
-        query: class folders to score.
-        num_neighbors: number of neighbors that vote.
-        fit: how images get the size of the model.
-        device: where to run; None for the GPU if there is one.
-        num_workers: processes that load images.
-        cfg_options: settings that override the config's.
+    """``knn_top1`` and ``linear_top1`` of a backbone in percent; the arguments are options of tools/probe_features.py.
 
     Raises:
         InputError: if the config is not of a pretraining, or the two folders have not the same classes.
@@ -160,21 +139,9 @@ def probe_patches(
     cfg_options: Options = None,
     **settings: Any,
 ) -> dict[str, float]:
-    """Scores a backbone by segmentation: ``mIoU``, ``mAcc`` and ``aAcc`` in percent.
+    """``mIoU``, ``mAcc`` and ``aAcc`` of a backbone in percent; the arguments are options of tools/probe_patches.py.
 
-    Args:
-        config: of a pretraining.
-        checkpoint: its weights.
-        bank: folders of images and of label images to learn from.
-        query: the same to score.
-        classes: file of their names.
-        reduce_zero_label: whether label 0 is ignored, and classes count from 1.
-        layer: block whose output is used, counted from 0; None for the last.
-        size: side of the square that images are scaled to; None for the size of the model.
-        device: where to run; None for the GPU if there is one.
-        num_workers: processes that load images.
-        cfg_options: settings that override the config's.
-        settings: see :func:`score_by_patches`.
+    ``settings`` are those of :func:`score_by_patches`.
 
     Raises:
         InputError: if the config is not of a pretraining, it has no such layer, or images and labels do not fit.
@@ -190,20 +157,17 @@ def probe_patches(
     fit = FitImage(_input_size(model) if size is None else (size, size), 'stretch')
     load = LoadImage() if channels is None else channels.loader
     pipeline = [load, fit, LoadSegLabels(num_classes=len(names)), PackSegInputs()]
-    loaders: list[DataLoader] = []
-    for images, labels in (bank, query):
+
+    def loader(images: Path, labels: Path) -> DataLoader:
         prefix = dict(img_path=str(Path(images).absolute()), seg_map_path=str(Path(labels).absolute()))
         dataset = SegFolder('', names, prefix, reduce_zero_label=reduce_zero_label, pipeline=pipeline, test_mode=True)
-        loaders.append(DataLoader(dataset, batch_size=8, num_workers=num_workers, collate_fn=pseudo_collate))
-    return score_by_patches(model, loaders[0], loaders[1], **settings)
+        return DataLoader(dataset, batch_size=8, num_workers=num_workers, collate_fn=pseudo_collate)
+
+    return score_by_patches(model, loader(*bank), loader(*query), **settings)
 
 
 def require_layer(backbone: Any, layer: int) -> int:
-    """The number of a block of a backbone, counted from 0; negative ones count from the last.
-
-    Raises:
-        InputError: if there is no such block.
-    """
+    """The number of a block of a backbone, counted from 0; negative ones count from the last. Refuses others."""
     depth = len(getattr(backbone, 'blocks', ()))
     if not -depth <= layer < depth:
         raise InputError(f'layer {layer} does not exist: the backbone has {depth} blocks, counted from 0')

@@ -72,7 +72,7 @@ def test_votes_are_those_of_the_formula_in_whatever_blocks(monkeypatch: pytest.M
         assert torch.allclose(knn_votes(bank, shares, queries, 7, 0.1), torch.stack(expected))
 
 
-@pytest.mark.parametrize(('pixels', 'size'), [((48, 64), (24, 32)), ((24, 32), (24, 32)), ((37, 41), (22, 30))])
+@pytest.mark.parametrize(('pixels', 'size'), [((48, 64), (24, 32)), ((37, 41), (22, 30))])
 def test_pixels_are_counted_in_the_patch_that_they_lie_in(pixels: tuple[int, int], size: tuple[int, int]) -> None:
     labels = np.random.default_rng(0).choice([0, 1, 2, 255], pixels).astype(np.uint8)
     counts = label_counts(segmented(labels, (3, 4), size), K, patch_size=8)
@@ -88,7 +88,7 @@ def test_the_bank_keeps_so_many_patches_of_a_class_and_does_not_depend_on_order_
     rng = np.random.default_rng(0)
     images = [segmented(rng.choice([0, 0, 0, 1, 2, 255], (32, 32)), (4, 4), (32, 32), str(i)) for i in range(9)]
     bank = collect_bank(images, K, 8, max_per_class=5, seed=1)
-    assert torch.bincount(bank.classes, minlength=K).max() == 5
+    assert torch.bincount(bank.shares.argmax(dim=1), minlength=K).max() == 5
     shuffled = collect_bank([*images[::-1], images[3]], K, 8, max_per_class=5, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(bank, shuffled, strict=True))
     other = collect_bank(images, K, 8, max_per_class=5, seed=2)
@@ -157,7 +157,7 @@ def test_bad_labels_and_classes_are_named(root: Path, model: torch.nn.Module) ->
     with pytest.raises(InputError, match='must have the same classes, but have 3 and 2'):
         score_by_patches(model, loader(root), loader(root, classes=['red', 'green']))
     two = loader(root, classes=['red', 'green'])
-    with pytest.raises(InputError, match="the label image of '/images/1.png' has the label 2, but there are 2 classes"):
+    with pytest.raises(InputError, match=r"labels/1.png' has the label 2, but the dataset has 2 classes"):
         score_by_patches(model, two, two)
     for path in (root / 'labels').iterdir():
         Image.fromarray(np.full((48, 64), 255, np.uint8)).save(path)
