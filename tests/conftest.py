@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,9 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')
 # mmengine lays out the config in every checkpoint and log, which by yapf takes a third of the time of a tiny run.
 yapf_api.FormatCode = lambda text, **_: (ast.unparse(ast.parse(text)) + '\n', True)
 ROOT = Path(__file__).resolve().parents[1]
+# nohup, cron and the background of a script ignore them, as would every process that a test starts and ends by them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A ViT of two blocks on 4x4 patches of 8x8 pixels.
 TINY_ARCH = dict(embed_dims=32, depth=2, num_heads=2)

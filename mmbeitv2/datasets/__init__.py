@@ -5,6 +5,7 @@ import mmpretrain.datasets  # noqa: F401
 from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, LoadChannels
 from mmbeitv2.datasets.collating import stack_samples
 from mmbeitv2.datasets.huggingface import HuggingFaceImages
+from mmbeitv2.datasets.image_dataset import ImageDataset
 from mmbeitv2.datasets.image_folder import ImageFolder, ImageNetVariant, find_images
 from mmbeitv2.datasets.masking import BlockMaskGenerator, RandomMaskGenerator
 from mmbeitv2.datasets.seeding import SeededInfiniteSampler, SeededSampler, SeedSample
@@ -17,6 +18,7 @@ __all__ = [
     'DrawColorJitter',
     'FitImage',
     'HuggingFaceImages',
+    'ImageDataset',
     'ImageFolder',
     'ImageNetVariant',
     'ImageShards',

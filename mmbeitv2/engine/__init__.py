@@ -6,7 +6,7 @@ from mmbeitv2.engine.monitoring import CodebookHook, NonFiniteLossHook, RunSumma
 from mmbeitv2.engine.no_optimizer import NoOptimizer
 from mmbeitv2.engine.resume_guard import ResumeGuardHook, guard_resume
 from mmbeitv2.engine.resuming import AtomicCheckpointHook, SeedStepHook, prepare_resume
-from mmbeitv2.engine.scoring import KNNHook
+from mmbeitv2.engine.scoring import KNNHook, ScoreHook
 from mmbeitv2.engine.sharding import FullyShardStrategy
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     'PatchKNNHook',
     'ResumeGuardHook',
     'RunSummaryHook',
+    'ScoreHook',
     'SeedStepHook',
     'ThroughputHook',
     'guard_resume',

@@ -39,7 +39,7 @@ def complexity(
     """Counts each part of a model that works while it passes one whole image of a shape (height, width).
 
     Returns:
-        The parts by name: ``encoder`` and ``decoder`` of a tokenizer; ``backbone``, ``neck``, ``head`` and
+        By the name of the part, ``encoder`` and ``decoder`` of a tokenizer; ``backbone``, ``neck``, ``head`` and
         ``tokenizer`` (its encoder, if it has one) of a pretraining; any other model as a whole, ``model``.
     """
     logging.getLogger('fvcore').setLevel(logging.ERROR)

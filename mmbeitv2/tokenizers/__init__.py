@@ -1,6 +1,7 @@
 """Tokenizers: from an image to one code for each patch."""
 
 from .dalle import DALLETokenizer
+from .distilling import DistillingTokenizer
 from .kmeans import KMeansTokenizer, SphericalKMeans
 from .pixel_decoder import PixelDecoder
 from .quantizer import NormEMAVectorQuantizer
@@ -10,6 +11,7 @@ from .vqkd import VQKD
 __all__ = [
     'VQKD',
     'DALLETokenizer',
+    'DistillingTokenizer',
     'KMeansTokenizer',
     'NormEMAVectorQuantizer',
     'PixelDecoder',
