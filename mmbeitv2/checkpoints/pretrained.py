@@ -28,7 +28,7 @@ _PARTS = {
 }
 # What files of tokenizers hold beside the weights that tokenize.
 _UNUSED_OF_TOKENIZERS = ('teacher', 'scaling_layer.', 'data_preprocessor.', 'quantize.embedding.cluster_size',
-                         'quantize.embedding.embed_avg')  # fmt: skip
+                         'quantize.embedding.embed_avg', 'quantize.steps_unused', 'quantize.idle_steps')  # fmt: skip
 
 
 @WEIGHT_INITIALIZERS.register_module()
