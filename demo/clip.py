@@ -29,10 +29,9 @@ from mmbeitv2.inference.visual_tokenizer import to_tensor
 
 # Room for the margin that random crops need, in pixels.
 MARGIN = 6
-# Name in the mark of the folder that is written, what is in it, and what former versions wrote.
+# Name in the mark of the folder that is written, and what is in it.
 TOOL = 'demo.clip'
 WRITTEN = ('small_clip.pth',)
-_FORMERLY_WRITTEN = ('open_clip_config.json', 'open_clip_pytorch_model.bin')
 # Least values of the options.
 _LEAST = {'img_size': 16, 'width': 4, 'epochs': 1, 'batch_size': 2}
 
@@ -136,9 +135,8 @@ def train(args: argparse.Namespace, out: Path) -> None:
         for index in order[: len(order) // batch * batch].split(batch):
             features = tower(augment(images[index], args.img_size, generator)).mean(dim=(2, 3))
             caption = caption_of[index]
-            loss = contrastive_loss(
-                features, text(count_words([words[i] for i in caption.tolist()], num_words)), caption, log_scale.exp()
-            )
+            counts = count_words([words[i] for i in caption.tolist()], num_words)  # of a batch: there may be many
+            loss = contrastive_loss(features, text(counts), caption, log_scale.exp())
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -160,12 +158,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of images in class folders')
     parser.add_argument('out', type=Path, help='folder to write the model to')
-    parser.add_argument('--img-size', type=int, default=48)
-    parser.add_argument('--width', type=int, default=128)
-    parser.add_argument('--epochs', type=int, default=5)
-    parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--lr', type=float, default=3e-3)
-    parser.add_argument('--seed', type=int, default=0)
+    for name, default in {'img-size': 48, 'width': 128, 'epochs': 5, 'batch-size': 64, 'lr': 3e-3, 'seed': 0}.items():
+        parser.add_argument(f'--{name}', type=type(default), default=default, help='default: %(default)s')
     args = parser.parse_args(argv)
     with one_sentence_errors('demo.clip'):
         if args.folder.resolve().is_relative_to(args.out.resolve()):
@@ -175,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, least in _LEAST.items():
             if getattr(args, name) < least:
                 raise InputError(f'--{name.replace("_", "-")} must be at least {least}')
-        with replacing_folder(args.out, TOOL, (*WRITTEN, *_FORMERLY_WRITTEN)) as partial:
+        with replacing_folder(args.out, TOOL, WRITTEN) as partial:
             train(args, partial)
 
 
