@@ -145,7 +145,7 @@ class UnfinishedCodes:
         remove_folder(self.folder, _TOOL, _FILES)
         return len(columns['paths'])
 
-    def _write(self, path: Path, columns: dict[str, np.ndarray]) -> None:
+    def _write(self, path: Path, columns: dict[str, Any]) -> None:
         about = json.dumps(self.made_by, sort_keys=True)
         with open_atomically(path) as stream:
             np.savez(stream, **columns, num_codes=np.array(self.num_codes), made_by=np.array(about))

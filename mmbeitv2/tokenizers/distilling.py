@@ -19,7 +19,7 @@ from mmbeitv2.teachers import check_color_channels
 class DistillingTokenizer(BaseModel):
     """Base of the tokenizers that quantize or rebuild the features of a teacher.
 
-    A subclass sets ``in_channels``, ``grid_size`` and ``patch_size``, and then calls :meth:`_set_quantizer`.
+    A subclass sets ``in_channels``, ``grid_size`` and ``patch_size``, and then calls ``_set_quantizer``.
 
     Args:
         teacher: config of the teacher; None for a tokenizer that is only used, not trained.
