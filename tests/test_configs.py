@@ -458,7 +458,8 @@ model = dict(
     pretrained=None,
     backbone=dict(
         _delete_=True, type='mmbeitv2.BEiTv2ViT', arch='base', img_size=640, out_indices=(3, 5, 7, 11),
-        out_type='featmap', rel_pos_bias='per_layer', layer_scale_init_value=0.1, drop_path_rate=0.1,
+        out_type='featmap', final_norm='none', rel_pos_bias='per_layer', layer_scale_init_value=0.1,
+        drop_path_rate=0.1,
         init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_ft-in21k_release'),
     ),
 )
