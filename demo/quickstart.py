@@ -24,7 +24,7 @@ from mmbeitv2.inference.config import merge_options, read_config
 # Name in the marks of the work dir and of the stages' folders.
 TOOL = 'quickstart.sh'
 # What tools/train.py and tools/test.py leave in a work dir, and the stage of the pictures in its folder.
-_RUN = ('*.py', 'epoch_*.pth', 'iter_*.pth', 'last_checkpoint', '.lock', 'metrics.json', f'*{PARTIAL}')
+_RUN: tuple[str, ...] = ('*.py', 'epoch_*.pth', 'iter_*.pth', 'last_checkpoint', '.lock', 'metrics.json', f'*{PARTIAL}')
 _LOGS = ('*.log', '*.json', 'vis_data/*.json', 'vis_data/config.py')
 _RUN += tuple(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in _LOGS)
 _WRITTEN = (*_RUN, *(f'test/{pattern}' for pattern in _RUN))

@@ -64,16 +64,6 @@ def test_a_config_is_data_that_names_its_source_and_is_two_levels_deep(path: Pat
     assert depth(path) <= 2
 
 
-def test_a_config_inherits_ours_by_the_name_of_the_package(tmp_path: Path) -> None:
-    names = ('ablation/beitv2_vit-b_layer6_300e.py', 'segmentation/own_dataset.py', 'adapt/beitv2_vit-b_adapt-knn.py')
-    for number, name in enumerate(names):
-        own = tmp_path / f'{number}.py'
-        own.write_text(f"_base_ = 'mmbeitv2::{name}'\ntrain_cfg = dict(val_interval=7)\n")
-        cfg = read_config(str(own))
-        assert cfg.model == load(name).model
-        assert cfg.train_cfg.val_interval == 7
-
-
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)
 def test_every_config_builds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # from where demo.small_clip is found
@@ -468,7 +458,8 @@ model = dict(
     pretrained=None,
     backbone=dict(
         _delete_=True, type='mmbeitv2.BEiTv2ViT', arch='base', img_size=640, out_indices=(3, 5, 7, 11),
-        out_type='featmap', rel_pos_bias='per_layer', layer_scale_init_value=0.1, drop_path_rate=0.1,
+        out_type='featmap', final_norm='none', rel_pos_bias='per_layer', layer_scale_init_value=0.1,
+        drop_path_rate=0.1,
         init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_ft-in21k_release'),
     ),
 )
