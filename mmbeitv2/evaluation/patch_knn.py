@@ -179,7 +179,7 @@ def _trim(patches: Patches, max_per_class: int) -> Patches:
 
 
 def knn_votes(bank: Tensor, shares: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Shares of the classes (m, K) of queries (m, C): those (n, K) of their nearest neighbors in a bank (n, C), averaged
+    """Shares of the classes (m, K) of queries (m, C): those (n, K) of their neighbors in a bank (n, C), averaged
     with weights that are proportional to exp(cosine / temperature). All features are of unit length."""
     votes = []
     for chunk in queries.split(_CHUNK):
