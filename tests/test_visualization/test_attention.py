@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.position_bias import RelativePositions
+from mmbeitv2.layers.positions import relative_position_index
 from mmbeitv2.visualization.attention import attention_of_layer
 from tests.conftest import tiny_vit
 
@@ -19,7 +20,7 @@ def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
     images = torch.randn(2, 3, 32, 32)
     found = attention_of_layer(backbone, images, layer=1)
     first, second = backbone.blocks
-    positions = RelativePositions.of((4, 4), images.device)
+    positions = RelativePositions((4, 4), relative_position_index((4, 4)))
     tokens, _ = backbone.patch_embed(images)
     tokens = torch.cat((backbone.cls_token.expand(2, -1, -1), tokens), dim=1)
     tokens = first(tokens, positions)
