@@ -124,7 +124,13 @@ class ScoreHook(Hook):
         if self.keep_best and record['best_step'] == step:
             self._save(runner, 0 if step == 0 else runner.iter + (not self.by_epoch))
         if self._is_over(record):
-            self._stop(runner, record, f'{unit.lower()} {step}')
+            kept = f' The best weights are in best_{self.score_name}.pth.' if self.keep_best else ''
+            runner.logger.warning(
+                f'Training stopped at {unit.lower()} {step}: {self.score_name} was below the first score '
+                f'({record["start"]:.2f}) for {self.patience} scores in a row.{kept} To train further, start again '
+                'with a lower optim_wrapper.optimizer.lr'
+            )
+            runner.train_loop.stop_training = True
 
     def _record(self, runner: Runner) -> dict[str, Any]:
         """A summary of the scores so far; empty before the first one."""
@@ -144,16 +150,6 @@ class ScoreHook(Hook):
             by_epoch=False,
             backend_args=dict(backend='mmbeitv2.AtomicBackend'),
         )
-
-    def _stop(self, runner: Runner, record: dict[str, Any], place: str) -> None:
-        count = 'the last score was' if self.patience == 1 else f'the last {record["below"]} scores were'
-        best = f'{self.score_name} {record["best"]:.2f} at step {record["best_step"]}'
-        kept = f' Its best weights ({best}) are in best_{self.score_name}.pth.' if self.keep_best else ''
-        runner.logger.warning(
-            f'Training stopped at {place}: {count} below the first ({self.score_name} {record["start"]:.2f}).{kept} '
-            'To train further, start again with a lower optim_wrapper.optimizer.lr'
-        )
-        runner.train_loop.stop_training = True
 
 
 @HOOKS.register_module()

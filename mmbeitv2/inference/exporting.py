@@ -32,7 +32,6 @@ NUM_COMPARED, FEWEST_COMPARED = 8, 3
 TOLERANCE = 1e-4
 # Share of the codes that may differ, where two codes are equally near up to rounding.
 TIES = 0.005
-FORMATS = ('.onnx', '.pt2')
 
 
 def export_model(
@@ -68,7 +67,10 @@ def export_model(
         InputError: if the file cannot be written, the size does not suit the model, or the outputs differ.
     """
     out = Path(out)
-    _require_format(out, opset)
+    if out.suffix not in ('.onnx', '.pt2'):
+        raise InputError(f'{str(out)!r} must end in .onnx, or in .pt2 for a torch.export program')
+    if opset is not None and out.suffix != '.onnx':
+        raise InputError(f'an opset only applies to ONNX files. Choose a file that ends in .onnx, not {str(out)!r}.')
     cfg = read_config(config, cfg_options)
     part = part or ('tokenizer' if is_tokenizer(cfg) else 'model')
     model = load_model(cfg, checkpoint, part)
@@ -105,14 +107,7 @@ def export_model(
 
 
 class ExportedModel(nn.Module):
-    """The exported module: from pixels to the outputs of a model, including normalization.
-
-    Args:
-        model: see :func:`export_model`.
-        mean: per channel of RGB in 0..255.
-        std: likewise.
-        is_rgb: the model takes RGB, else BGR.
-    """
+    """The exported module: normalization by mean and std (3, 1, 1) in 0..255, in the model's order, then the model."""
 
     mean: Tensor
     std: Tensor
@@ -142,13 +137,6 @@ def outputs_of(model: Any) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, 
     indices = getattr(backbone, 'out_indices', (0,))
     names = ['features'] if len(indices) == 1 else [f'features_{i}' for i in indices]
     return names, lambda images: tuple(backbone(images))
-
-
-def _require_format(out: Path, opset: int | None) -> None:
-    if out.suffix not in FORMATS:
-        raise InputError(f'{str(out)!r} must end in .onnx, or in .pt2 for a torch.export program')
-    if opset is not None and out.suffix != '.onnx':
-        raise InputError(f'an opset only applies to ONNX files. Choose a file that ends in .onnx, not {str(out)!r}.')
 
 
 def _normalization(cfg: Config, part: Part) -> tuple[Tensor, Tensor, bool]:

@@ -141,12 +141,7 @@ def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
 
 
 def draw_patch_pca(images: np.ndarray, columns: Sequence[Column]) -> Figure:
-    """Images, and beside each the colors of its patches.
-
-    Args:
-        images: (n, H, W, 3) uint8 RGB.
-        columns: from left to right.
-    """
+    """Images (n, H, W, 3) uint8 RGB, and beside each the colors of its patches."""
     figure = new_figure(1.9 * (1 + len(columns)), 1.9 * len(images) + 0.5)
     axes = figure.subplots(len(images), 1 + len(columns), squeeze=False)
     for row, image, *maps in zip(axes, images, *(column.colors for column in columns), strict=True):

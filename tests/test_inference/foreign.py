@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT
 from torch import Tensor, nn
 
-from mmbeitv2.inference import visual_tokenizer
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 from mmbeitv2.registry import MODELS
 from tests.conftest import tiny_tokenizer
@@ -53,8 +52,8 @@ def with_weights(settings: dict) -> Any:
     return model
 
 
-def foreign_tokenizer(monkeypatch: pytest.MonkeyPatch, kind: str) -> VisualTokenizer:
-    """The tokenizer of a kind; its weights are drawn, not loaded, which the tests of checkpoints are about."""
+def foreign_tokenizer(folder: Path, kind: str) -> VisualTokenizer:
+    """The tokenizer of a kind, from a checkpoint in a folder."""
     settings = dict(dalle=dalle, signs=sign_tokenizer)[kind]()
-    monkeypatch.setattr(visual_tokenizer, 'load_model', lambda *_, **__: with_weights(settings))
-    return VisualTokenizer(Config(dict(model=settings)), 'drawn.pth', device='cpu')
+    torch.save(dict(state_dict=with_weights(settings).state_dict()), folder / 'foreign.pth')
+    return VisualTokenizer(Config(dict(model=settings)), folder / 'foreign.pth', device='cpu')

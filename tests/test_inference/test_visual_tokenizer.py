@@ -56,12 +56,6 @@ def test_codes_equal_the_models_own(tokenizer: VisualTokenizer) -> None:
     assert torch.equal(tokenizer(images).flatten(), distance.argmin(dim=1))
 
 
-def test_lookup_gives_code_vectors(tokenizer: VisualTokenizer) -> None:
-    vectors = tokenizer.lookup(np.array([[3, 0]], dtype=np.uint16))
-    assert torch.equal(vectors[0, 1], tokenizer.codebook[0])
-    assert vectors.shape == (1, 2, 8)
-
-
 def test_a_config_of_a_pretraining_means_its_tokenizer(checkpoint: str) -> None:
     assert VisualTokenizer(Config({'model': tiny_pretraining()}), checkpoint).num_codes == NUM_CODES
 
@@ -123,9 +117,9 @@ def test_what_is_no_code_is_refused(tokenizer: VisualTokenizer, codes: object) -
 
 
 @pytest.mark.parametrize('model', ['dalle', 'signs'])
-def test_tokenizers_of_every_kind_fit(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokenizers_of_every_kind_fit(tmp_path: Path, model: str) -> None:
     """DALL-E's has no code vectors; that of a foreign quantizer has no table of them."""
-    tokenizer = foreign_tokenizer(monkeypatch, model)
+    tokenizer = foreign_tokenizer(tmp_path, model)
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
     codes = tokenizer(images)
     assert codes.shape == (3, *tokenizer.grid_size)

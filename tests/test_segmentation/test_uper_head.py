@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.segmentation.pyramid_conv import conv3x3_of_pyramid
 
 Pyramid = list[Tensor]
 
@@ -164,11 +163,3 @@ def test_other_kinds_of_convolution_are_refused() -> None:
         build('mmbeitv2.EfficientUPerHead', conv_cfg=dict(type='DCNv2'))
     with pytest.raises(InputError, match="'padding_mode': 'circular'"):
         build('mmbeitv2.EfficientUPerHead', conv_cfg=dict(type='Conv2d', padding_mode='circular'))
-
-
-def test_a_kernel_that_does_not_fit_is_refused() -> None:
-    maps = pyramid((8, 8), (4, 4))
-    with pytest.raises(
-        InputError, match=r'shape \(5, 13, 1, 1\), but maps with \[6, 7\] channels need \(5, 13, 3, 3\)'
-    ):
-        conv3x3_of_pyramid(maps, torch.ones(5, 13, 1, 1))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, classification_config, refused, run_tool, tiny_pretraining, tiny_tokenizer
+from tests.conftest import ROOT, classification_config, run_tool, tiny_pretraining, tiny_tokenizer
 
 
 def count(capsys: pytest.CaptureFixture, *arguments: str) -> dict[str, tuple[float, float]]:
@@ -33,10 +33,3 @@ def test_any_model_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     parameters, operations = count(capsys, str(config))['model']
     assert abs(parameters - 11.18) < 0.01  # without the classifier
     assert abs(operations - 1.82) < 0.02  # He et al. 2016, table 1: 1.8e9
-
-
-def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    config = tmp_path / 'tiny.py'
-    config.write_text(f'model = {tiny_pretraining()!r}\n')
-    assert 'smaller than one patch' in refused(capsys, 'get_flops', str(config), '--shape', '4')
-    assert 'one or two sides' in refused(capsys, 'get_flops', str(config), '--shape', '32', '32', '32', code=2)

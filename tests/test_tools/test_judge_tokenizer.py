@@ -128,10 +128,8 @@ def test_every_tool_for_codes_takes_k_means_and_dall_e(tmp_path: Path, image_fol
         VisualTokenizer(*own).lookup([0])
 
 
-def test_a_foreign_quantizer_goes_through_judging_and_pictures(
-    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokenizer = foreign_tokenizer(monkeypatch, 'signs')
+def test_a_foreign_quantizer_goes_through_judging_and_pictures(tmp_path: Path, image_folder: Path) -> None:
+    tokenizer = foreign_tokenizer(tmp_path, 'signs')
     paths = sorted(image_folder.rglob('*.jpg'))
     judged = judge(tokenizer, paths, np.repeat(np.arange(16)[:, None] // 8, 16, axis=1), 'signs <!--<script>')
     codes = tokenizer(paths).numpy()

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import timm
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.position_bias import RelativePositions
-from mmbeitv2.visualization.attention import attention_of_layer, attention_picture
-from tests.conftest import tiny_pretraining, tiny_vit
+from mmbeitv2.layers.positions import relative_position_index
+from mmbeitv2.visualization.attention import attention_of_layer
+from tests.conftest import tiny_vit
 
 
 def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
@@ -22,7 +20,7 @@ def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
     images = torch.randn(2, 3, 32, 32)
     found = attention_of_layer(backbone, images, layer=1)
     first, second = backbone.blocks
-    positions = RelativePositions.of((4, 4), images.device)
+    positions = RelativePositions((4, 4), relative_position_index((4, 4)))
     tokens, _ = backbone.patch_embed(images)
     tokens = torch.cat((backbone.cls_token.expand(2, -1, -1), tokens), dim=1)
     tokens = first(tokens, positions)
@@ -36,17 +34,6 @@ def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match='layer 2 does not exist: the backbone has 2 blocks'):
         attention_of_layer(backbone, images, layer=2)
-
-
-def test_the_picture_has_all_heads_of_cls_and_patch(tmp_path: Path, image_folder: Path) -> None:
-    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
-    cfg = Config({'model': tiny_pretraining()})
-    image = image_folder / 'cat/nested/0.jpg'
-    figure = attention_picture(cfg, str(tmp_path / 'model.pth'), image, patch=(1, 3))
-    assert len(figure.axes) == 2 * (2 + 2)
-    assert figure.axes[4].get_title() == 'patch 1, 3'
-    with pytest.raises(ValueError, match='patch 4 0 lies outside the grid of 4x4'):
-        attention_picture(cfg, str(tmp_path / 'model.pth'), image, patch=(4, 0))
 
 
 def test_a_subclass_is_looked_into_and_what_cannot_be_is_said() -> None:

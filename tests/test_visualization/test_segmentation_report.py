@@ -21,7 +21,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
 from mmbeitv2.fileio.folders import MARKER
-from mmbeitv2.visualization.segmentation import draw_confusion, draw_segmentations, paint_labels
+from mmbeitv2.visualization.segmentation import draw_segmentations, paint_labels
 from tests.conftest import refused, run_tool, tiny_vit
 
 # Names that HTML, CSV and matplotlib could each take for something else.
@@ -213,13 +213,3 @@ def test_the_legend_names_the_classes_that_occur() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [CLASSES[0], CLASSES[2]]
     assert [axis.get_title() for axis in figure.axes] == ['image', 'truth', 'prediction']
     figure.canvas.draw()  # a name with $ is no formula
-
-
-def test_confusions_of_many_classes_have_no_numbers() -> None:
-    shares = np.random.default_rng(0).dirichlet(np.ones(60), 60)
-    shares[7] = np.nan
-    figure = draw_confusion([f'class number {i}' for i in range(60)], shares)
-    np.testing.assert_allclose(figure.axes[0].images[0].get_array()[3], 100 * shares[3])
-    assert not figure.axes[0].texts
-    few = draw_confusion(('a', 'b'), np.array([[0.75, 0.25], [1, 0]]))
-    assert [text.get_text() for text in few.axes[0].texts] == ['75', '25', '100']
