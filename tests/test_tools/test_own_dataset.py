@@ -125,7 +125,10 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     ('change', 'message'),
     [
         ('data_root=nowhere', "class list 'nowhere/classes.txt' not found. Correct its path."),
-        ('num_classes=5', 'names 3: sky, road, car. Set num_classes=3, or correct the names.'),
+        (
+            'num_classes=5',
+            'are of 3 classes, but model.decode_head.num_classes=5. Set num_classes=3, or correct the classes.',
+        ),
         (
             'train_dataloader.dataset.ignored_labels=[]',
             'Add the class to classes.txt, or name the value in ignored_labels',

@@ -236,7 +236,7 @@ def test_the_labels_that_a_hook_scores_by_are_read(tmp_path: Path, images: Path,
         hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=loader, query_dataloader=loader)
         stream.write(f'custom_hooks = [{hook!r}]\n')
     assert re.search(
-        r"bank_dataloader of PatchKNNHook: label image '.*val/0.png' has the label 3, but there are 3 classes",
+        r"label image '.*val/0.png' has the label 3, but there are 3 classes",
         sentence(pretraining, tmp_path / 'work'),
     )
 
@@ -291,9 +291,8 @@ def test_a_work_dir_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / 'file').write_text('mine')
     for folder in (tmp_path / 'file', tmp_path / 'file' / 'below'):
-        assert f"work dir '{folder}' lies below '{tmp_path / 'file'}', which is not a folder" in sentence(
-            pretraining, folder
-        )
+        said = sentence(pretraining, folder)
+        assert said.startswith(f"work dir '{folder}': cannot write to '{tmp_path / 'file'}' (Not a directory)")
     assert (tmp_path / 'file').read_text() == 'mine'
     assert "work dir '/proc/work': cannot write to '/proc'" in sentence(pretraining, '/proc/work')
     usage = namedtuple('usage', 'total used free')
@@ -311,7 +310,7 @@ def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_p
         os._exit(0)
     try:
         assert os.read(reader, 4) == b'held'
-        with pytest.raises(InputError, match=rf'another training \(process {first} on .*\) is writing to'):
+        with pytest.raises(InputError, match='another training is writing to'):
             checked_runner(loaded(pretraining, tmp_path / 'work'), is_training=True)
     finally:
         os.kill(first, signal.SIGKILL)

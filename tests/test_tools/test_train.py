@@ -80,7 +80,7 @@ def test_classification_trains_and_its_checkpoint_is_scored(
     assert len(list((tmp_path / 'shown').iterdir())) == 16  # also of both classes' images of one name
     for arguments, sentence in (
         (('--out', str(tmp_path)), 'is a folder, but only segmentation writes label maps to a folder'),
-        (('--out', f'{config}/metrics.json'), 'which is not a folder. Choose another path'),
+        (('--out', f'{config}/metrics.json'), r'cannot write to .* \(Not a directory\). Choose another path'),
         (('--out', 'metrics.txt'), r'must end in .json \(for metrics\) or .pkl \(for predictions\)'),
         (('--out-item', 'metrics'), 'has no effect without --out'),
         (('--tta', '--show'), 'Leave one of them out'),
