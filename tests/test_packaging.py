@@ -209,11 +209,12 @@ importlib.util.find_spec = lambda name, package=None: None if name == 'mmseg' el
 
 import mmbeitv2.pretraining, mmbeitv2.checkpoints, mmbeitv2.datasets, mmbeitv2.engine, mmbeitv2.evaluation
 from mmbeitv2.apis import read_config
+from mmbeitv2.errors import InputError
 configs = mmbeitv2.CONFIGS
 read_config(configs + '/classification/beitv2-1600e_vit-b_ft-100e_in1k.py')
 try:
-    import mmbeitv2.segmentation
-except ImportError as error:
+    read_config(configs + '/segmentation/beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py')
+except InputError as error:
     print(error)
 """
     said = run(sys.executable, '-c', script, cwd=tmp_path).splitlines()[-1]

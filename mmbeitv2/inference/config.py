@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmbeitv2 import require_openmmlab
 from mmbeitv2.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -
     cfg = Config.fromfile(path)
     if not isinstance(cfg.get('model'), dict):
         raise InputError(f'config {path!r} does not define a model. Pass a config file with model = dict(type=...).')
+    if cfg.get('default_scope') == 'mmseg':
+        try:
+            require_openmmlab('mmseg')
+        except ImportError as error:
+            raise InputError(f'config {path!r} is a segmentation config: {error}') from None
     return merge_options(cfg, cfg_options)
 
 

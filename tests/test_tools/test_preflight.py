@@ -236,7 +236,7 @@ def test_the_labels_that_a_hook_scores_by_are_read(tmp_path: Path, images: Path,
         hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=loader, query_dataloader=loader)
         stream.write(f'custom_hooks = [{hook!r}]\n')
     assert re.search(
-        r"label image '.*val/0.png' has the label 3, but there are 3 classes",
+        r"label image '.*val/0.png' has the label 3, .* 3 classes, the first of which is 0",
         sentence(pretraining, tmp_path / 'work'),
     )
 
