@@ -19,7 +19,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.optim import Optimizer
 
-from mmbeitv2.checkpoints.reading import check_exact, check_loadable, weights_of
+from mmbeitv2.checkpoints.reading import check_exact, check_loadable, require_sound, weights_of
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.frozen import Frozen, fingerprint
@@ -86,6 +86,7 @@ class ResumeGuardHook(Hook):
         path = str(runner._load_from or 'last_checkpoint')
         model = unwrapped(runner)
         weights = weights_of(checkpoint)
+        require_sound(weights, [name for name, _ in model.named_parameters() if name in weights], path)
         if not runner._resume:
             check_loadable(weights, model.state_dict(), path)
             checkpoint.setdefault('state_dict', weights)
