@@ -241,6 +241,13 @@ def test_the_labels_that_a_hook_scores_by_are_read(tmp_path: Path, images: Path,
     )
 
 
+def test_a_warm_up_of_less_than_a_step_is_named(tmp_path: Path, pretraining: str) -> None:
+    with Path(pretraining).open('a') as stream:
+        stream.write("param_scheduler = [dict(type='LinearLR', end=0.2, by_epoch=True, convert_to_iter_based=True)]\n")
+    said = sentence(pretraining, tmp_path / 'work')  # 4 steps in an epoch
+    assert said.startswith('LinearLR in param_scheduler lasts from epoch 0 to 0.2, which is less than one step')
+
+
 def test_independent_mistakes_are_told_together(tmp_path: Path, classification: str) -> None:
     weights = 'model.backbone.init_cfg'
     options = (f'{weights}.type=mmbeitv2.PretrainedBEiTv2', f'{weights}.checkpoint=none.pth')

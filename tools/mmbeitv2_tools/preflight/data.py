@@ -52,6 +52,22 @@ def check_length(key: str, loader: DataLoader) -> None:
         )
 
 
+def check_schedule(key: str, loader: DataLoader, schedules: Any) -> None:
+    """Checks that each schedule, whose ends are in epochs, has at least one step.
+
+    Raises:
+        InputError: with the first that has none.
+    """
+    for schedule in schedules if isinstance(schedules, list) else ():
+        begin, end = schedule.get('begin', 0), schedule.get('end')
+        if schedule.get('convert_to_iter_based') and end and int(end * len(loader)) <= int(begin * len(loader)):
+            raise InputError(
+                f'{schedule.type} in param_scheduler lasts from epoch {begin} to {end}, which is less than one step: '
+                f'{key} has {len(loader)} step(s) in an epoch. Use more images, a smaller {key}.batch_size, or a '
+                'longer schedule.'
+            )
+
+
 def classes_of(dataset: Any) -> tuple[str, ...] | None:
     """Names of the classes of a dataset in the order of their labels, None if it has none."""
     meta = getattr(dataset, 'metainfo', None) or {}

@@ -35,6 +35,7 @@ from mmbeitv2_tools.preflight.data import (
     check_length,
     check_num_classes,
     check_same_classes,
+    check_schedule,
     classes_of,
 )
 
@@ -76,6 +77,8 @@ def checked_runner(
                     check_same_classes(key, loader.dataset, loaders['train_dataloader'].dataset)
             with problems.collected():
                 check_length(key, loader)
+                if key == 'train_dataloader':
+                    check_schedule(key, loader, cfg.get('param_scheduler'))
         if is_rehearsal:
             loaders |= _hooks_loaders(runner, problems)
         if is_main_process():
