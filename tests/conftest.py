@@ -29,6 +29,10 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')
 # mmengine lays out the config in every checkpoint and log, which by yapf takes a third of the time of a tiny run.
 yapf_api.FormatCode = lambda text, **_: (ast.unparse(ast.parse(text)) + '\n', True)
 ROOT = Path(__file__).resolve().parents[1]
+# As pytest's setting pythonpath, for the processes that tests start.
+os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), str(ROOT / 'tools'), os.environ.get('PYTHONPATH', '')]).strip(
+    os.pathsep
+)
 # nohup, cron and the background of a script ignore them, as would every process that a test starts and ends by them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -137,7 +137,7 @@ def test_an_image_of_which_a_transform_leaves_nothing_is_named(root: Path) -> No
         Image.new(mode, (5000, 1)).save(root / folder / 'c.png')
     dataset = SegFolder(str(root), 'classes.txt', FLAT, pipeline=load())
     assert dataset[3]['gt_seg_map'].shape == (1, 5000)
-    resize = dict(type='mmseg.RandomResize', scale=(2048, 512), ratio_range=(0.5, 0.5), keep_ratio=True)
+    resize = dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 0.5), keep_ratio=True)
     dataset = SegFolder(str(root), 'classes.txt', FLAT, pipeline=[*load(), resize])
     assert dataset[0]['img'].shape[0] > 1
     with pytest.raises(InputError, match=r"photos/c.png' does not pass the pipeline .*Remove it, or cut it"):
