@@ -1,8 +1,6 @@
 """What only the command lines need: options, launching, checks before a run, how a program ends."""
 
 import sys
+from pathlib import Path
 
-import mmbeitv2
-
-if mmbeitv2.FILES not in sys.path:
-    sys.path.append(mmbeitv2.FILES)  # the configs of demo/ import their teacher from there
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # in a clone, configs of the demo import it from there
