@@ -310,3 +310,11 @@ def test_help_needs_no_environment() -> None:
         assert result.returncode == 0, result.stderr
         for option in ('--data', '--seg-data', '--work-dir', '--fresh', '--seeds'):
             assert option in result.stdout
+
+
+def test_demo_and_tools_find_each_other_in_a_clone_without_a_path(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    tool = f'import sys; sys.path[0] = {str(ROOT / "tools")!r}; import mmbeitv2_tools, demo.small_clip'
+    for arguments, folder in (('-c', tool), tmp_path), (('-m', 'demo.multispectral', '--help'), ROOT):
+        done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
