@@ -13,6 +13,7 @@ import re
 import shutil
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,7 @@ class World:
         """A work dir after one epoch of pretraining."""
         options = ('--work-dir', str(self.root / 'trained'), '--cfg-options', 'train_cfg.max_epochs=1')
         run_tool('train', self.pretraining, *options)
+        time.sleep(1)  # mmengine names a run by its second, and would take another in this process for the same
         return self.root / 'trained'
 
 
