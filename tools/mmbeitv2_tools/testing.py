@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmpretrain.engine import VisualizationHook
 from PIL import Image
@@ -131,6 +132,7 @@ class LabelMapHook(Hook):
             Image.fromarray(labels.astype(np.uint8)).save(path)
 
 
+@HOOKS.register_module()
 class PicturesHook(VisualizationHook):
     """mmpretrain's ``VisualizationHook``, whose pictures have the folders of their images in their names."""
 
@@ -158,7 +160,7 @@ def _enable_pictures(cfg: Config, args: argparse.Namespace) -> None:
         hook = dict(type='SegVisualizationHook', draw=True, wait_time=args.wait_time)
         visualizer = dict(type='SegLocalVisualizer', save_dir=args.show_dir)
     else:
-        hook = dict(type=PicturesHook, enable=True, out_dir=args.show_dir, wait_time=args.wait_time)
+        hook = dict(type='mmengine.PicturesHook', enable=True, out_dir=args.show_dir, wait_time=args.wait_time)
         visualizer = dict(type='UniversalVisualizer')
     hooks['visualization'] = hook | dict(show=args.show, interval=args.interval)
     cfg.visualizer = dict(vis_backends=[dict(type='LocalVisBackend')]) | (cfg.get('visualizer') or {}) | visualizer
