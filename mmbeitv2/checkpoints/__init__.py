@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmbeitv2.checkpoints.conversion import convert_checkpoint
 from mmbeitv2.checkpoints.formats import FORMATS
-from mmbeitv2.checkpoints.locating import loading_tensors_only
+from mmbeitv2.checkpoints.lending import loading_tensors_only
 from mmbeitv2.checkpoints.model_hub import register_published_models
 from mmbeitv2.checkpoints.pretrained import PretrainedBEiTv2
 from mmbeitv2.checkpoints.reading import Checkpoint, load_exactly, read_checkpoint, require_fit

@@ -9,7 +9,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.apis import ModelHub
 
 import mmbeitv2
-from mmbeitv2.checkpoints.locating import read_for_mmengine
+from mmbeitv2.checkpoints.lending import read_for_mmengine
 from mmbeitv2.checkpoints.zoo import SCHEME, describe_model, list_models
 
 

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mmbeitv2.errors import InputError
 
@@ -87,6 +87,16 @@ def upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # SyntaxError, struct.error, KeyError, …
         return image
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of :func:`upright`, from the header alone."""
+    width, height = image.size
+    try:
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter
+    except Exception:  # as there
+        is_turned = False
+    return (width, height) if is_turned else (height, width)
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:

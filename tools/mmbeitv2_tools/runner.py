@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,9 +11,6 @@ from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
-
-import mmbeitv2.checkpoints
-import mmbeitv2.fileio
 
 # How lines of the log begin that nobody asked for; the log file has them.
 _FOR_THE_FILE = (
@@ -30,13 +25,6 @@ _FOR_THE_FILE = (
     '`save_param_scheduler` is True but',
     'The prefix is not set in metric class',
 )
-
-
-@contextmanager
-def tensors_only() -> Iterator[None]:
-    """Inside, mmengine's checkpoint loader accepts our names of checkpoints, and no code in a file is run."""
-    with mmbeitv2.checkpoints.loading_tensors_only():
-        yield
 
 
 class QuietRunner(Runner):

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmpretrain.engine import VisualizationHook
 from PIL import Image
 
-from mmbeitv2.checkpoints import read_checkpoint, require_fit
+from mmbeitv2.checkpoints import loading_tensors_only, read_checkpoint, require_fit
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.engine.resume_guard import fingerprints
 from mmbeitv2.errors import InputError
@@ -25,12 +25,11 @@ from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable, require_writable_folder
 from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, show_plan
-from mmbeitv2_tools.runner import tensors_only
 
 _PICKLES = ('.pkl', '.pickle')
 
 
-@tensors_only()
+@loading_tensors_only()
 def test(args: argparse.Namespace) -> None:
     """Scores a checkpoint by the test set and the metrics of a config; see ``tools/test.py --help`` for ``args``."""
     out_item = None if args.out is None else _check_out(args.out, args.out_item)
@@ -95,8 +94,9 @@ def _check_out(path: str, item: str | None) -> str:
 def _require_same_tokenizer(runner: Runner, checkpoint: str) -> None:
     """The codes that a pretraining model predicts are those of its tokenizer, which its checkpoint does not hold."""
     model: Any = unwrapped(runner)
-    recorded, now = read_checkpoint(checkpoint).tokenizer, fingerprints(model).get('tokenizer')
-    if recorded is not None and now is not None and recorded != now:
+    now = fingerprints(model).get('tokenizer')
+    recorded = None if now is None else read_checkpoint(checkpoint).tokenizer
+    if recorded is not None and recorded != now:
         raise InputError(
             f'checkpoint {checkpoint!r} was pretrained with another tokenizer ({recorded}) than that of the config '
             f'({now}). Set model.tokenizer.init_cfg.checkpoint to the tokenizer that it was pretrained with.'

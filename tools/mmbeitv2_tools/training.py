@@ -7,14 +7,14 @@ import argparse
 import torch
 from mmengine.config import Config
 
+from mmbeitv2.checkpoints import loading_tensors_only
 from mmbeitv2.engine import RunSummaryHook, prepare_resume, unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, show_plan
-from mmbeitv2_tools.runner import tensors_only
 
 
-@tensors_only()
+@loading_tensors_only()
 def train(args: argparse.Namespace) -> None:
     """Trains the model of a config; see ``tools/train.py --help`` for ``args``."""
     cfg = load_config(args)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import struct
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from mmbeitv2.datasets.decoding import upright_size
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import walk_settings
 from mmbeitv2.segmentation.seg_labels import IGNORED, LoadSegLabels
@@ -28,7 +27,6 @@ MAX_LABELS = 2000
 # Labels of classification are in memory, which takes less time.
 _LABELS_PER_LABEL_IMAGE = 100
 _NUM_CLASSES = re.compile(r'model\.(?:.*\.)?(?:decode_head|auxiliary_head|head)(?:\.\d+)?\.num_classes')
-_EXIF_ORIENTATION = 0x0112
 
 
 def check_length(key: str, loader: DataLoader) -> None:
@@ -209,10 +207,6 @@ def _size_of(path: str) -> tuple[int, int] | None:
     """Height and width of an image as it is read; None if it is not a local file, or unreadable."""
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            with contextlib.suppress(SyntaxError, ValueError, struct.error):  # EXIF data that cannot be read is ignored
-                if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # turned by a quarter when it is read
-                    width, height = height, width
+            return upright_size(image)
     except (OSError, Image.DecompressionBombError):  # its own reader says so
         return None
-    return height, width

@@ -1,0 +1,66 @@
+"""Reads checkpoints in mmengine's place, for the length of a block or for names of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmengine.fileio import get_file_backend
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader, load_from_ceph, load_from_local
+
+from mmbeitv2.checkpoints.locating import locate
+from mmbeitv2.checkpoints.reading import read_checkpoint
+from mmbeitv2.checkpoints.tensors import read_file
+from mmbeitv2.checkpoints.zoo import SCHEME, is_published
+
+
+def read_for_mmengine(name: str, map_location: Any = None) -> Any:
+    """What mmengine gets for the name of a checkpoint: a published model under this package's names, whoever published
+    it; any other file as it is."""
+    path = locate(name)
+    if str(path) != str(name):
+        print_log(f'{name} is the file {str(path)!r}', logger='current')
+    if is_published(name):
+        return {'state_dict': read_checkpoint(name).ours}
+    content = read_file(path, map_location)
+    if name.startswith('mmcls://'):  # whole classifiers, asked for as a backbone
+        state = content.get('state_dict', content)
+        content = {'state_dict': {key[9:]: value for key, value in state.items() if key.startswith('backbone.')}}
+    return content
+
+
+@contextmanager
+def loading_tensors_only() -> Iterator[None]:
+    """In this block, mmengine loads checkpoints without running any code in them, and also by published names.
+
+    This holds for ``load_from``, ``resume``, ``init_cfg`` of type ``Pretrained`` and ``load_checkpoint``. Loaders that
+    a project registered itself are left as they are. At the end, mmengine is as it was.
+    """
+    former = dict(CheckpointLoader._schemes)
+    lent: dict[str, Callable] = {}
+    for prefix, loader in {**dict.fromkeys((SCHEME, 'hf-hub:', 'timm/'), load_from_local), **former}.items():
+        if loader.__module__ == load_from_local.__module__:  # mmengine's own
+            read = _read_from_store if loader is load_from_ceph else read_for_mmengine
+            lent[prefix] = wraps(loader)(partial(read))  # wrapped for mmengine's log, which says the loader's name
+            CheckpointLoader.register_scheme(prefix, lent[prefix], force=True)
+    try:
+        yield
+    finally:
+        kept = {prefix: own for prefix, own in CheckpointLoader._schemes.items() if own is not lent.get(prefix)}
+        CheckpointLoader._schemes = {}  # to be sorted in anew
+        for prefix, loader in {**former, **kept}.items():
+            CheckpointLoader.register_scheme(prefix, loader, force=True)
+
+
+def _read_from_store(name: str, map_location: Any = None) -> Any:
+    """Reads a file of an object store, which mmengine's ``petrel`` backend fetches."""
+    content = get_file_backend(name, backend_args=dict(backend='petrel')).get(name)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, PurePosixPath(name).name)
+        file.write_bytes(content)
+        return read_file(file, map_location)
