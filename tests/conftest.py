@@ -111,14 +111,19 @@ def _no_former_log() -> None:
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
+    """The folder of :func:`draw_images`."""
+    return draw_images(tmp_path / 'images')
+
+
+def draw_images(root: Path) -> Path:
     """Two classes of eight 40x48 JPEGs, nested two deep."""
     rng = np.random.default_rng(0)
     for name in ('cat', 'dog'):
-        folder = tmp_path / 'images' / name / 'nested'
+        folder = root / name / 'nested'
         folder.mkdir(parents=True)
         for i in range(8):
             cv2.imwrite(str(folder / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
-    return tmp_path / 'images'
+    return root
 
 
 @pytest.fixture

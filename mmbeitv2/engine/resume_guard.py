@@ -10,11 +10,13 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from itertools import chain
 from typing import TypeAlias
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.optim import Optimizer
@@ -39,20 +41,15 @@ _SETTINGS = (
     *('custom_hooks', 'model_wrapper_cfg', 'strategy', 'env_cfg', 'val_dataloader', 'val_evaluator', 'val_cfg'),
 )
 # Settings below those of _MEANING that decide how something is read or computed, not what comes out.
-_EXECUTION = (
+_EXECUTION = {
     *('with_cp', 'backend_args', 'file_client_args', 'serialize_data', 'lazy_init', 'max_refetch', 'max_unreadable'),
     'max_pixels',
-)
+}
 # Where things lie and how a run started: what they hold is compared itself.
-_PLACES = ('init_cfg', 'pretrained', 'data_root', 'data_prefix', 'ann_file')
+_PLACES = {'init_cfg', 'pretrained', 'data_root', 'data_prefix', 'ann_file'}
 _STEPS_PER_EPOCH = 'train_dataloader.steps_per_epoch'
-# Execution options of a parameter group: always those of this run.
-_OF_THE_MACHINE = ('foreach', 'fused', 'capturable', 'differentiable')
-# What optimizers keep for each element of a parameter.
-_PER_ELEMENT = (
-    *('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'square_avg', 'grad_avg', 'acc_delta', 'exp_inf'),
-    *('sum', 'prev'),
-)
+# What torch's fused optimizers keep for each element of a parameter.
+_PER_ELEMENT = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'sum')
 # What of a scheduler's state tells how far it is, not what it does.
 _PROGRESS = ('last_step', '_global_step', '_last_value')
 
@@ -84,25 +81,23 @@ class ResumeGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         path = str(runner._load_from or 'last_checkpoint')
-        model = unwrapped(runner)
-        weights = weights_of(checkpoint)
+        model, weights = unwrapped(runner), weights_of(checkpoint)
         require_sound(weights, [name for name, _ in model.named_parameters() if name in weights], path)
         if not runner._resume:
             check_loadable(weights, model.state_dict(), path)
             checkpoint.setdefault('state_dict', weights)
             return
         _check_is_of_a_run(checkpoint, path)
+        check_exact(weights, model.state_dict(), path)
         meta = checkpoint['meta']
         meta.pop('config', None)  # mmengine would run its text
-        check_exact(weights, model.state_dict(), path)
-        optimizers = _optimizers(runner)
-        for key, optimizer in optimizers.items():
-            check_optimizer_state(checkpoint['optimizer'][key] if key else checkpoint['optimizer'], optimizer, path)
+        if isinstance(runner.optim_wrapper, OptimWrapper):  # not several by their names
+            check_optimizer_state(checkpoint['optimizer'], runner.optim_wrapper.optimizer, path)
         changes = self._compare(runner, meta, path)
         former, now = (meta.get('run') or {}).get(_STEPS_PER_EPOCH), len(runner.train_dataloader)
         if isinstance(runner.train_loop, EpochBasedTrainLoop) and former not in (None, str(now)):
             meta['iter'] = meta['iter'] * now // int(former)  # as if the batch size had been this one from the start
-        if list(optimizers) == [''] and _take_new_schedule(runner, optimizers[''], checkpoint):
+        if isinstance(runner.optim_wrapper, OptimWrapper) and _take_new_schedule(runner, checkpoint):
             changes.append('the schedule continues as if these had been its settings from the start')
         if changes:
             runner.logger.info('Resumed with changes: ' + '; '.join(changes))
@@ -116,20 +111,20 @@ class ResumeGuardHook(Hook):
                 'of this run'
             )
             return []
-        meaning, others = differences(former, self._record)
+        changes = differences(former, self._record)
         seed = (runner.cfg.get('randomness') or {}).get('seed')
         if seed is not None and meta.get('seed') not in (None, seed):
-            meaning['seed'] = f'seed was {meta["seed"]} and is {seed} now'
+            changes['seed'] = f'seed was {meta["seed"]} and is {seed} now'
             meta['seed'] = seed  # mmengine would take the former
-        refused = [key for key in meaning if not _is_below(key, self.allow_changes)]
+        refused = [key for key in changes if changes_meaning(key) and not _is_below(key, self.allow_changes)]
         if refused:
             more = f' ({len(refused) - 1} more: {", ".join(refused[1:6])})' if refused[1:] else ''
             raise InputError(
-                f'{path} was written by a run with other settings: {meaning[refused[0]]}{more}. Resume with the '
+                f'{path} was written by a run with other settings: {changes[refused[0]]}{more}. Resume with the '
                 f'settings of that run; or accept the change with --allow-changes {" ".join(refused[:6])}; or start '
                 f'a new run from the weights with --cfg-options load_from={path}'
             )
-        return [*meaning.values(), *others.values()]
+        return list(changes.values())
 
 
 def guard_resume(runner: Runner, allow_changes: Sequence[str]) -> None:
@@ -142,10 +137,8 @@ def guard_resume(runner: Runner, allow_changes: Sequence[str]) -> None:
 
 
 def _check_is_of_a_run(checkpoint: dict, path: str) -> None:
-    parts = dict(state_dict='the weights', optimizer='the state of the optimizer', message_hub='the log of the run')
-    missing = [words for key, words in parts.items() if not isinstance(checkpoint.get(key), dict)]
-    if not {'epoch', 'iter'} <= set(checkpoint.get('meta') or ()):
-        missing.append('the step that the run had reached')
+    parts = ('state_dict', 'optimizer', 'message_hub', 'meta')
+    missing = [part for part in parts if not isinstance(checkpoint.get(part), dict)]
     if missing:
         raise InputError(
             f'{path} lacks {" and ".join(missing)}; a run cannot be resumed from it. Resume from epoch_*.pth or '
@@ -153,69 +146,57 @@ def _check_is_of_a_run(checkpoint: dict, path: str) -> None:
         )
 
 
-def _optimizers(runner: Runner) -> dict[str, Optimizer]:
-    """The optimizers of a run by their names; mostly one, whose name is empty."""
-    if isinstance(runner.optim_wrapper, OptimWrapperDict):
-        return {key: wrapper.optimizer for key, wrapper in runner.optim_wrapper.items()}
-    return {'': runner.optim_wrapper.optimizer}
-
-
 def check_optimizer_state(saved: dict, optimizer: Optimizer, path: str) -> None:
     """Refuses the state of other parameters: fused optimizers do not check shapes, and would write beyond them.
 
     Raises:
-        InputError: with the numbers of groups and parameters, or the first shape, that differ.
+        InputError: if groups or shapes differ.
     """
-    remedy = 'Resume with the settings of the former run, or start a new run from the weights with load_from'
-    former, now = (
-        [len(group['params']) for group in state['param_groups']] for state in (saved, optimizer.state_dict())
+    groups, saved_groups = (
+        [group['params'] for group in state['param_groups']] for state in (optimizer.state_dict(), saved)
     )
-    if former != now:
+    fits = [len(group) for group in groups] == [len(group) for group in saved_groups]
+    parameters = chain.from_iterable(group['params'] for group in optimizer.param_groups)
+    for index, parameter in zip(chain.from_iterable(saved_groups), parameters, strict=False):
+        moments = saved['state'].get(index, {})
+        shapes = [moments[key].shape for key in _PER_ELEMENT if moments.get(key) is not None]
+        fits = fits and all(shape == parameter.shape for shape in shapes)
+    if not fits:
         raise InputError(
-            f'{path} does not fit the optimizer: its state has {len(former)} groups with {sum(former)} parameters, '
-            f'but this run has {len(now)} groups with {sum(now)}. {remedy}'
+            f'{path} does not fit the optimizer: its state is of {len(saved_groups)} groups of other parameters than '
+            f'the {len(groups)} of this run. Resume with the settings of the former run, or start a new run from the '
+            f'weights with --cfg-options load_from={path}'
         )
-    indices = [index for group in saved['param_groups'] for index in group['params']]
-    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
-    for index, parameter in zip(indices, parameters, strict=True):
-        for key, value in saved['state'].get(index, {}).items():
-            if key in _PER_ELEMENT and value is not None and value.shape != parameter.shape:
-                raise InputError(
-                    f'{path} does not fit the optimizer: {key} of parameter {index} has shape {tuple(value.shape)} in '
-                    f'the file, but {tuple(parameter.shape)} in this run. {remedy}'
-                )
 
 
-def _take_new_schedule(runner: Runner, optimizer: Optimizer, checkpoint: dict) -> bool:
+def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
     """Puts the settings of the run in the place of those of the checkpoint; whether they differ.
 
     Where they do not differ, the numbers of the checkpoint stay, to the last bit.
     """
     schedulers, saved_schedulers = runner.param_schedulers or [], checkpoint.get('param_schedulers') or []
-    pairs = list(zip(optimizer.param_groups, checkpoint['optimizer']['param_groups'], strict=True))
-    for group, saved in pairs:
-        saved.update({key: group[key] for key in _OF_THE_MACHINE if key in group})
-    scheduled = {scheduler.param_name for scheduler in schedulers}
-    is_same = len(schedulers) == len(saved_schedulers) and all(
-        _without(group, 'params', *scheduled) == _without(saved, 'params', *scheduled)
-        and all(type(saved.get(name)) is type(group.get(name)) for name in scheduled)
-        for group, saved in pairs
-    )
-    is_same = is_same and all(
-        _without(scheduler.state_dict(), *_PROGRESS) == _without(saved, *_PROGRESS)
-        for scheduler, saved in zip(schedulers, saved_schedulers, strict=True)
-    )
-    if is_same or any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+    groups, saved_groups = runner.optim_wrapper.optimizer.param_groups, checkpoint['optimizer']['param_groups']
+    changing = {'params', *(scheduler.param_name for scheduler in schedulers)}
+
+    def settings_in(of_groups: list[dict], of_schedulers: list[dict]) -> list[dict]:
+        return [
+            *(_without(group, *changing) for group in of_groups),
+            *(_without(state, *_PROGRESS) for state in of_schedulers),
+        ]
+
+    now = settings_in(groups, [scheduler.state_dict() for scheduler in schedulers])
+    if now == settings_in(saved_groups, saved_schedulers) or any(
+        getattr(scheduler, 'need_val_args', False) for scheduler in schedulers
+    ):
         return False
-    epochs = checkpoint['meta']['epoch'] if isinstance(runner.train_loop, EpochBasedTrainLoop) else 0
-    ordered = sorted(schedulers, key=lambda scheduler: scheduler.by_epoch)
+    epoch = len(runner.train_dataloader) if isinstance(runner.train_loop, EpochBasedTrainLoop) else None
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # that no step of the optimizer came before
         for step in range(1, checkpoint['meta']['iter'] + 1):
-            for scheduler in ordered:
-                if not scheduler.by_epoch or (epochs and step % len(runner.train_dataloader) == 0):
+            for scheduler in sorted(schedulers, key=lambda scheduler: scheduler.by_epoch):
+                if not scheduler.by_epoch or (epoch and step % epoch == 0):
                     scheduler.step()
-    for group, saved in pairs:
+    for group, saved in zip(groups, saved_groups, strict=True):
         saved.update(_without(group, 'params'))
     base = runner.optim_wrapper.state_dict().get('base_param_settings')  # which mmengine's log shows as base_lr
     if base is not None:
@@ -241,7 +222,7 @@ def record_of(runner: Runner) -> Record:
 
 def settings_of(cfg: Config) -> Record:
     """The settings of a config that matter, each by its dotted key, for example ``model.head.num_codes``."""
-    settings = {'.'.join(path): value for path, value in _flatten(cfg.to_dict(), ()) if not set(path) & set(_PLACES)}
+    settings = {'.'.join(path): value for path, value in _flatten(cfg.to_dict(), ()) if not _PLACES & set(path)}
     return {key: value for key, value in settings.items() if _is_below(key, (*_MEANING, *_SETTINGS))}
 
 
@@ -272,37 +253,31 @@ def describe_dataset(dataset: object) -> str:
     count = len(dataset)  # type: ignore[arg-type]
     if not count or not hasattr(dataset, 'get_data_info'):
         return f'{count} samples'
-    paths_of_ends = [str(dataset.get_data_info(index).get('img_path') or '') for index in (0, count - 1)]
-    common = _common_folder(*paths_of_ends)
-    while True:
-        digest = hashlib.sha256()
+
+    def samples() -> Iterator[tuple[str, object]]:
         for index in range(count):
             info = dataset.get_data_info(index)
-            path = str(info.get('img_path') or '')
-            if not path.startswith(common):  # the list is not sorted: begins again, mostly early
-                common = _common_folder(common, path)
-                break
-            line = f'{path.removeprefix(common)}\0{info.get("gt_label")}\0'
-            digest.update(line.encode(errors='surrogateescape'))
-        else:
-            return f'{count} images, names and labels {digest.hexdigest()[:16]}'
+            yield str(info.get('img_path') or ''), info.get('gt_label')
+
+    # os.path.commonpath refuses relative beside absolute paths.
+    common = reduce(lambda *paths: os.path.commonprefix(paths), (path for path, _ in samples()))  # noqa: RUF071
+    folder = common[: common.rfind('/') + 1]
+    digest = hashlib.sha256()
+    for path, label in samples():
+        digest.update(f'{path.removeprefix(folder)}\0{label}\0'.encode(errors='surrogateescape'))
+    return f'{count} images, names and labels {digest.hexdigest()[:16]}'
 
 
-def _common_folder(*paths: str) -> str:
-    """With a slash at its end; empty if there is none."""
-    prefix = os.path.commonprefix(paths)  # noqa: RUF071 (commonpath refuses relative beside absolute paths)
-    return prefix[: prefix.rfind('/') + 1]
+def differences(former: Record, now: Record) -> Record:
+    """Descriptions of the changes by name."""
+    return {
+        key: f'{key} was {former.get(key, "not set")} and is {now.get(key, "not set")} now'
+        for key in sorted({*former, *now})
+        if former.get(key) != now.get(key)
+    }
 
 
-def differences(former: Record, now: Record) -> tuple[Record, Record]:
-    """Descriptions of the changes by name: those that change the meaning of the run, and other settings."""
-    meaning: Record = {}
-    others: Record = {}
-    for key in sorted({*former, *now}):
-        if former.get(key) == now.get(key):
-            continue
-        change = f'{key} was {former.get(key, "not set")} and is {now.get(key, "not set")} now'
-        is_setting = _is_below(key, _SETTINGS) and not _is_below(key, _MEANING)
-        is_setting = is_setting or not set(key.split('.')).isdisjoint(_EXECUTION)
-        (others if is_setting else meaning)[key] = change
-    return meaning, others
+def changes_meaning(key: str) -> bool:
+    """Whether a change of what a record has under this name makes the run another one."""
+    is_setting = _is_below(key, _SETTINGS) and not _is_below(key, _MEANING)
+    return not is_setting and not _EXECUTION & set(key.split('.'))

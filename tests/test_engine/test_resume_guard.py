@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from mmbeitv2_tools.launch import build_runner
@@ -18,21 +16,23 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmbeitv2.engine import guard_resume, prepare_resume
-from mmbeitv2.engine.resume_guard import check_optimizer_state, describe_dataset, differences, settings_of
+from mmbeitv2.engine.resume_guard import (
+    changes_meaning,
+    check_optimizer_state,
+    describe_dataset,
+    differences,
+    settings_of,
+)
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
-from tests.conftest import EXACT_LOADER, EXACT_MASKED, EXACT_RUNTIME, tiny_pretraining, tiny_tokenizer
+from tests.conftest import EXACT_LOADER, EXACT_MASKED, EXACT_RUNTIME, draw_images, tiny_pretraining, tiny_tokenizer
 
 
 @pytest.fixture(scope='module')
 def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of one epoch: images, a tokenizer, a config and, in ``work``, a checkpoint."""
     folder = tmp_path_factory.mktemp('former')
-    rng = np.random.default_rng(0)
-    for name in ('cat', 'dog'):
-        (folder / 'images' / name).mkdir(parents=True)
-        for i in range(8):
-            cv2.imwrite(str(folder / 'images' / name / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+    draw_images(folder / 'images')
     torch.manual_seed(0)
     tokenizer = MODELS.build(tiny_tokenizer())
     tokenizer.init_weights()
@@ -84,18 +84,13 @@ def rates(runner: Runner) -> list[float]:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'model.backbone.arch.depth': 3, 'model.backbone.out_indices': (1, 2)}, 'does not fit'),
         ({'model.backbone.arch.num_heads': 4}, r'relative_position_bias_table has shape \(52, 2\) in the file and'),
-        ({'model.head.num_codes': 32, 'model.tokenizer.quantizer.num_codes': 32}, 'has shape'),
         ({'model.neck': None, 'model.backbone.out_indices': (1,)}, 'the model has no neck.blocks.0.gamma_1'),
     ],
 )
 def test_another_model_is_refused_before_a_step(former: Path, tmp_path: Path, changes: dict, message: str) -> None:
-    cfg_changes = dict(changes)
-    if 'model.head.num_codes' in changes:
-        cfg_changes['model.tokenizer.init_cfg'] = None
     with pytest.raises(InputError, match=message):
-        resume(former, tmp_path, cfg_changes)
+        resume(former, tmp_path, changes)
 
 
 def test_a_refused_resume_leaves_the_config_of_the_former_run(former: Path, tmp_path: Path) -> None:
@@ -105,18 +100,12 @@ def test_a_refused_resume_leaves_the_config_of_the_former_run(former: Path, tmp_
     with pytest.raises(InputError, match='does not fit'):
         resume(former, tmp_path / 'work', {'model.backbone.mlp_ratio': 2})
     assert {path: path.read_text() for path in (tmp_path / 'work').glob('*.py')} == {written: before}
-    resume(former, tmp_path / 'work', {'model.backbone.with_cp': True})
-    assert any('with_cp=True' in path.read_text() for path in (tmp_path / 'work').glob('*.py'))
 
 
 @pytest.mark.parametrize(
-    ('damage', 'message'),
-    [
-        (lambda s: s['state'][2].update(exp_avg=torch.zeros(5)), r'exp_avg of parameter 2 has shape \(5,\) .* \(4,\)'),
-        (lambda s: s['param_groups'].pop(), 'has 1 groups with 2 parameters, but this run has 2 groups with 4'),
-    ],
+    'damage', [lambda s: s['state'][2].update(exp_avg=torch.zeros(5)), lambda s: s['param_groups'].pop()]
 )
-def test_the_state_of_another_optimizer_is_refused(damage: Callable[[dict], object], message: str) -> None:
+def test_the_state_of_another_optimizer_is_refused(damage: Callable[[dict], object]) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     groups = [dict(params=[layer.weight for layer in model]), dict(params=[layer.bias for layer in model])]
     optimizer = torch.optim.AdamW(groups)
@@ -125,16 +114,14 @@ def test_the_state_of_another_optimizer_is_refused(damage: Callable[[dict], obje
     saved = optimizer.state_dict()
     check_optimizer_state(saved, optimizer, 'file.pth')
     damage(saved)
-    with pytest.raises(InputError, match=f'file.pth .*{message}'):
+    with pytest.raises(InputError, match='file.pth does not fit the optimizer'):
         check_optimizer_state(saved, optimizer, 'file.pth')
 
 
 def test_weights_alone_are_no_run(former: Path, tmp_path: Path) -> None:
     content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)
     torch.save(dict(state_dict=content['state_dict']), tmp_path / 'weights.pth')
-    with pytest.raises(
-        InputError, match='weights.pth lacks the state of the optimizer and .*; a run cannot be resumed'
-    ):
+    with pytest.raises(InputError, match='weights.pth lacks optimizer and .*; a run cannot be resumed'):
         train(former, tmp_path / 'work', resume=True, load_from=str(tmp_path / 'weights.pth'))
 
 
@@ -145,23 +132,19 @@ def test_nothing_new_changes_nothing(former: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'model.backbone.drop_path_rate': 0.2}, r'model.backbone.drop_path_rate was not set and is 0.2 now'),
+        ({'model.backbone.drop_path_rate': 0.2}, 'model.backbone.drop_path_rate was not set and is 0.2 now'),
         ({'randomness.seed': 6}, 'seed was 5 and is 6 now'),
-        ({'optim_wrapper.optimizer.type': 'NAdam'}, "optimizer.type was 'AdamW' and is 'NAdam' now"),
-        ({'train_dataloader.dataset.pipeline.2.scale': 40}, 'pipeline.2.scale was 32 and is 40'),
     ],
-)  # fmt: skip
+)
 def test_what_changes_the_meaning_of_a_run_needs_a_word(
     former: Path, tmp_path: Path, changes: dict, message: str
 ) -> None:
     with pytest.raises(InputError, match=f'{message}.*--allow-changes') as error:
         resume(former, tmp_path / 'refused', changes)
-    allowed = re.search(r'--allow-changes (\S+);', str(error.value))
-    assert allowed is not None
-    if 'seed' in message or 'drop_path' in message:
-        runner = resume(former, tmp_path / 'allowed', changes, (allowed[1],))
-        assert re.search(message, log_of(runner))
-        assert runner.seed == changes.get('randomness.seed', 5)
+    (allowed,) = re.findall(r'--allow-changes (\S+);', str(error.value))
+    runner = resume(former, tmp_path / 'allowed', changes, (allowed,))
+    assert message in log_of(runner)
+    assert runner.seed == changes.get('randomness.seed', 5)
 
 
 def test_another_tokenizer_and_other_images_need_a_word(former: Path, tmp_path: Path) -> None:
@@ -175,39 +158,31 @@ def test_another_tokenizer_and_other_images_need_a_word(former: Path, tmp_path: 
     torch.save(state, moved / 'tokenizer.pth')
     with pytest.raises(InputError, match=r'tokenizer was weights \w+ and is weights \w+ now'):
         train(moved, tmp_path / 'work', **settings)
-    train(moved, tmp_path / 'work', None, ('tokenizer',), **settings)
-    (moved / 'images/dog/7.jpg').rename(moved / 'images/dog/8.jpg')
+    (moved / 'images/dog/nested/7.jpg').rename(moved / 'images/dog/nested/8.jpg')
     with pytest.raises(InputError, match=r'dataset was 16 images, .* and is 16 images, .* now'):
         train(moved, tmp_path / 'work', None, ('tokenizer',), **settings)
-    (moved / 'images/dog/8.jpg').unlink()
-    with pytest.raises(InputError, match=r'dataset was 16 images, .* and is 15 images, .* now'):
-        train(moved, tmp_path / 'work', None, ('tokenizer',), **settings)
 
 
-def test_a_new_learning_rate_takes_effect_as_if_from_the_start(former: Path, tmp_path: Path) -> None:
-    changes = {'optim_wrapper.optimizer.lr': 1e-4, 'optim_wrapper.optimizer.weight_decay': 0.3}
+def test_a_new_learning_rate_schedule_and_batch_size_take_effect_as_if_from_the_start(
+    former: Path, tmp_path: Path
+) -> None:
+    changes = {
+        'optim_wrapper.optimizer': dict(lr=1e-4, weight_decay=0.3),
+        'param_scheduler.1.eta_min': 5e-5,
+        'train_dataloader.batch_size': 8,
+    }
     whole = train(former, tmp_path / 'whole', changes | {'train_cfg.max_epochs': 2})
     resumed = resume(former, tmp_path / 'resumed', changes)
-    assert rates(resumed) == pytest.approx(rates(whole)[4:], abs=0)
-    assert len(rates(resumed)) == 4
+    assert rates(resumed) == pytest.approx(rates(whole)[2:], abs=0)
+    assert resumed.iter == whole.iter == 4
     groups = [runner.optim_wrapper.optimizer.param_groups for runner in (whole, resumed)]
     for one, other in zip(*groups, strict=True):
-        assert {key: value for key, value in one.items() if key != 'params'} == {
-            key: value for key, value in other.items() if key != 'params'
-        }
+        assert {**one, 'params': None} == {**other, 'params': None}
     for one, other in zip(whole.param_schedulers, resumed.param_schedulers, strict=True):
         assert one.state_dict() == other.state_dict()
     (line,) = [line for line in log_of(resumed).splitlines() if 'Resumed with changes' in line]
     assert 'optim_wrapper.optimizer.lr was 0.001 and is 0.0001 now' in line
     assert 'the schedule continues as if these had been its settings from the start' in line
-
-
-def test_a_new_schedule_and_batch_size_take_effect(former: Path, tmp_path: Path) -> None:
-    changes = {'train_dataloader.batch_size': 8, 'param_scheduler.1.eta_min': 5e-4}
-    whole = train(former, tmp_path / 'whole', changes | {'train_cfg.max_epochs': 2})
-    resumed = resume(former, tmp_path / 'resumed', changes)
-    assert rates(resumed) == pytest.approx(rates(whole)[2:], abs=0)
-    assert resumed.iter == whole.iter == 4
 
 
 def test_old_checkpoints_are_taken_with_a_warning(former: Path, tmp_path: Path) -> None:
@@ -220,22 +195,18 @@ def test_old_checkpoints_are_taken_with_a_warning(former: Path, tmp_path: Path) 
     assert max(rates(runner)) <= 1e-4
 
 
-def test_load_from_keeps_the_meaning_of_mmengine(former: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_load_from_takes_a_part_of_the_weights_but_none_of_another_shape(former: Path, tmp_path: Path) -> None:
     content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)['state_dict']
     part = {key: value for key, value in content.items() if key.startswith('backbone')}
     torch.save({'model': part | {'other.weight': torch.zeros(1)}}, tmp_path / 'part.pth')
     train(former, tmp_path / 'work', load_from=str(tmp_path / 'part.pth'))
-    warning = capsys.readouterr().out
-    assert 'missing keys in source state_dict: neck.' in warning
-    assert 'unexpected key in source state_dict: other.weight' in warning
-    torch.save({'other.weight': torch.zeros(1)}, tmp_path / 'none.pth')
-    with pytest.raises(
-        InputError, match=r'has none of the \d+ weights of the model .the first key in the file is other'
+    for weights, message in (
+        ({'other.weight': torch.zeros(1)}, r'none of the \d+ weights of the model .the first key in the file is other'),
+        ({'backbone.cls_token': torch.zeros(1, 1, 8)}, r'shape \(1, 1, 8\) in the file and \(1, 1, 32\)'),
     ):
-        train(former, tmp_path / 'work', load_from=str(tmp_path / 'none.pth'))
-    torch.save(content | {'backbone.cls_token': torch.zeros(1, 1, 8)}, tmp_path / 'wrong.pth')
-    with pytest.raises(InputError, match=r'backbone.cls_token has shape \(1, 1, 8\) in the file and \(1, 1, 32\)'):
-        train(former, tmp_path / 'work', load_from=str(tmp_path / 'wrong.pth'))
+        torch.save(weights, tmp_path / 'wrong.pth')
+        with pytest.raises(InputError, match=message):
+            train(former, tmp_path / 'work', load_from=str(tmp_path / 'wrong.pth'))
 
 
 def test_how_images_are_read_and_steps_computed_may_change() -> None:
@@ -247,11 +218,12 @@ def test_how_images_are_read_and_steps_computed_may_change() -> None:
         dict(out_indices=[8, 11], with_cp=True),  # the command line gives a list for a tuple
         dict(pipeline=[dict(type='L', backend_args=dict(backend='local'), max_pixels=9)], max_unreadable=0.1),
     )
-    meaning, others = differences(former, now)
-    assert meaning == {}
-    assert {key.rpartition('.')[2] for key in others} == {'with_cp', 'max_unreadable', 'backend', 'max_pixels'}
-    meaning, _ = differences(former, settings(dict(out_indices=(7, 11)), dict(pipeline=[dict(type='L')])))
-    assert list(meaning) == ['model.backbone.out_indices.0']
+    changes = differences(former, now)
+    assert {key.rpartition('.')[2] for key in changes} == {'with_cp', 'max_unreadable', 'backend', 'max_pixels'}
+    assert not any(map(changes_meaning, changes))
+    (key,) = differences(former, settings(dict(out_indices=(7, 11)), dict(pipeline=[dict(type='L')])))
+    assert key == 'model.backbone.out_indices.0'
+    assert changes_meaning(key)
 
 
 class Listed:
