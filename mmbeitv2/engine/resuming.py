@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
@@ -54,8 +56,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     priority = 'VERY_LOW'
     keep_ckpt_ids: deque
-    best_ckpt_path: str | None
-    best_ckpt_path_dict: dict[str, str | None]
+    file_backend: LocalBackend
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(backend_args=dict(backend='mmbeitv2.AtomicBackend'), **kwargs)
@@ -65,10 +66,6 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             for partial in Path(self.out_dir).glob(f'*.pth{PARTIAL}'):  # as large as a checkpoint
                 partial.unlink()
-        if self.save_best:
-            self._set_best(
-                {key: path and str(Path(self.out_dir) / Path(path).name) for key, path in self._best().items()}
-            )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
@@ -90,38 +87,23 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
-        if not is_main_process():
-            return
-        self.file_backend.put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
-        for old in outdated:
-            self._remove(self.filename_tmpl.format(old))
+        if is_main_process():
+            self.file_backend.put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
+            for old in outdated:
+                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best:
             return
-        former = self._best()
-        self._set_best(dict.fromkeys(former))  # so that mmengine removes none before the new one is whole
+        backend = self.file_backend
+        outdated: list[str] = []
+        self.file_backend = copy(backend)  # what mmengine would remove before it writes, is removed afterwards
+        self.file_backend.isfile = lambda path: True
+        self.file_backend.remove = outdated.append
         super()._save_best_checkpoint(runner, metrics)
-        now = self._best()
-        self._set_best({key: path or former.get(key) for key, path in now.items()})
-        if is_main_process():
-            kept = {Path(path).name for path in self._best().values() if path}
-            for key, path in former.items():
-                if path and now.get(key) and Path(path).name not in kept:
-                    self._remove(Path(path).name)
-
-    def _best(self) -> dict[str, str | None]:
-        """The path of the best checkpoint by each score, of which mmengine treats a single one apart."""
-        return {'': self.best_ckpt_path} if len(self.key_indicators) == 1 else dict(self.best_ckpt_path_dict)
-
-    def _set_best(self, paths: dict[str, str | None]) -> None:
-        if len(self.key_indicators) == 1:
-            self.best_ckpt_path = paths['']
-        else:
-            self.best_ckpt_path_dict.update(paths)
-
-    def _remove(self, name: str) -> None:
-        (Path(self.out_dir) / name).unlink(missing_ok=True)
+        self.file_backend = backend
+        for path in outdated:  # that of a former place, if the work dir was copied
+            Path(self.out_dir, Path(path).name).unlink(missing_ok=True)
 
 
 def prepare_resume(cfg: Config) -> str | None:
