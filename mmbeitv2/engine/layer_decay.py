@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _NO_DECAY_TOKENS = ('cls_token', 'pos_embed')
-_MULTIPLIERS = ('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -27,11 +24,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     In a config: ``optim_wrapper=dict(constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.65))``; without the rate, or with 1, it only separates parameters by weight
-    decay (pretraining). ``paramwise_cfg`` may also have the keys of mmengine's ``DefaultOptimWrapperConstructor`` (but
-    for deformable convolutions): ``custom_keys``, ``bias_lr_mult``, ``bias_decay_mult``, ``norm_decay_mult``,
-    ``dwconv_decay_mult``, ``flat_decay_mult``. Their learning rates multiply that of the layer. Their weight decays
-    replace the rule above, each where it applies; a custom key without ``decay_mult`` leaves the rule as it is. A
-    parameter that appears in two places is listed once, so ``bypass_duplicate`` has no effect.
+    decay (pretraining). ``custom_keys`` is that of mmengine's ``DefaultOptimWrapperConstructor``: of the keys that are
+    part of a parameter's name, the longest one counts. Its ``lr_mult`` multiplies the learning rate of the layer, its
+    ``decay_mult`` replaces the rule above; without ``decay_mult`` the rule stays.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -39,65 +34,35 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg, paramwise_cfg or {'layer_decay_rate': 1.0})
 
     def _validate_cfg(self) -> None:
-        cfg = self.paramwise_cfg
-        known = ('layer_decay_rate', 'custom_keys', 'bypass_duplicate', *_MULTIPLIERS)
-        unknown = sorted(set(cfg) - set(known))
+        known = ('layer_decay_rate', 'custom_keys')
+        unknown = sorted(set(self.paramwise_cfg) - set(known))
         if unknown:
             raise InputError(f'paramwise_cfg has the unknown key {unknown[0]}. Choose from {", ".join(known)}.')
-        rate = cfg.get('layer_decay_rate', 1.0)
+        rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
         if not 0 < rate <= 1:
             raise InputError(f'layer_decay_rate={rate} must lie in (0, 1]')
         if self.base_lr is None:
             raise InputError('layer-wise decay needs a learning rate. Set optim_wrapper.optimizer.lr.')
-        multipliers = {name: cfg[name] for name in _MULTIPLIERS if name in cfg}
-        for key, custom in cfg.get('custom_keys', {}).items():
-            if set(custom) - {'lr_mult', 'decay_mult'}:
-                raise InputError(f'custom_keys.{key}={dict(custom)} may only contain lr_mult and decay_mult')
-            multipliers |= {f'custom_keys.{key}.{name}': value for name, value in custom.items()}
-        for name, value in multipliers.items():
-            if not isinstance(value, (int, float)) or value < 0:
-                raise InputError(f'paramwise_cfg.{name}={value!r} must be a number of at least 0')
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
         rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
-        groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = defaultdict(list)
+        groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                lr, decay = self._multipliers(module.get_submodule(name.rpartition('.')[0]), name, parameter)
+                lr, decay = self._multipliers(name, parameter)
                 scale = lr if rate == 1 else lr * rate ** self._height(module, name)
-                groups[scale, decay * (self.base_wd or 0.0)].append((name, parameter))
-        logger = MMLogger.get_current_instance()
+                groups[scale, decay * (self.base_wd or 0.0)].append(parameter)
         for (scale, decay), members in sorted(groups.items(), key=lambda item: item[0]):
-            params.append(
-                {'params': [parameter for _, parameter in members], 'lr': self.base_lr * scale, 'weight_decay': decay}
-            )
-            names = ', '.join(name for name, _ in members)
-            logger.debug(f'parameter group: lr {self.base_lr * scale:.3g}, weight decay {decay:.3g}: {names}')
+            params.append({'params': members, 'lr': self.base_lr * scale, 'weight_decay': decay})
 
-    def _multipliers(self, owner: nn.Module, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        """Of the learning rate, layer-wise decay apart, and of the weight decay; the order of the rules is mmengine's.
-
-        Args:
-            owner: the module that has the parameter.
-            name: in the whole model.
-            parameter: the parameter.
-        """
-        cfg, leaf = self.paramwise_cfg, name.rpartition('.')[2]
-        decay = 0.0 if parameter.ndim <= 1 or leaf in _NO_DECAY_TOKENS else 1.0
-        custom_keys = cfg.get('custom_keys', {})
+    def _multipliers(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
+        """Of the learning rate, layer-wise decay apart, and of the weight decay."""
+        decay = 0.0 if parameter.ndim <= 1 or name.rpartition('.')[2] in _NO_DECAY_TOKENS else 1.0
+        custom_keys = self.paramwise_cfg.get('custom_keys', {})
         for key in sorted(sorted(custom_keys), key=len, reverse=True):
             if key in f'.{name}':
                 return custom_keys[key].get('lr_mult', 1.0), custom_keys[key].get('decay_mult', decay)
-        is_norm = isinstance(owner, (_NormBase, nn.GroupNorm, nn.LayerNorm))
-        is_bias = leaf == 'bias'
-        lr = cfg.get('bias_lr_mult', 1.0) if is_bias and not is_norm else 1.0
-        rules = {
-            'norm_decay_mult': is_norm,
-            'bias_decay_mult': is_bias,
-            'dwconv_decay_mult': isinstance(owner, nn.Conv2d) and owner.in_channels == owner.groups,
-            'flat_decay_mult': parameter.ndim == 1,
-        }
-        return lr, next((cfg[rule] for rule, applies in rules.items() if applies and rule in cfg), decay)
+        return 1.0, decay
 
     @staticmethod
     def _height(module: nn.Module, name: str) -> int:
