@@ -1,12 +1,11 @@
 """Optimizer constructors, hooks and strategies."""
 
-from mmbeitv2.engine.dense_knn import PatchKNNHook
 from mmbeitv2.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from mmbeitv2.engine.monitoring import CodebookHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
 from mmbeitv2.engine.no_optimizer import NoOptimizer
 from mmbeitv2.engine.resume_guard import ResumeGuardHook, guard_resume
 from mmbeitv2.engine.resuming import AtomicCheckpointHook, SeedStepHook, prepare_resume
-from mmbeitv2.engine.scoring import KNNHook, ScoreHook
+from mmbeitv2.engine.scoring import KNNHook, PatchKNNHook, ScoreHook
 from mmbeitv2.engine.sharding import FullyShardStrategy
 
 __all__ = [

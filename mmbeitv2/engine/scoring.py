@@ -15,6 +15,7 @@ from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.knn import knn_classify
+from mmbeitv2.evaluation.patch_knn import classes_of, score_by_patches
 from mmbeitv2.registry import HOOKS
 
 
@@ -122,7 +123,14 @@ class ScoreHook(Hook):
         since = f' (start {record["start"]:.2f}, best {record["best"]:.2f})' if step and self.score_start else ''
         runner.logger.info(f'{unit} [{step}] {self.score_name}: {score:.2f}{since}')
         if self.keep_best and record['best_step'] == step:
-            self._save(runner, 0 if step == 0 else runner.iter + (not self.by_epoch))
+            runner.save_checkpoint(
+                runner.work_dir,
+                f'best_{self.score_name}.pth',
+                save_optimizer=False,
+                save_param_scheduler=False,
+                by_epoch=False,
+                backend_args=dict(backend='mmbeitv2.AtomicBackend'),
+            )
         if self._is_over(record):
             kept = f' The best weights are in best_{self.score_name}.pth.' if self.keep_best else ''
             runner.logger.warning(
@@ -139,17 +147,6 @@ class ScoreHook(Hook):
 
     def _is_over(self, record: dict[str, Any]) -> bool:
         return self.patience is not None and record.get('below', 0) >= self.patience
-
-    def _save(self, runner: Runner, iteration: int) -> None:
-        runner.save_checkpoint(
-            runner.work_dir,
-            f'best_{self.score_name}.pth',
-            save_optimizer=False,
-            save_param_scheduler=False,
-            meta=dict(epoch=runner.epoch, iter=iteration),
-            by_epoch=False,
-            backend_args=dict(backend='mmbeitv2.AtomicBackend'),
-        )
 
 
 @HOOKS.register_module()
@@ -204,6 +201,44 @@ class KNNHook(ScoreHook):
             features.append(model.cls_features(batch['inputs'].to(device)))
             labels += [sample.gt_label for sample in batch['data_samples']]
         return torch.cat(features), torch.cat(labels).to(device)
+
+
+@HOOKS.register_module()
+class PatchKNNHook(ScoreHook):
+    """Evaluates the backbone during pretraining by segmentation with nearest patches.
+
+    Logs ``patch_knn_mIoU`` (percent), see :func:`mmbeitv2.evaluation.patch_knn.score_by_patches`.
+
+    Args:
+        bank_dataloader: config of a loader of labeled images, e.g. of a :class:`mmbeitv2.datasets.SegFolder`, whose
+            pipeline resizes the image, then loads the labels, and ends with ``mmseg.PackSegInputs``.
+        query_dataloader: the same for the images to score.
+        max_per_class: largest number of patches per class in the bank, chosen with the seed of the run.
+        num_neighbors: number of neighbors whose labels are averaged.
+        temperature: a neighbor's weight is proportional to exp(cosine / temperature).
+        kwargs: see :class:`ScoreHook`.
+    """
+
+    score_name, features = 'patch_knn_mIoU', 'patch_features'
+
+    def __init__(
+        self,
+        bank_dataloader: dict,
+        query_dataloader: dict,
+        max_per_class: int = 1000,
+        num_neighbors: int = 30,
+        temperature: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(bank_dataloader, query_dataloader, **kwargs)
+        self.max_per_class, self.num_neighbors, self.temperature = max_per_class, num_neighbors, temperature
+
+    def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
+        classes_of(bank, queries)
+
+    def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
+        scores = score_by_patches(model, bank, queries, self.max_per_class, self.num_neighbors, self.temperature, seed)
+        return scores['mIoU']
 
 
 def _of_all_ranks(rows: Tensor, loader: DataLoader) -> Tensor:

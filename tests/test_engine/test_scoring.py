@@ -1,24 +1,26 @@
+"""Hooks that score a pretraining run; that a killed one resumes exactly, and that two processes score as one, is in
+tests/test_tools/test_adapt.py."""
+
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.config import ConfigDict
-from mmengine.hooks import Hook
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from PIL import Image
 
 from mmbeitv2.engine.scoring import KNNHook
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.knn import knn_classify
-from tests.conftest import EXACT_MASKED, tiny_pretraining, tiny_tokenizer
+from tests.conftest import EXACT_LOADER, EXACT_MASKED, EXACT_RUNTIME, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
 def test_neighbors_vote_by_their_similarity() -> None:
@@ -34,208 +36,164 @@ def test_neighbors_vote_by_their_similarity() -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path, image_folder: Path) -> Path:
-    """Sixteen images of two classes, one dark, one bright: what any backbone can tell."""
+def root(tmp_path: Path) -> Path:
+    """What any backbone can tell: ``images/dark`` and ``images/bright``, ``seg/images`` that are dark on the left and
+    bright on the right, as ``seg/labels`` say; eight of each."""
+    rng = np.random.default_rng(0)
+    right = np.repeat([[0] * 24 + [1] * 24], 40, axis=0).astype(np.uint8)
+    for name, labels in (('images/dark', 0 * right), ('images/bright', 0 * right + 1), ('seg/images', right)):
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = (40 + 160 * labels)[..., None] + rng.integers(-30, 30, (40, 48, 3))
+            Image.fromarray(np.uint8(pixels)).save(tmp_path / name / f'{i}.jpg')
+    (tmp_path / 'seg/labels').mkdir()
     for i in range(8):
-        for name, value in (('cat', 40), ('dog', 200)):
-            noise = np.random.default_rng(i).integers(-30, 30, (40, 48, 3))
-            cv2.imwrite(str(image_folder / name / 'nested' / f'{i}.jpg'), np.uint8(value + noise))
-    return image_folder
+        Image.fromarray(right).save(tmp_path / f'seg/labels/{i}.png')
+    return tmp_path
 
 
-@pytest.fixture
-def pretrained(tmp_path: Path) -> str:
-    """A whole pretraining model and, beside it, its tokenizer."""
-    model = MODELS.build(tiny_pretraining())
-    model.init_weights()
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'pretrained.pth')
-    torch.save(model.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
-    return str(tmp_path / 'pretrained.pth')
+def loader(packing: list[dict], **dataset: object) -> dict:
+    steps = [dict(type='mmbeitv2.LoadImage'), dict(type='mmbeitv2.FitImage', scale=32, fit='stretch'), *packing]
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    return dict(batch_size=4, num_workers=0, sampler=sampler, dataset=dict(pipeline=steps, **dataset))
 
 
-def labeled(root: Path, **dataset: object) -> dict:
-    pipeline = [
-        dict(type='mmbeitv2.LoadImage'),
-        dict(type='mmbeitv2.FitImage', scale=32, fit='stretch'),
-        dict(type='PackInputs'),
-    ]
-    return dict(
-        batch_size=4,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        collate_fn=dict(type='default_collate'),
-        dataset=dict(
-            type='mmbeitv2.ImageFolder', data_root=str(root), pipeline=pipeline, **{'with_label': True, **dataset}
-        ),
-    )
+def images(root: Path, with_label: bool = True) -> dict:
+    folder = dict(type='mmbeitv2.ImageFolder', data_root=str(root / 'images'), with_label=with_label)
+    return loader([dict(type='PackInputs')], **folder) | dict(collate_fn=dict(type='default_collate'))
 
 
-class Kill(Hook):
-    """Ends the run within a step, as a signal would."""
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
-        if runner.iter == 5:
-            raise KeyboardInterrupt
+def scenes(root: Path, *classes: str) -> dict:
+    packing = [dict(type='mmbeitv2.LoadSegLabels', num_classes=len(classes)), dict(type='mmseg.PackSegInputs')]
+    return loader(packing, type='mmbeitv2.SegFolder', data_root=str(root / 'seg'), classes=list(classes))
 
 
-def adapt(
-    work_dir: Path,
-    root: Path,
-    pretrained: str,
-    lr: float = 1e-3,
-    by_epoch: bool = False,
-    resume_from: str | None = None,
-    killed: bool = False,
-    model: dict | None = None,
-    hook: dict | None = None,
+def knn(root: Path, **changes: object) -> dict:
+    loaders = dict(bank_dataloader=images(root), query_dataloader=images(root))
+    return dict(type='mmbeitv2.KNNHook', **loaders, num_neighbors=3, interval=1) | changes
+
+
+def patch_knn(root: Path, **changes: object) -> dict:
+    loaders = dict.fromkeys(('bank_dataloader', 'query_dataloader'), scenes(root, 'dark', 'bright'))
+    return dict(type='mmbeitv2.PatchKNNHook', **loaders, num_neighbors=3) | changes
+
+
+def train(
+    work_dir: Path, root: Path, *hooks: dict, model: dict | None = None, iters: int = 0, resume_from: str | None = None
 ) -> Runner:
-    """Two epochs of four steps from a pretrained file, a score after each step or epoch."""
-    loading = dict(type='mmbeitv2.PretrainedBEiTv2')
-    tokenizer = tiny_tokenizer(init_cfg=dict(loading, checkpoint=str(Path(pretrained).with_name('tokenizer.pth'))))
-    sampler = 'mmbeitv2.SeededSampler' if by_epoch else 'mmbeitv2.SeededInfiniteSampler'
-    length = dict(by_epoch=True, max_epochs=2) if by_epoch else dict(by_epoch=False, max_iters=8)
-    scoring = dict(
-        type='mmbeitv2.KNNHook',
-        bank_dataloader=labeled(root),
-        query_dataloader=labeled(root),
-        interval=1,
-        by_epoch=by_epoch,
-        num_neighbors=3,
-        score_start=True,
-        keep_best=True,
-    )
-    runner = Runner(
-        model=ConfigDict(
-            tiny_pretraining(tokenizer=tokenizer, init_cfg=dict(loading, checkpoint=pretrained)) | (model or {})
-        ),
-        work_dir=str(work_dir),
-        train_dataloader=dict(
-            batch_size=4,
-            num_workers=0,
-            sampler=dict(type=sampler, shuffle=True),
-            collate_fn=dict(type='default_collate'),
-            dataset=dict(type='mmbeitv2.ImageFolder', data_root=str(root), pipeline=EXACT_MASKED),
-        ),
-        optim_wrapper=dict(
-            optimizer=dict(type='AdamW', lr=lr),
-            constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
-            paramwise_cfg=dict(layer_decay_rate=0.8),
-        ),
-        param_scheduler=dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2),
-        train_cfg=length,
-        default_hooks=dict(
-            checkpoint=dict(type='mmbeitv2.AtomicCheckpointHook', interval=1 if by_epoch else 2, by_epoch=by_epoch)
-        ),
-        custom_hooks=[
-            dict(type='mmbeitv2.ResumeGuardHook'),
-            dict(type='mmbeitv2.SeedStepHook'),
-            scoring | (hook or {}),
-            *([Kill()] if killed else []),
-        ],
-        default_scope='mmpretrain',
-        experiment_name=f'{work_dir}{resume_from}',
-        randomness=dict(seed=3),
-        load_from=resume_from,
-        resume=resume_from is not None,
-    )
-    with suppress(KeyboardInterrupt):
-        runner.train()
+    """Two epochs of four steps, or so many steps."""
+    text = EXACT_RUNTIME + EXACT_LOADER.format(root=str(root / 'images'), pipeline=EXACT_MASKED)
+    cfg = Config.fromstring(text, '.py')
+    cfg.merge_from_dict(dict(work_dir=str(work_dir), load_from=resume_from, resume=resume_from is not None))
+    # With a worker, which draws from generators of its own.
+    cfg.train_dataloader.update(num_workers=1)
+    cfg.train_cfg.max_epochs = 2
+    if iters:
+        cfg.train_cfg = dict(by_epoch=False, max_iters=iters)
+        cfg.train_dataloader.sampler.type = 'mmbeitv2.SeededInfiniteSampler'
+        cfg.default_hooks.checkpoint.update(interval=2, by_epoch=False, max_keep_ckpts=-1)
+        cfg.param_scheduler = None
+    backbone = tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True, drop_path_rate=0.5)
+    cfg.model = model or tiny_pretraining(backbone=backbone)
+    cfg.custom_hooks = [dict(type='mmbeitv2.ResumeGuardHook'), *hooks]
+    cfg.experiment_name = f'{work_dir}{resume_from}'
+    runner = Runner.from_cfg(cfg)
+    runner.train()
     return runner
 
 
-def scores(runner: Runner) -> list[float]:
-    return runner.message_hub.get_scalar('val/knn_top1').data[0].tolist()
+def scores(runner: Runner, name: str = 'knn_top1') -> list[float]:
+    (curves,) = Path(runner.log_dir).rglob('scalars.json')
+    found = runner.message_hub.get_scalar(f'val/{name}').data[0].tolist()
+    assert curves.read_text().count(name) == len(found)
+    return found
 
 
 def weights(path: Path) -> dict:
     return torch.load(path, weights_only=False)['state_dict']
 
 
-@pytest.mark.parametrize(('by_epoch', 'count'), [(False, 9), (True, 3)])
-def test_the_first_score_is_that_of_the_file_and_the_best_weights_are_kept(
-    tmp_path: Path, root: Path, pretrained: str, by_epoch: bool, count: int
+@pytest.mark.parametrize(('counting', 'count'), [(dict(interval=1), 2), (dict(interval=3, by_epoch=False), 3)])
+def test_segmentation_is_scored_and_training_is_not_changed(
+    tmp_path: Path, root: Path, counting: dict, count: int
 ) -> None:
-    runner = adapt(tmp_path / 'work', root, pretrained, by_epoch=by_epoch)
-    assert len(scores(runner)) == count  # before the first step, and after each step or epoch
+    """The model has drop path, and draws it from the generator that a data loader takes its seed from."""
+    scored = train(tmp_path / 'scored', root, patch_knn(root, **counting))
+    found = scores(scored, 'patch_knn_mIoU')
+    assert len(found) == count  # after 2 epochs; after 3, 6 and 8 steps
+    assert found[-1] > 90
+    assert scored.model.training
+    assert not scored.model.tokenizer.module.training
+    alone = train(tmp_path / 'alone', root)
+    for key, value in alone.model.state_dict().items():
+        assert torch.equal(value, scored.model.state_dict()[key]), key
+
+
+def test_the_first_score_is_that_of_the_start_and_its_weights_are_kept_if_none_is_better(
+    tmp_path: Path, root: Path
+) -> None:
+    model = MODELS.build(tiny_pretraining())
+    model.init_weights()
+    start = model.state_dict()
+    torch.save(dict(state_dict=start), tmp_path / 'pretrained.pth')
+    settings = tiny_pretraining(
+        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=str(tmp_path / 'pretrained.pth'))
+    )
+    hook = knn(root, by_epoch=False, interval=2, score_start=True, keep_best=True)
+    runner = train(tmp_path / 'work', root, hook, model=settings, iters=4)
+    assert len(scores(runner)) == 3
     assert scores(runner)[0] == 100
-    best, start = weights(tmp_path / 'work' / 'best_knn_top1.pth'), weights(Path(pretrained))
-    assert all(torch.equal(best[key], start[key]) for key in start)  # no later score is higher
+    best = weights(tmp_path / 'work' / 'best_knn_top1.pth')
+    assert all(torch.equal(best[key], start[key]) for key in start)
     assert not torch.equal(runner.model.head.lm_head.weight, start['head.lm_head.weight'])
-    assert runner.model.training
-    assert not runner.model.tokenizer.module.training
-    (curves,) = (tmp_path / 'work').rglob('scalars.json')
-    assert curves.read_text().count('knn_top1') == count
 
 
 def scripted(*values: float) -> type:
     """A hook whose scores are written down before."""
-    scores = iter(values)
-    return type('KNNHook', (KNNHook,), dict(score=lambda *_: next(scores)))
+    left = iter(values)
+    return type('KNNHook', (KNNHook,), dict(score=lambda *_: next(left)))
 
 
-def test_a_better_score_replaces_the_best_weights(tmp_path: Path, root: Path, pretrained: str) -> None:
-    kind = scripted(50.0, 40.0, 70.0, 60.0, 70.0, 10.0, 20.0, 30.0, 40.0)
-    runner = adapt(tmp_path, root, pretrained, hook=dict(type=kind))
+def test_a_better_score_replaces_the_best_weights(tmp_path: Path, root: Path) -> None:
+    hook = knn(root, type=scripted(50.0, 40.0, 70.0, 60.0, 70.0), by_epoch=False, score_start=True, keep_best=True)
+    runner = train(tmp_path, root, hook, iters=4)
     best, second = weights(tmp_path / 'best_knn_top1.pth'), weights(tmp_path / 'iter_2.pth')
     assert all(torch.equal(best[key], second[key]) for key in best)
-    record = dict(start=50.0, best=70.0, best_step=2, below=4)
+    record = dict(start=50.0, best=70.0, best_step=2, below=0)
     assert runner.message_hub.get_info('knn_top1_record') == record
 
 
-def test_a_run_by_epochs_that_was_stopped_stays_so_until_more_patience_is_given(
-    tmp_path: Path, capsys: pytest.CaptureFixture, root: Path, pretrained: str
+def test_a_run_that_was_stopped_stays_so_until_more_patience_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture, root: Path
 ) -> None:
-    hook = dict(type=scripted(50.0, 40.0, 30.0), patience=1)
-    assert adapt(tmp_path, root, pretrained, by_epoch=True, hook=hook).iter == 4
+    hook = knn(root, type=scripted(50.0, 40.0, 30.0), score_start=True, patience=1)
+    assert train(tmp_path, root, hook).iter == 4
     last = str(tmp_path / 'epoch_1.pth')
-    assert adapt(tmp_path, root, pretrained, by_epoch=True, resume_from=last, hook=hook).iter == 4
+    assert train(tmp_path, root, hook, resume_from=last).iter == 4
     assert 'KNNHook had stopped this training. Raise its patience to continue' in capsys.readouterr().out
-    hook |= dict(patience=3)
-    assert adapt(tmp_path, root, pretrained, by_epoch=True, resume_from=last, hook=hook).iter == 8
+    assert train(tmp_path, root, hook | dict(patience=3), resume_from=last).iter == 8
 
 
-def test_an_adaptation_that_was_killed_and_resumed_ends_as_one_left_alone(
-    tmp_path: Path, image_folder: Path, pretrained: str
-) -> None:
-    # Noise under two names, so that the score depends on the weights.
-    changes = dict(lr=0.03, hook=dict(patience=50))
-    alone = adapt(tmp_path / 'alone', image_folder, pretrained, **changes)
-    assert len(set(scores(alone))) > 1
-    adapt(tmp_path / 'killed', image_folder, pretrained, killed=True, **changes)
-    assert not (tmp_path / 'killed' / 'iter_6.pth').exists()
-    last = str(tmp_path / 'killed' / 'iter_4.pth')
-    assert scores(adapt(tmp_path / 'killed', image_folder, pretrained, resume_from=last, **changes)) == scores(alone)
-    for name in ('iter_8.pth', 'best_knn_top1.pth'):
-        one, other = (torch.load(tmp_path / run / name, weights_only=False) for run in ('alone', 'killed'))
-        for part in ('state_dict', 'optimizer'):
-            torch.testing.assert_close(other.get(part), one.get(part), rtol=0, atol=0)
-        records = [file['message_hub']['runtime_info']['knn_top1_record'] for file in (one, other)]
-        assert records[0] == records[1]
-        assert one['meta']['iter'] == other['meta']['iter']
-
-
-@pytest.mark.parametrize(
-    ('hook', 'message'),
-    [
-        (dict(query_dataloader='nowhere'), "image folder '.*nowhere' not found"),
-        (dict(bank_dataloader=None), r'bank_dataloader of KNNHook yields images without labels. Set with_label=True'),
-        (dict(patience=0), 'patience=0 must be at least 1'),
-        (dict(patience=3, score_start=False), 'patience=3 .* needs score_start=True'),
-    ],
-)
-def test_a_score_without_labels_stops_the_run_before_its_first_step(
-    tmp_path: Path, root: Path, pretrained: str, hook: dict, message: str
-) -> None:
-    loaders = {
-        key: labeled(root, with_label=False) if value is None else labeled(tmp_path / value)
-        for key, value in hook.items()
-        if key.endswith('dataloader')
-    }
-    with pytest.raises(InputError, match=message):
-        adapt(tmp_path / 'work', root, pretrained, hook=hook | loaders)
+def test_what_cannot_be_scored_stops_the_run_before_its_first_step(tmp_path: Path, root: Path) -> None:
+    third = scenes(root, 'dark', 'bright', 'third')
+    cases: list[tuple[dict, str]] = [
+        (knn(root, query_dataloader=images(root / 'nowhere')), "image folder '.*nowhere/images' not found"),
+        (
+            knn(root, bank_dataloader=images(root, with_label=False)),
+            'bank_dataloader of KNNHook .* Set with_label=True',
+        ),
+        (knn(root, patience=0), 'patience=0 must be at least 1'),
+        (knn(root, patience=3), 'patience=3 .* needs score_start=True'),
+        (patch_knn(root, query_dataloader=third), 'must have the same classes, but have 2 and 3'),
+    ]
+    for hook, message in cases:
+        with pytest.raises(InputError, match=message):
+            train(tmp_path / 'work', root, hook)
+    with pytest.raises(InputError, match=r'only works with a model that has patch_features\(\)'):
+        train(tmp_path / 'work', root, patch_knn(root), model=tiny_tokenizer())
     assert not list((tmp_path / 'work').glob('*.pth'))
 
 
-@MODELS.register_module()
 class OwnModel(BaseModel):
     """A model of another project, which has nothing of this package but the method that a hook asks for."""
 
@@ -246,20 +204,9 @@ class OwnModel(BaseModel):
     def cls_features(self, crops: torch.Tensor) -> torch.Tensor:
         return F.normalize(crops.float().mean(dim=(2, 3)) - 120, dim=1)
 
-    def forward(self, inputs: torch.Tensor, data_samples: object = None, mode: str = 'tensor', **_: object) -> dict:
+    def forward(self, inputs: Any, data_samples: object = None, mode: str = 'tensor', **_: object) -> dict:
         return dict(loss=self.weights.square().sum())
 
 
 def test_any_model_with_such_features_is_scored(tmp_path: Path, root: Path) -> None:
-    runner = Runner(
-        model=dict(type='OwnModel'),
-        work_dir=str(tmp_path),
-        train_dataloader=labeled(root),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        train_cfg=dict(by_epoch=True, max_epochs=1),
-        custom_hooks=[dict(type='mmbeitv2.KNNHook', bank_dataloader=labeled(root), query_dataloader=labeled(root))],
-        default_scope='mmpretrain',
-        experiment_name=str(tmp_path),
-    )
-    runner.train()
-    assert scores(runner) == [100]
+    assert scores(train(tmp_path, root, knn(root, interval=2), model=dict(type=OwnModel))) == [100]
