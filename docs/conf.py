@@ -73,7 +73,7 @@ _BARE = 'Config|Dataset|Hook|MMLogger|Module|OptimWrapper|Path|Runner|Tensor|Dis
 _ALIASES = 'ChannelType|FinalNorm|Fit|InitRule|OutType|Precision|RelPosBias|ResizeMethod'
 # Of this package, but not exported: they have docstrings, and no page.
 _INTERNAL = (
-    'Grid|MaskPrediction|MaskedBatch|PublishedModel|conv3x3_of_pyramid|decode_channels|fit_image|jitter_colors|locate|'
+    'Grid|MaskPrediction|MaskedBatch|PublishedModel|decode_channels|fit_image|jitter_colors|locate|'
     'read_file|resize|resize_relative_position_table|source_grid|to_rgb'
 )
 nitpick_ignore_regex = [

@@ -1,4 +1,4 @@
-"""A convolution of feature maps of several sizes, which avoids enlarging them."""
+"""The class of :func:`EfficientUPerHead`, in a module of its own because only segmentation needs mmseg."""
 
 from __future__ import annotations
 
@@ -6,9 +6,37 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads import UPerHead
+from mmseg.models.utils import resize
 from torch import Tensor
 
-from mmbeitv2.errors import InputError
+
+class PyramidConvUPerHead(UPerHead):
+    """mmseg's ``UPerHead`` with other operations, see :func:`EfficientUPerHead`."""
+
+    def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The coarsest map (B, C_in, h, w) with its pooled versions: (B, C, h, w)."""
+        pooled = [pool(inputs[-1]) for pool in self.psp_modules]
+        return self._convolve(self.bottleneck, [inputs[-1], *pooled])
+
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        """What the classifier sees, (B, C, h_0, w_0), from the feature maps of the backbone, the finest first."""
+        selected = self._transform_inputs(inputs)
+        coarser = self.psp_forward(selected)
+        levels = [coarser]
+        for x, lateral, smooth in zip(selected[-2::-1], self.lateral_convs[::-1], self.fpn_convs[::-1], strict=True):
+            x = lateral(x)
+            coarser = x + resize(coarser, size=x.shape[2:], mode='bilinear', align_corners=self.align_corners)
+            levels.insert(0, smooth(coarser))
+        return self._convolve(self.fpn_bottleneck, levels)
+
+    def _convolve(self, layer: ConvModule, maps: Sequence[Tensor]) -> Tensor:
+        """``layer`` applied to maps of several sizes: (B, C, h_0, w_0)."""
+        x = conv3x3_of_pyramid(maps, layer.conv.weight, layer.conv.bias, self.align_corners)
+        if layer.with_norm:
+            x = layer.norm(x)
+        return layer.activate(x) if layer.with_activation else x
 
 
 def conv3x3_of_pyramid(
@@ -31,18 +59,9 @@ def conv3x3_of_pyramid(
 
     Returns:
         (B, C_out, h_0, w_0).
-
-    Raises:
-        InputError: if ``weight`` does not fit the maps.
     """
-    num_channels = [x.shape[1] for x in maps]
-    if weight.shape[1:] != (sum(num_channels), 3, 3):
-        raise InputError(
-            f'the kernel has shape {tuple(weight.shape)}, but maps with {num_channels} channels need '
-            f'({weight.shape[0]}, {sum(num_channels)}, 3, 3)'
-        )
     height, width = maps[0].shape[2:]
-    kernel, *others = weight.split(num_channels, dim=1)
+    kernel, *others = weight.split([x.shape[1] for x in maps], dim=1)
     result, enlarged, kernels = None, [maps[0]], [kernel]
     for x, kernel in zip(maps[1:], others, strict=True):
         if not _is_cheaper(x, weight.shape[0], height, width):

@@ -16,10 +16,9 @@ def EfficientUPerHead(conv_cfg: dict | None = None, **kwargs: Any) -> nn.Module:
     memory.
 
     The last convolution of ``UPerHead`` takes all levels of the feature pyramid, enlarged to the size of the finest
-    one. At ViT-B's widths that is 72 % of the head's operations. Here each level is convolved at its own size
-    (:func:`mmbeitv2.layers.conv3x3_of_pyramid`), which takes a third of them. The fewer channels the head has,
-    the less there is to gain. Checkpoints of either head load into the other, and any backbone of mmseg that gives a
-    pyramid can stand in front of it.
+    one. At ViT-B's widths that is 72 % of the head's operations. Here each level is convolved at its own size, which
+    takes a third of them. The fewer channels the head has, the less there is to gain. Checkpoints of either head load
+    into the other, and any backbone of mmseg that gives a pyramid can stand in front of it.
 
     What is built is a ``PyramidConvUPerHead``, a subclass of ``UPerHead``. It does not call the modules ``bottleneck``,
     ``fpn_bottleneck`` and ``psp_modules`` but their parts, so forward hooks on them do not run.
@@ -36,8 +35,6 @@ def EfficientUPerHead(conv_cfg: dict | None = None, **kwargs: Any) -> nn.Module:
             f'EfficientUPerHead cannot have conv_cfg={dict(conv_cfg)}, because it only knows plain Conv2d. For other '
             "kinds, use mmseg's UPerHead."
         )
-    from mmbeitv2.segmentation.pyramid_conv_uper_head import (
-        PyramidConvUPerHead,  # which imports mmseg, needed for segmentation only
-    )
+    from mmbeitv2.segmentation.pyramid_conv import PyramidConvUPerHead  # which imports mmseg
 
     return PyramidConvUPerHead(conv_cfg=conv_cfg, **kwargs)
