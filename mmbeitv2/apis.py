@@ -7,15 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmbeitv2.checkpoints.conversion import convert_checkpoint
-    from mmbeitv2.checkpoints.model_hub import register_published_models
-    from mmbeitv2.checkpoints.zoo import describe_model, list_models
-    from mmbeitv2.evaluation.complexity import complexity
-    from mmbeitv2.evaluation.probing import probe_features, probe_patches
-    from mmbeitv2.inference.config import read_config
-    from mmbeitv2.inference.exporting import export_model
-    from mmbeitv2.inference.loading import load_model
-    from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
+    from mmbeitv2.checkpoints.conversion import convert_checkpoint as convert_checkpoint
+    from mmbeitv2.checkpoints.model_hub import register_published_models as register_published_models
+    from mmbeitv2.checkpoints.zoo import describe_model as describe_model
+    from mmbeitv2.checkpoints.zoo import list_models as list_models
+    from mmbeitv2.evaluation.complexity import complexity as complexity
+    from mmbeitv2.evaluation.probing import probe_features as probe_features
+    from mmbeitv2.evaluation.probing import probe_patches as probe_patches
+    from mmbeitv2.inference.config import read_config as read_config
+    from mmbeitv2.inference.exporting import export_model as export_model
+    from mmbeitv2.inference.loading import load_model as load_model
+    from mmbeitv2.inference.visual_tokenizer import VisualTokenizer as VisualTokenizer
 
 _HOMES = {
     'VisualTokenizer': 'inference.visual_tokenizer',
@@ -30,19 +32,7 @@ _HOMES = {
     'read_config': 'inference.config',
     'register_published_models': 'checkpoints.model_hub',
 }
-__all__ = [
-    'VisualTokenizer',
-    'complexity',
-    'convert_checkpoint',
-    'describe_model',
-    'export_model',
-    'list_models',
-    'load_model',
-    'probe_features',
-    'probe_patches',
-    'read_config',
-    'register_published_models',
-]
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> object:

@@ -45,10 +45,7 @@ def child_of(parent: Registry, *locations: str) -> Registry:
 
 
 _MODEL_ROOMS = ('backbones', 'teachers', 'tokenizers', 'pretraining', 'segmentation')
-MODELS = child_of(
-    root.MODELS,
-    *(f'mmbeitv2.{room}' for room in ('backbones', 'teachers', 'tokenizers', 'pretraining', 'segmentation')),
-)
+MODELS = child_of(root.MODELS, *(f'mmbeitv2.{room}' for room in _MODEL_ROOMS))
 TRANSFORMS = child_of(root.TRANSFORMS, 'mmbeitv2.datasets', 'mmbeitv2.segmentation')
 DATASETS = child_of(root.DATASETS, 'mmbeitv2.datasets', 'mmbeitv2.segmentation')
 DATA_SAMPLERS = child_of(root.DATA_SAMPLERS, 'mmbeitv2.datasets')

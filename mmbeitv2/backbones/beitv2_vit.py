@@ -281,9 +281,7 @@ class BEiTv2ViT(BaseBackbone):
             x = x[:, 1:]
         if is_last and self.fc_norm is not None:
             x = self.fc_norm(x)
-        if self.out_type == 'featmap':
-            x = to_map(x, grid)
-        return x
+        return to_map(x, grid) if self.out_type == 'featmap' else x
 
     def init_weights(self) -> None:
         """Initializes the weights like the release, then loads ``init_cfg`` if there is one."""
@@ -301,15 +299,13 @@ class BEiTv2ViT(BaseBackbone):
         Returns:
             The depth, and the number of depths (``depth + 2``).
         """
-        num_layers = self.depth + 2
-        if not param_name.startswith(prefix):
-            return num_layers - 1, num_layers
-        name = param_name[len(prefix) :]
+        name = param_name[len(prefix) :] if param_name.startswith(prefix) else ''
+        depth = self.depth + 1
         if name in ('cls_token', 'mask_token', 'pos_embed') or name.startswith('patch_embed.'):
-            return 0, num_layers
-        if name.startswith('blocks.'):
-            return int(name.split('.')[1]) + 1, num_layers
-        return num_layers - 1, num_layers
+            depth = 0
+        elif name.startswith('blocks.'):
+            depth = int(name.split('.')[1]) + 1
+        return depth, self.depth + 2
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:

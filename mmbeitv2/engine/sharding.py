@@ -35,31 +35,26 @@ class FullyShardStrategy(DDPStrategy):
     shard by its own norm, and shows the optimizer flat parameters, so that none would get weight decay.
 
     Args:
-        reshard_after_forward: frees a block's parameters after the forward too, and gathers them again for the
-            backward; False trades memory for less traffic (ZeRO stage 2).
         kwargs: see mmengine's ``DDPStrategy``.
     """
 
-    def __init__(self, *, reshard_after_forward: bool = True, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not self.distributed:
             raise InputError(
                 'FullyShardStrategy needs several processes. Start it with tools/dist_train.sh CONFIG GPUS.'
             )
-        self.reshard_after_forward = reshard_after_forward
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         model = self.convert_model(model.to(get_device()))
         for tensor in [*model.parameters(), *model.buffers()]:
             broadcast(tensor.data)  # the ranks may have been seeded apart
-        options: dict[str, Any] = dict(
-            mesh=init_device_mesh(get_device(), (self.world_size,)), reshard_after_forward=self.reshard_after_forward
-        )
+        mesh = init_device_mesh(get_device(), (self.world_size,))
         for name, module in model.named_modules():
             if name.rpartition('.')[2] == 'blocks' and isinstance(module, nn.ModuleList):
                 for block in module:
-                    fully_shard(block, **options)
-        fully_shard(model, **options)  # in place
+                    fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)  # in place
         for entrance in ('cls_features', 'patch_features'):  # beside forward
             if hasattr(model, entrance):
                 register_fsdp_forward_method(model, entrance)

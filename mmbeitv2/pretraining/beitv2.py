@@ -82,15 +82,11 @@ class BEiTv2(BaseSelfSupervisor):
                 f'model.backbone.in_channels={backbone.in_channels}, but the tokenizer takes images of {expected} '
                 'channels. Set model.tokenizer.encoder.in_channels and model.backbone.in_channels to the same number.'
             )
-        if self.neck is None and not self.head.shared_head:
+        neck = 'model.neck is None' if self.neck is None else f'model.neck.shared_head={self.neck.shared_head}'
+        if self.head.shared_head != (self.neck is None or self.neck.shared_head):
             raise InputError(
-                'model.head.shared_head=False makes a second linear layer for the patch aggregation, but model.neck '
-                'is None. Set model.head.shared_head=True.'
-            )
-        if self.neck is not None and self.neck.shared_head != self.head.shared_head:
-            raise InputError(
-                f'model.neck.shared_head={self.neck.shared_head}, but model.head.shared_head={self.head.shared_head}. '
-                'Set both to the same value: the two branches share both the norm and the linear layer, or neither.'
+                f'{neck}, but model.head.shared_head={self.head.shared_head}. Set both to the same value, without a '
+                'neck to True: the two branches share both the norm and the linear layer, or neither.'
             )
 
     def forward(

@@ -43,7 +43,6 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         view_size: side in pixels of the tokenizer's view; None for the same size as the network's view (as in the
             paper).
         to_rgb: the crops are BGR, as mmcv loads them; for three channels only.
-        non_blocking: copy to the device without waiting.
         value_range: minimum and maximum, one pair for all channels or one for each. ``tools/channel_statistics.py``
             computes them.
         color_channels: indices of red, green and blue, counted from 0; None means (0, 1, 2) for three channels, and no
@@ -64,11 +63,10 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = (58.395, 57.12, 57.375),
         view_size: int | None = None,
         to_rgb: bool = True,
-        non_blocking: bool = True,
         value_range: Sequence[float] | Sequence[Sequence[float]] = (0.0, 255.0),
         color_channels: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(non_blocking=non_blocking)
+        super().__init__(non_blocking=True)
         channels = len(mean)
         _check_statistics(mean, std)
         if to_rgb and channels != 3:
@@ -82,9 +80,14 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         self.view_size = view_size
         self.to_rgb = to_rgb
         self.color_channels = None if color_channels is None else list(color_channels)
-        ranges = _channel_ranges(value_range, channels)
-        self.is_8_bit = all(tuple(pair) == (0, 255) for pair in ranges)
-        low, high = torch.tensor(ranges, dtype=torch.float32).unbind(1)
+        ranges = torch.tensor(value_range, dtype=torch.float32)
+        if ranges.shape not in ((2,), (channels, 2)) or not (ranges[..., 0] < ranges[..., 1]).all():
+            raise InputError(
+                f'value_range={value_range} must be (minimum, maximum), one pair for all {channels} channels or one '
+                'pair for each'
+            )
+        low, high = ranges.expand(channels, 2).clone().unbind(1)
+        self.is_8_bit = bool((low == 0).all() and (high == 255).all())
         for name, values in (
             ('low', low),
             ('span', high - low),
@@ -158,17 +161,6 @@ def _check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
                 f'std of channel {channel} is {value}, but must be above 0. Leave out a channel that is constant, or '
                 'set its std to 1.'
             )
-
-
-def _channel_ranges(value_range: Sequence, channels: int) -> list[Sequence[float]]:
-    """Least and greatest value of each channel."""
-    pairs = list(value_range) if value_range and isinstance(value_range[0], Sequence) else [value_range] * channels
-    if len(pairs) != channels or any(len(pair) != 2 or not pair[0] < pair[1] for pair in pairs):
-        raise InputError(
-            f'value_range={value_range} must be (minimum, maximum), one pair for all {channels} channels or one pair '
-            'for each'
-        )
-    return pairs
 
 
 def masked_indices(mask: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Frozen networks whose patch features are distilled."""
 
-from .base import FrozenTeacher
-from .color import check_color_channels
+from .base import FrozenTeacher, check_color_channels
 from .open_clip import OpenCLIPTeacher
 from .timm import TimmTeacher
 

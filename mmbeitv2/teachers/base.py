@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -83,3 +84,11 @@ def cannot_download(source: str, error: Exception) -> InputError:
         f'cannot download the weights of the teacher from {source} ({type(error).__name__}). Download them where there '
         'is a network, and set pretrained of the teacher to the file.'
     )
+
+
+def check_color_channels(name: str, chosen: Sequence[int], channels: int) -> None:
+    """Refuses a setting of this name unless it has three of so many channels, counted from 0."""
+    if len(chosen) != 3 or not all(0 <= channel < channels for channel in chosen):
+        raise InputError(
+            f'{name}={tuple(chosen)} must be three channels, for red, green and blue, between 0 and {channels - 1}'
+        )
