@@ -45,27 +45,24 @@ def test_batch_augments_of_an_inherited_config_are_found_without_a_warning() -> 
     assert 'is not installed' not in result.stdout + result.stderr
 
 
-def test_import_without_openmmlab_says_what_to_install() -> None:
-    script = (
-        'import importlib.util as u; find = u.find_spec\n'
-        "u.find_spec = lambda name, *a: None if name == 'mmcv' else find(name, *a)\n"
-        'import mmbeitv2'
-    )
-    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            'import importlib.util as u; find = u.find_spec\n'
+            "u.find_spec = lambda name, *a: None if name == 'mmcv' else find(name, *a)\n",
+            'needs mmcv, which is not installed',
+        ),
+        (
+            'from importlib import metadata; version = metadata.version\n'
+            "metadata.version = lambda name: '0.5.0' if 'mmengine' in name else version(name)\n",
+            'mmengine 0.5.0 is installed',
+        ),
+    ],
+)
+def test_import_without_openmmlab_or_with_an_untested_version_says_what_to_install(change: str, message: str) -> None:
+    result = subprocess.run([sys.executable, '-c', change + 'import mmbeitv2'], capture_output=True, text=True)
     assert result.returncode != 0
     last = result.stderr.strip().splitlines()[-1]
-    assert 'needs mmcv' in last
+    assert message in last
     assert 'pip install onedl-mmengine' in last
-
-
-def test_import_with_an_untested_version_says_what_to_install() -> None:
-    script = (
-        'from importlib import metadata; version = metadata.version\n'
-        "metadata.version = lambda name: '0.5.0' if 'mmengine' in name else version(name)\n"
-        'import mmbeitv2'
-    )
-    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
-    assert result.returncode != 0
-    last = result.stderr.strip().splitlines()[-1]
-    assert '0.5.0' in last
-    assert 'pip install' in last

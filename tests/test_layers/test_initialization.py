@@ -147,9 +147,3 @@ def test_finetuning() -> None:
     model.init_weights()
     head = {r'fc\.weight': lambda fan_in, name: stats.norm(scale=0.02 * 0.001), r'fc\.bias': constant(0)}
     check(model, {'backbone.': FINETUNING, 'head.': head})
-
-
-def test_segmentation_backbone() -> None:
-    model = MODELS.build(tiny_vit(arch=SMALL, rel_pos_bias='per_layer', final_norm='none', out_type='featmap'))
-    model.init_weights()
-    check(model, {'': FINETUNING})

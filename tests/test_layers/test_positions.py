@@ -39,20 +39,6 @@ def test_geometric_resize_is_a_tensor_product_cubic_spline_on_the_progression() 
     )  # its bisection ends at 1e-6
 
 
-@pytest.mark.parametrize('method', ['geometric', 'bicubic'])
-def test_resizing_keeps_a_constant_table(method: str) -> None:
-    table = torch.full((num_relative_distances((4, 4)) + 3, 2), 0.7)
-    resized = resize_relative_position_table(table, (4, 4), (7, 5), method)
-    assert resized.shape == (num_relative_distances((7, 5)) + 3, 2)
-    torch.testing.assert_close(resized, torch.full_like(resized, 0.7))
-
-
-def test_zero_distance_keeps_its_value_when_resized() -> None:
-    table = torch.randn(num_relative_distances((6, 6)) + 3, 3)
-    resized = resize_relative_position_table(table, (6, 6), (12, 12))
-    torch.testing.assert_close(resized[:-3].view(23, 23, 3)[11, 11], table[:-3].view(11, 11, 3)[5, 5])
-
-
 def test_pos_embed_resize_leaves_cls_and_interpolates_the_grid() -> None:
     grid = torch.linspace(0, 1, 4).view(1, 1, 4).expand(1, 4, 4)  # rises to the right
     embed = torch.cat((torch.full((1, 1, 1), 9.0), grid.reshape(1, 16, 1)), dim=1)

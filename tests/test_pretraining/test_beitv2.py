@@ -14,16 +14,15 @@ from mmengine.registry import MODELS
 from mmpretrain.apis import FeatureExtractor
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmbeitv2.interfaces import MaskedFeatures, PretrainingBackbone
-from mmbeitv2.layers import RelativePositions, select_tokens
-from mmbeitv2.layers.positions import relative_position_index
 from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.pretraining.preprocessor import MaskedBatch
-from tests.conftest import TEACHER, randomize, tiny_kmeans, tiny_pretraining, tiny_tokenizer, tiny_vit
+from mmbeitv2.registry import MODELS as OURS
+from tests.conftest import ROOT, TEACHER, randomize, tiny_kmeans, tiny_pretraining, tiny_tokenizer
 from tests.forked import spawn
+from tests.test_docs.blocks import blocks_of
 
 OPTIM = dict(
     type='OptimWrapper',
@@ -66,15 +65,10 @@ def test_losses_equal_the_formula_with_boolean_masks(shared_head: bool) -> None:
     second_head = model.head.lm_head if shared_head else model.head.cls_pt_lm_head
     logits = model.head.lm_head(model.backbone.norm(last)[:, 1:][batch['mask']])
     torch.testing.assert_close(losses['loss_mim'], F.cross_entropy(logits, codes))
+    torch.testing.assert_close(losses['acc_mim'], 100 * (logits.argmax(1) == codes).float().mean())
     logits = second_head(second_norm(aggregated)[:, 1:][batch['mask']])
     torch.testing.assert_close(losses['loss_mim_cls'], F.cross_entropy(logits, codes))
-
-
-def test_without_neck_only_the_main_branch_remains() -> None:
-    backbone = tiny_vit(out_type='raw', final_norm='norm', use_mask_token=True)
-    model = build(neck=None, backbone=backbone)
-    losses = model(make_batch(model), mode='loss')
-    assert set(losses) == {'loss_mim', 'acc_mim'}
+    torch.testing.assert_close(losses['acc_mim_cls'], 100 * (logits.argmax(1) == codes).float().mean())
 
 
 def test_the_tokenizer_is_frozen_for_real() -> None:
@@ -114,29 +108,6 @@ def test_every_parameter_gets_a_gradient(rel_pos_bias: str) -> None:
     losses = model(make_batch(model), mode='loss')
     (losses['loss_mim'] + losses['loss_mim_cls']).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
-
-
-def test_accumulated_halves_equal_the_whole_batch() -> None:
-    data = make_data(batch=8)
-    gradients = []
-    for parts in (1, 2):
-        torch.manual_seed(0)
-        model = build().train()
-        optim = build_optim_wrapper(model, OPTIM | dict(accumulative_counts=parts))
-        optim.initialize_count_status(model, 0, 8)
-        found: dict[str, torch.Tensor] = {}
-
-        def keep(*_: object, model: BEiTv2 = model, found: dict[str, torch.Tensor] = found) -> None:
-            found.update({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
-
-        optim.optimizer.register_step_pre_hook(keep)
-        for part in range(parts):
-            size = 8 // parts
-            model.train_step({key: value[part * size : (part + 1) * size] for key, value in data.items()}, optim)
-        gradients.append(found)
-    assert gradients[0].keys() == gradients[1].keys() != set()
-    for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4, msg=name)
 
 
 def test_six_channels_are_learned_from_with_the_codes_of_six_or_of_three_of_them() -> None:
@@ -185,85 +156,24 @@ def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
     assert isinstance(own.neck.blocks[1].drop_path, torch.nn.Identity)
 
 
-def test_behind_a_bias_per_layer_the_neck_has_tables_of_its_own() -> None:
-    """As ``cls_pt_layers`` of the release with ``use_rel_pos_bias``."""
-    model = randomize(build(backbone=BACKBONE | dict(rel_pos_bias='per_layer'))).eval()
-    tables = [block.attn.relative_position_bias_table for block in model.neck.blocks]
-    assert [table.shape for table in tables] == [(7 * 7 + 3, 2)] * 2
-    features, index = MaskedFeatures(None, torch.randn(1, 1, 32), torch.randn(1, 16, 32), positions()), torch.arange(16)
-    before = model.neck(features, index[None])
-    for table in tables:
-        with torch.no_grad():
-            table.zero_()
-    plain = build(backbone=BACKBONE | dict(rel_pos_bias='none')).eval()
-    plain.neck.load_state_dict(
-        {key: value for key, value in model.neck.state_dict().items() if 'bias_table' not in key}
-    )
-    without = plain.neck(features._replace(context=None), index[None])
-    torch.testing.assert_close(model.neck(features, index[None]), without)
-    assert (before - without).abs().max() > 0.1
-
-
-def positions() -> RelativePositions:
-    return RelativePositions((4, 4), relative_position_index((4, 4)))
-
-
-class TorchViT(nn.Module):
-    """A backbone that shares nothing with ours: torch's encoder layers, absolute positions, a register beside CLS."""
-
-    embed_dims, patch_size, in_channels = 32, 8, 3
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches = nn.Conv2d(3, 32, 8, 8)
-        self.prefix, self.mask = nn.Parameter(torch.randn(1, 2, 32)), nn.Parameter(torch.randn(32))
-        self.positions = nn.Parameter(torch.randn(1, 16, 32))
-        self.layers = self.aggregation_blocks(3)
-        self.norm = nn.LayerNorm(32)
-
-    def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = self.patches(images).flatten(2).transpose(1, 2)
-        x = x if mask is None else torch.where(mask.unsqueeze(-1), self.mask, x)
-        return torch.cat((self.prefix.expand(len(x), -1, -1), x + self.positions), dim=1)
-
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        x = self.tokens(images)
-        for layer in self.layers:
-            x = layer(x)
-        return (self.norm(torch.cat((x[:, :1], x[:, 2:]), dim=1)),)
-
-    def forward_masked(self, images: Tensor, mask: Tensor, masked_index: Tensor) -> MaskedFeatures:
-        x = self.tokens(images, mask)
-        for layer in self.layers[:2]:
-            x = layer(x)
-        last = self.layers[2](x)
-        return MaskedFeatures(self.norm(select_tokens(last[:, 2:], masked_index)), last[:, :1], x[:, 2:])
-
-    def final_norm_of(self, tokens: Tensor) -> Tensor:
-        return self.norm(tokens)
-
-    def aggregation_blocks(self, depth: int) -> nn.ModuleList:
-        return nn.ModuleList(TorchBlock(32, 2, 64, dropout=0.0, batch_first=True) for _ in range(depth))
-
-
-class TorchBlock(nn.TransformerEncoderLayer):
-    def forward(self, x: Tensor, context: object = None, queries: Tensor | None = None) -> Tensor:
-        x = super().forward(x)
-        return x if queries is None else select_tokens(x, queries)
-
-
 @pytest.fixture
-def _torch_vit_is_registered() -> Iterator[None]:
-    MODELS.register_module(module=TorchViT)
+def _parts_of_the_page() -> Iterator[None]:
+    """A tokenizer and a backbone of torch's layers that share nothing with ours: those of the page Extend."""
+    blocks, names = list(blocks_of(ROOT / 'docs/guides/extend.md')), {}
+    for part in ('ColorTokenizer', 'TorchViT'):
+        OURS.module_dict.pop(part, None)  # the page's own test
+        exec(next(block.code for block in blocks if f'class {part}(' in block.code), names)
     yield
-    MODELS.module_dict.pop('TorchViT')
+    for part in ('ColorTokenizer', 'TorchViT'):
+        OURS.module_dict.pop(part)
 
 
-@pytest.mark.usefixtures('_torch_vit_is_registered')
+@pytest.mark.usefixtures('_parts_of_the_page')
 @pytest.mark.parametrize('shared_head', [True, False])
 def test_a_foreign_backbone_learns_a_fixed_batch(shared_head: bool) -> None:
     parts = {'neck': NECK | dict(shared_head=shared_head), 'head': HEAD | dict(shared_head=shared_head)}
-    model = build(backbone=dict(type='TorchViT'), **parts).train()
+    backbone = dict(type='mmbeitv2.TorchViT', img_size=32, patch_size=8, embed_dims=48)
+    model = build(backbone=backbone, **parts).train()
     assert isinstance(model.backbone, PretrainingBackbone)
     optim, data = build_optim_wrapper(model, OPTIM), make_data()
     losses = model(make_batch(model), mode='loss')
@@ -304,14 +214,7 @@ def test_plain_images_give_features_in_the_tools_of_mmpretrain() -> None:
         (dict(tokenizer_precision='int8'), "precision='int8' is unknown. Choose one of float16"),
         (dict(head=HEAD | dict(num_codes=99)), 'Set model.head.num_codes=16'),
         (dict(head=HEAD | dict(embed_dims=48)), 'embed_dims=48, but the backbone has 32. Leave it out'),
-        (
-            dict(neck=NECK | dict(shared_head=False)),
-            'neck.shared_head=False, but model.head.shared_head=True. Set both',
-        ),
-        (
-            dict(head=HEAD | dict(shared_head=False)),
-            'neck.shared_head=True, but model.head.shared_head=False. Set both',
-        ),
+        (dict(neck=NECK | dict(shared_head=False)), 'neck.shared_head=False, but model.head.shared_head=True'),
         (dict(neck=None, backbone=BACKBONE | dict(out_indices=1), head=HEAD | dict(shared_head=False)), 'neck is None'),
         (dict(backbone=BACKBONE | dict(in_channels=4)), 'in_channels=4, but the tokenizer takes images of 3 channels'),
     ],
@@ -319,6 +222,11 @@ def test_plain_images_give_features_in_the_tools_of_mmpretrain() -> None:
 def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+def test_a_neck_without_the_patches_of_layer_l_says_so() -> None:
+    with pytest.raises(ValueError, match='needs the patches after layer l'):
+        build().neck(MaskedFeatures(None, torch.randn(2, 1, 32), None), torch.zeros(2, 1, dtype=torch.long))
 
 
 def test_a_view_of_another_grid_than_the_mask_is_refused() -> None:
@@ -355,8 +263,7 @@ def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) 
 
 
 def with_drop_path() -> BEiTv2:
-    backbone = tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True, drop_path_rate=0.3)
-    return build(backbone=backbone).train()
+    return build(backbone=BACKBONE | dict(drop_path_rate=0.3)).train()
 
 
 def test_the_step_is_one_graph_for_the_compiler() -> None:

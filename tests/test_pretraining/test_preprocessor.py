@@ -105,10 +105,8 @@ def test_jitter_changes_the_color_channels_as_a_picture_and_no_other() -> None:
     [
         (dict(mean=[0] * 6), 'mean has 6 entries, but std has 3'),
         (dict(std=[1, 0, 1]), 'std of channel 1 is 0, but must be above 0'),
-        (dict(std=[1, float('nan'), 1]), 'std of channel 1 is nan'),
         (dict(mean=[0] * 6, std=[1] * 6), 'to_rgb=True needs three channels'),
         (dict(color_channels=(0, 1, 3)), r'color_channels=\(0, 1, 3\) must be three channels, .* between 0 and 2'),
-        (dict(color_channels=(0, 1)), 'must be three channels'),
         (dict(color_channels=(0, 0, 0)), 'three different channels'),
         (dict(value_range=(5, 5)), 'must be .minimum, maximum.,'),
         (dict(value_range=[(0, 1), (0, 1)]), 'one pair for all 3 channels or one pair for each'),

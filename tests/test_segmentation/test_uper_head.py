@@ -75,22 +75,6 @@ def test_results_gradients_and_statistics_are_those_of_mmseg(
     torch.testing.assert_close(states[0], states[1], rtol=1e-9, atol=1e-9)
 
 
-def test_the_loss_is_that_of_mmseg_and_a_single_level_will_do() -> None:
-    labels = torch.randint(0, 5, (2, 16, 16))
-    for levels in (4, 1):
-        ours, peer = (head.train() for head in both(levels=levels))
-        maps = pyramid(*SQUARE[:levels])
-        found, expected = (head.loss_by_feat(head(maps), samples(labels)) for head in (ours, peer))
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-
-
-def samples(labels: Tensor) -> list:
-    from mmengine.structures import PixelData
-    from mmseg.structures import SegDataSample
-
-    return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
-
-
 def test_rounding_is_as_fine_as_that_of_mmseg() -> None:
     """Root mean square error against double precision, in float32 and under autocast to bfloat16."""
     maps = pyramid((32, 32), (16, 16), (8, 8), (4, 4), width=48)

@@ -66,14 +66,6 @@ def test_psnr_is_the_formula() -> None:
     assert metric.evaluate(3)['pixels/psnr'] == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ('decoder', 'message'), [(dict(in_channels=3), 'in_channels=8'), (dict(img_size=5), r'img_size=\(4, 4\)')]
-)
-def test_a_decoder_that_does_not_fit_is_refused(decoder: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        build(**decoder)
-
-
 def test_any_tokenizer_with_vectors_can_be_decoded() -> None:
     kmeans = tiny_kmeans(teacher=TEACHER, in_channels=5, teacher_channels=(4, 0, 2))
     model = build(kmeans, in_channels=192)

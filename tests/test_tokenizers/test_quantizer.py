@@ -122,30 +122,22 @@ def test_unused_codes_are_replaced_by_features_after_the_set_number_of_steps() -
     assert int(((paper.embedding.weight @ features.T).amax(dim=1) < 0.9).sum()) > 30
 
 
-def _rank_main(rank: int, folder: str) -> None:
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    torch.manual_seed(rank)  # each rank draws other random numbers
-    quantizer = NormEMAVectorQuantizer(num_codes=8, code_dim=4, dead_code_steps=2, kmeans_init=False)
-    for _ in range(6):
-        quantizer(torch.randn(2, 4, 3, 3))
-    torch.save(quantizer.embedding.weight, f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
-
-
-def test_the_codebook_is_the_same_on_every_rank_without_kmeans_too(tmp_path: Path) -> None:
-    spawn(_rank_main, str(tmp_path))
-    assert torch.equal(*(torch.load(tmp_path / f'{rank}.pt') for rank in range(2)))
+KINDS = {
+    'paper': (NormEMAVectorQuantizer, {}),
+    'random': (NormEMAVectorQuantizer, dict(kmeans_init=False)),  # each process draws its own codebook
+    'kmeans': (SphericalKMeans, {}),
+}
 
 
 def _steps_main(rank: int, world_size: int, folder: str) -> None:
     if world_size > 1:
         dist.init_process_group('gloo', init_method=f'file://{folder}/store{world_size}', rank=rank, world_size=2)
     torch.manual_seed(rank)
-    for kind in (NormEMAVectorQuantizer, SphericalKMeans):
-        quantizer = kind(num_codes=24, code_dim=4, decay=0.9, dead_code_steps=1)
+    for name, (kind, settings) in KINDS.items():
+        quantizer = kind(num_codes=24, code_dim=4, decay=0.9, dead_code_steps=1, **settings)
         for batch in torch.load(f'{folder}/batches.pt'):
             quantizer(batch[rank::world_size])
-        torch.save(quantizer.embedding.weight, f'{folder}/{kind.__name__}_{world_size}_{rank}.pt')
+        torch.save(quantizer.embedding.weight, f'{folder}/{name}_{world_size}_{rank}.pt')
     if world_size > 1:
         dist.destroy_process_group()
 
@@ -154,7 +146,7 @@ def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) 
     torch.save([torch.randn(4, 4, 3, 3) for _ in range(10)], tmp_path / 'batches.pt')
     spawn(_steps_main, 2, str(tmp_path))
     _steps_main(0, 1, str(tmp_path))
-    for kind in ('NormEMAVectorQuantizer', 'SphericalKMeans'):
+    for kind in KINDS:
         whole, *halves = (torch.load(tmp_path / f'{kind}_{name}.pt') for name in ('1_0', '2_0', '2_1'))
         assert torch.equal(*halves)
         torch.testing.assert_close(halves[0], whole, rtol=0, atol=1e-5)

@@ -68,22 +68,6 @@ def test_every_parameter_gets_a_gradient_and_the_teacher_is_neither_parameter_no
     assert not teacher_ids & {id(parameter) for parameter in model.parameters()}
 
 
-def test_state_dict_has_the_names_of_the_release() -> None:
-    keys = set(build().state_dict())
-    block = (
-        'norm1.weight norm1.bias attn.q_bias attn.v_bias attn.qkv.weight attn.proj.weight attn.proj.bias norm2.weight'
-    )
-    block += ' norm2.bias mlp.fc1.weight mlp.fc1.bias mlp.fc2.weight mlp.fc2.bias'
-    expected = {'quantize.cluster_size', 'quantize.embedding.weight', 'quantize.embedding.initted'}
-    for part in ('encoder', 'decoder'):
-        own = 'cls_token pos_embed patch_embed.proj.weight patch_embed.proj.bias fc_norm.weight fc_norm.bias'
-        expected |= {f'{part}.{name}' for name in own.split()}
-        expected |= {f'{part}.blocks.{i}.{name}' for i in range(2) for name in block.split()}
-        layer = 'encode_task_layer' if part == 'encoder' else 'decode_task_layer'
-        expected |= {f'{layer}.{i}.{name}' for i in (0, 2) for name in ('weight', 'bias')}
-    assert keys == expected
-
-
 def test_codes_of_images_of_another_size() -> None:
     assert build()(torch.zeros(1, 3, 48, 64)).shape == (1, 48)
 
