@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 import torch.nn.functional as F
 
-from mmbeitv2.layers import Attention, Block, RelativePositions, to_map
+from mmbeitv2.layers import Attention, RelativePositions, to_map
 from mmbeitv2.layers.positions import relative_position_index
 from tests.conftest import randomize
 
@@ -41,15 +40,6 @@ def test_output_and_all_gradients_are_those_of_the_formula() -> None:
     v = attention.project(x)[2]
     attended = (attention.probabilities(x, POSITIONS) @ v).transpose(1, 2).flatten(2)
     torch.testing.assert_close(attention.proj(attended), expected)
-
-
-@pytest.mark.parametrize('kind', ['table', 'bias', 'none'])
-def test_queries_give_the_rows_of_all_tokens(kind: str) -> None:
-    block = randomize(Block(32, 2, grid_size=GRID if kind == 'table' else None))
-    context = {'table': POSITIONS, 'bias': torch.randn(1, 2, 13, 13), 'none': None}[kind]
-    x, queries = torch.randn(2, 13, 32), torch.tensor([[0, 5, 12], [3, 1, 2]])
-    expected = torch.stack([image[row] for image, row in zip(block(x, context), queries, strict=True)])
-    torch.testing.assert_close(block(x, context, queries), expected)
 
 
 def test_images_of_another_grid_see_a_resized_table() -> None:

@@ -137,23 +137,16 @@ def test_predictions_hold_codes_guesses_and_mask_of_each_image() -> None:
 
 
 def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
-    arch = dict(embed_dims=48, depth=4, num_heads=3)
     backbone = BACKBONE | dict(
-        arch=arch, out_indices=(1, 3), mlp_ratio=3.0, layer_scale_init_value=1e-5, drop_path_rate=0.3
+        arch=dict(embed_dims=48, depth=4, num_heads=3), out_indices=(1, 3), mlp_ratio=3.0, drop_path_rate=0.3
     )
-    model = build(backbone=backbone)
-    for block in model.neck.blocks:
-        assert [tuple(parameter.shape) for parameter in block.parameters()] == [
-            tuple(parameter.shape) for parameter in model.backbone.blocks[0].parameters()
-        ]
-        assert block.attn.num_heads == 3
-        assert (block.gamma_1 == 1e-5).all()
+    blocks = build(backbone=backbone).neck.blocks
+    assert [(block.attn.num_heads, block.mlp.fc1.weight.shape) for block in blocks] == [(3, (144, 48))] * 2
     # Blocks 2 and 3, counted from 0, of four whose rates grow linearly to 0.3.
-    assert [block.drop_path.drop_prob for block in model.neck.blocks] == pytest.approx([0.2, 0.3])
-    assert model.head.lm_head.weight.shape == (16, 48)
-    own = build(backbone=backbone, neck=NECK | dict(drop_path_rate=0.0, layer_scale_init_value=0.5))
-    assert (own.neck.blocks[1].gamma_2 == 0.5).all()
-    assert isinstance(own.neck.blocks[1].drop_path, torch.nn.Identity)
+    assert [block.drop_path.drop_prob for block in blocks] == pytest.approx([0.2, 0.3])
+    own = build(backbone=backbone, neck=NECK | dict(drop_path_rate=0.0, layer_scale_init_value=0.5)).neck.blocks
+    assert (own[1].gamma_2 == 0.5).all()
+    assert isinstance(own[1].drop_path, torch.nn.Identity)
 
 
 @pytest.fixture
@@ -271,7 +264,7 @@ def test_the_step_is_one_graph_for_the_compiler() -> None:
     model = with_drop_path()
     batch = make_batch(model)
     losses = []
-    for forward in (model, torch.compile(model, fullgraph=True, backend='aot_eager')):
+    for forward in (model, torch.compile(model, fullgraph=True, backend='eager')):
         torch.manual_seed(0)
         losses.append(forward(batch, mode='loss'))
         (losses[-1]['loss_mim'] + losses[-1]['loss_mim_cls']).backward()
