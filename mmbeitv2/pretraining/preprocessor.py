@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
@@ -80,14 +81,14 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         self.view_size = view_size
         self.to_rgb = to_rgb
         self.color_channels = None if color_channels is None else list(color_channels)
-        ranges = torch.tensor(value_range, dtype=torch.float32)
+        ranges = np.array(value_range, dtype=np.float32)
         if ranges.shape not in ((2,), (channels, 2)) or not (ranges[..., 0] < ranges[..., 1]).all():
             raise InputError(
                 f'value_range={value_range} must be (minimum, maximum), one pair for all {channels} channels or one '
                 'pair for each'
             )
-        low, high = ranges.expand(channels, 2).clone().unbind(1)
-        self.is_8_bit = bool((low == 0).all() and (high == 255).all())
+        self.is_8_bit = bool((ranges == (0, 255)).all())
+        low, high = torch.tensor(np.broadcast_to(ranges, (channels, 2))).unbind(1)
         for name, values in (
             ('low', low),
             ('span', high - low),
