@@ -10,7 +10,6 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
 from itertools import chain
 from typing import TypeAlias
 
@@ -259,8 +258,10 @@ def describe_dataset(dataset: object) -> str:
             info = dataset.get_data_info(index)
             yield str(info.get('img_path') or ''), info.get('gt_label')
 
-    # os.path.commonpath refuses relative beside absolute paths.
-    common = reduce(lambda *paths: os.path.commonprefix(paths), (path for path, _ in samples()))  # noqa: RUF071
+    common, _ = next(samples())
+    for path, _ in samples():
+        if not path.startswith(common):
+            common = os.path.commonprefix((common, path))  # noqa: RUF071 (commonpath refuses some pairs)
     folder = common[: common.rfind('/') + 1]
     digest = hashlib.sha256()
     for path, label in samples():
