@@ -6,11 +6,13 @@ from collections import defaultdict
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _NO_DECAY_TOKENS = ('cls_token', 'pos_embed')
+_MULTIPLIERS = ('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -24,9 +26,11 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     In a config: ``optim_wrapper=dict(constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.65))``; without the rate, or with 1, it only separates parameters by weight
-    decay (pretraining). ``custom_keys`` is that of mmengine's ``DefaultOptimWrapperConstructor``: of the keys that are
-    part of a parameter's name, the longest one counts. Its ``lr_mult`` multiplies the learning rate of the layer, its
-    ``decay_mult`` replaces the rule above; without ``decay_mult`` the rule stays.
+    decay (pretraining). ``paramwise_cfg`` may also have the keys of mmengine's ``DefaultOptimWrapperConstructor`` (but
+    for deformable convolutions): ``custom_keys``, ``bias_lr_mult``, ``bias_decay_mult``, ``norm_decay_mult``,
+    ``dwconv_decay_mult``, ``flat_decay_mult``. Their learning rates multiply that of the layer. Their weight decays
+    replace the rule above, each where it applies; a custom key without ``decay_mult`` leaves the rule as it is. A
+    parameter that appears in two places is listed once, so ``bypass_duplicate`` has no effect.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -34,7 +38,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg, paramwise_cfg or {'layer_decay_rate': 1.0})
 
     def _validate_cfg(self) -> None:
-        known = ('layer_decay_rate', 'custom_keys')
+        known = ('layer_decay_rate', 'custom_keys', 'bypass_duplicate', *_MULTIPLIERS)
         unknown = sorted(set(self.paramwise_cfg) - set(known))
         if unknown:
             raise InputError(f'paramwise_cfg has the unknown key {unknown[0]}. Choose from {", ".join(known)}.')
@@ -49,20 +53,35 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                lr, decay = self._multipliers(name, parameter)
+                lr, decay = self._multipliers(module.get_submodule(name.rpartition('.')[0]), name, parameter)
                 scale = lr if rate == 1 else lr * rate ** self._height(module, name)
                 groups[scale, decay * (self.base_wd or 0.0)].append(parameter)
         for (scale, decay), members in sorted(groups.items(), key=lambda item: item[0]):
             params.append({'params': members, 'lr': self.base_lr * scale, 'weight_decay': decay})
 
-    def _multipliers(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        """Of the learning rate, layer-wise decay apart, and of the weight decay."""
-        decay = 0.0 if parameter.ndim <= 1 or name.rpartition('.')[2] in _NO_DECAY_TOKENS else 1.0
-        custom_keys = self.paramwise_cfg.get('custom_keys', {})
+    def _multipliers(self, owner: nn.Module, name: str, parameter: nn.Parameter) -> tuple[float, float]:
+        """Of the learning rate, layer-wise decay apart, and of the weight decay; the order of the rules is mmengine's.
+
+        Args:
+            owner: the module that has the parameter.
+            name: in the whole model.
+            parameter: the parameter.
+        """
+        cfg, leaf = self.paramwise_cfg, name.rpartition('.')[2]
+        decay = 0.0 if parameter.ndim <= 1 or leaf in _NO_DECAY_TOKENS else 1.0
+        custom_keys = cfg.get('custom_keys', {})
         for key in sorted(sorted(custom_keys), key=len, reverse=True):
             if key in f'.{name}':
                 return custom_keys[key].get('lr_mult', 1.0), custom_keys[key].get('decay_mult', decay)
-        return 1.0, decay
+        is_norm, is_bias = isinstance(owner, (_NormBase, nn.GroupNorm, nn.LayerNorm)), leaf == 'bias'
+        rules = {
+            'norm_decay_mult': is_norm,
+            'bias_decay_mult': is_bias,
+            'dwconv_decay_mult': isinstance(owner, nn.Conv2d) and owner.in_channels == owner.groups,
+            'flat_decay_mult': parameter.ndim == 1,
+        }
+        lr = cfg.get('bias_lr_mult', 1.0) if is_bias and not is_norm else 1.0
+        return lr, next((cfg[rule] for rule, applies in rules.items() if applies and rule in cfg), decay)
 
     @staticmethod
     def _height(module: nn.Module, name: str) -> int:

@@ -65,22 +65,39 @@ def test_full_size_rates_fall_by_the_decay_per_block() -> None:
     assert groups['backbone.blocks.0.attn.qkv.weight'][1] == 0.05
 
 
-def test_custom_keys_do_what_they_do_in_mmengine_and_multiply_the_rate_of_the_layer() -> None:
+@pytest.mark.parametrize(
+    'paramwise',
+    [
+        dict(norm_decay_mult=0.5, bias_decay_mult=2.0, bias_lr_mult=3.0, dwconv_decay_mult=0.25, flat_decay_mult=0.1),
+        dict(
+            custom_keys={
+                'backbone': dict(lr_mult=0.1, decay_mult=0.9),
+                'backbone.blocks.1': dict(lr_mult=0.2, decay_mult=0.0),
+                'norm1': dict(decay_mult=3.0),
+                'head.weight': dict(lr_mult=10, decay_mult=1),
+            },
+            norm_decay_mult=0.3,
+        ),
+    ],
+)
+def test_the_keys_of_mmengine_do_what_they_do_there(paramwise: dict) -> None:
     model = nn.Module()
     model.backbone, model.head = MODELS.build(tiny_vit()), nn.Linear(4, 4)
+    model.neck = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4), nn.GroupNorm(2, 4))
     del model.backbone.cls_token  # the one parameter here that mmengine has no rule for
-    keys = {
-        'backbone': dict(lr_mult=0.1, decay_mult=0.9),
-        'backbone.blocks.1': dict(lr_mult=0.2, decay_mult=0.0),
-        'norm1': dict(decay_mult=3.0),
-        'head.weight': dict(lr_mult=10, decay_mult=1),
-    }
-    ours = groups_by_name(model, 1e-3, 0.05, custom_keys=keys)
+    ours = groups_by_name(model, 1e-3, 0.05, layer_decay_rate=1.0, **paramwise)
     # Our rule without keys: no decay on vectors.
-    theirs = groups_by_name(model, 1e-3, 0.05, 'DefaultOptimWrapperConstructor', custom_keys=keys, flat_decay_mult=0)
+    theirs = groups_by_name(
+        model, 1e-3, 0.05, 'DefaultOptimWrapperConstructor', **(dict(flat_decay_mult=0) | paramwise)
+    )
     assert set(ours) == set(theirs) == {name for name, _ in model.named_parameters()}
     for name, expected in theirs.items():
         assert ours[name] == pytest.approx(expected), name
+
+
+def test_custom_keys_multiply_the_rate_of_the_layer() -> None:
+    model = nn.Module()
+    model.backbone = MODELS.build(tiny_vit())
     plain = groups_by_name(model, 1e-3, 0.05, layer_decay_rate=0.5)
     changed = groups_by_name(model, 1e-3, 0.05, layer_decay_rate=0.5, custom_keys={'blocks.0': dict(lr_mult=3.0)})
     for name, (lr, decay) in plain.items():
