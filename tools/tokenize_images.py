@@ -45,7 +45,7 @@ def tokenize(args: argparse.Namespace) -> None:
     from mmbeitv2.fileio.outputs import require_writable
     from mmbeitv2.inference.channels import channels_of, image_extensions
     from mmbeitv2.inference.config import read_config
-    from mmbeitv2.inference.tokenizing import UnfinishedCodes, made_by, tokenize_files
+    from mmbeitv2.inference.tokenizing import Codes, made_by, tokenize_files
     from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 
     if args.out.suffix != '.npz':
@@ -55,9 +55,9 @@ def tokenize(args: argparse.Namespace) -> None:
     files = image_files(args.images, image_extensions(channels_of(cfg)))
     tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
     height, width = tokenizer.grid_size
-    out = UnfinishedCodes(args.out, made_by(cfg, tokenizer, args.images), files, (height, width), tokenizer.num_codes)
-    count, unreadable = tokenize_files(files, tokenizer, out, args.batch_size, args.num_workers)
-    sys.stdout.write(f'{count} images, {height}x{width} codes each: {args.out}\n')
+    codes = Codes(args.out, made_by(cfg, tokenizer, args.images), files, (height, width), tokenizer.num_codes)
+    unreadable = tokenize_files(files, tokenizer, codes, args.batch_size, args.num_workers)
+    sys.stdout.write(f'{codes.done.sum()} images, {height}x{width} codes each: {args.out}\n')
     if unreadable:
         sys.stdout.write('\n'.join([f'{len(unreadable)} images were left out:', *unreadable]) + '\n')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,11 @@ from tqdm import tqdm
 
 from mmbeitv2.datasets.shards import size_and_time
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.atomic import open_atomically, write_atomically
-from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_removable
+from mmbeitv2.fileio.atomic import open_atomically
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 from mmbeitv2.layers import fingerprint
 
-# Name in the mark of the folder of unfinished work, and the files in it.
-_TOOL = 'tokenize_images.py'
-_FILES = ('codes.npy', 'done.npy', 'images.npz', 'earlier.npz', 'made_by.json')
+_SAVE_EVERY = 600  # seconds
 # Parts of a tokenizer's config that its codes do not depend on; the teacher of k-means is known by the weights.
 _NOT_FOR_CODES = ('teacher', 'decoder', 'data_preprocessor', 'init_cfg', 'target_dims')
 
@@ -45,13 +43,13 @@ def made_by(cfg: Config, tokenizer: VisualTokenizer, root: Path) -> dict[str, st
     return found
 
 
-class UnfinishedCodes:
-    """An array of codes on disk and a mask of the images that are done, in the folder ``out`` + ``.parts``.
+class Codes:
+    """The codes of the images of a folder, as far as they are done.
 
-    The codes of an earlier run are taken over for images that still have the same size and time of the last change.
+    Those of an earlier run are taken over for images that still have the same size and time of the last change.
 
     Args:
-        out: the file of codes, which :meth:`finish` writes.
+        out: the file of codes, where they are read from and written to.
         made_by: see :func:`made_by`.
         files: the images, see :func:`mmbeitv2.datasets.image_files`.
         grid_size: codes (h, w) of an image.
@@ -65,35 +63,22 @@ class UnfinishedCodes:
         self, out: Path, made_by: dict[str, str], files: dict[str, str], grid_size: tuple[int, int], num_codes: int
     ) -> None:
         self.out, self.made_by, self.num_codes = out, made_by, num_codes
-        self.folder = out.with_name(f'{out.name}.parts')
+        self.partial = out.with_name(f'{out.name}.partial')
         stamps = np.array([_stamp(place) for place in files.values()], np.int64)
-        self.images: dict[str, Any] = {'paths': np.array(list(files)), 'size': stamps[:, 0], 'mtime': stamps[:, 1]}
-        require_removable(self.folder, _TOOL, _FILES)
-        earlier = self._earlier()
-        claim_folder(self.folder, _TOOL)
-        if 'done' not in earlier or not all(np.array_equal(earlier[key], self.images[key]) for key in self.images):
-            self._start(earlier, grid_size)
-        self.codes, self.done = (
-            np.lib.format.open_memmap(self.folder / name, 'r+') for name in ('codes.npy', 'done.npy')
-        )
+        self.images = {'paths': np.array(list(files)), 'size': stamps[:, 0], 'mtime': stamps[:, 1]}
+        dtype = np.uint16 if num_codes <= 1 << 16 else np.uint32
+        self.codes = np.zeros((len(files), *grid_size), dtype)
+        self.done = np.zeros(len(files), bool)
+        for file in (self.partial, out):
+            if file.is_file():
+                self._take_over(file)
+                break
 
-    def _earlier(self) -> dict[str, np.ndarray]:
-        """What is unfinished, or else what ``out`` holds: ``paths``, ``size``, ``mtime``, ``codes`` (and ``done``)."""
-        file = self.folder / 'made_by.json'
-        is_unfinished = file.is_file()
-        if not is_unfinished:
-            saved = self.folder / 'earlier.npz'  # of a run that was killed while it made new arrays
-            file = saved if saved.is_file() else self.out
-        if not file.is_file():
-            return {}
+    def _take_over(self, file: Path) -> None:
         try:
-            with np.load(self.folder / 'images.npz' if is_unfinished else file) as content:
-                rows = {key: content[key] for key in content if is_unfinished or key in (*self.images, 'codes')}
-                known = json.loads(file.read_text() if is_unfinished else str(content['made_by']))
-            if is_unfinished:
-                rows |= {key: np.load(self.folder / f'{key}.npy') for key in ('codes', 'done')}
-            if not {*self.images, 'codes'} <= rows.keys():
-                raise KeyError('a column is missing')
+            with np.load(file) as content:
+                earlier = {key: content[key] for key in (*self.images, 'codes')}
+                known = json.loads(str(content['made_by']))
             differing = [key for key in known.keys() | self.made_by if known.get(key) != self.made_by.get(key)]
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(
@@ -105,47 +90,17 @@ class UnfinishedCodes:
                 f'the codes in {str(file)!r} were made with another tokenizer, folder or setting (different: '
                 f'{", ".join(sorted(differing))}). Remove them, or choose another --out.'
             )
-        return rows
+        rows, former = (zip(*(of[key].tolist() for key in self.images), strict=True) for of in (self.images, earlier))
+        places = {row: i for i, row in enumerate(former)}
+        found = [places.get(row, -1) for row in rows]
+        self.done[:] = [place >= 0 for place in found]
+        self.codes[self.done] = earlier['codes'][[place for place in found if place >= 0]]
 
-    def _start(self, earlier: dict[str, np.ndarray], grid_size: tuple[int, int]) -> None:
-        """Makes the arrays and copies the codes that are still valid; ``made_by.json`` comes last."""
-        rows = list(zip(*(self.images[key].tolist() for key in self.images), strict=True))
-        known: dict[tuple, int] = {}
-        if earlier:
-            found = zip(*(earlier[key].tolist() for key in self.images), strict=True)
-            known = {row: i for i, row in enumerate(found) if 'done' not in earlier or earlier['done'][i]}
-        taken = [i for i, row in enumerate(rows) if row in known]
-        if 'done' in earlier:  # kept until the new arrays are complete
-            columns = {key: earlier[key][earlier['done']] for key in (*self.images, 'codes')}
-            self._write(self.folder / 'earlier.npz', columns)
-        (self.folder / 'made_by.json').unlink(missing_ok=True)
-        dtype = np.uint16 if self.num_codes <= 1 << 16 else np.uint32
-        codes = np.lib.format.open_memmap(self.folder / 'codes.npy', 'w+', dtype, (len(rows), *grid_size))
-        done = np.lib.format.open_memmap(self.folder / 'done.npy', 'w+', bool, (len(rows),))
-        if taken:
-            codes[taken] = earlier['codes'][[known[rows[i]] for i in taken]]
-            done[taken] = True
-        codes.flush()
-        done.flush()
-        with open_atomically(self.folder / 'images.npz') as stream:
-            np.savez(stream, **self.images)
-        write_atomically(self.folder / 'made_by.json', json.dumps(self.made_by).encode())
-        (self.folder / 'earlier.npz').unlink(missing_ok=True)
-
-    def add(self, rows: list[int], codes: np.ndarray) -> None:
-        """Stores the codes (n, h, w) of n images, which are counted from 0 in the order of ``files``."""
-        self.codes[rows] = codes
-        self.codes.flush()
-        self.done[rows] = True
-
-    def finish(self) -> int:
-        """Writes the file of all codes that are done, and removes the folder; returns the number of images."""
-        columns = {key: column[self.done] for key, column in (self.images | {'codes': self.codes}).items()}
-        self._write(self.out, columns)
-        remove_folder(self.folder, _TOOL, _FILES)
-        return len(columns['paths'])
-
-    def _write(self, path: Path, columns: dict[str, Any]) -> None:
+    def save(self, path: Path) -> None:
+        """Writes all codes that are done."""
+        columns: dict[str, Any] = {
+            key: column[self.done] for key, column in (self.images | {'codes': self.codes}).items()
+        }
         about = json.dumps(self.made_by, sort_keys=True)
         with open_atomically(path) as stream:
             np.savez(stream, **columns, num_codes=np.array(self.num_codes), made_by=np.array(about))
@@ -175,30 +130,43 @@ class PreparedImages(Dataset):
 
 
 def tokenize_files(
-    files: dict[str, str], tokenizer: VisualTokenizer, out: UnfinishedCodes, batch_size: int, num_workers: int
-) -> tuple[int, list[str]]:
+    files: dict[str, str], tokenizer: VisualTokenizer, codes: Codes, batch_size: int, num_workers: int
+) -> list[str]:
     """Tokenizes the images that are not done and writes the file.
 
+    What is done is saved every ten minutes, and when it is interrupted, to ``codes.partial``.
+
     Returns:
-        Number of images in the file, and a message for each image that cannot be read.
+        A message for each image that cannot be read.
 
     Raises:
         InputError: if no image can be read.
     """
-    remaining = np.flatnonzero(~out.done).tolist()
+    remaining = np.flatnonzero(~codes.done).tolist()
     images = PreparedImages(files, remaining, tokenizer)
     unreadable: list[str] = []
-    with tqdm(total=len(files), initial=len(files) - len(remaining), unit='image', smoothing=0.05) as progress:
-        for batch in DataLoader(images, batch_size, num_workers=num_workers, collate_fn=list):
-            unreadable += [pixels for _, pixels in batch if isinstance(pixels, str)]
-            readable = [sample for sample in batch if not isinstance(sample[1], str)]
-            if readable:
-                codes = tokenizer.tokenize(torch.stack([pixels for _, pixels in readable]))
-                out.add([row for row, _ in readable], codes.numpy())
-            progress.update(len(batch))
-    if not out.done.any():
+    saved = time.monotonic()
+    try:
+        with tqdm(total=len(files), initial=len(files) - len(remaining), unit='image', smoothing=0.05) as progress:
+            for batch in DataLoader(images, batch_size, num_workers=num_workers, collate_fn=list):
+                unreadable += [pixels for _, pixels in batch if isinstance(pixels, str)]
+                readable = [sample for sample in batch if not isinstance(sample[1], str)]
+                if readable:
+                    rows = [row for row, _ in readable]
+                    codes.codes[rows] = tokenizer.tokenize(torch.stack([pixels for _, pixels in readable])).numpy()
+                    codes.done[rows] = True
+                progress.update(len(batch))
+                if time.monotonic() - saved > _SAVE_EVERY:
+                    codes.save(codes.partial)
+                    saved = time.monotonic()
+    except BaseException:
+        codes.save(codes.partial)
+        raise
+    if not codes.done.any():
         raise InputError(f'none of the {len(files)} images can be read ({unreadable[0]})')
-    return out.finish(), unreadable
+    codes.save(codes.out)
+    codes.partial.unlink(missing_ok=True)
+    return unreadable
 
 
 def _stamp(place: str) -> tuple[int, int]:

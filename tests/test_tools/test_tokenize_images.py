@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 from pathlib import Path
 
 import cv2
@@ -67,7 +66,7 @@ def test_every_readable_image_is_tokenized_and_the_others_are_listed(
     assert_same(read(tmp_path / 'codes.npz'), wanted)
     with np.load(tmp_path / 'codes.npz') as content:
         assert content['num_codes'] == 16
-    assert not (tmp_path / 'codes.npz.parts').exists()
+    assert not (tmp_path / 'codes.npz.partial').exists()
 
 
 def test_run_again_it_tokenizes_only_what_is_new_or_has_changed(
@@ -137,32 +136,22 @@ def test_ended_in_the_middle_it_goes_on_where_it_stopped(
     def fail_at_the_third(self: VisualTokenizer, prepared: torch.Tensor) -> torch.Tensor:
         calls.append(len(prepared))
         if len(calls) == 3:
+            assert len(read(tmp_path / 'codes.npz.partial')) == 2 * 3  # what a kill would leave
             raise KeyboardInterrupt
         return tokenize(self, prepared)
 
     monkeypatch.setattr(VisualTokenizer, 'tokenize', fail_at_the_third)
+    monkeypatch.setattr(tokenizing, '_SAVE_EVERY', -1)
     command = [str(image_folder), *options(trained, tmp_path / 'codes.npz'), '--batch-size', '3']
     with pytest.raises(SystemExit):
         run_tool('tokenize_images', *command)
     assert not (tmp_path / 'codes.npz').exists()
-    (tmp_path / 'codes.npz.parts' / 'images.npz.0123abcd.tmp').write_bytes(b'half')  # as a kill leaves it
     capsys.readouterr()
     run_tool('tokenize_images', *command)
     assert sum(calls[3:]) == 16 - 2 * 3
     assert '6/16' in capsys.readouterr().err  # the bar starts from what is done
     assert_same(read(tmp_path / 'codes.npz'), expected(trained, image_folder))
-    assert not (tmp_path / 'codes.npz.parts').exists()
-
-
-def test_a_folder_of_the_user_with_the_name_of_the_parts_is_left_alone(
-    tmp_path: Path, image_folder: Path, trained: tuple[str, str], capsys: pytest.CaptureFixture
-) -> None:
-    parts = tmp_path / 'codes.npz.parts'
-    parts.mkdir()
-    (parts / 'spare.txt').touch()
-    command = [str(image_folder), *options(trained, tmp_path / 'codes.npz')]
-    assert "holds 'spare.txt'" in refused(capsys, 'tokenize_images', *command)
-    assert [path.name for path in parts.iterdir()] == ['spare.txt']
+    assert not (tmp_path / 'codes.npz.partial').exists()
 
 
 def test_bad_input_to_tokenize_images(
@@ -172,6 +161,7 @@ def test_bad_input_to_tokenize_images(
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken' / '0.jpg').write_bytes(b'no image')
     (tmp_path / 'broken.npz').write_bytes(b'no codes')
+    (tmp_path / 'mine.npz.partial').write_text('of the user')
     out = tmp_path / 'out.npz'
     images = str(image_folder)
     cases = [
@@ -181,6 +171,7 @@ def test_bad_input_to_tokenize_images(
         ([images, *options(trained, tmp_path / 'out.txt')], 'must end in .npz'),
         ([images, *options(trained, Path(trained[0]) / 'out.npz')], 'Choose another path'),
         ([images, *options(trained, tmp_path / 'broken.npz')], "broken.npz' is damaged, or was not written"),
+        ([images, *options(trained, tmp_path / 'mine.npz')], "mine.npz.partial' is damaged, or was not written"),
         ([images, *options((trained[0], 'none.pth'), out)], 'none.pth'),
     ]
     for arguments, message in cases:
@@ -189,24 +180,6 @@ def test_bad_input_to_tokenize_images(
         message = refused(capsys, 'tokenize_images', images, *options(trained, out), *arguments, code=2)
         assert f'argument {arguments[0]}' in message
     assert not out.exists()
-
-
-@pytest.mark.parametrize('step', ['open_atomically', 'write_atomically', 'np.lib.format.open_memmap'])
-def test_killed_while_the_array_is_made_anew_nothing_that_is_done_is_lost(
-    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    files = {path.name: str(path) for path in sorted((image_folder / 'cat' / 'nested').iterdir())}
-    settings = dict(out=tmp_path / 'codes.npz', made_by={'weights': '1'}, grid_size=(2, 2), num_codes=16)
-    tokenizing.UnfinishedCodes(files=files, **settings).add([1, 4], np.full((2, 2, 2), 7))
-    files = {'00.jpg': str(image_folder / 'dog/nested/0.jpg')} | files  # one image more: each has another row
-    if (child := os.fork()) == 0:
-        monkeypatch.setattr(f'mmbeitv2.inference.tokenizing.{step}', lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        tokenizing.UnfinishedCodes(files=files, **settings)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    resumed = tokenizing.UnfinishedCodes(files=files, **settings)
-    assert resumed.done.nonzero()[0].tolist() == [2, 5]
-    assert (resumed.codes[[2, 5]] == 7).all()
 
 
 def test_codebook_is_drawn(
