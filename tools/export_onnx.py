@@ -25,7 +25,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--part', choices=['model', 'backbone', 'tokenizer'], help=what)
     size = 'side of the images in pixels, or height and width (default: that of the model)'
     parser.add_argument('--img-size', type=positive, nargs='+', metavar='SIDE', help=size)
-    parser.add_argument('--opset', type=positive, help="version of ONNX's operators (default: the exporter's)")
     parser.add_argument('--images', metavar='DIR', help='folder of images to compare on (default: random ones)')
     return parser.parse_args(argv)
 

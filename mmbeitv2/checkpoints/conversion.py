@@ -69,13 +69,9 @@ def _check_target(source: Path, target: Path, to: Format) -> None:
     """Refuses to write over the file that is read or a folder with other files in it, and to a path of the wrong
     kind."""
     is_folder = to == 'hf'
-    if is_folder and target.suffix in ('.pth', '.pt', '.bin', '.safetensors'):
-        raise InputError(
-            f'{str(target)!r} looks like a file, but hf is written as a folder. Leave {target.suffix} out.'
-        )
     if target.exists() and target.is_dir() != is_folder:
-        wanted = 'a file, but hf is written as a folder' if is_folder else 'a folder. Pass the name of a file'
-        raise InputError(f'{str(target)!r} is {wanted}.')
+        kinds = ('file', 'folder') if is_folder else ('folder', 'file')
+        raise InputError(f'{str(target)!r} is a {kinds[0]}, but {to} is written as a {kinds[1]}. Pass another name.')
     others = sorted(entry.name for entry in target.iterdir() if entry.name not in _HF_FILES) if target.is_dir() else []
     if others:
         raise InputError(
@@ -96,17 +92,11 @@ def hf_config(ours: StateDict) -> dict:
     is_shared = f'backbone.{SHARED_TABLE}' in ours
     table = ours.get(f'backbone.{SHARED_TABLE}', ours.get(f'backbone.blocks.0.attn.{TABLE}'))
     positions = ours.get('backbone.pos_embed')
-    if table is not None:
-        side = (math.isqrt(max(len(table) - NUM_CLS_DISTANCES, 0)) + 1) // 2
-    elif positions is not None:
-        side = math.isqrt(positions.shape[1] - 1)
-    else:
-        raise InputError('the model has no position parameters, so its image size is unknown; the hf format needs it')
-    if table is not None and len(table) != (2 * side - 1) ** 2 + NUM_CLS_DISTANCES:
-        raise InputError(
-            f'the relative position table has {len(table)} rows, which do not belong to a square grid; the hf '
-            'format needs one'
-        )
+    count = len(table) - NUM_CLS_DISTANCES if table is not None else 0 if positions is None else positions.shape[1] - 1
+    root = math.isqrt(max(count, 0))
+    if root == 0 or root * root != count:
+        raise InputError('the hf format needs the position parameters of a square image, which the model does not have')
+    side = root if table is None else (root + 1) // 2  # a table has 2·side-1 distances each way
     config: dict = dict(
         model_type='beit',
         hidden_size=width,

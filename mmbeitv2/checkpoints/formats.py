@@ -181,22 +181,19 @@ def require_complete(state: StateDict, path: str) -> None:
         InputError: naming the first weight that is missing, or does not have the shape that the others imply.
     """
     for prefix in ('encoder.', 'decoder.') if is_tokenizer(state) else ('backbone.',):
-        embedding = state.get(f'{prefix}patch_embed.proj.weight')
-        width = len(embedding) if embedding is not None and embedding.ndim else 0
-        numbers = {key.removeprefix(f'{prefix}blocks.').partition('.')[0] for key in state if f'{prefix}blocks.' in key}
-        ends: dict[str, tuple[int, ...]] = {
-            'attn.qkv.weight': (3 * width, width),
-            'attn.proj.weight': (width, width),
-            **{f'{norm}.{part}': (width,) for norm in ('norm1', 'norm2') for part in ('weight', 'bias')},
-        }
-        shapes = {f'{prefix}blocks.{i}.{end}': shape for i in range(len(numbers)) for end, shape in ends.items()}
-        for key in (f'{prefix}patch_embed.proj.weight', *shapes):
+        name = f'{prefix}patch_embed.proj.weight'
+        filters = state.get(name, torch.zeros(0))
+        width = filters.shape[:1].numel()
+        wanted = {name: (*filters.shape[:3], *filters.shape[2:3])}  # patches are square
+        for i in range(len({key.split('.')[2] for key in state if key.startswith(f'{prefix}blocks.')})):
+            block = f'{prefix}blocks.{i}.'
+            wanted |= {f'{block}attn.qkv.weight': (3 * width, width), f'{block}attn.proj.weight': (width, width)}
+            wanted |= {f'{block}{norm}.{part}': (width,) for norm in ('norm1', 'norm2') for part in ('weight', 'bias')}
+        for key, shape in wanted.items():
             if key not in state:
                 raise InputError(f'checkpoint {path!r} is incomplete: it lacks {key}. Use the complete file.')
             value = state[key]
-            wanted = shapes.get(key, (width, *value.shape[1:]))
-            is_filters = key in shapes or (value.ndim == 4 and value.shape[2] == value.shape[3])
-            if value.shape != wanted or not is_filters or not value.is_floating_point() or not value.numel():
+            if value.shape != shape or not value.is_floating_point() or not value.numel():
                 raise InputError(
                     f'checkpoint {path!r} is damaged: {key} has shape {tuple(value.shape)} and type {value.dtype}. '
                     'Use another copy of the file.'

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmengine.fileio import get_file_backend
+from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_ceph, load_from_local
 
@@ -19,7 +16,7 @@ from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.checkpoints.zoo import SCHEME, is_published
 
 
-def read_for_mmengine(name: str, map_location: Any = None) -> Any:
+def load_from_name(name: str, map_location: Any = None) -> Any:
     """What mmengine gets for the name of a checkpoint: a published model under this package's names, whoever published
     it; any other file as it is."""
     path = locate(name)
@@ -42,25 +39,20 @@ def loading_tensors_only() -> Iterator[None]:
     a project registered itself are left as they are. At the end, mmengine is as it was.
     """
     former = dict(CheckpointLoader._schemes)
-    lent: dict[str, Callable] = {}
     for prefix, loader in {**dict.fromkeys((SCHEME, 'hf-hub:', 'timm/'), load_from_local), **former}.items():
         if loader.__module__ == load_from_local.__module__:  # mmengine's own
-            read = _read_from_store if loader is load_from_ceph else read_for_mmengine
-            lent[prefix] = wraps(loader)(partial(read))  # wrapped for mmengine's log, which says the loader's name
-            CheckpointLoader.register_scheme(prefix, lent[prefix], force=True)
+            lent = load_from_store if loader is load_from_ceph else load_from_name
+            CheckpointLoader.register_scheme(prefix, lent, force=True)
     try:
         yield
     finally:
-        kept = {prefix: own for prefix, own in CheckpointLoader._schemes.items() if own is not lent.get(prefix)}
+        kept = {prefix: own for prefix, own in CheckpointLoader._schemes.items() if own.__module__ != __name__}
         CheckpointLoader._schemes = {}  # to be sorted in anew
         for prefix, loader in {**former, **kept}.items():
             CheckpointLoader.register_scheme(prefix, loader, force=True)
 
 
-def _read_from_store(name: str, map_location: Any = None) -> Any:
+def load_from_store(name: str, map_location: Any = None) -> Any:
     """Reads a file of an object store, which mmengine's ``petrel`` backend fetches."""
-    content = get_file_backend(name, backend_args=dict(backend='petrel')).get(name)
-    with TemporaryDirectory() as folder:
-        file = Path(folder, PurePosixPath(name).name)
-        file.write_bytes(content)
-        return read_file(file, map_location)
+    with get_local_path(name, backend_args=dict(backend='petrel')) as path:
+        return read_file(path, map_location)

@@ -44,15 +44,18 @@ def locate(name: str | Path) -> Path:
     if os.path.exists(name):
         return Path(name)
     if is_published(name):
-        model = describe_model(name)
-        return download(model.weights, model.sha256)
+        return download(describe_model(name).weights)
     if name.startswith('hf-hub:'):
-        return _locate_on_hub(name)
+        parts = name.removeprefix('hf-hub:').split('/')
+        return download_from_hub('/'.join(parts[:2]), '/'.join(parts[2:]) or None)
     if name.startswith('timm/') and Path(name).suffix not in _WEIGHT_SUFFIXES:
         return _locate_in_timm(name)
     scheme, separator, rest = name.partition('://')
     if not separator:
-        _refuse_misspelled(name)
+        # A name without a folder and an ending that nearly is one of the zoo's was not meant as a path.
+        is_path = '/' in name or Path(name).suffix in _WEIGHT_SUFFIXES
+        if not is_path and (near := get_close_matches(name, list_models(), 1, cutoff=0.85)):
+            raise InputError(f'there is neither a file nor a published model {name!r}. Did you mean {near[0]!r}?')
         return Path(name)
     if scheme in ('http', 'https'):
         return download(name)
@@ -63,16 +66,6 @@ def locate(name: str | Path) -> Path:
     if rest not in models:
         raise InputError(f'{scheme}:// has no model {rest!r}. Check the spelling, or pass the path of a file.')
     return locate(models[rest])
-
-
-def _locate_on_hub(name: str) -> Path:
-    parts = name.removeprefix('hf-hub:').split('/')
-    if len(parts) < 2 or not all(parts):
-        raise InputError(
-            f'checkpoint {name!r} is not complete. Write a Hugging Face repository as hf-hub:owner/name or '
-            'hf-hub:owner/name/file.'
-        )
-    return download_from_hub('/'.join(parts[:2]), '/'.join(parts[2:]) or None)
 
 
 def _locate_in_timm(name: str) -> Path:
@@ -87,11 +80,3 @@ def _locate_in_timm(name: str) -> Path:
         raise InputError(f'timm has no pretrained model {variant!r}. {remedy}')
     cfg: Any = timm.get_pretrained_cfg(variant)
     return download_from_hub(cfg.hf_hub_id, cfg.hf_hub_filename) if cfg.hf_hub_id else download(cfg.url)
-
-
-def _refuse_misspelled(name: str) -> None:
-    """A name without a folder and an ending that nearly is one of the zoo's was not meant as a path."""
-    if '/' not in name and Path(name).suffix not in _WEIGHT_SUFFIXES:
-        near = get_close_matches(name, list_models(), 1, cutoff=0.85)
-        if near:
-            raise InputError(f'there is neither a file nor a published model {name!r}. Did you mean {near[0]!r}?')

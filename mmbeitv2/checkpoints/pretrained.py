@@ -50,7 +50,6 @@ class PretrainedBEiTv2:
         resize: how relative position tables are resized, see :func:`resize_relative_position_table`.
         reinit_head: for a whole pretraining model: do not load the head of the file. Set it to use another tokenizer
             than the one that the file was pretrained with.
-        use_ema: load the averaged weights of a file that has them beside the last ones (``model_ema``).
         source_grid: patch grid (h, w) of the model in the file. None: as the file says, or the only one that fits, see
             :func:`mmbeitv2.checkpoints.grids.source_grid`.
     """
@@ -60,13 +59,11 @@ class PretrainedBEiTv2:
         checkpoint: str,
         resize: ResizeMethod = 'geometric',
         reinit_head: bool = False,
-        use_ema: bool = False,
         source_grid: Grid | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.resize = resize
         self.reinit_head = reinit_head
-        self.use_ema = use_ema
         self.source_grid = None if source_grid is None else (source_grid[0], source_grid[1])
 
     def __call__(self, module: nn.Module) -> None:
@@ -88,7 +85,7 @@ class PretrainedBEiTv2:
         Raises:
             InputError: naming the key and both shapes if something does not fit.
         """
-        file = file or read_checkpoint(self.checkpoint, self.use_ema)
+        file = file or read_checkpoint(self.checkpoint)
         done: list[str] = []
         if is_encoder(module):
             state = self._encoder_state(file, file.encoder, module, '', done)
@@ -101,12 +98,8 @@ class PretrainedBEiTv2:
                 'PretrainedBEiTv2 initializes a BEiTv2ViT, a tokenizer, or a model whose backbone is a BEiTv2ViT, not '
                 f'a {type(module).__name__}. Put it in the init_cfg of the backbone.'
             )
-        if file.averaged:
-            done.append('left out the averaged weights that the file has as well (use_ema=True loads them instead)')
-        name = f'the averaged weights of {self.checkpoint}' if self.use_ema else self.checkpoint
         print_log(
-            f'{name} is {file.source}: loaded {len(state)} weights' + ''.join(f'; {step}' for step in done),
-            logger='current',
+            '; '.join((f'{self.checkpoint} is {file.source}: loaded {len(state)} weights', *done)), logger='current'
         )
         return state
 
@@ -128,13 +121,11 @@ class PretrainedBEiTv2:
                 used = {key: value for key, value in used.items() if not key.startswith(f'{name}.')}
                 adapted = self._encoder_state(file, own, child, f'{name}.', done)
                 used |= {f'{name}.{key}': value for key, value in adapted.items()}
-        _check_num_codes(used, wanted, model.num_codes, file.path)
-        missing, unexpected = sorted(wanted.keys() - used.keys()), sorted(used.keys() - wanted.keys())
-        if missing or unexpected:
-            reason = f'lacks {missing[0]}' if missing else f'has {unexpected[0]}, which the model does not have'
+        for key in sorted(wanted.keys() ^ used.keys()):
             raise InputError(
-                f'checkpoint {file.path!r} is {file.source}, which does not fit the {type(model).__name__}: it '
-                f'{reason}. Use the checkpoint of such a tokenizer, and the config that it was trained with.'
+                f'checkpoint {file.path!r} is {file.source}, which does not fit the {type(model).__name__}: '
+                f'{key} is only in the {"model" if key in wanted else "file"}. Use the checkpoint of such a tokenizer, '
+                'and the config that it was trained with.'
             )
         check_fits(used, wanted, file.path)
         return used
@@ -155,15 +146,20 @@ class PretrainedBEiTv2:
             if own and not needed:
                 done.append(f'left out the {part}, which the model does not have')
             elif needed and (not own or (name == 'head' and self.reinit_head)):
-                done.append(
-                    f'the {part} starts from its initial weights, '
-                    + ('because reinit_head is set' if own else 'because the file has none')
-                )
+                reason = 'reinit_head is set' if own else 'the file has none'
+                done.append(f'the {part} starts from its initial weights, because {reason}')
             else:
                 self._check_part(own, needed)
                 state |= own
-        if 'head.lm_head.weight' in state:
-            self._compare_tokenizers(file, model)
+        has_former = 'head.lm_head.weight' in state and file.tokenizer is not None
+        if has_former and file.tokenizer != f'weights {fingerprint(model.tokenizer.module)}':
+            # It may be the same one with resized positions, so this is not an error.
+            warning = (
+                f'{self.checkpoint} was pretrained with a tokenizer that has other weights. Use that tokenizer, or set '
+                'model.init_cfg.reinit_head=True to start with a new head. (If only the image size of the tokenizer '
+                'differs, ignore this.)'
+            )
+            print_log(warning, logger='current', level=logging.WARNING)
         return state
 
     def _check_part(self, own: StateDict, needed: StateDict) -> None:
@@ -181,20 +177,6 @@ class PretrainedBEiTv2:
                 'shared_head of model.neck, and shared_head of model.head, as in the run that made the checkpoint.'
             )
         check_fits(own, needed, self.checkpoint)
-
-    def _compare_tokenizers(self, file: Checkpoint, model: Any) -> None:
-        """Warns if the tokenizer is another one. It may be the same one with resized positions, so this is not an
-        error."""
-        if file.tokenizer not in (None, f'weights {fingerprint(model.tokenizer.module)}'):
-            print_log(
-                (
-                    f'{self.checkpoint} was pretrained with a tokenizer that has other weights. Use that tokenizer, or '
-                    'set model.init_cfg.reinit_head=True to start with a new head. (If only the image size of the '
-                    'tokenizer differs, ignore this.)'
-                ),
-                logger='current',
-                level=logging.WARNING,
-            )
 
     def _encoder_state(
         self,
@@ -226,8 +208,8 @@ class PretrainedBEiTv2:
         unused = sorted(key for key in state if key not in wanted and not key.endswith('relative_position_index'))
         refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
         missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in may_be_new)
-        if refused or missing:
-            key, verbs = (refused or missing)[0], ('has', 'does not have') if refused else ('lacks', 'has')
+        for key in (*refused, *missing):
+            verbs = ('has', 'does not have') if refused else ('lacks', 'has')
             raise InputError(
                 f'checkpoint {self.checkpoint!r} {verbs[0]} {prefix}{key}, which the model {verbs[1]}: {_remedy(key)}'
             )
@@ -267,16 +249,6 @@ class PretrainedBEiTv2:
 def is_encoder(module: object) -> bool:
     """Whether a module has the parts of a ViT, under the names of the release, and a patch grid for its positions."""
     return isinstance(module, nn.Module) and all(hasattr(module, n) for n in ('patch_embed', 'blocks', 'grid_size'))
-
-
-def _check_num_codes(state: StateDict, wanted: StateDict, num_codes: int, path: str) -> None:
-    for key, value in wanted.items():
-        found = state.get(key, value)
-        if value.ndim and found.ndim and len(value) == num_codes != len(found) and found.shape[1:] == value.shape[1:]:
-            raise InputError(
-                f'checkpoint {path!r} has {len(found)} codes, but the config has {num_codes}. Set '
-                f'num_codes={len(found)} in the quantizer of the tokenizer.'
-            )
 
 
 def _remedy(key: str) -> str:

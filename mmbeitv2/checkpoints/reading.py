@@ -37,16 +37,15 @@ class Checkpoint:
         format: the format of the names; None if they are not those of a BEiT.
         grids: patch grid (h, w) of each encoder, by its name in the model (``''`` is the model itself), where the file
             tells it.
-        meta: what the file says about the run that made it.
-        averaged: whether the file has averaged weights (EMA) beside these.
+        tokenizer: fingerprint of the tokenizer of a pretraining run, written by
+            :class:`mmbeitv2.engine.ResumeGuardHook`.
     """
 
     path: str
     state: StateDict
     format: Format | None
     grids: dict[str, tuple[int, int]] = field(default_factory=dict)
-    meta: dict = field(default_factory=dict)
-    averaged: bool = False
+    tokenizer: str | None = None
 
     @cached_property
     def ours(self) -> StateDict:
@@ -78,12 +77,6 @@ class Checkpoint:
         return next((self.grids[name] for name in names if name in self.grids), None)
 
     @property
-    def tokenizer(self) -> str | None:
-        """Fingerprint of the tokenizer of a pretraining run, as :class:`mmbeitv2.engine.ResumeGuardHook` wrote it."""
-        run = self.meta.get('run')
-        return run.get('tokenizer') if isinstance(run, dict) else None
-
-    @property
     def source(self) -> str:
         """What the file is, in words."""
         if 'teacher_fingerprint' in self.state:
@@ -113,22 +106,17 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
             :func:`mmbeitv2.checkpoints.tensors.read_file`.
     """
     content = read_file(locate(path))
-    averaged = next((content[key] for key in _AVERAGED if key in content), None) if isinstance(content, dict) else None
-    if use_ema and averaged is None:
-        raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}). Set use_ema=False.')
-    wrapped = averaged if use_ema else content
-    state = weights_of(wrapped)
+    content = content if isinstance(content, dict) else {}
+    run = content['meta'].get('run') if isinstance(content.get('meta'), dict) else None
+    tokenizer = run.get('tokenizer') if isinstance(run, dict) else None
+    if use_ema:
+        content = next((content[key] for key in _AVERAGED if key in content), None)
+        if content is None:
+            raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}).')
+    state = weights_of(content)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
-    meta = content.get('meta') if isinstance(content, dict) else None
-    return Checkpoint(
-        str(path),
-        state,
-        recognize(state),
-        _grids(_unwrapped(wrapped)),
-        meta if isinstance(meta, dict) else {},
-        averaged is not None and not use_ema,
-    )
+    return Checkpoint(str(path), state, recognize(state), _grids(_unwrapped(content)), tokenizer)
 
 
 def weights_of(content: object) -> StateDict:
@@ -170,29 +158,31 @@ def require_sound(state: StateDict, names: Iterable[str], path: str) -> None:
     """
     for name in names:
         value = state[name]
-        if kind := _unusual_kind(value):
+        if (kind := _kind(value)) not in _ORDINARY:
             raise InputError(
                 f'checkpoint {path!r} cannot be used: it holds the {kind} tensor {name}, but only dense real tensors '
                 'are loaded'
             )
-        if value.is_floating_point():
-            # torch.isfinite knows no type of one byte.
-            wrong = value.numel() - int(torch.isfinite(value.float() if value.element_size() == 1 else value).sum())
-            if wrong:
-                raise InputError(
-                    f'checkpoint {path!r} cannot be used: it has NaN or infinite numbers ({wrong} of {value.numel()} '
-                    f'in {name}), so the training that wrote it had diverged. Use an earlier checkpoint.'
-                )
+        # torch.isfinite knows no type of one byte.
+        wrong = value.numel() - int(torch.isfinite(value.float() if value.element_size() == 1 else value).sum())
+        if wrong:
+            raise InputError(
+                f'checkpoint {path!r} cannot be used: it has NaN or infinite numbers ({wrong} of {value.numel()} in '
+                f'{name}), so the training that wrote it had diverged. Use an earlier checkpoint.'
+            )
 
 
-def _unusual_kind(value: Tensor) -> str | None:
+_ORDINARY = ('floating-point', 'whole-number')
+
+
+def _kind(value: Tensor) -> str:
     if value.is_quantized or value.is_meta:
         return 'quantized' if value.is_quantized else 'meta'
     if value.layout != torch.strided:
         return str(value.layout).removeprefix('torch.')
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         return 'expanded'  # a few bytes in the file, terabytes in memory
-    return 'complex' if value.is_complex() else None
+    return 'complex' if value.is_complex() else _ORDINARY[not value.is_floating_point()]
 
 
 # The last layers of mmseg's and mmpretrain's models, whose rows are classes.
@@ -205,18 +195,15 @@ def check_fits(state: StateDict, wanted: StateDict, path: str) -> None:
     Raises:
         InputError: naming the first such key, what the file has and what the model has.
     """
-    for key, value in state.items():
-        if key not in wanted:
-            continue
-        in_file, in_model = tuple(value.shape), tuple(wanted[key].shape)
+    for key in [key for key in state if key in wanted]:
+        in_file, in_model = tuple(state[key].shape), tuple(wanted[key].shape)
+        kinds = _kind(state[key]), _kind(wanted[key])
         if in_file != in_model:
             difference = f'shape {in_file} in the file and {in_model} in the model'
             if key.endswith(_CLASSIFIERS) and in_file[1:] == in_model[1:]:
                 difference += f', because the file was trained on {in_file[0]} classes and the config has {in_model[0]}'
-        elif (kind := _unusual_kind(value)) != _unusual_kind(wanted[key]):
-            difference = f'a {kind or "dense real"} tensor in the file, unlike the model'
-        elif value.is_floating_point() != wanted[key].is_floating_point():
-            difference = f'type {value.dtype} in the file and {wanted[key].dtype} in the model'
+        elif kinds[0] != kinds[1]:
+            difference = f'a {kinds[0]} tensor in the file and a {kinds[1]} tensor in the model'
         else:
             continue
         raise InputError(
@@ -237,11 +224,7 @@ def check_exact(state: StateDict, wanted: StateDict, path: str) -> None:
         _check_maker(state, path)
     check_fits(state, wanted, path)
     if missing or unexpected:
-        what = (
-            f'it lacks {missing[0]} ({len(missing)} of the {len(wanted)} weights of the model)'
-            if missing
-            else f'the model has no {unexpected[0]} ({len(unexpected)} of the {len(state)} weights of the file)'
-        )
+        what = f'it lacks {missing[0]}' if missing else f'the model has no {unexpected[0]}'
         raise InputError(
             f'checkpoint {path!r} does not fit: {what}. Use the config that the checkpoint was trained with.'
         )
@@ -255,10 +238,9 @@ def check_loadable(state: StateDict, wanted: StateDict, path: str) -> None:
     """
     if not set(state) & set(wanted):
         _check_maker(state, path)
-        first = f'the first key in the file is {next(iter(state))}' if state else 'the file holds no weights'
         raise InputError(
-            f'checkpoint {path!r} has none of the {len(wanted)} weights of the model ({first}, the first in the '
-            f'model is {next(iter(wanted), "none")}). Use the checkpoint of a model of this kind.'
+            f'checkpoint {path!r} has none of the {len(wanted)} weights of the model (the first key in the file is '
+            f'{next(iter(state), None)}). Use the checkpoint of a model of this kind.'
         )
     check_fits(state, wanted, path)
 
@@ -271,11 +253,6 @@ def _check_maker(state: StateDict, path: str) -> None:
             f'checkpoint {path!r} is {file.source}, whose weights have other names. Convert it first: python '
             f'tools/convert_checkpoint.py {path} NEW.pth --to mmbeitv2.'
         )
-
-
-def load_exactly(model: nn.Module, path: str) -> None:
-    """Loads :func:`require_fit`."""
-    model.load_state_dict(require_fit(model, path), strict=False)
 
 
 def require_fit(model: nn.Module, path: str) -> StateDict:

@@ -21,14 +21,9 @@ import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mmbeitv2.errors import InputError
-
-
-class _Refused(Exception):
-    """A part of a file is not loaded; the message says which and why."""
 
 
 class _Dtype:
@@ -37,11 +32,11 @@ class _Dtype:
     def __init__(self, name: Any, *_: object) -> None:
         self.value = np.dtype(name)
         if self.value.kind not in 'biufcSUmM' or self.value.subdtype:
-            raise _Refused(f'it holds an array of type {name!r}, but only numbers, texts and times are loaded')
+            raise InputError(f'it holds an array of type {name!r}, but only numbers, texts and times are loaded')
 
     def __setstate__(self, state: tuple) -> None:
         if any(field is not None for field in state[2:5]):  # sub-arrays, names and fields
-            raise _Refused('it holds an array of structures, but only numbers, texts and times are loaded')
+            raise InputError('it holds an array of structures, but only numbers, texts and times are loaded')
         if self.value.kind in 'mM':
             unit, count = state[8][1][:2]
             self.value = np.dtype(f'{self.value.kind}8[{count}{unit.decode()}]')
@@ -76,7 +71,7 @@ def _scalar(dtype: _Dtype, data: Any) -> Any:
 def _getattr(owner: object, name: object) -> None:
     """Stands in for ``getattr``, by which a history names its own methods; they are not taken from a file."""
     if owner is not _History:
-        raise _Refused(f'it asks for the attribute {name!r} of {owner!r}, but only tensors and plain data are loaded')
+        raise InputError(f'it asks for the attribute {name!r} of {owner!r}, but only tensors and plain data are loaded')
 
 
 _SAFE: list[Callable | tuple[Callable, str]] = [
@@ -113,7 +108,7 @@ def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers raise
-        raise InputError(f'checkpoint {str(path)!r} cannot be used: {_reason(file, error)}') from error
+        raise InputError(f'checkpoint {str(path)!r} cannot be used: {_reason(error)}') from error
 
 
 def existing_file(path: str | Path) -> Path:
@@ -123,16 +118,10 @@ def existing_file(path: str | Path) -> Path:
         InputError: if there is none.
     """
     file = Path(os.path.expanduser(path))
-    if not str(path).strip():
-        raise InputError('the name of the checkpoint is empty. Pass the path of a file.')
     if os.path.isdir(file):
         file = file / 'model.safetensors'
-        if not file.is_file():
-            raise InputError(f'folder {str(path)!r} has no model.safetensors. Pass the checkpoint file itself.')
-    if not os.path.exists(file):  # unlike Path's own, false for names that no file can have
-        raise InputError(f'checkpoint {str(path)!r} not found. Check the path.')
-    if not file.is_file():
-        raise InputError(f'checkpoint {str(path)!r} is not a regular file. Pass a file.')
+    if not os.path.isfile(file):  # unlike Path's own, false for names that no file can have
+        raise InputError(f'checkpoint {str(file)!r} not found. Check the path.')
     return file
 
 
@@ -161,26 +150,15 @@ def _resolved(value: Any, done: dict[int, tuple[object, object]]) -> Any:
     return value
 
 
-def _reason(file: Path, error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Why a file cannot be read, and what to do."""
-    text = str(error)
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:  # of a seek in a short file
         return error.strerror
-    if isinstance(error, _Refused):
-        return text
-    if found := re.search(r'GLOBAL (\S+?),? ', text):
+    if isinstance(error, InputError):
+        return str(error)
+    if found := re.search(r'GLOBAL (\S+?),? ', str(error)):
         return (
             f'it refers to {found[1]}, but only tensors and plain data are loaded, so that no file can run code. '
             'Save only its state dict with torch.save or safetensors, on the machine where it was made.'
         )
-    with file.open('rb') as stream:
-        start = stream.read(2)
-    if not start:
-        return 'it is empty'
-    if 'TorchScript' in text:
-        return 'it is a TorchScript archive. Use a file with a state dict.'
-    if start == b'PK' and is_cut_off(file):
-        return 'it is truncated. Copy or download it again.'
-    if isinstance(error, SafetensorError) or start in (b'PK', b'\x80\x02'):
-        return 'it is damaged or truncated. Copy or download it again.'
-    return 'it was not written by torch.save or safetensors'
+    return 'it is damaged or truncated, or was not written by torch.save or safetensors. Copy or download it again.'

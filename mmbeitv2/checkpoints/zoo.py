@@ -27,7 +27,6 @@ class PublishedModel:
         config: path of the config here that describes its network.
         source: where address and results are stated.
         format: format of the names of its weights, see ``FORMATS`` of :mod:`mmbeitv2.checkpoints`, or ``mmseg``.
-        sha256: first digits of its digest; None where the source does not state them.
         results: published metrics, by data set.
     """
 
@@ -37,7 +36,6 @@ class PublishedModel:
     config: str
     source: str
     format: str
-    sha256: str | None
     results: dict[str, dict[str, float]]
 
 
@@ -87,7 +85,6 @@ def _models() -> dict[str, PublishedModel]:
             config=str(root / entry['Config']),
             source=entry['Source'],
             format=entry['Metadata']['Format'],
-            sha256=entry.get('SHA256 Prefix'),
             results={result['Dataset']: result['Metrics'] for result in entry.get('Results', [])},
         )
         for entry in entries

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import mmbeitv2
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.atomic import PARTIAL
+from mmbeitv2.fileio.atomic import PARTIAL, write_atomically
 
 MARKER = '.mmbeitv2'
 
@@ -60,8 +60,7 @@ def require_claimable(folder: Path, tool: str) -> None:
     marker = folder / MARKER
     mark = marker.read_text(errors='replace').strip() if marker.is_file() and not marker.is_symlink() else None
     entries = sorted(path.name for path in folder.iterdir())
-    is_unfinished = entries == [MARKER] and mark == ''  # as a full disk or a kill leaves it
-    if entries and mark != tool and not is_unfinished:
+    if entries and mark != tool:
         raise InputError(
             f'folder {str(folder)!r} was not made by {tool} and holds {_first(entries)}. Choose a new or an '
             'empty folder.'
@@ -76,7 +75,7 @@ def claim_folder(folder: Path, tool: str) -> None:
     """
     require_claimable(folder, tool)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).write_text(f'{tool}\n')
+    write_atomically(folder / MARKER, f'{tool}\n'.encode())
 
 
 def require_removable(folder: Path, tool: str, written: Sequence[str]) -> list[Path]:

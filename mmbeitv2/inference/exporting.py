@@ -26,8 +26,7 @@ from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import Part, load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
 
-# Images that model and file are compared on: at 224 pixels, and at least.
-NUM_COMPARED, FEWEST_COMPARED = 8, 3
+NUM_COMPARED = 8  # images
 # Largest difference of outputs, in units of the largest output, or of 1 if that is smaller.
 TOLERANCE = 1e-4
 # Share of the codes that may differ, where two codes are equally near up to rounding.
@@ -40,7 +39,6 @@ def export_model(
     out: str | Path,
     part: Part | None = None,
     img_size: Sequence[int] | None = None,
-    opset: int | None = None,
     images: str | Path | None = None,
     cfg_options: Sequence[str] | dict | None = None,
 ) -> str:
@@ -56,7 +54,6 @@ def export_model(
         out: file to write; ``.onnx``, or ``.pt2`` for a program of ``torch.export``.
         part: see :func:`load_model`; None for the tokenizer if the config is of one, else the whole model.
         img_size: side of the images in pixels, or height and width; None for that of the model.
-        opset: version of ONNX's operators; None for that of torch's exporter.
         images: folder of images to compare on; None for random ones.
         cfg_options: settings that override the config's.
 
@@ -69,8 +66,6 @@ def export_model(
     out = Path(out)
     if out.suffix not in ('.onnx', '.pt2'):
         raise InputError(f'{str(out)!r} must end in .onnx, or in .pt2 for a torch.export program')
-    if opset is not None and out.suffix != '.onnx':
-        raise InputError(f'an opset only applies to ONNX files. Choose a file that ends in .onnx, not {str(out)!r}.')
     cfg = read_config(config, cfg_options)
     part = part or ('tokenizer' if is_tokenizer(cfg) else 'model')
     model = load_model(cfg, checkpoint, part)
@@ -92,7 +87,7 @@ def export_model(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         path = Path(folder, out.name)
         with _quiet():
-            _write(program, path, exported.names, opset)
+            _write(program, path, exported.names)
             outputs = dict(zip(exported.names, _run(path, compared), strict=True))
         report = compare(dict(zip(exported.names, expected, strict=True)), outputs)
         written = sorted(Path(folder).iterdir())  # the file, and its weights beside it if they are too large for it
@@ -170,27 +165,21 @@ def _resolve_size(given: Sequence[int] | None, vit: Any) -> tuple[int, int]:
 
 def read_images(folder: str | Path | None, size: tuple[int, int]) -> Tensor:
     """Images to compare on, (n, 3, H, W) float32, RGB in 0..255: spread over a folder, or smooth random ones."""
-    count = max(min(NUM_COMPARED * 224**2 // (size[0] * size[1]), NUM_COMPARED), FEWEST_COMPARED)
     if folder is None:
-        colors = torch.rand(count, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+        colors = torch.rand(NUM_COMPARED, 3, 7, 7, generator=torch.Generator().manual_seed(0))
         return F.interpolate(colors, size=size, mode='bicubic').clamp(0, 1) * 255
     paths = list(image_files(Path(folder)).values())
-    chosen = paths[:: max(len(paths) // count, 1)][:count]
+    chosen = paths[:: max(len(paths) // NUM_COMPARED, 1)][:NUM_COMPARED]
     images = torch.stack([fit_image(to_tensor(path), size, 'crop') for path in chosen]).float()
     return images if len(images) > 1 else images.repeat(2, 1, 1, 1)  # an example of one would fix the size of a batch
 
 
-def _write(program: torch.export.ExportedProgram, path: Path, names: list[str], opset: int | None) -> None:
+def _write(program: torch.export.ExportedProgram, path: Path, names: list[str]) -> None:
     if path.suffix == '.pt2':
         torch.export.save(program, path)
         return
-    onnx_program = torch.onnx.export(
-        program, input_names=['images'], output_names=names, opset_version=opset, dynamo=True, verbose=False
-    )
+    onnx_program = torch.onnx.export(program, input_names=['images'], output_names=names, dynamo=True, verbose=False)
     assert onnx_program is not None
-    got = onnx_program.model.opset_imports['']
-    if opset not in (None, got):
-        raise InputError(f'opset {opset} is not supported for this model, but {got} is. Do not choose one.')
     onnx_program.save(path)
 
 

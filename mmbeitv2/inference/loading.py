@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmbeitv2.checkpoints import PretrainedBEiTv2, load_exactly, read_checkpoint
+from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint, require_fit
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import merge_options, read_config
 
@@ -24,7 +24,6 @@ def load_model(
     config: str | Path | Config,
     checkpoint: str | Path | None,
     part: Part = 'model',
-    of: str | None = None,
     cfg_options: Sequence[str] | dict | None = None,
     device: str | torch.device | None = None,
 ) -> Any:
@@ -37,7 +36,6 @@ def load_model(
         part: ``'model'`` for the whole model; ``'backbone'`` or ``'tokenizer'`` for this part of it, or for the model
             itself if it is one. A tokenizer with an encoder of its own is built without its teacher, which it only
             needs for training.
-        of: type that the model must have or inherit from, for example ``'mmbeitv2.BEiTv2'``; None for any.
         cfg_options: settings that override the config's, see :func:`read_config`.
         device: where to put it; None for the CPU.
 
@@ -48,28 +46,22 @@ def load_model(
     cfg = deepcopy(config) if isinstance(config, Config) else read_config(str(config))
     cfg = merge_options(cfg, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    named = f'config {cfg.filename!r}' if cfg.filename else 'the config'
-    whole = cfg.get('model') or {}
-    if of is not None and not issubclass(MODELS.get(whole.get('type', '')) or object, MODELS.get(of)):
-        raise InputError(
-            f'{named} defines a model of type {whole.get("type")}. Pass a config with a model of type {of}.'
-        )
-    settings = whole if part == 'model' else whole.get(part, whole)
+    settings = cfg.model if part == 'model' else cfg.model.get(part, cfg.model)
     file = None if checkpoint is None or part == 'model' else read_checkpoint(str(checkpoint))
     if checkpoint is None:
         settings = _without_weights(settings)
     elif file is not None:
         settings = {**settings, 'init_cfg': None}
-        if settings.get('teacher') is not None and 'encoder' in settings:
-            last = file.state.get('decode_task_layer.2.weight')  # whose rows are the teacher's width
-            settings |= dict(teacher=None, target_dims=len(last) if last is not None and last.ndim else 1)
+        if (last := file.state.get('decode_task_layer.2.weight')) is not None:  # of VQ-KD: it has the teacher's width
+            settings = _without_weights(settings, last.shape[:1].numel())
     model = MODELS.build(settings)
     if not hasattr(model, _OFFERS[part]):
+        named = f'config {cfg.filename!r}' if cfg.filename else 'the config'
         raise InputError(f'{named} has no {part}: its model is a {type(model).__name__}. Pass a config that has one.')
     if file is not None:
         model.load_state_dict(PretrainedBEiTv2(str(checkpoint)).state_for(model, file), strict=False)
     elif checkpoint is not None:
-        load_exactly(model, str(checkpoint))
+        model.load_state_dict(require_fit(model, str(checkpoint)), strict=False)
     model.to(place).eval()  # which returns None for some of mmpretrain's backbones
     return model
 
@@ -91,12 +83,12 @@ def usable_device(device: str | int | torch.device) -> torch.device:
     return chosen
 
 
-def _without_weights(settings: dict) -> dict:
+def _without_weights(settings: dict, target_dims: int = 512) -> dict:
     """The settings of a model with nothing to load: no checkpoints, and no teacher."""
     if settings.get('teacher') is not None:
-        settings = {**settings, 'teacher': None, 'target_dims': settings.get('target_dims') or 512}
+        settings = {**settings, 'teacher': None, 'target_dims': settings.get('target_dims') or target_dims}
     return {
-        key: _without_weights(value) if isinstance(value, dict) else value
+        key: _without_weights(value, target_dims) if isinstance(value, dict) else value
         for key, value in settings.items()
         if key != 'init_cfg'
     }

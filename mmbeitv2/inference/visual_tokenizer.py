@@ -56,18 +56,12 @@ class VisualTokenizer:
         #: a :class:`mmbeitv2.interfaces.Tokenizer`
         self.model = load_model(cfg, checkpoint, 'tokenizer', device=place).requires_grad_(False)
         self.device = torch.device(place)
-        height, width = self.model.grid_size
+        #: codes (h, w) of an image
+        self.grid_size: tuple[int, int] = self.model.grid_size
+        #: size of the codebook
+        self.num_codes: int = self.model.num_codes
+        height, width = self.grid_size
         self.image_size = (height * self.model.patch_size, width * self.model.patch_size)
-
-    @property
-    def grid_size(self) -> tuple[int, int]:
-        """Codes (h, w) of an image."""
-        return self.model.grid_size
-
-    @property
-    def num_codes(self) -> int:
-        """Size of the codebook."""
-        return self.model.num_codes
 
     @property
     def codebook(self) -> Tensor:
