@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ROOT
 
 # In a fresh process. What mmpretrain, mmseg and open_clip change on import is theirs, so they are imported first.
@@ -62,7 +60,8 @@ def compare(before, after):
             after[key] = {name: level for name, level in after[key].items() if name in value}
         assert after[key] == value, (key, value, after[key])
 """
-IMPORT_ALL = """
+USE = """
+torch.save(dict(state_dict={}), sys.argv[1])
 before = snapshot()
 import mmbeitv2
 names = [module.name for module in pkgutil.walk_packages(mmbeitv2.__path__, 'mmbeitv2.')]
@@ -70,10 +69,7 @@ for name in names:
     importlib.import_module(name)
 assert len(names) > 60 and 'mmbeitv2.checkpoints.locating' in names
 compare(before, snapshot())
-"""
-BUILD = """
-torch.save(dict(state_dict={}), sys.argv[1])
-before = snapshot()
+
 from mmpretrain.registry import MODELS as THEIRS
 arch = dict(embed_dims=32, depth=1, num_heads=2)
 pretrained = dict(type='Pretrained', checkpoint=sys.argv[1])
@@ -83,15 +79,13 @@ vit(torch.zeros(1, 3, 32, 32))
 DATASETS.get('mmbeitv2.ImageFolder')
 HOOKS.build(dict(type='mmbeitv2.SeedStepHook'))
 HOOKS.build(dict(type='mmbeitv2.AtomicCheckpointHook', interval=1))
-import mmbeitv2.apis
 mmbeitv2.apis.load_model
 compare(before, snapshot())
 """
 
 
-@pytest.mark.parametrize('use', [IMPORT_ALL, BUILD], ids=['every module is imported', 'modules are built'])
-def test_nothing_of_the_host_is_changed(tmp_path: Path, use: str) -> None:
-    run_alone(tmp_path, '-c', SNAPSHOT + use, str(tmp_path / 'file.pth'))
+def test_when_every_module_is_imported_and_some_are_built_nothing_of_the_host_is_changed(tmp_path: Path) -> None:
+    run_alone(tmp_path, '-c', SNAPSHOT + USE, str(tmp_path / 'file.pth'))
 
 
 def run_alone(folder: Path, *arguments: str) -> None:
@@ -131,7 +125,7 @@ class Classifier(BaseModel):
 
 def config(epochs, **more):
     classes = tuple(np.loadtxt('classes.txt', dtype=str))
-    backbone = dict(type='{type}', arch=dict(embed_dims=32, depth=1, num_heads=2), img_size=32)
+    backbone = dict(type='mmbeitv2.BEiTv2ViT', arch=dict(embed_dims=32, depth=1, num_heads=2), img_size=32)
     dataset = dict(type='Noise', metainfo=dict(classes=classes), serialize_data=False)
     return Config(dict(
         model=dict(type='Classifier', backbone=backbone, classes=2), work_dir='runs', default_scope='mmengine',
@@ -151,12 +145,12 @@ runner = Runner.from_cfg(config(2, resume=True))
 runner.train()
 assert runner.epoch == 2
 from mmengine.runner.checkpoint import CheckpointLoader
-assert {{loader.__module__ for loader in CheckpointLoader._schemes.values()}} <= {{
-    'mmengine.runner.checkpoint', 'mmpretrain.models.utils.clip_generator_helper'}}
+assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} <= {
+    'mmengine.runner.checkpoint', 'mmpretrain.models.utils.clip_generator_helper'}
 """
 
 
 def test_a_project_of_mmengine_trains_saves_loads_and_resumes_with_our_backbone_as_without_us(tmp_path: Path) -> None:
     (tmp_path / 'classes.txt').write_text('road\nsky\n')
-    (tmp_path / 'project.py').write_text(PROJECT.format(type='mmbeitv2.BEiTv2ViT'))
+    (tmp_path / 'project.py').write_text(PROJECT)
     run_alone(tmp_path, 'project.py')

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -18,53 +16,43 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
 from tests.conftest import tiny_vit
 
-Mutation = Callable[[random.Random, dict], object]
-
-
-def replaced(change: Callable[[Tensor], object]) -> Mutation:
-    """Changes one weight."""
-
-    def mutate(rng: random.Random, state: dict) -> object:
-        key = rng.choice(sorted(state))
-        return state | {key: change(state[key])}
-
-    return mutate
-
-
-def renamed(rng: random.Random, state: dict) -> object:
-    old = rng.choice(sorted(state))
-    new = rng.choice(['', 'x', 5, None, old + '.x', old.upper(), rng.choice(sorted(state)), (1, 2), 'blocks.x.y'])
-    return {new if key == old else key: value for key, value in state.items()}
-
-
-VALUES = (None, 0, 'text', b'bytes', [], {}, (1, 2), 1.5, torch.float32, torch.Size([2]))
-OF_THE_CONTENT: list[Mutation] = [
-    renamed,
-    renamed,
-    lambda rng, state: {key: value for key, value in state.items() if key != rng.choice(sorted(state))},
-    lambda rng, state: state | {rng.choice(sorted(state)): rng.choice(VALUES)},
-    lambda rng, state: {'state_dict': rng.choice(VALUES), 'model': rng.choice(VALUES)},
-    lambda rng, state: {'module': {'model': {'state_dict': {'module': state}}}},
-    lambda rng, state: rng.choice(VALUES),
-    lambda rng, state: list(state.values()),
-    lambda rng, state: dict(enumerate(state.values())),
-    replaced(lambda value: value.new_zeros(())),
-    replaced(lambda value: value.new_zeros((0,))),
-    replaced(lambda value: value.flatten()),
-    replaced(lambda value: value[None]),
-    replaced(lambda value: value[..., :-1]),
-    replaced(lambda value: value.long()),
-    replaced(lambda value: value.bool()),
-    replaced(lambda value: value.double()),
-    replaced(lambda value: value.bfloat16()),
-    replaced(lambda value: value.to(torch.float8_e4m3fn)),
-    replaced(lambda value: value.to(torch.complex64)),
-    replaced(lambda value: value.to_sparse()),
-    replaced(lambda value: value.to('meta')),
-    replaced(lambda value: value * float('nan')),
-    replaced(lambda value: torch.zeros(1).expand(value.shape)),
-    replaced(lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)),
+# What may stand in the place of a weight, and in the place of a file's content.
+WEIGHTS: list[Callable[[Tensor], object]] = [
+    *(lambda value, new=new: new for new in (None, 0, 'text', b'bytes', [], {}, (1, 2), 1.5, torch.Size([2]))),
+    *(lambda value, dtype=dtype: value.to(dtype) for dtype in (torch.long, torch.bool, torch.double, torch.bfloat16)),
+    *(lambda value, dtype=dtype: value.to(dtype) for dtype in (torch.float8_e4m3fn, torch.complex64)),
+    lambda value: value.new_zeros(()),
+    lambda value: value.new_zeros((0,)),
+    lambda value: value.flatten(),
+    lambda value: value[None],
+    lambda value: value[..., :-1],
+    lambda value: value.to_sparse(),
+    lambda value: value.to('meta'),
+    lambda value: value * float('nan'),
+    lambda value: torch.zeros(1).expand(value.shape),
+    lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
 ]
+CONTENTS: list[Callable[[dict], object]] = [
+    lambda state: {'module': {'model': {'state_dict': {'module': state}}}},
+    lambda state: {'state_dict': None, 'model': 'text'},
+    lambda state: list(state.values()),
+    lambda state: dict(enumerate(state.values())),
+    lambda state: 'text',
+]
+
+
+def change(rng: random.Random, state: dict) -> object:
+    """Changes the content, or renames, removes or replaces a weight."""
+    key = rng.choice(sorted(state))
+    new = rng.choice(['', 'x', 5, None, key + '.x', key.upper(), rng.choice(sorted(state)), (1, 2), 'blocks.x.y'])
+    others = {other: value for other, value in state.items() if other != key}
+    return rng.choice([
+        lambda: rng.choice(CONTENTS)(state),
+        lambda: others,
+        lambda: others | {new: state[key]},
+        lambda: state | {key: rng.choice(WEIGHTS)(state[key])},
+        lambda: state | {key: rng.choice(WEIGHTS)(state[key])},
+    ])()  # fmt: skip
 
 
 def flip_bits(rng: random.Random, whole: bytes) -> bytes:
@@ -76,62 +64,31 @@ def flip_bits(rng: random.Random, whole: bytes) -> bytes:
     return bytes(damaged)
 
 
-def edit_archive(rng: random.Random, path: Path) -> None:
-    """Drops, renames, empties or repeats an entry of the zip archive."""
-    with zipfile.ZipFile(path) as archive:
-        entries = [(name, archive.read(name)) for name in archive.namelist()]
-    chosen = rng.randrange(len(entries))
-    name, data = entries[chosen]
-    kind = rng.choice(['drop', 'rename', 'empty', 'half', 'swap', 'repeat'])
-    if kind == 'drop':
-        del entries[chosen]
-    elif kind == 'swap':
-        entries[chosen] = (name, rng.choice(entries)[1])
-    elif kind == 'repeat':
-        entries.append((f'{name}x', data))
-    else:
-        new = {'rename': (f'{name}x', data), 'empty': (name, b''), 'half': (name, data[: len(data) // 2])}
-        entries[chosen] = new[kind]
-    with zipfile.ZipFile(path, 'w') as archive:
-        for entry in entries:
-            archive.writestr(*entry)
-
-
 def use(path: str, model: torch.nn.Module) -> None:
     """All that is done with a file."""
     file = read_checkpoint(path)
     assert file.source
     state = PretrainedBEiTv2(path).state_for(model, file)
-    assert all(value.isfinite().all() and value.is_floating_point() for value in state.values())
+    assert all(value.float().isfinite().all() and value.is_floating_point() for value in state.values())
     for to in ('official', 'timm', 'mmpretrain', 'hf'):
         from_ours(file.ours, to)
     hf_config(file.ours)
     require_fit(model, path)
 
 
-@pytest.mark.parametrize('wrapper', ['model', None])
-def test_a_damaged_checkpoint_ends_in_a_sentence(tmp_path: Path, wrapper: str | None) -> None:
+def test_a_damaged_checkpoint_ends_in_a_sentence(tmp_path: Path) -> None:
     rng = random.Random(0)
     model = MODELS.build(tiny_vit(arch=dict(embed_dims=16, depth=1, num_heads=2), use_mask_token=True))
-    state = model.state_dict()
+    state = dict(model.state_dict())
     path = tmp_path / 'file.pth'
-
-    def write(content: object) -> None:
-        torch.save({wrapper: content} if wrapper else content, path)
-
-    write(dict(state))
+    torch.save(state, path)
     whole = path.read_bytes()
     sentences = set()
-    for i in range(400):
-        kind = i % 4
-        if kind == 0:
-            write(rng.choice(OF_THE_CONTENT)(rng, dict(state)))
+    for i in range(300):
+        if i % 3 == 0:
+            torch.save(change(rng, state), path)
         else:
-            path.write_bytes(
-                flip_bits(rng, whole) if kind == 1 else whole[: rng.randrange(len(whole))] if kind == 2 else whole
-            )
-            if kind == 3:
-                edit_archive(rng, path)
+            path.write_bytes(flip_bits(rng, whole) if i % 3 == 1 else whole[: rng.randrange(len(whole))])
         try:
             use(str(path), model)
         except InputError as error:

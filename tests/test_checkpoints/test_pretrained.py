@@ -6,14 +6,14 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmbeitv2.apis import load_model
-from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
+from mmbeitv2.checkpoints import convert_checkpoint
 from mmbeitv2.layers.frozen import fingerprint
 from mmbeitv2.layers.positions import relative_position_index, resize_pos_embed, resize_relative_position_table
 from tests.conftest import tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.test_inference.foreign import sign_tokenizer, with_weights
 
 TABLE = 'attn.relative_position_bias_table'
 
@@ -49,7 +49,9 @@ def load(path: str, **changes: object) -> nn.Module:
 
 
 @pytest.mark.parametrize('wrapper', ['model', 'module', 'state_dict', None])
-@pytest.mark.parametrize('prefix', ['', 'module.'])
+@pytest.mark.parametrize(
+    'prefix', ['', 'module.', 'module._orig_mod.', '_orig_mod.module.']
+)  # of DDP and torch.compile
 def test_a_released_file_loads_whatever_wraps_it(tmp_path: Path, wrapper: str | None, prefix: str) -> None:
     state = released_pretrained()
     model = load(save(tmp_path, {prefix + key: value for key, value in state.items()}, wrapper))
@@ -102,39 +104,6 @@ def test_positions_are_resized_to_the_grid_of_the_model(tmp_path: Path) -> None:
     assert model(torch.randn(1, 3, 64, 64))[0].shape == (1, 32)
 
 
-def test_a_224_model_becomes_a_512_one_at_full_size_and_trains(tmp_path: Path) -> None:
-    arch = dict(embed_dims=768, depth=1, num_heads=12)
-    source = MODELS.build(dict(type='mmbeitv2.BEiTv2ViT', arch=arch, use_mask_token=True))
-    source.init_weights()
-    nn.init.normal_(source.rel_pos_bias.relative_position_bias_table)
-    path = save(tmp_path, {f'backbone.{key}': value for key, value in source.state_dict().items()}, 'state_dict')
-    config = dict(type='mmbeitv2.BEiTv2ViT', arch=arch, img_size=512, rel_pos_bias='per_layer', out_type='featmap')
-    model = MODELS.build(
-        config | dict(final_norm='none', init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path))
-    )
-    model.init_weights()
-    assert model.blocks[0].attn.relative_position_bias_table.shape == (63 * 63 + 3, 12)
-    (features,) = model(torch.randn(1, 3, 512, 512))
-    assert features.shape == (1, 768, 32, 32)
-    features.square().mean().backward()
-    assert model.blocks[0].attn.relative_position_bias_table.grad.abs().sum() > 0
-
-
-def test_our_own_pretraining_checkpoint_loads_by_mmengine_with_its_log(tmp_path: Path) -> None:
-    from mmengine.logging import MessageHub
-
-    model = MODELS.build(tiny_pretraining())
-    model.init_weights()
-    hub = MessageHub.get_instance('test_checkpoint')
-    hub.update_scalar('train/loss', 1.5)
-    path = str(tmp_path / 'epoch_1.pth')
-    torch.save(
-        dict(state_dict=model.state_dict(), message_hub=hub.state_dict(), meta=dict(epoch=1), optimizer={}), path
-    )
-    loaded = load(path, rel_pos_bias='per_layer', final_norm='fc_norm')
-    assert torch.equal(loaded.blocks[1].mlp.fc2.weight, model.backbone.blocks[1].mlp.fc2.weight)
-
-
 def test_a_released_tokenizer_loads_without_its_teacher_and_unused_statistics(tmp_path: Path) -> None:
     source = MODELS.build(tiny_tokenizer())
     source.init_weights()
@@ -165,59 +134,6 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: dict, model
     path = save(tmp_path, released_pretrained(**state))
     with pytest.raises(ValueError, match=message):
         load(path, **model)
-
-
-def test_a_tokenizer_with_another_codebook_is_refused(tmp_path: Path) -> None:
-    path = save(tmp_path, dict(MODELS.build(tiny_tokenizer()).state_dict()))
-    quantizer = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=99, code_dim=8)
-    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)
-    with pytest.raises(ValueError, match='has 16 codes, but the config has 99. Set num_codes=16'):
-        MODELS.build(tiny_tokenizer(quantizer=quantizer, init_cfg=init_cfg)).init_weights()
-
-
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        (None, 'not found. Check the path'),
-        (b'no checkpoint', 'cannot be used'),
-        (b'', 'cannot be used: it is empty'),
-        ({'a': 1}, 'holds no weights'),
-        ({'conv.weight': torch.zeros(1)}, "does not hold a BEiT encoder .its first key is 'conv.weight'"),
-    ],
-)
-def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, content: object, message: str) -> None:
-    path = tmp_path / 'file.pth'
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        torch.save(content, path)
-    with pytest.raises(ValueError, match=message):
-        load(str(path))
-
-
-@pytest.mark.parametrize('name', ['weights.pth', 'weights.safetensors'])
-def test_a_cut_off_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    if path.suffix == '.pth':
-        torch.save(released_pretrained(), path)
-    else:
-        save_file(released_pretrained(), path)
-    whole = path.read_bytes()
-    for part in (whole[:-1000], whole[:5000], whole[:10]):
-        path.write_bytes(part)
-        with pytest.raises(ValueError, match=f'{name}. cannot be used: it is .*truncated'):
-            load(str(path))
-
-
-def test_nothing_is_executed_when_a_checkpoint_is_read(tmp_path: Path) -> None:
-    class Malicious:
-        def __reduce__(self) -> tuple:
-            return (Path.touch, (tmp_path / 'executed',))
-
-    torch.save({'state_dict': {'a': torch.zeros(1)}, 'x': Malicious()}, tmp_path / 'bad.pth')
-    with pytest.raises(ValueError, match='cannot be used'):
-        read_checkpoint(str(tmp_path / 'bad.pth'))
-    assert not (tmp_path / 'executed').exists()
 
 
 def whole(path: str, reinit_head: bool = False, **changes: object) -> nn.Module:
@@ -336,94 +252,46 @@ def test_a_tokenizer_is_not_taken_for_a_pretrained_model(tmp_path: Path, pretrai
         whole(str(tmp_path / 'tokenizer.pth'))
 
 
-def test_averaged_weights_are_told_and_loaded_when_asked_for(tmp_path: Path, said: list[str]) -> None:
+@pytest.mark.parametrize('key', ['model_ema', 'state_dict_ema'])
+def test_averaged_weights_are_converted_when_asked_for(tmp_path: Path, key: str) -> None:
     last, averaged = released_pretrained(), released_pretrained()
     path = str(tmp_path / 'both.pth')
-    for key in ('model_ema', 'state_dict_ema'):
-        torch.save({'model': last, key: averaged}, path)
-        assert torch.equal(load(path).cls_token, last['cls_token'])
-        assert 'left out the averaged weights that the file has as well (use_ema=True' in said[-1]
-        init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path, use_ema=True)
-        model = MODELS.build(tiny_vit(init_cfg=init_cfg))
-        model.init_weights()
-        assert torch.equal(model.cls_token, averaged['cls_token'])
-        assert 'the averaged weights of' in said[-1]
-        convert_checkpoint(path, str(tmp_path / 'ours.pth'), 'mmbeitv2', use_ema=True)
-        assert torch.equal(read_checkpoint(str(tmp_path / 'ours.pth')).encoder['cls_token'], averaged['cls_token'])
-    torch.save({'model': last}, path)
+    torch.save({'model': last, key: averaged}, path)
+    assert torch.equal(load(path).cls_token, last['cls_token'])
+    convert_checkpoint(path, str(tmp_path / 'ours.pth'), 'mmbeitv2', use_ema=True)
+    assert torch.equal(load(str(tmp_path / 'ours.pth')).cls_token, averaged['cls_token'])
     with pytest.raises(ValueError, match='has no averaged weights'):
-        read_checkpoint(path, use_ema=True)
-
-
-@pytest.mark.parametrize('names', ['_orig_mod.{}', 'module._orig_mod.{}', '_orig_mod.module.{}'])
-def test_names_that_torch_compile_has_changed_are_known(tmp_path: Path, names: str) -> None:
-    state = released_pretrained()
-    model = load(save(tmp_path, {names.format(key): value for key, value in state.items()}))
-    assert torch.equal(model.blocks[1].mlp.fc2.weight, state['blocks.1.mlp.fc2.weight'])
-
-
-class RoundingQuantizer(nn.Module):
-    """A quantizer of another project, without any weights: each of two numbers is rounded to one of four levels."""
-
-    num_codes, code_dim = 16, 2
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        levels = z.sigmoid().mul(3).round()  # (B, 2, h, w)
-        codes = (levels * z.new_tensor([1, 4])[:, None, None]).sum(1).flatten(1).long()
-        return z + (levels - z).detach(), z.new_zeros(()), codes
-
-    def lookup(self, codes: Tensor) -> Tensor:
-        return torch.stack((codes % 4, codes // 4), dim=-1).float()
-
-
-class ProjectedQuantizer(RoundingQuantizer):
-    """Another, with weights under names of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Linear(2, 2)
+        convert_checkpoint(str(tmp_path / 'ours.pth'), path, 'timm', use_ema=True)
 
 
 @pytest.fixture
-def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Types of another project, among them subclasses of ours."""
+def own_vit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subclass of the backbone in another project."""
     monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS._module_dict))
-    MODELS.register_module(module=RoundingQuantizer)
-    MODELS.register_module(module=ProjectedQuantizer)
     MODELS.register_module(name='MyViT', module=type('MyViT', (MODELS.get('mmbeitv2.BEiTv2ViT'),), {}))
 
 
-def with_quantizer(name: str) -> dict:
-    config = tiny_tokenizer(quantizer=dict(type=name))
-    return config | dict(
-        encoder=config['encoder'] | dict(type='MyViT'), decoder=config['decoder'] | dict(type='MyViT', in_channels=2)
-    )
-
-
-@pytest.mark.parametrize('name', ['RoundingQuantizer', 'ProjectedQuantizer'])
-def test_a_tokenizer_with_a_quantizer_and_an_encoder_of_another_project_loads(
-    tmp_path: Path, foreign: None, name: str
-) -> None:
-    source = MODELS.build(with_quantizer(name))
-    for parameter in source.parameters():
-        nn.init.normal_(parameter)
+def test_a_tokenizer_with_a_quantizer_and_an_encoder_of_another_project_loads(tmp_path: Path, own_vit: None) -> None:
+    config = sign_tokenizer()
+    config['encoder']['type'] = 'MyViT'
+    source = with_weights(config)
     path = save(tmp_path, source.state_dict(), 'state_dict')
     init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path)
-    by_init_cfg = MODELS.build(with_quantizer(name) | dict(init_cfg=init_cfg))
+    by_init_cfg = MODELS.build(config | dict(init_cfg=init_cfg))
     by_init_cfg.init_weights()
-    whole = tiny_pretraining(tokenizer=with_quantizer(name) | dict(teacher=dict(type='NotNeeded')))
+    whole = tiny_pretraining(tokenizer=config | dict(teacher=dict(type='NotNeeded')))
     by_load_model = load_model(Config(dict(model=whole)), path, 'tokenizer')
     images = torch.rand(2, 3, 32, 32)
-    codes = source.eval().tokenize(images)
+    codes = source.tokenize(images)
     assert codes.unique().numel() > 1
     for model in (by_init_cfg.eval(), by_load_model):
         assert torch.equal(model.tokenize(images), codes)
-    other = 'ProjectedQuantizer' if name == 'RoundingQuantizer' else 'RoundingQuantizer'
-    with pytest.raises(ValueError, match=r'does not fit the VQKD: it (lacks|has) quantize.scale.bias'):
-        load_model(Config(dict(model=with_quantizer(other))), path, 'tokenizer')
+    with_table = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=16, code_dim=4)
+    with pytest.raises(ValueError, match=r'does not fit the VQKD: quantize.* is only in the model'):
+        load_model(Config(dict(model=config | dict(quantizer=with_table))), path, 'tokenizer')
 
 
-def test_a_subclass_of_the_backbone_is_a_backbone(tmp_path: Path, foreign: None) -> None:
+def test_a_subclass_of_the_backbone_is_a_backbone(tmp_path: Path, own_vit: None) -> None:
     state = released_pretrained()
     path = save(tmp_path, state)
     model = load(path, type='MyViT', img_size=64)

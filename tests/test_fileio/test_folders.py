@@ -24,32 +24,16 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob('*') if path.is_file()}
 
 
-def test_a_folder_of_the_tool_is_deleted_and_a_missing_one_is_no_error(tmp_path: Path) -> None:
-    remove_folder(make(tmp_path / 'mine'), 'painter', WRITTEN)
-    remove_folder(tmp_path / 'mine', 'painter', WRITTEN)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_kill_left_of_a_file_is_deleted_too(tmp_path: Path) -> None:
+def test_a_folder_of_the_tool_is_deleted_with_what_a_kill_left_and_a_missing_one_is_no_error(tmp_path: Path) -> None:
     folder = make(tmp_path / 'mine')
     for name in ('weights.bin', 'logs/b.log', MARKER):
         (folder / f'{name}.0123abcd.tmp').touch()
     remove_folder(folder, 'painter', WRITTEN)
-    assert not folder.exists()
+    remove_folder(tmp_path / 'mine', 'painter', WRITTEN)
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        'weights.bin.tmp',
-        'notes.txt.0123abcd.tmp',
-        'notes.txt',
-        'logs/notes.txt',
-        'logs/deeper/a.log',
-        'other/a.log',
-        'weights.bin.old',
-    ],
-)
+@pytest.mark.parametrize('name', ['weights.bin.tmp', 'notes.txt.0123abcd.tmp', 'logs/notes.txt', 'logs/deeper/a.log'])
 def test_what_the_tool_does_not_write_is_never_deleted(tmp_path: Path, name: str) -> None:
     folder = make(tmp_path / 'mine')
     (folder / name).parent.mkdir(exist_ok=True)
@@ -94,14 +78,6 @@ def test_links_are_never_followed(tmp_path: Path) -> None:
     assert content(precious) == content(folder)
 
 
-def test_the_first_entries_are_named_and_the_rest_counted(tmp_path: Path) -> None:
-    for i in range(5):
-        (tmp_path / f'{i}.txt').touch()
-    with pytest.raises(InputError, match="holds '0.txt', '1.txt', '2.txt' and 2 more"):
-        claim_folder(tmp_path, 'painter')
-    assert not (tmp_path / MARKER).exists()
-
-
 @pytest.mark.parametrize('path', ['', '.', '/', '~', 'ROOT', 'ABOVE', 'LINK'])
 def test_folders_with_everything_in_them_are_refused(
     tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
@@ -143,9 +119,3 @@ def test_a_folder_of_the_user_beside_it_is_not_taken_for_the_half_made_one(tmp_p
         with replacing_folder(tmp_path / 'mine', 'painter', WRITTEN):
             pass
     assert (tmp_path / 'mine.partial' / 'weights.bin').read_text() == 'of the user'
-
-
-def test_a_mark_without_its_text_as_a_full_disk_leaves_it_is_written_anew(tmp_path: Path) -> None:
-    (tmp_path / MARKER).touch()
-    claim_folder(tmp_path, 'tool.py')
-    assert (tmp_path / MARKER).read_text().strip() == 'tool.py'

@@ -55,22 +55,12 @@ def test_without_a_checkpoint_nothing_is_loaded() -> None:
     assert load_model(Config(dict(model=settings)), None).tokenizer.module.teacher is None
 
 
-def test_the_weights_of_a_pretraining_are_not_listed_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    load_model(Config(dict(model=tiny_pretraining())), None)
-    captured = capsys.readouterr()
-    assert 'init_weights' not in captured.out + captured.err
-
-
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     checkpoint, model = saved(tmp_path, tiny_pretraining())
     classifier = Config(dict(model=dict(type='ImageClassifier', backbone=tiny_vit())))
     with pytest.raises(InputError, match='has no tokenizer: its model is a ImageClassifier'):
         load_model(classifier, checkpoint, 'tokenizer')
-    with pytest.raises(
-        InputError, match='a model of type ImageClassifier. Pass a config with a model of type mmbeitv2.BEiTv2'
-    ):
-        load_model(classifier, checkpoint, of='mmbeitv2.BEiTv2')
-    with pytest.raises(InputError, match='is a pretrained model .*, which does not fit the VQKD: it lacks'):
+    with pytest.raises(InputError, match='is a pretrained model .*, which does not fit the VQKD: backbone.* only in'):
         load_model(Config(dict(model=tiny_pretraining())), checkpoint, 'tokenizer')
     state = model.state_dict() | {'backbone.cls_token': torch.full((1, 1, 32), float('nan'))}
     torch.save(state, tmp_path / 'nan.pth')

@@ -51,7 +51,3 @@ def test_a_vision_transformer_of_mmpretrain_is_trained_scored_resumed_and_loaded
     torch.save(broken, tmp_path / 'nan.pth')
     with pytest.raises(InputError, match=r'NaN or infinite numbers \(1 of 2 in head.fc.bias\)'):
         score(scoring_args([config, str(tmp_path / 'nan.pth'), '--work-dir', str(tmp_path / 'test')]))
-    del broken['state_dict']['head.fc.bias']
-    torch.save(broken, tmp_path / 'part.pth')
-    with pytest.raises(InputError, match='it lacks head.fc.bias'):
-        score(scoring_args([config, str(tmp_path / 'part.pth'), '--work-dir', str(tmp_path / 'test')]))

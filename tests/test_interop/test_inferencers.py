@@ -16,7 +16,6 @@ from mmpretrain import FeatureExtractor, ImageClassificationInferencer, get_mode
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 from mmbeitv2.datasets import LoadImage
-from mmbeitv2.errors import UnreadableImageError
 from tests.conftest import ROOT
 from tests.test_interop.conftest import CLASSES, Run, process_of_its_own
 
@@ -60,7 +59,9 @@ def test_every_test_pipeline_loads_by_our_loader_under_the_name_that_inferencers
             assert type(Compose(pipeline[:1]).transforms[0]) is LoadImage
 
 
-def test_classification_inferencer_gives_the_predictions_of_the_test_pipeline(classifier: Run) -> None:
+def test_classification_inferencer_gives_the_predictions_of_the_test_pipeline_and_draws(
+    classifier: Run, tmp_path: Path
+) -> None:
     inferencer = ImageClassificationInferencer(classifier.config, classifier.checkpoint, device='cpu')
     expected = through_the_test_pipeline(classifier, inferencer.model)
     for image in (classifier.image, cv2.imread(classifier.image)):
@@ -68,9 +69,6 @@ def test_classification_inferencer_gives_the_predictions_of_the_test_pipeline(cl
         np.testing.assert_allclose(result['pred_scores'], expected.pred_score, rtol=1e-6)
         assert result['pred_class'] == CLASSES[int(expected.pred_label)]
 
-
-def test_classification_inferencer_takes_a_folder_and_draws(classifier: Run, tmp_path: Path) -> None:
-    inferencer = ImageClassificationInferencer(classifier.config, classifier.checkpoint, device='cpu')
     assert len(inferencer(str(Path(classifier.image).parent), batch_size=3, show_dir=str(tmp_path))) == 4
     assert {path.name for path in tmp_path.iterdir()} == {'0.png', '2.png', '4.png', '6.png'}
 
@@ -101,19 +99,6 @@ def test_segmentation_inferencer_gives_the_predictions_of_the_test_pipeline(segm
         np.testing.assert_array_equal(labels, expected)
     assert (cv2.imread(str(tmp_path / 'pred' / '00000000_pred.png'), cv2.IMREAD_UNCHANGED) == expected).all()
     assert (tmp_path / 'vis' / '0.jpg').is_file()
-
-
-def test_segmentation_inferencer_reads_files_by_our_rules(segmentor: Run, tmp_path: Path) -> None:
-    """16-bit pixels keep their upper eight bits; a file that is no image is named."""
-    inferencer = MMSegInferencer(segmentor.config, segmentor.checkpoint, device='cpu')
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint16)
-    cv2.imwrite(str(tmp_path / 'deep.png'), pixels * 256 + 255)
-    cv2.imwrite(str(tmp_path / 'flat.png'), pixels.astype(np.uint8))
-    deep, flat = inferencer([str(tmp_path / name) for name in ('deep.png', 'flat.png')])['predictions']
-    np.testing.assert_array_equal(deep, flat)
-    (tmp_path / 'text.jpg').write_text('not an image')
-    with pytest.raises(UnreadableImageError, match=r'text\.jpg.* cannot be read'):
-        inferencer(str(tmp_path / 'text.jpg'))
 
 
 def test_inference_model_of_mmseg_gives_the_predictions_of_the_test_pipeline(segmentor: Run) -> None:
