@@ -17,7 +17,7 @@ from demo.console import call, say, seeds_table, table
 from demo.images import Data, fingerprint, list_labeled, read_data, read_segmented, require_enough, scaled
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import PARTIAL, AtomicBackend
-from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_claimable, require_own_place, require_removable
+from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_claimable, require_removable
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.inference.config import merge_options, read_config
 
@@ -105,7 +105,6 @@ class Quickstart:
         self.root, self.seed = root, seed
         self.work_dir, self.shared_dir = work_dir.resolve(), (shared_dir or work_dir).resolve()
         for folder in (self.shared_dir, self.work_dir):
-            require_own_place(folder, keep=[given for given in (data, seg_data) if given is not None])
             require_claimable(folder, TOOL)
         for name, stage in STAGES.items():
             if not stage.is_shared or not stage.module:

@@ -34,14 +34,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_codebook.py'):
         from mmbeitv2.apis import VisualTokenizer, read_config
-        from mmbeitv2.fileio.folders import claim_folder, require_claimable, require_own_place
+        from mmbeitv2.fileio.folders import claim_folder, require_claimable
         from mmbeitv2.fileio.outputs import require_writable_folder
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.codebook import require_drawable, save_codebook_pictures
         from mmbeitv2.visualization.pictures import choose_images
 
         require_writable_folder(args.out, '--out')
-        require_own_place(args.out, keep=[args.images])
         require_claimable(args.out, TOOL)
         require_drawable(args.codes, args.most_used, args.page_patches, args.page_tile)
         cfg = read_config(args.config, args.cfg_options)

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2_tools.work_dir import checkpoint_in, config_in
 
         from mmbeitv2.errors import InputError
-        from mmbeitv2.fileio.folders import replacing_folder, require_own_place, require_removable
+        from mmbeitv2.fileio.folders import replacing_folder, require_removable
         from mmbeitv2.fileio.outputs import require_writable_folder
         from mmbeitv2.visualization.segmentation_report import MAX_PICTURES, WRITTEN, report_segmentation
 
@@ -51,7 +51,6 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint = args.checkpoint or str(checkpoint_in(args.work_dir))
         out = args.out or args.work_dir / 'segmentation'
         require_writable_folder(out, '--out')
-        require_own_place(out, keep=[args.work_dir])
         require_removable(out, TOOL, WRITTEN)
         with replacing_folder(out, TOOL, WRITTEN) as folder:
             table = report_segmentation(str(config), checkpoint, folder, args.num_images, args.cfg_options)

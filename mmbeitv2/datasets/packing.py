@@ -18,7 +18,7 @@ from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, SHARD_INDEX, class_
 from mmbeitv2.datasets.shards import ShardIndex
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import PARTIAL, open_atomically
-from mmbeitv2.fileio.folders import claim_folder, require_claimable, require_own_place
+from mmbeitv2.fileio.folders import claim_folder, require_claimable
 from mmbeitv2.fileio.locking import hold_folder
 
 # Name in the mark of the folder of shards.
@@ -50,7 +50,6 @@ def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str
         InputError: if there is no image, one cannot be read or changes, or the shards cannot be written.
     """
     paths = find_images(root, extensions)
-    require_own_place(out, keep=[root])
     if out.resolve().is_relative_to(root.resolve()):
         raise InputError(
             f'the output folder {str(out)!r} lies inside the image folder {str(root)!r}. Choose a folder outside of it.'

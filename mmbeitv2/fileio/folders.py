@@ -8,43 +8,15 @@ one and folders only once they are empty, so nothing unchecked is ever deleted. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import mmbeitv2
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import PARTIAL, write_atomically
 
 MARKER = '.mmbeitv2'
-
-
-def require_own_place(folder: Path, keep: Iterable[Path] = ()) -> None:
-    """Refuses a folder that cannot be reserved for the results of a tool.
-
-    Args:
-        folder: where results are to go.
-        keep: folders and files of the user that must not be inside it.
-
-    Raises:
-        InputError: if ``folder`` is, or holds, the current folder, the home folder, this package's repository, or
-            anything of ``keep``.
-    """
-    resolved = folder.resolve()
-    places = [
-        ('the current folder', Path.cwd()),
-        ('your home folder', Path.home()),
-        ('the folder of this package', Path(mmbeitv2.__file__).parents[1]),
-        *((repr(str(path)), path) for path in keep),
-    ]
-    for name, place in places:
-        if place.resolve().is_relative_to(resolved):
-            relation = 'is' if place.resolve() == resolved else 'holds'
-            raise InputError(
-                f'folder {str(folder)!r} ({resolved}) {relation} {name}, so results cannot be written to it. Choose '
-                'a separate folder.'
-            )
 
 
 def require_claimable(folder: Path, tool: str) -> None:
@@ -143,9 +115,9 @@ def replacing_folder(folder: Path, tool: str, written: Sequence[str]) -> Iterato
     Raises:
         InputError: before anything is made or deleted, if it must not be replaced.
     """
-    partial = folder.with_name(f'{folder.name}.partial')
-    require_own_place(folder)
     require_removable(folder, tool, written)
+    folder = folder.resolve()
+    partial = folder.with_name(f'{folder.name}.partial')
     remove_folder(partial, tool, written)
     claim_folder(partial, tool)
     yield partial

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +76,15 @@ def export_model(
         if vit is not None:
             vit.resize_positions((size[0] // vit.patch_size, size[1] // vit.patch_size))
             model.requires_grad_(False)
-        with _quiet(), _Unsplit():
+        with _Unsplit():
             program = torch.export.export(
                 exported, (compared[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
             )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         path = Path(folder, out.name)
-        with _quiet():
-            _write(program, path, exported.names)
-            outputs = dict(zip(exported.names, _run(path, compared), strict=True))
+        _write(program, path, exported.names)
+        outputs = dict(zip(exported.names, _run(path, compared), strict=True))
         report = compare(dict(zip(exported.names, expected, strict=True)), outputs)
         written = sorted(Path(folder).iterdir())  # the file, and its weights beside it if they are too large for it
         megabytes = sum(file.stat().st_size for file in written) / 1e6
@@ -227,15 +223,3 @@ class _Unsplit(TorchFunctionMode):
         if func is Tensor.split and isinstance(args[1], int) and kwargs.get('dim') == 0:
             return (args[0],)
         return func(*args, **kwargs)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what torch's exporter tells those who develop with it; errors are raised as ever."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

@@ -291,16 +291,6 @@ def test_a_tokenizer_with_a_quantizer_and_an_encoder_of_another_project_loads(tm
         load_model(Config(dict(model=config | dict(quantizer=with_table))), path, 'tokenizer')
 
 
-def test_a_subclass_of_the_backbone_is_a_backbone(tmp_path: Path, own_vit: None) -> None:
-    state = released_pretrained()
-    path = save(tmp_path, state)
-    model = load(path, type='MyViT', img_size=64)
-    assert torch.equal(model.blocks[0].attn.qkv.weight, state['blocks.0.attn.qkv.weight'])
-    settings = dict(type='ImageClassifier', backbone=tiny_vit(type='MyViT', rel_pos_bias='per_layer'))
-    part = load_model(Config(dict(model=settings)), path, 'backbone')
-    assert torch.equal(part.blocks[0].attn.qkv.weight, state['blocks.0.attn.qkv.weight'])
-
-
 def test_the_only_child_of_a_tokenizer_loads_from_a_file_of_its_own(tmp_path: Path) -> None:
     config = dict(type='mmbeitv2.DALLETokenizer', img_size=16, encoder=dict(n_hid=8, n_blk_per_group=1))
     source = MODELS.build(config)

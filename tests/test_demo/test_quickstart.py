@@ -244,7 +244,7 @@ def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_l
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob('*'))
     message = refused(capsys, 'quickstart', '--fresh', '--work-dir', work_dir, '--data', str(image_folder))
-    assert re.search('Choose a separate folder|lies inside the image folder', message)
+    assert re.search('Choose a new or an empty folder|lies inside the image folder', message)
     assert sorted(tmp_path.rglob('*')) == before
 
 

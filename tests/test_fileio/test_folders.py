@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-import mmbeitv2
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, replacing_folder, require_own_place
+from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, replacing_folder
 
 WRITTEN = ('weights.bin', 'logs/*.log')
 
@@ -76,28 +75,6 @@ def test_links_are_never_followed(tmp_path: Path) -> None:
             remove_folder(folder, 'painter', WRITTEN)
         (folder / name).unlink()
     assert content(precious) == content(folder)
-
-
-@pytest.mark.parametrize('path', ['', '.', '/', '~', 'ROOT', 'ABOVE', 'LINK'])
-def test_folders_with_everything_in_them_are_refused(
-    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    root = Path(mmbeitv2.__file__).parents[1]
-    (tmp_path / 'link').symlink_to(root)
-    places = {'~': Path.home(), 'ROOT': root, 'ABOVE': root.parent, 'LINK': tmp_path / 'link'}
-    with pytest.raises(InputError, match='Choose a separate folder'):
-        require_own_place(places.get(path, Path(path)))
-
-
-def test_a_folder_that_holds_what_is_to_be_kept_is_refused(tmp_path: Path) -> None:
-    data = tmp_path / 'work' / 'data'
-    data.mkdir(parents=True)
-    (tmp_path / 'link').symlink_to(tmp_path / 'work')
-    for folder in (tmp_path / 'work', tmp_path / 'link', data):
-        with pytest.raises(InputError, match='Choose a separate folder'):
-            require_own_place(folder, keep=[data])
-    require_own_place(data / 'inside', keep=[data])
 
 
 def test_a_replacement_appears_only_when_it_is_whole(tmp_path: Path) -> None:

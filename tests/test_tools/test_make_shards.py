@@ -123,9 +123,9 @@ def test_bad_input_to_make_shards(image_folder: Path, tmp_path: Path, capsys: py
     for arguments, message in (
         ((str(tmp_path / 'empty'), out), 'holds no images'),
         (('nowhere', out), "image folder 'nowhere' not found"),
-        ((str(image_folder), str(image_folder)), 'so results cannot be written to it'),
+        ((str(image_folder), str(image_folder)), 'lies inside the image folder'),
         ((str(image_folder), str(image_folder / 'cat/out')), 'lies inside the image folder'),
-        ((str(image_folder), str(tmp_path)), 'so results cannot be written to it'),
+        ((str(image_folder), str(tmp_path)), 'Choose a new or an empty folder'),
         ((str(image_folder), str(tmp_path / 'full')), "was not made by make_shards.py and holds 'notes.txt'"),
         ((str(image_folder), str(tmp_path / 'full/notes.txt')), 'exists and is not a folder'),
     ):

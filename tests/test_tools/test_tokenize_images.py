@@ -207,7 +207,7 @@ def test_bad_input_to_visualize_codebook(
     (mine / 'index.html').write_text('of the user')
     for out, message in (
         (mine, "holds 'index.html'"),
-        (image_folder, 'Choose a separate folder'),
+        (image_folder, 'Choose a new or an empty folder'),
         (Path(trained[0]), 'Not a directory'),
     ):
         assert message in refused(capsys, *command, str(out))

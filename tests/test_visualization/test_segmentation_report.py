@@ -183,7 +183,7 @@ def test_bad_input_to_visualize_segmentation(work_dir: Path, tmp_path: Path, cap
     dataset = 'test_dataloader.dataset'
     for arguments, message in (
         (['--checkpoint', 'none.pth'], 'none.pth'),
-        (['--out', str(work_dir)], 'is ' + repr(str(work_dir))),
+        (['--out', str(work_dir)], 'Choose a new or an empty folder'),
         (['--cfg-options', 'test_dataloader=None'], 'has no test set'),
         (['--cfg-options', f'{dataset}.metainfo=None'], 'does not name its classes'),
         (['--cfg-options', 'model.decode_head.num_classes=4'], 'decode_head'),
