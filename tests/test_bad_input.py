@@ -101,12 +101,9 @@ Arguments = Callable[[World], list]
 DATA = 'train_dataloader.dataset'
 
 
-def train(option: str | Callable[[World], str], *more: Callable[[World], str]) -> Arguments:
-    """Arguments of train.py with these settings."""
-    return lambda w: [
-        w.pretraining, '--work-dir', w.root / 'refused', '--cfg-options',
-        *(each if isinstance(each, str) else each(w) for each in (option, *more)),
-    ]  # fmt: skip
+def train(option: str) -> Arguments:
+    """Arguments of train.py with a setting, which may name the folder of everything."""
+    return lambda w: [w.pretraining, '--work-dir', w.root / 'refused', '--cfg-options', option.format(root=w.root)]
 
 
 def resume(change: Callable[[Path], object] = lambda checkpoint: None) -> Arguments:
@@ -128,10 +125,6 @@ def pointed(checkpoint: Path) -> None:
     (checkpoint.parent / 'last_checkpoint').write_text(evil)
 
 
-def backbone_of(w: World) -> str:
-    return f'model.backbone.init_cfg.checkpoint={booby_trap(w.root / "evil.pth")}'
-
-
 def probe(bank: str, query: str) -> Arguments:
     """Arguments of probe_features.py."""
     return lambda w: [
@@ -144,7 +137,7 @@ ROWS: list[tuple[str, str, Arguments, str]] = [
     ('misspelled key', 'train', train('optim_wraper.optimizer.lr=1'), 'optim_wrapper'),
     ('no images', 'train', train(f'{DATA}.data_root=/nope'), '/nope'),
     ('batch larger than the data', 'train', train('train_dataloader.batch_size=64'), 'batch_size'),
-    ('images cut off', 'train', train(lambda w: f'{DATA}.data_root={w.root / "spoilt"}'), r'\.jpg'),
+    ('images cut off', 'train', train(f'{DATA}.data_root={{root}}/spoilt'), r'\.jpg'),
     ('GPU only', 'train', lambda w: [w.pretraining, '--amp'], '--amp needs a GPU'),
     ('load_from not there', 'train', train('load_from=gone.pth'), r'gone\.pth'),
     ('resume from nothing', 'train', lambda w: [w.pretraining, '--resume', 'gone.pth'], r'gone\.pth'),
@@ -152,7 +145,6 @@ ROWS: list[tuple[str, str, Arguments, str]] = [
     ('NaN', 'train', resume(change=poison), 'NaN|finite'),
     ('code in the file', 'train', resume(change=booby_trap), r'epoch_1\.pth'),
     ('code in a file that last_checkpoint names', 'train', resume(change=pointed), r'evil\.pth'),
-    ('code in weights', 'train', train('model.backbone.init_cfg.type=Pretrained', backbone_of), r'evil\.pth'),
     ('target is the source', 'convert_checkpoint', lambda w: [w.codes, w.codes, '--to', 'official'], 'tokenizer'),
     ('scored with another model', 'test', lambda w: [w.classification, w.codes], 'tokenizer'),
     ('out below a file', 'test', lambda w: [w.classification, w.codes, '--out', ROOT / 'setup.py/a.json'], 'setup'),
