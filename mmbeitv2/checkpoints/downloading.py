@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import sys
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from mmengine.logging import print_log
 from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.errors import InputError
 
+_TIMEOUT = 60.0  # seconds without an answer
 # Tried in turn where a repository of Hugging Face is named without a file.
 _HUB_FILES = ('model.safetensors', 'pytorch_model.bin')
 # First digits of the SHA-256 at the end of a file name, as torch and OpenMMLab write them.
@@ -42,11 +44,14 @@ def download(url: str) -> Path:
         with FileLock(path.with_name(f'.{path.name}.lock')):
             if not path.exists():
                 print_log(f'Downloading {url} to {path}', logger='current')
+                timeout = socket.getdefaulttimeout()
+                socket.setdefaulttimeout(timeout or _TIMEOUT)  # torch.hub would wait forever for a silent server
                 try:
                     torch.hub.download_url_to_file(url, str(partial), digest and digest[1], sys.stderr.isatty())
                     read_file(partial)  # the connection may have broken off, or a server answered with a page
                     partial.replace(path)
                 finally:
+                    socket.setdefaulttimeout(timeout)
                     partial.unlink(missing_ok=True)
     except (OSError, HTTPException, RuntimeError, ValueError) as error:
         raise InputError(_out_of_reach(url, str(path), error)) from error

@@ -50,6 +50,7 @@ class PretrainedBEiTv2:
         resize: how relative position tables are resized, see :func:`resize_relative_position_table`.
         reinit_head: for a whole pretraining model: do not load the head of the file. Set it to use another tokenizer
             than the one that the file was pretrained with.
+        use_ema: load the averaged weights of a file that has them beside the last ones (``model_ema``).
         source_grid: patch grid (h, w) of the model in the file. None: as the file says, or the only one that fits, see
             :func:`mmbeitv2.checkpoints.grids.source_grid`.
     """
@@ -59,11 +60,13 @@ class PretrainedBEiTv2:
         checkpoint: str,
         resize: ResizeMethod = 'geometric',
         reinit_head: bool = False,
+        use_ema: bool = False,
         source_grid: Grid | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.resize = resize
         self.reinit_head = reinit_head
+        self.use_ema = use_ema
         self.source_grid = None if source_grid is None else (source_grid[0], source_grid[1])
 
     def __call__(self, module: nn.Module) -> None:
@@ -85,7 +88,7 @@ class PretrainedBEiTv2:
         Raises:
             InputError: naming the key and both shapes if something does not fit.
         """
-        file = file or read_checkpoint(self.checkpoint)
+        file = file or read_checkpoint(self.checkpoint, self.use_ema)
         done: list[str] = []
         if is_encoder(module):
             state = self._encoder_state(file, file.encoder, module, '', done)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmbeitv2.checkpoints.formats import Format, StateDict, is_tokenizer, recognize, require_complete, to_ours
@@ -99,7 +100,8 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
 
     Args:
         path: a path or a name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
-        use_ema: take the averaged weights that a file has beside the last ones (``model_ema`` of timm and DeiT).
+        use_ema: take the averaged weights that a file has beside the last ones (``model_ema`` of timm and DeiT). That
+            they are left out otherwise is logged.
 
     Raises:
         InputError: if the file is missing, holds no weights, or is refused by
@@ -109,10 +111,13 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     content = content if isinstance(content, dict) else {}
     run = content['meta'].get('run') if isinstance(content.get('meta'), dict) else None
     tokenizer = run.get('tokenizer') if isinstance(run, dict) else None
-    if use_ema:
-        content = next((content[key] for key in _AVERAGED if key in content), None)
-        if content is None:
-            raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}).')
+    averaged = next((content[key] for key in _AVERAGED if key in content), None)
+    if use_ema and averaged is None:
+        raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}).')
+    if averaged is not None and not use_ema:
+        option = 'use_ema=True (convert_checkpoint.py --ema) takes them instead'
+        print_log(f'{path} also has averaged weights, which are left out; {option}.', logger='current')
+    content = averaged if use_ema else content
     state = weights_of(content)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')

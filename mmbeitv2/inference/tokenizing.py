@@ -21,7 +21,7 @@ from mmbeitv2.fileio.atomic import open_atomically
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 from mmbeitv2.layers import fingerprint
 
-_SAVE_EVERY = 600  # seconds
+_SAVE_EVERY = 60  # seconds
 # Parts of a tokenizer's config that its codes do not depend on; the teacher of k-means is known by the weights.
 _NOT_FOR_CODES = ('teacher', 'decoder', 'data_preprocessor', 'init_cfg', 'target_dims')
 
@@ -134,7 +134,7 @@ def tokenize_files(
 ) -> list[str]:
     """Tokenizes the images that are not done and writes the file.
 
-    What is done is saved every ten minutes, and when it is interrupted, to ``codes.partial``.
+    What is done is saved every minute, and when it is interrupted, to ``codes.partial``.
 
     Returns:
         A message for each image that cannot be read.

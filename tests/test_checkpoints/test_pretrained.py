@@ -248,11 +248,18 @@ def test_a_tokenizer_is_not_taken_for_a_pretrained_model(tmp_path: Path, pretrai
 
 
 @pytest.mark.parametrize('key', ['model_ema', 'state_dict_ema'])
-def test_averaged_weights_are_converted_when_asked_for(tmp_path: Path, key: str) -> None:
+def test_averaged_weights_are_told_loaded_and_converted_when_asked_for(
+    tmp_path: Path, key: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     last, averaged = released_pretrained(), released_pretrained()
     path = str(tmp_path / 'both.pth')
     torch.save({'model': last, key: averaged}, path)
+    monkeypatch.setattr('mmbeitv2.checkpoints.reading.print_log', lambda line, **_: said.append(line))
     assert torch.equal(load(path).cls_token, last['cls_token'])
+    assert f'{path} also has averaged weights, which are left out; use_ema=True' in said[0]
+    model = MODELS.build(tiny_vit(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=path, use_ema=True)))
+    model.init_weights()
+    assert torch.equal(model.cls_token, averaged['cls_token'])
     convert_checkpoint(path, str(tmp_path / 'ours.pth'), 'mmbeitv2', use_ema=True)
     assert torch.equal(load(str(tmp_path / 'ours.pth')).cls_token, averaged['cls_token'])
     with pytest.raises(ValueError, match='has no averaged weights'):
