@@ -47,9 +47,14 @@ def _call(function: Callable, args: tuple, log: Path, environment: dict[str, str
     os.chdir(ROOT)
     os.environ |= environment
     torch.set_num_threads(1)
-    for manager in _managers(ManagerMixin):  # mmengine's loggers of the parent
-        manager._instance_dict.clear()
+    forget_the_past()
     function(*args)
+
+
+def forget_the_past() -> None:
+    """What a new process would not have: mmengine's loggers, visualizers and scopes."""
+    for manager in _managers(ManagerMixin):
+        manager._instance_dict.clear()
 
 
 def _managers(parent: type) -> Iterator[type]:

@@ -20,25 +20,23 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import torch
-from mmengine.utils import ManagerMixin
+
+from tests.forked import forget_the_past
 
 CLIENT = """#!{python} -SE
 import json, os, socket, sys
 if sys.argv[1:2] == ['-m'] and sys.argv[2].partition('.')[0] not in ('demo', 'mmbeitv2', 'tests', 'torch'):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
-with socket.socket(socket.AF_UNIX) as server:
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
     server.connect({address!r})
-    request = json.dumps(dict(argv=sys.argv[1:], cwd=os.getcwd(), env=dict(os.environ))).encode()
-    socket.send_fds(server, [len(request).to_bytes(8, 'big')], [0, 1, 2])
-    server.sendall(request)
-    answer = server.recv(4)
-sys.exit(int.from_bytes(answer, 'big') if answer else 1)
+    socket.send_fds(server, [json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()], [0, 1, 2])
+    answer = server.recv(1)
+sys.exit(answer[0] if answer else 1)
 """
 
 
@@ -51,7 +49,7 @@ class ForkingShell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(folder / 'socket'))
         self._listener.listen()
         for name in 'python', 'python3':
@@ -60,13 +58,7 @@ class ForkingShell:
             client.chmod(0o755)
 
     def run(
-        self,
-        script: str,
-        cwd: Path,
-        env: dict[str, str],
-        setting: Callable[[], AbstractContextManager[object]],
-        command_line: Callable[[list[str]], list[str]],
-        timeout: float,
+        self, script: str, cwd: Path, env: dict[str, str], program: Callable[[list[str]], None], timeout: float
     ) -> tuple[int, str]:
         """Runs a script, which ends at the first command that fails.
 
@@ -74,8 +66,7 @@ class ForkingShell:
             script: in bash.
             cwd: where to run it.
             env: its environment.
-            setting: entered in each fork before the program is run.
-            command_line: changes the arguments of Python.
+            program: called in each fork with the arguments of Python, as :func:`run_program`.
             timeout: in seconds.
 
         Returns:
@@ -84,7 +75,7 @@ class ForkingShell:
         output = self.folder / 'output'
         env = env | {'PATH': f'{self.folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{env["PATH"]}'}
         ends = time.monotonic() + timeout
-        forks: dict[int, socket.socket] = {}
+        forks: list[int] = []
         with output.open('wb') as stream:
             shell = subprocess.Popen(
                 ['bash', '-euo', 'pipefail', '-c', script],
@@ -97,62 +88,31 @@ class ForkingShell:
             )
             while shell.poll() is None:
                 if time.monotonic() > ends:
-                    os.killpg(shell.pid, signal.SIGKILL)
-                    for pid in forks:
-                        os.kill(pid, signal.SIGKILL)
+                    for pid in (shell.pid, *forks):
+                        os.killpg(pid, signal.SIGKILL)
                     stream.write(f'\nstill running after {timeout:.0f} s'.encode())
-                if select.select([self._listener], [], [], 0.01)[0]:
-                    self._fork(forks, setting, command_line)
-                _answer(forks)
-        code = shell.returncode
-        while forks:
-            _answer(forks)
-            time.sleep(0.01)
-        return code, output.read_text(errors='replace')
+                elif select.select([self._listener], [], [], 0.01)[0]:
+                    client, _ = self._listener.accept()
+                    pid = os.fork()
+                    if pid == 0:
+                        _become(client, program)
+                    client.close()
+                    forks.append(pid)
+        for pid in forks:
+            os.waitpid(pid, 0)
+        return shell.returncode, output.read_text(errors='replace')
 
     def close(self) -> None:
         self._listener.close()
 
-    def _fork(
-        self,
-        forks: dict[int, socket.socket],
-        setting: Callable[[], AbstractContextManager[object]],
-        command_line: Callable[[list[str]], list[str]],
-    ) -> None:
-        client, _ = self._listener.accept()
-        size, files, _, _ = socket.recv_fds(client, 8, 3)
-        request = b''
-        while len(request) < int.from_bytes(size, 'big'):
-            request += client.recv(65536)
-        pid = os.fork()
-        if pid == 0:
-            _become(files, setting, command_line, **json.loads(request))
-        for file in files:
-            os.close(file)
-        forks[pid] = client
 
-
-def _answer(forks: dict[int, socket.socket]) -> None:
-    """Tells the clients whose program has ended its exit code."""
-    for pid in list(forks):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            code = os.waitstatus_to_exitcode(status)
-            with forks.pop(pid) as client, contextlib.suppress(OSError):
-                client.sendall((code if code >= 0 else 128 - code).to_bytes(4, 'big'))
-
-
-def _become(
-    files: list[int],
-    setting: Callable[[], AbstractContextManager[object]],
-    command_line: Callable[[list[str]], list[str]],
-    argv: list[str],
-    cwd: str,
-    env: dict[str, str],
-) -> NoReturn:
-    """Turns this process, a fork, into a program of Python."""
+def _become(client: socket.socket, program: Callable[[list[str]], None]) -> NoReturn:
+    """Turns this process, a fork, into a program of Python, and tells the client its exit code."""
     code = 1
     try:
+        os.setsid()
+        request, files, _, _ = socket.recv_fds(client, 2**20, 3)
+        argv, cwd, env = json.loads(request)
         for number, file in enumerate(files):
             os.dup2(file, number)
         sys.stdin, sys.stdout, sys.stderr = (open(number, mode, buffering=1) for number, mode in enumerate('rww'))  # noqa: SIM115
@@ -161,9 +121,10 @@ def _become(
         os.environ.update(env)
         gc.freeze()  # mmengine collects garbage often, and need not look through all that is imported
         forget_the_past()
+        logging.getLogger().handlers.clear()  # pytest's
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)  # the threads of the parent are not in the fork
-        with setting():
-            _run_program(command_line(argv))
+        program(argv)
         code = 0
     except SystemExit as end:
         if isinstance(end.code, str):
@@ -175,28 +136,12 @@ def _become(
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
+            client.send(bytes([code]))
         os._exit(code)
 
 
-def forget_the_past() -> None:
-    """What a new process would not have: mmengine's loggers, visualizers and scopes, and pytest's handlers of logs."""
-    for manager in _managers(ManagerMixin):
-        manager._instance_dict.clear()
-    logging.getLogger().handlers.clear()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _managers(parent: type) -> Iterator[type]:
-    for child in parent.__subclasses__():
-        yield child
-        yield from _managers(child)
-
-
-def _run_program(argv: list[str]) -> None:
-    while argv and argv[0] in ('-u', '-q', '-B'):
-        argv = argv[1:]
-    if not argv:
-        raise SystemExit('python without a program is not supported here')
+def run_program(argv: list[str]) -> None:
+    """Runs a script, a module, or code, as Python does with these arguments."""
     if argv[0] == '-m':
         sys.argv, sys.path[0] = argv[1:], os.getcwd()
         runpy.run_module(argv[1], run_name='__main__', alter_sys=True)

@@ -7,8 +7,8 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from mmbeitv2 import registry
 from mmbeitv2.inference.config import walk_settings
 from tests.conftest import ROOT
 from tests.test_docs.blocks import Block, Settings, blocks_of, pages
-from tests.test_docs.forks import ForkingShell
+from tests.test_docs.forks import ForkingShell, run_program
 from tests.test_docs.scratch import make_images, make_scratch
 from tests.test_docs.tiny import Weights, command_line, everything_tiny, without_weights
 from tests.test_interop.conftest import process_of_its_own
@@ -72,29 +72,19 @@ def shell() -> Iterator[ForkingShell]:
         shell.close()
 
 
-class Page:
-    """What the blocks of one page share.
-
-    Attributes:
-        folder: the scratch folder.
-        variables: of the python blocks.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.variables: dict[str, object] = {'__name__': '__main__'}
-
-
 @pytest.fixture(scope='session')
-def page_of(tmp_path_factory: pytest.TempPathFactory, images: Path, weights: Weights) -> dict[str, Page]:
-    class Made(dict[str, Page]):
-        def __missing__(self, name: str) -> Page:
-            folder = tmp_path_factory.mktemp(Path(name).stem)
-            make_scratch(folder, images, weights)
-            self[name] = Page(folder)
-            return self[name]
+def scratch_of(
+    tmp_path_factory: pytest.TempPathFactory, images: Path, weights: Weights
+) -> Callable[[str], tuple[Path, dict[str, object]]]:
+    """The scratch folder of a page, and the variables of its python blocks."""
 
-    return Made()
+    @cache
+    def make(page: str) -> tuple[Path, dict[str, object]]:
+        folder = tmp_path_factory.mktemp(Path(page).stem)
+        make_scratch(folder, images, weights)
+        return folder, {'__name__': '__main__'}
+
+    return make
 
 
 @pytest.mark.parametrize('page', pages(), ids=lambda page: str(page.relative_to(ROOT)))
@@ -106,21 +96,29 @@ def test_every_block_has_a_marker(page: Path) -> None:
 
 
 @pytest.mark.parametrize('block', [block for block in BLOCKS if block.kind == 'run'], ids=lambda block: block.place)
-def test_block_runs(block: Block, page_of: dict[str, Page], shell: ForkingShell, weights: Weights) -> None:
-    settings, page = block.settings, page_of[block.page]
+def test_block_runs(
+    block: Block,
+    scratch_of: Callable[[str], tuple[Path, dict[str, object]]],
+    shell: ForkingShell,
+    weights: Weights,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = block.settings
+    folder, variables = scratch_of(block.page)
     code = settings.apply(block.code)
-    with _inside(page.folder):
-        for path in settings.made:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(weights.of_run(path), path)
+    monkeypatch.chdir(folder)
+    for path in settings.made:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(weights.of_run(path), path)
     if block.language == 'bash':
-        _run_bash(code, page.folder, settings, shell, weights)
-    elif settings.is_config:
-        with _inside(page.folder), _setting(settings, weights)():
+        _run_bash(code, folder, settings, shell, weights)
+        return
+    tiny = everything_tiny(weights) if settings.is_tiny else contextlib.nullcontext()
+    with process_of_its_own('python'), tiny:
+        if settings.is_config:
             _read_config(code, settings)
-    else:
-        with _inside(page.folder), _setting(settings, weights)():
-            exec(compile(code, block.place, 'exec'), page.variables)
+        else:
+            exec(compile(code, block.place, 'exec'), variables)
 
 
 def _run_bash(code: str, folder: Path, settings: Settings, shell: ForkingShell, weights: Weights) -> None:
@@ -131,11 +129,16 @@ def _run_bash(code: str, folder: Path, settings: Settings, shell: ForkingShell, 
         'OMP_NUM_THREADS': '1',
         'TORCH_HOME': str(folder / '.torch'),
     }
-    arguments = command_line if settings.is_tiny else list
-    exit_code, output = shell.run(code, folder, environment, _setting(settings, weights), arguments, SECONDS)
+
+    def tiny_program(argv: list[str]) -> None:
+        with everything_tiny(weights):
+            run_program(command_line(argv))
+
+    program = tiny_program if settings.is_tiny else run_program
+    exit_code, output = shell.run(code, folder, environment, program, SECONDS)
     assert exit_code == 0, f'exit code {exit_code}\n{code}\n{output[-3000:]}'
-    assert 'Traceback (most recent call last)' not in output, f'{code}\n{output[-3000:]}'
-    assert ': error: ' not in output, f'{code}\n{output[-3000:]}'
+    for word in ('Traceback (most recent call last)', ': error: '):
+        assert word not in output, f'{code}\n{output[-3000:]}'
 
 
 def _read_config(code: str, settings: Settings) -> None:
@@ -155,23 +158,3 @@ def _read_config(code: str, settings: Settings) -> None:
         for part in [model] if 'type' in model else model.values():
             if isinstance(part, dict) and 'type' in part:
                 MODELS.build(without_weights(part))
-
-
-@contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    with _chdir(folder), process_of_its_own('python'):
-        yield
-
-
-def _setting(settings: Settings, weights: Weights) -> type[AbstractContextManager[object]]:
-    return (lambda: everything_tiny(weights)) if settings.is_tiny else contextlib.nullcontext
-
-
-@contextmanager
-def _chdir(folder: Path) -> Iterator[None]:
-    former = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(former)

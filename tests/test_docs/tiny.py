@@ -18,37 +18,15 @@ from mmengine.registry import MODELS, DefaultScope
 import mmbeitv2.checkpoints.locating as locating
 import mmbeitv2.inference.config as apis_config
 from mmbeitv2.checkpoints.zoo import describe_model, list_models
-from tests.conftest import ROOT
+from tests.conftest import NUM_CODES, ROOT, tiny_tokenizer
 
 SIDE, PATCH, GRID = 32, 8, 4
 WIDTH, DEPTH, HEADS = 32, 4, 2
-NUM_CODES, CODE_DIM = 16, 8
+CODE_DIM = 8
 TEACHER, TEACHER_WIDTH = 'vit_tiny_patch16_224', 192
 # Options of tools/train.py and tools/test.py that a CPU has no use for, with the values that they may have.
 DROPPED = {'--amp': ('auto', 'bfloat16', 'float16'), '--compile': ()}
 
-_TINY_VQKD = dict(
-    type='mmbeitv2.VQKD',
-    encoder=dict(
-        type='mmbeitv2.BEiTv2ViT',
-        out_type='featmap',
-        final_norm='fc_norm',
-        use_abs_pos_emb=True,
-        rel_pos_bias='none',
-        layer_scale_init_value=0.0,
-    ),
-    quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=NUM_CODES, code_dim=CODE_DIM),
-    decoder=dict(
-        type='mmbeitv2.BEiTv2ViT',
-        patch_size=1,
-        out_type='featmap',
-        final_norm='fc_norm',
-        use_abs_pos_emb=True,
-        rel_pos_bias='none',
-        layer_scale_init_value=0.0,
-    ),
-    target_dims=TEACHER_WIDTH,
-)
 _real_fromfile = Config.fromfile
 _real_merge = apis_config.merge_options
 
@@ -162,9 +140,9 @@ def _walk(node: object, weights: Weights, name: str) -> None:
             _walk(child, weights, name)
     if not isinstance(node, dict):
         return
-    if node.get('type') in ('mmbeitv2.DALLETokenizer',):
+    if node.get('type') == 'mmbeitv2.DALLETokenizer':
         node.clear()
-        node.update(mmengine.config.ConfigDict(_TINY_VQKD))
+        node.update(mmengine.config.ConfigDict(tiny_tokenizer()))
     kind = str(node.get('type'))
     for key, value in list(dict.items(node)):
         if key in _NUMBERS:
