@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from mmbeitv2.datasets.channels import decode_channels
 from mmbeitv2.datasets.file_backends import read_file
@@ -28,8 +29,8 @@ def channel_statistics(paths: Iterable[str | Path]) -> dict:
     Raises:
         InputError: naming the image that cannot be read, or has other channels or another type than the first.
     """
-    first, images, pixels = None, 0, 0
-    mean = deviations = low = high = np.zeros(0)
+    first, images = None, 0
+    scaler, limits = StandardScaler(), MinMaxScaler()
     for path in paths:
         try:
             image = decode_channels(read_file(str(path)))
@@ -39,34 +40,26 @@ def channel_statistics(paths: Iterable[str | Path]) -> dict:
                 f'image {str(path)!r} cannot be read ({reason}). Remove or replace it.'
             ) from error
         kind = (image.shape[2], image.dtype.name)
-        if first is None:
-            first = (path, kind)
-            mean, deviations = np.zeros(kind[0]), np.zeros(kind[0])
-            low, high = np.full(kind[0], np.inf), np.full(kind[0], -np.inf)
+        first = first or (path, kind)
         if kind != first[1]:
             raise InputError(
                 f'image {str(path)!r} has {kind[0]} channels of type {kind[1]}, and {str(first[0])!r} has '
                 f'{first[1][0]} of type {first[1][1]}. All images of a folder must be of the same kind.'
             )
         values = image.reshape(-1, kind[0]).astype(np.float64)
-        # Chan, Golub and LeVeque 1979: sums of squares of large values would cancel.
-        own_mean, count = values.mean(axis=0), len(values)
-        shift = own_mean - mean
-        total = pixels + count
-        deviations = deviations + ((values - own_mean) ** 2).sum(axis=0) + shift**2 * (pixels * count / total)
-        mean = mean + shift * (count / total)
-        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
-        images, pixels = images + 1, total
+        scaler.partial_fit(values)
+        limits.partial_fit(values)
+        images += 1
     if first is None:
         raise InputError('there are no images. Pass at least one path.')
     return {
         'images': images,
         'channels': first[1][0],
         'dtype': first[1][1],
-        'mean': mean.tolist(),
-        'std': np.sqrt(deviations / pixels).tolist(),
-        'min': low.tolist(),
-        'max': high.tolist(),
+        'mean': scaler.mean_.tolist(),
+        'std': np.sqrt(scaler.var_).tolist(),
+        'min': limits.data_min_.tolist(),
+        'max': limits.data_max_.tolist(),
     }
 
 

@@ -5,19 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine import fileio
 
 from mmbeitv2.errors import InputError
-
-
-class ReadingBackend(fileio.BaseStorageBackend):
-    """Base of the backends that read images inside other files; what the addresses of this package begin with is
-    ``mmbeitv2-``."""
-
-    def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
-        return self.get(filepath).decode(encoding)
 
 
 def is_remote(path: str) -> bool:
@@ -77,7 +68,7 @@ def list_files(folder: str, extensions: Sequence[str], backend_args: dict | None
         backend_args: see ``mmengine.fileio.get_file_backend``.
 
     Raises:
-        InputError: if there is no such backend, or it cannot list or reach the folder.
+        InputError: if there is no such backend, it cannot list or reach the folder, or there is no such file.
     """
     backend = backend_for(folder, backend_args)
     if not hasattr(backend, 'list_dir_or_file'):
@@ -91,8 +82,35 @@ def list_files(folder: str, extensions: Sequence[str], backend_args: dict | None
         raise InputError(
             f'folder {folder!r} cannot be listed ({error}). Check the address and your access rights.'
         ) from error
-    return [
-        path
-        for path in found
-        if path.lower().endswith(tuple(extensions)) and not any(part.startswith('.') for part in path.split('/'))
-    ]
+    ends = tuple(extensions)
+    paths = [path for path in found if path.lower().endswith(ends) and '/.' not in f'/{path}']
+    if not paths:
+        raise InputError(f'folder {folder!r} holds no images ({", ".join(sorted(extensions))}). Choose another folder.')
+    return paths
+
+
+def read_lines(path: str, kind: str, backend_args: dict | None = None) -> list[str]:
+    """The lines of a text file in UTF-8, without the white space around them.
+
+    Args:
+        path: of the file.
+        kind: what it is, for messages.
+        backend_args: see ``mmengine.fileio.get``.
+
+    Raises:
+        InputError: naming the file or the line, if it cannot be read, is empty, or has an empty line.
+    """
+    try:
+        text = read_file(path, backend_args).decode('utf-8-sig')
+    except FileNotFoundError as error:
+        raise InputError(f'{kind} {path!r} not found. Correct its path.') from error
+    except (OSError, ValueError) as error:
+        is_binary = isinstance(error, UnicodeDecodeError)
+        reason = 'it is not UTF-8 text' if is_binary else getattr(error, 'strerror', None) or error
+        raise InputError(f'{kind} {path!r} cannot be read ({reason}). It must be a text file in UTF-8.') from error
+    lines = [line.strip() for line in text.rstrip().split('\n')]
+    if lines == ['']:
+        raise InputError(f'{kind} {path!r} is empty. Write one name or path per line.')
+    if '' in lines:
+        raise InputError(f'line {lines.index("") + 1} of {kind} {path!r} is empty. Remove the line.')
+    return lines

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine import fileio
-from mmengine.fileio import register_backend
 
-from mmbeitv2.datasets.file_backends import ReadingBackend
-from mmbeitv2.datasets.image_dataset import TABLE_PREFIX, ImageDataset, Rows
+from mmbeitv2.datasets.image_dataset import ImageDataset
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
 
 if TYPE_CHECKING:
     import datasets
 
+PREFIX = 'mmbeitv2-huggingface'
 # The columns of images that addresses refer to, by the fingerprint of the data.
 _columns: dict[str, datasets.Dataset] = {}
 
 
-class HuggingFaceBackend(ReadingBackend):
+class HuggingFaceBackend(fileio.BaseStorageBackend):
     """Reads ``mmbeitv2-huggingface://FINGERPRINT/NAME/ROW``: an image in a table that this process has open."""
 
     def get(self, filepath: str | Path) -> bytes:
@@ -32,7 +30,7 @@ class HuggingFaceBackend(ReadingBackend):
         Raises:
             OSError, InputError: if the row is empty, or refers to a file that cannot be read.
         """
-        key, _, rest = str(filepath).removeprefix(f'{TABLE_PREFIX}://').partition('/')
+        key, _, rest = str(filepath).removeprefix(f'{PREFIX}://').partition('/')
         if key not in _columns:
             raise InputError('its table is not open in this process')
         (image,) = _columns[key][int(rest.rpartition('/')[2])].values()
@@ -40,27 +38,11 @@ class HuggingFaceBackend(ReadingBackend):
             raise InputError('its row is empty')
         return fileio.get(image['path']) if image['bytes'] is None else image['bytes']
 
+    def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
+        return self.get(filepath).decode(encoding)
 
-register_backend('mmbeitv2.HuggingFaceBackend', HuggingFaceBackend, force=True, prefixes=TABLE_PREFIX)
 
-
-class _TableRows(Rows):
-    """Addresses and labels of the images of a table."""
-
-    def __init__(self, column: datasets.Dataset, place: str, labels: np.ndarray | None) -> None:
-        self.column, self.place, self.labels = column, place.replace('://', ':/'), labels
-        _columns[column._fingerprint] = column
-
-    def __setstate__(self, state: dict) -> None:  # in a process that was not forked
-        self.__dict__.update(state)
-        _columns[self.column._fingerprint] = self.column
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-    def row(self, number: int) -> dict:
-        info = {'img_path': f'{TABLE_PREFIX}://{self.column._fingerprint}/{self.place}/{number}'}
-        return info if self.labels is None else info | {'gt_label': int(self.labels[number])}
+fileio.register_backend('mmbeitv2.HuggingFaceBackend', HuggingFaceBackend, force=True, prefixes=PREFIX)
 
 
 @DATASETS.register_module()
@@ -99,24 +81,34 @@ class HuggingFaceImages(ImageDataset):
     ) -> None:
         self.path, self.split, self.name, self.revision = path, split, name, revision
         self.image_column, self.label_column = image_column, label_column
-        super().__init__(ann_file='', max_unreadable=max_unreadable, serialize_data=False, **kwargs)
+        super().__init__(ann_file='', max_unreadable=max_unreadable, **kwargs)
 
-    def load_data_list(self) -> Sequence[dict]:
+    def __setstate__(self, state: dict) -> None:  # in a process that was not forked
+        self.__dict__.update(state)
+        if 'column' in state:
+            _columns[self.column._fingerprint] = self.column
+
+    def load_data_list(self) -> list[dict]:
         table = _load(self.path, self.split, self.name, self.revision)
         place = f'data set {self.path!r}, split {self.split!r},'
         if not len(table):
             raise InputError(f'{place} holds no images. Choose another data set or split.')
-        labels = None
-        if self.label_column is not None:
-            labels = self._labels(table, place)
-        return _TableRows(_images(table, self.image_column, place), f'{self.path}/{self.split}', labels)
+        self.column = _images(table, self.image_column, place)
+        key = self.column._fingerprint
+        _columns[key] = self.column
+        address = f'{PREFIX}://{key}/{self.path.replace("://", ":/")}/{self.split}'
+        samples = [{'img_path': f'{address}/{number}'} for number in range(len(table))]
+        if self.label_column is None:
+            return samples
+        labels = self._labels(table, place)
+        return [{**sample, 'gt_label': label} for sample, label in zip(samples, labels.tolist(), strict=True)]
 
     def _labels(self, table: datasets.Dataset, place: str) -> np.ndarray:
         """The label of each row, (n,) int; their names become the classes if none are set."""
         column = self.label_column
         _require_column(table, column, 'label_column', place)
         feature = table.features[column]
-        values = table.data.column(column) if table._indices is None else table.with_format('arrow')[:].column(column)
+        values = table.select_columns([column]).with_format('arrow')[:].column(column)
         if values.null_count:
             raise InputError(f'{place} has rows without a value in label_column={column!r}. Remove these rows.')
         array = np.asarray(values.to_numpy())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
 import torch
@@ -14,29 +12,6 @@ from mmpretrain.datasets import BaseDataset
 
 from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError, UnreadableImageError
-
-# Addresses of images that may be read before processes are forked, which clients of object stores do not bear.
-SHARD_PREFIX, TABLE_PREFIX = 'mmbeitv2-tar', 'mmbeitv2-huggingface'
-FORKABLE = (f'{SHARD_PREFIX}://', f'{TABLE_PREFIX}://')
-
-
-class Rows(Sequence[dict]):
-    """The sample dicts that mmengine keeps for a dataset, created on access, because millions of dicts need much
-    memory."""
-
-    @overload
-    def __getitem__(self, index: int) -> dict: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[dict]: ...
-
-    def __getitem__(self, index: int | slice) -> dict | list[dict]:
-        numbers = range(len(self))[index]
-        return self.row(numbers) if isinstance(numbers, int) else list(map(self.row, numbers))
-
-    @abstractmethod
-    def row(self, number: int) -> dict:
-        """The address of an image, ``img_path``, and its ``gt_label`` if it has one."""
 
 
 class ImageDataset(BaseDataset):

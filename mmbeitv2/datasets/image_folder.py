@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 from timm.data import ImageNetInfo
 
-from mmbeitv2.datasets.file_backends import is_remote, join, list_files, read_file
+from mmbeitv2.datasets.file_backends import is_remote, join, list_files, read_lines
 from mmbeitv2.datasets.image_dataset import ImageDataset
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
@@ -32,9 +32,19 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
             links.
     """
     if not root.is_dir():
-        raise InputError(f'image folder {str(root)!r} not found. Check the path.')
+        raise InputError(
+            f'image folder {str(root)!r} not found. Correct the path (data_root and data_prefix of a dataset).'
+        )
     ends = tuple(extension.lower() for extension in extensions)
-    paths = sorted(path for path in _walk(str(root)) if path.lower().endswith(ends))
+    paths = []
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse_folder):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        for path in (Path(folder, name) for name in folders):
+            if path.is_symlink() and path.resolve() in [parent.resolve() for parent in path.parents]:
+                raise InputError(f'folder {str(path)!r} is a symbolic link to a folder around it. Remove the link.')
+        below = os.path.relpath(folder, root)
+        found = [name for name in names if name.lower().endswith(ends) and not name.startswith('.')]
+        paths += found if below == '.' else [os.path.join(below, name) for name in found]
     if not paths and (root / SHARD_INDEX).is_file():
         raise InputError(
             f'{str(root)!r} is a folder of shards, but image files are needed here. Pass the folder that the shards '
@@ -44,30 +54,14 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
         raise InputError(
             f'image folder {str(root)!r} holds no images ({", ".join(sorted(extensions))}). Choose another folder.'
         )
-    return paths
+    return sorted(paths)
 
 
-def _walk(root: str) -> Iterator[str]:
-    """All files below a folder, relative to it."""
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [('', frozenset())]
-    while waiting:
-        below, parents = waiting.pop()
-        folder = os.path.join(root, below)
-        try:
-            status = os.stat(folder)
-            identity = (status.st_dev, status.st_ino)
-            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith('.')]
-            folders = {entry.name for entry in entries if entry.is_dir()}
-        except OSError as error:
-            path = error.filename or folder
-            raise InputError(
-                f'folder {path!r} cannot be read ({error.strerror}). Change its permissions, or move it out of '
-                'the data set.'
-            ) from error
-        if identity in parents:
-            raise InputError(f'folder {folder!r} is a symbolic link to a folder that contains it. Remove the link.')
-        waiting += [(os.path.join(below, name), parents | {identity}) for name in folders]
-        yield from (os.path.join(below, entry.name) for entry in entries if entry.name not in folders)
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(
+        f'folder {error.filename!r} cannot be read ({error.strerror}). Change its permissions, or move it out of the '
+        'data set.'
+    ) from error
 
 
 @DATASETS.register_module()
@@ -122,87 +116,58 @@ class ImageFolder(ImageDataset, CustomDataset):
         self.data_prefix = {key: join(self.data_root, prefix) for key, prefix in self.data_prefix.items()}
 
     def load_data_list(self) -> list[dict]:
-        folder = self.img_prefix if is_remote(self.img_prefix) else str(Path(self.img_prefix))
-        if not is_remote(folder) and not os.path.isdir(folder):
-            raise InputError(f'image folder {folder!r} not found. Correct data_root and data_prefix of the dataset.')
         if self.ann_file:
-            return self._read_list()
-        paths = self._list(folder)
+            lines = read_lines(self.ann_file, 'image list', self.backend_args)
+            samples = [self._parse(line, number) for number, line in enumerate(lines, 1)]
+            if self.max_unreadable == 0:
+                self._check_existence([sample['img_path'] for sample in samples])
+            return samples
+        files, classes = self.find_files()
         if not self.with_label:
-            return [{'img_path': join(folder, path)} for path in paths]
-        number = {name: i for i, name in enumerate(self._class_folders(folder, paths))}
+            return [{'img_path': place} for place in files.values()]
+        self._check_classes(files, classes)
+        number = {name: i for i, name in enumerate(classes)}
         return [
-            {'img_path': join(folder, path), 'gt_label': number[path.split(os.sep)[0]]}
-            for path in paths
+            {'img_path': place, 'gt_label': number[path.split(os.sep)[0]]}
+            for path, place in files.items()
             if os.sep in path
         ]
 
-    def _list(self, folder: str) -> list[str]:
-        """Paths of the images in a folder, relative to it, sorted."""
-        if not is_remote(folder):
-            return find_images(Path(folder), self.extensions)
-        if not (paths := list_files(folder, self.extensions, self.backend_args)):
-            raise InputError(
-                f'folder {folder!r} holds no images ({", ".join(sorted(self.extensions))}). Choose another folder.'
-            )
-        return paths
+    def find_files(self) -> tuple[dict[str, str], list[str]]:
+        """Path of each image in the folder, with the path or address by which it is read, and the class folders."""
+        folder = self.img_prefix
+        if is_remote(folder):
+            paths = list_files(folder, self.extensions, self.backend_args)
+        else:
+            folder = str(Path(folder))
+            paths = find_images(Path(folder), self.extensions)
+        return {path: join(folder, path) for path in paths}, class_folders(folder, paths)
 
-    def _class_folders(self, folder: str, paths: list[str]) -> list[str]:
-        """Names of the class folders, in order; they become the classes if none are set."""
-        names = class_folders(folder, paths)
-        outside = [path for path in paths if os.sep not in path]
-        place = f'image folder {folder!r}'
-        if len(outside) == len(paths):
+    def _check_classes(self, files: dict[str, str], names: list[str]) -> None:
+        """Makes the names of the class folders the classes if none are set, and reports what has no class."""
+        place = f'image folder {self.img_prefix.rstrip("/")!r}'
+        outside = [path for path in files if os.sep not in path]
+        if len(outside) == len(files):
             raise InputError(
                 f'{place} has no class folders with images. Put the images of each class into its own folder, or set '
                 'with_label=False.'
             )
         self.set_classes(names, place)
-        empty = set(names).difference(path.split(os.sep)[0] for path in paths)
+        empty = set(names).difference(path.split(os.sep)[0] for path in files)
         for message, found in (
             ('lie outside the class folders and are left out', outside),
             ('hold no images', empty),
         ):
             if found:
-                print_log(
-                    f'{len(found)} entries of {folder!r} {message}: {", ".join(sorted(found)[:5])}',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-        return names
-
-    def _read_list(self) -> list[dict]:
-        """The images, and their labels, of ``ann_file``."""
-        try:
-            text = read_file(self.ann_file, self.backend_args).decode('utf-8-sig')
-        except FileNotFoundError:
-            raise InputError(
-                f'image list {self.ann_file!r} not found. Correct ann_file, or leave it out to read the whole folder.'
-            ) from None
-        except (OSError, ValueError) as error:
-            is_binary = isinstance(error, UnicodeDecodeError)
-            reason = 'it is not UTF-8 text' if is_binary else getattr(error, 'strerror', None) or error
-            raise InputError(
-                f'image list {self.ann_file!r} cannot be read ({reason}). It must be a text file in UTF-8.'
-            ) from error
-        if not text:
-            raise InputError(f'image list {self.ann_file!r} is empty. Write one image path per line.')
-        samples = [self._parse(line, i) for i, line in enumerate(text.removesuffix('\n').split('\n'), 1)]
-        if self.max_unreadable == 0:
-            self._check_existence([sample['img_path'] for sample in samples])
-        return samples
+                text = f'{len(found)} entries of {place} {message}: {", ".join(sorted(found)[:5])}'
+                print_log(text, logger='current', level=logging.WARNING)
 
     def _parse(self, line: str, number: int) -> dict:
         """A line of ``ann_file``."""
-        where = f'line {number} of image list {self.ann_file!r}'
-        line = line.removesuffix('\r')
-        if not line.strip():
-            raise InputError(f'{where} is empty. Remove the line.')
-        if '\0' in line:
-            raise InputError(f'{where} holds a null byte. It must be a text file in UTF-8.')
         if not self.with_label:
             return {'img_path': join(self.img_prefix, line)}
-        path, _, label = line.strip().rpartition(' ')
+        where = f'line {number} of image list {self.ann_file!r}'
+        path, _, label = line.rpartition(' ')
         if not path:
             raise InputError(f'{where}, {line[:99]!r}, has no label. Write the path, a space and the label.')
         if not (label.isascii() and label.isdigit() and len(label) < 10):
@@ -219,12 +184,10 @@ class ImageFolder(ImageDataset, CustomDataset):
         """Lists each folder once, which is much faster than a look at every file."""
         names: dict[str, set[str]] = {}
         for number, path in enumerate(paths, 1):
-            if is_remote(path):
-                continue
             folder, name = os.path.split(path)
             if folder not in names:
-                names[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-            if name not in names[folder] and not os.path.isfile(path):
+                names[folder] = set(os.listdir(folder or '.')) if os.path.isdir(folder or '.') else set()
+            if name not in names[folder] and not is_remote(path):
                 raise InputError(
                     f'image {path!r} in line {number} of image list {self.ann_file!r} not found. Correct the '
                     'line, or data_root and data_prefix.'

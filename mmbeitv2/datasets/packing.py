@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,6 @@ from tqdm import tqdm
 
 from mmbeitv2.datasets.file_backends import read_file
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, SHARD_INDEX, class_folders, find_images
-from mmbeitv2.datasets.shards import ShardIndex
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import PARTIAL, open_atomically
 from mmbeitv2.fileio.folders import claim_folder, require_claimable
@@ -60,13 +58,12 @@ def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str
     hold_folder(out, _TOOL, 'folder')
     for partial in out.glob(f'shard-*.tar{PARTIAL}'):  # left by a kill
         partial.unlink()
-    there = {path.name for path in out.glob('shard-*.tar')}
-    if there - plan.keys() or ((out / SHARD_INDEX).exists() and there != plan.keys()):
+    if {path.name for path in out.glob('shard-*.tar')} - plan.keys():
         raise _other_images(out, root)
     offsets: list[int] = []
     with tqdm(total=len(paths), unit='image', smoothing=0.05) as progress:
         for name, members in plan.items():
-            if name not in there:
+            if not (out / name).exists():
                 with open_atomically(out / name) as stream:
                     write_tar(root, members, stream)
             found = dict(read_tar(out / name))
@@ -74,10 +71,19 @@ def pack_folder(root: Path, out: Path, shard_size: int, extensions: Sequence[str
                 raise _other_images(out / name, root)
             offsets += found.values()
             progress.update(len(members))
-    if not (out / SHARD_INDEX).exists():
-        index = _index_of(out, plan, offsets, class_folders(str(root), paths))
-        with open_atomically(out / SHARD_INDEX) as stream:
-            np.savez(stream, **{field.name: getattr(index, field.name) for field in dataclasses.fields(index)})
+    names = list(map(os.fsencode, paths))
+    with open_atomically(out / SHARD_INDEX) as stream:
+        np.savez(
+            stream,
+            shards=np.array(list(plan)),
+            sizes=np.array([os.path.getsize(out / name) for name in plan], np.int64),
+            shard=np.repeat(np.arange(len(plan), dtype=np.int32), [len(members) for members in plan.values()]),
+            offset=np.array(offsets, np.int64),
+            length=np.array([member.size for members in plan.values() for member in members], np.int64),
+            names=np.frombuffer(b''.join(names), np.uint8),
+            name_ends=np.cumsum([0, *map(len, names)], dtype=np.int64),
+            classes=np.array(class_folders(str(root), paths), dtype=np.str_),
+        )
     return len(paths)
 
 
@@ -139,24 +145,6 @@ def read_tar(path: Path) -> Iterator[tuple[Member, int]]:
         raise InputError(
             f'shard {str(path)!r} cannot be read ({error}). Remove it, then run the same command again.'
         ) from error
-
-
-def _index_of(out: Path, plan: dict[str, list[Member]], offsets: list[int], classes: list[str]) -> ShardIndex:
-    numbers = {name: number for number, name in enumerate(classes)}
-    members = [member for shard in plan.values() for member in shard]
-    encoded = [os.fsencode(member.path) for member in members]
-    labels = [numbers[member.path.split('/')[0]] if '/' in member.path else -1 for member in members]
-    return ShardIndex(
-        shards=np.array(list(plan)),
-        sizes=np.array([os.stat(out / name).st_size for name in plan], np.int64),
-        shard=np.repeat(np.arange(len(plan), dtype=np.int32), [len(shard) for shard in plan.values()]),
-        offset=np.array(offsets, np.int64),
-        length=np.array([member.size for member in members], np.int64),
-        label=np.array(labels, np.int32),
-        names=np.frombuffer(b''.join(encoded), np.uint8),
-        name_ends=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
-        classes=np.array(classes, dtype=np.str_),
-    )
 
 
 def _other_images(place: Path, root: Path) -> InputError:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mmbeitv2.datasets.resizing import Fit
-from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.patch_knn import IGNORED, SegmentedImage, label_counts
 from mmbeitv2.inference.visual_tokenizer import to_tensor
+from mmbeitv2.segmentation.seg_labels import read_labels
 
 NO_LABEL = -1
 
@@ -39,27 +38,11 @@ def segment_labels(
     Raises:
         InputError: naming the label image that is missing, cannot be read, or does not have the size of its image.
     """
-    labels = [_read((folder / path).with_suffix('.png'), place, read) for path, place in files.items()]
+    labels = []
+    for path, place in files.items():
+        shape = tuple(read(place).shape[1:])  # turned by its EXIF tag, as the tokenizer sees it
+        labels.append(read_labels(str((folder / path).with_suffix('.png')), shape))
     return np.stack([_majority(each, grid, fit, ignored) for each in labels])
-
-
-def _read(path: Path, image: str, read: Callable[[str], Tensor]) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f'image {image!r} has no label image {str(path)!r}. Add it, or remove the image.')
-    try:
-        with Image.open(path) as labels:
-            values = np.asarray(labels)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f'cannot read label image {str(path)!r}: {error}') from error
-    if values.ndim != 2 or values.min() < 0 or values.max() > 255:
-        raise InputError(f'label image {str(path)!r} must be a PNG file with one channel, of labels from 0 to 255')
-    height, width = read(image).shape[1:]  # turned by its EXIF tag, as the tokenizer sees it
-    if values.shape != (height, width):
-        raise InputError(
-            f'label image {str(path)!r} has {values.shape[1]}x{values.shape[0]} pixels, but its image has '
-            f'{width}x{height}. Both must have the same size.'
-        )
-    return values
 
 
 def _majority(labels: np.ndarray, grid: tuple[int, int], fit: Fit, ignored: Sequence[int]) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 from mmengine.dataset import BaseDataset
 
+from mmbeitv2.datasets.file_backends import read_lines
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, find_images
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
@@ -116,7 +117,7 @@ class SegFolder(BaseDataset):
         """The images that ``ann_file`` names."""
         by_name = {os.path.splitext(path)[0]: path for path in paths} | {path: path for path in paths}
         chosen = []
-        for number, line in enumerate(_read_lines(self.ann_file, 'image list'), 1):
+        for number, line in enumerate(read_lines(self.ann_file, 'image list'), 1):
             if line not in by_name:
                 raise InputError(
                     f'line {number} of image list {self.ann_file!r} names {line[:99]!r}, which is not an image '
@@ -133,7 +134,7 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
         InputError: if the file cannot be read, is empty, contains an empty line or a name twice, or has more than 255
             names.
     """
-    names = _read_lines(path, 'class list')
+    names = read_lines(str(path), 'class list')
     for number, name in enumerate(names, 1):
         if name in names[: number - 1]:
             raise InputError(
@@ -146,22 +147,6 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
             f'({IGNORED} means "ignored"). Leave some out.'
         )
     return tuple(names)
-
-
-def _read_lines(path: str | Path, kind: str) -> list[str]:
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except FileNotFoundError as error:
-        raise InputError(f'{kind} {str(path)!r} not found. Correct its path.') from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or 'it is not UTF-8 text'
-        raise InputError(f'{kind} {str(path)!r} cannot be read ({reason}). It must be a text file in UTF-8.') from error
-    lines = [line.strip() for line in text.rstrip().split('\n')]
-    if lines == ['']:
-        raise InputError(f'{kind} {str(path)!r} is empty. Write one name per line.')
-    if '' in lines:
-        raise InputError(f'line {lines.index("") + 1} of {kind} {str(path)!r} is empty. Remove the line.')
-    return lines
 
 
 def distinct_colors(count: int) -> list[list[int]]:

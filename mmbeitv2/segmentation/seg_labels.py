@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 
+import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
@@ -40,40 +41,58 @@ class LoadSegLabels(BaseTransform):
     """
 
     def __init__(self, num_classes: int | None = None, backend_args: dict | None = None) -> None:
-        from mmseg.datasets.transforms import LoadAnnotations  # mmseg is needed for segmentation only
-
         if num_classes is not None and not 1 <= num_classes <= IGNORED:
             raise InputError(f'num_classes={num_classes} must lie between 1 and {IGNORED}, or be None')
         self.num_classes = num_classes
         self.backend_args = backend_args
-        self.load = LoadAnnotations(backend_args=backend_args)
 
     def transform(self, results: dict) -> dict:
         path = str(results['seg_map_path'])
-        with _reading(path), Image.open(BytesIO(read_file(path, self.backend_args))) as header:
-            mode, (width, height) = header.mode, header.size
-        # Both are known from the header, before memory is taken for the pixels.
-        if mode not in _INDEX_MODES:
+        labels = read_labels(path, results.get('ori_shape'), self.backend_args)
+        if results['reduce_zero_label']:
+            labels = np.where((labels == 0) | (labels == IGNORED), IGNORED, labels - 1).astype(np.uint8)
+        if label_map := results.get('label_map'):
+            labels = np.array([label_map.get(label, label) for label in range(256)], np.uint8)[labels]
+        num_classes = results.get('num_classes') if self.num_classes is None else self.num_classes
+        if num_classes is not None and (beyond := labels[(labels >= num_classes) & (labels != IGNORED)]).size:
+            first = int(results['reduce_zero_label'])  # as in the file
             raise InputError(
-                f'label image {path!r} has pixels of Pillow mode {mode!r}. It must have one 8-bit channel that holds '
-                'the class number of each pixel.'
+                f'label image {path!r} has the label {int(beyond.max()) + first}, but the dataset has {num_classes} '
+                f'classes, the first of which is {first}. Correct the label, add the class to classes.txt, or name the '
+                'value in ignored_labels of the dataset.'
             )
-        if (height, width) != (shape := tuple(results.get('ori_shape', (height, width)))):
-            raise InputError(
-                f'label image {path!r} has {width}x{height} pixels, but its image has {shape[1]}x{shape[0]}. Both '
-                'must have the same size.'
-            )
-        with _reading(path):
-            results = self.load.transform(results)
-        results['gt_seg_map'] = results['gt_seg_map'].reshape(height, width)  # mmseg drops a side of one pixel
-        known = results.get('num_classes')
-        num_classes = known if self.num_classes is None else self.num_classes
-        if num_classes is not None:
-            labels = results['gt_seg_map']
-            beyond = labels[(labels >= num_classes) & (labels != IGNORED)]
-            if beyond.size:
-                raise InputError(_beyond(path, int(beyond.max()), num_classes, results, known is not None))
+        results['gt_seg_map'] = labels
+        results['seg_fields'].append('gt_seg_map')
         return results
+
+
+def read_labels(path: str, shape: tuple[int, ...] | None = None, backend_args: dict | None = None) -> np.ndarray:
+    """Reads a label image, (H, W) uint8.
+
+    Args:
+        path: of an image file with one channel of 8 bits, or with a palette, of which the indices are taken.
+        shape: (H, W) that it must have; None for any.
+        backend_args: of the file backend, see ``mmengine.fileio.get``.
+
+    Raises:
+        UnreadableImageError: if the file is missing, truncated, or not an image.
+        InputError: if it has several channels, more than eight bits, or another size.
+    """
+    with _reading(path):
+        image = Image.open(BytesIO(read_file(path, backend_args)))
+    # Both are known from the header, before memory is taken for the pixels.
+    if image.mode not in _INDEX_MODES:
+        raise InputError(
+            f'label image {path!r} has pixels of Pillow mode {image.mode!r}. It must have one 8-bit channel that holds '
+            'the class number of each pixel.'
+        )
+    if shape is not None and (image.height, image.width) != tuple(shape):
+        raise InputError(
+            f'label image {path!r} has {image.width}x{image.height} pixels, but its image has {shape[1]}x{shape[0]}. '
+            'Both must have the same size.'
+        )
+    with _reading(path):
+        return np.array(image, np.uint8)
 
 
 @contextmanager
@@ -85,16 +104,3 @@ def _reading(path: str) -> Iterator[None]:
         raise UnreadableImageError(
             f'label image {path!r} cannot be read ({reason}). Replace it, or remove it together with its image.'
         ) from error
-
-
-def _beyond(path: str, label: int, num_classes: int, results: dict, has_class_list: bool) -> str:
-    if not has_class_list:
-        return (
-            f'label image {path!r} has the label {label}, but there are {num_classes} classes, counted from 0 after '
-            'reduce_zero_label. Correct the label, or num_classes.'
-        )
-    value = label + int(results['reduce_zero_label'])  # as it is in the file
-    return (
-        f'label image {path!r} has the label {value}, but the dataset has {num_classes} classes, the first of which '
-        f'is {value - label}. Add the class to classes.txt, or name the value in ignored_labels of the dataset.'
-    )

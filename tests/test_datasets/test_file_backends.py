@@ -93,7 +93,9 @@ def test_label_images_of_a_store_are_read_and_checked(store: dict[str, bytes]) -
     store['memory://bucket/labels.png'] = cv2.imencode('.png', labels)[1].tobytes()
     sample = dict(seg_map_path='memory://bucket/labels.png', reduce_zero_label=False, seg_fields=[])
     assert (LoadSegLabels().transform(dict(sample))['gt_seg_map'] == labels).all()
-    with pytest.raises(InputError, match="'memory://bucket/labels.png' has the label 11, but there are 5 classes"):
+    with pytest.raises(
+        InputError, match="'memory://bucket/labels.png' has the label 11, but the dataset has 5 classes"
+    ):
         LoadSegLabels(num_classes=5).transform(dict(sample))
 
 

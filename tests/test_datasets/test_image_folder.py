@@ -20,18 +20,10 @@ from mmbeitv2.errors import InputError
 from tests.conftest import EXACT_MASKED, ROOT
 
 
-def test_reads_labels_from_the_first_folder_or_a_list(image_folder: Path, tmp_path: Path) -> None:
-    dataset = ImageFolder(data_root=str(image_folder), with_label=True, pipeline=[])
-    assert [dataset.get_data_info(i)['gt_label'] for i in range(16)] == [0] * 8 + [1] * 8
-    (tmp_path / 'list.txt').write_text('cat/nested/1.jpg 1\n')
-    listed = ImageFolder(data_root=str(image_folder), ann_file=str(tmp_path / 'list.txt'), with_label=True, pipeline=[])
-    assert listed.get_data_info(0)['gt_label'] == 1
-
-
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(data_root='nowhere'), "image folder 'nowhere' not found. Correct data_root"),
+        (dict(data_root='nowhere'), "image folder 'nowhere' not found. Correct the path"),
         (dict(data_prefix='empty'), 'holds no images'),
         (dict(ann_file='none.txt'), "none.txt' not found"),
         (dict(ann_file='cat'), r"cat' cannot be read \(it is not a regular file\)"),
@@ -46,21 +38,6 @@ def test_a_folder_without_images_is_refused(image_folder: Path, arguments: dict,
         ImageFolder(**{'data_root': str(image_folder), 'pipeline': [], **arguments})
 
 
-def test_what_is_no_class_is_reported(image_folder: Path, tmp_path: Path) -> None:
-    logger = MMLogger.get_instance('no_class', log_file=str(tmp_path / 'log.txt'))
-    (image_folder / 'empty').mkdir()
-    (image_folder / '.hidden').mkdir()
-    shutil.copy(image_folder / 'cat/nested/0.jpg', image_folder / 'stray.jpg')
-    dataset = ImageFolder(data_root=str(image_folder), with_label=True, pipeline=[])
-    assert dataset.metainfo['classes'] == ('cat', 'dog', 'empty')
-    assert len(dataset) == 16
-    for handler in logger.handlers:
-        handler.flush()
-    log = (tmp_path / 'log.txt').read_text()
-    assert 'lie outside the class folders and are left out: stray.jpg' in log
-    assert 'hold no images: empty' in log
-
-
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
@@ -70,8 +47,8 @@ def test_what_is_no_class_is_reported(image_folder: Path, tmp_path: Path) -> Non
         (b'cat/nested/0.jpg 2', 'line 1 of .* has the label 2, but there are 2 classes'),
         (b'cat/nested/0.jpg 0\n\ncat/nested/1.jpg 0', 'line 2 of .* is empty. Remove the line'),
         (b'\x89PNG\r\n\x1a\n\0\0', r'cannot be read \(it is not UTF-8 text\)'),
-        (b'a\0.jpg 0', 'line 1 of .* holds a null byte'),
-        (b'', 'is empty. Write one image path per line'),
+        (b'a\0.jpg 0', "image '.*' in line 1 of .* not found"),
+        (b'', 'is empty. Write one name or path per line'),
         (b'cat/nested/0.jpg 0\ncat/nested/9.jpg 1', r"image '.*cat/nested/9.jpg' in line 2 of .*list.txt' not found"),
     ],
 )
@@ -116,14 +93,13 @@ def test_every_reader_sees_the_same_files_in_the_same_order(image_folder: Path, 
 def test_endless_links_and_closed_folders_end_in_a_sentence(
     image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (image_folder / 'cat/back').symlink_to(image_folder)
-    with pytest.raises(InputError, match="cat/back' is a symbolic link to a folder that contains it. Remove the link"):
-        find_images(image_folder)
-    (image_folder / 'cat/back').unlink()
-    (image_folder / 'itself').symlink_to(image_folder / 'itself')
-    with pytest.raises(InputError, match='cannot be read .Too many levels of symbolic links'):
-        find_images(image_folder)
-    (image_folder / 'itself').unlink()
+    for link, target in (('cat/back', '.'), ('cat/other', 'dog')):  # the latter leads back by dog/other
+        (image_folder / link).symlink_to(image_folder / target)
+        (image_folder / 'dog/other').symlink_to(image_folder / 'cat')
+        with pytest.raises(InputError, match="' is a symbolic link to a folder around it. Remove the link"):
+            find_images(image_folder)
+        (image_folder / link).unlink()
+        (image_folder / 'dog/other').unlink()
     scandir = os.scandir
 
     def closed(folder: str) -> object:
@@ -164,17 +140,13 @@ def test_unreadable_images_are_counted_reported_and_replaced(image_folder: Path,
     assert any('(3 of 16 images are unreadable so far)' in line for line in reports)
 
 
-def test_too_many_unreadable_images_stop_with_the_list(image_folder: Path) -> None:
+def test_too_many_unreadable_images_stop_with_the_list_and_by_default_the_first(image_folder: Path) -> None:
     spoil(image_folder, 4)
     dataset = ImageFolder(data_root=str(image_folder), pipeline=READ, max_unreadable=0.2)
     with pytest.raises(
         ValueError, match=r'4 of 16 images cannot be read.*max_unreadable=0.2.*0.jpg.*1.jpg.*2.jpg.*3.jpg'
     ):
         [dataset[i] for i in range(16)]
-
-
-def test_by_default_the_first_unreadable_image_stops(image_folder: Path) -> None:
-    spoil(image_folder, 1)
     with pytest.raises(ValueError, match=r"0.jpg' cannot be read"):
         ImageFolder(data_root=str(image_folder), pipeline=READ)[0]
 
@@ -207,12 +179,8 @@ def test_the_replacement_of_an_unreadable_image_depends_on_seed_epoch_and_index_
         'configs/_base_/datasets/imagenet_tokenizer',
         'configs/_base_/datasets/imagenet_pretraining',
         'configs/_base_/datasets/imagenet_finetuning',
-        'configs/classification/beitv2-300e_vit-b_linear-100e_in1k',
         'configs/ablation/beitv2_vit-b_reference-jitter_300e',
-        'demo/configs/quickstart/tokenizer',
-        'demo/configs/quickstart/pixel_decoder',
         'demo/configs/quickstart/pretrain',
-        'demo/configs/quickstart/finetune',
     ],
 )
 def test_every_shipped_pipeline_replaces_unreadable_images(image_folder: Path, name: str) -> None:
@@ -229,8 +197,7 @@ def test_every_shipped_pipeline_replaces_unreadable_images(image_folder: Path, n
             assert torch.equal(first, again)
 
 
-@pytest.mark.parametrize('kind', ['ImageNet', 'ImageNet21k'])
-def test_datasets_of_mmpretrain_take_the_pretraining_pipeline(image_folder: Path, kind: str) -> None:
+def test_datasets_of_mmpretrain_take_the_pretraining_pipeline(image_folder: Path) -> None:
     cfg = Config.fromfile(str(ROOT / 'configs/_base_/datasets/imagenet_pretraining.py'))
     init_default_scope('mmpretrain')
     (image_folder / 'train').mkdir()
@@ -238,7 +205,7 @@ def test_datasets_of_mmpretrain_take_the_pretraining_pipeline(image_folder: Path
         (image_folder / name).rename(image_folder / 'train' / name)
     dataset = DATASETS.build(
         dict(
-            type=kind,
+            type='ImageNet',
             data_root=str(image_folder),
             split='train',
             metainfo=dict(classes=('cat', 'dog')),

@@ -78,7 +78,7 @@ def test_a_label_without_a_class_is_named_with_what_can_be_done(root: Path, redu
     Image.fromarray(label).save(root / 'labels' / 'a.png')
     settings = dict(data_root=str(root), data_prefix=FLAT, reduce_zero_label=reduce_zero_label)
     with pytest.raises(
-        InputError, match=r'has the label 7, but the dataset has 3 classes.*Add the class to classes\.txt'
+        InputError, match=r'has the label 7, but the dataset has 3 classes.*add the class to classes\.txt'
     ):
         SegFolder(**settings, pipeline=load())[0]
     assert SegFolder(**settings, ignored_labels=[7], pipeline=load())[0]['gt_seg_map'][3, 4] == 255
@@ -117,7 +117,7 @@ def test_images_and_labels_may_lie_in_one_folder(root: Path) -> None:
 @pytest.mark.parametrize(
     ('file', 'content', 'words'),
     [
-        ('classes.txt', '', "class list '.*classes.txt' is empty. Write one name per line"),
+        ('classes.txt', '', "class list '.*classes.txt' is empty. Write one name or path per line"),
         ('classes.txt', 'a\n\nb\n', "line 2 of class list '.*classes.txt' is empty. Remove the line"),
         ('classes.txt', 'a\nb\na\n', "line 3 of class list '.*' repeats 'a' of line 1"),
         ('classes.txt', '\n'.join(map(str, range(256))), 'has 256 names, but a label image can hold at most 255'),

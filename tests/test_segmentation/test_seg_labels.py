@@ -78,7 +78,7 @@ def save_label(path: Path, labels: np.ndarray, fault: str) -> None:
         ('color', InputError, "image.png' has pixels of Pillow mode 'RGB'. It must have one 8-bit channel"),
         ('sixteen bits', InputError, "image.png' has pixels of Pillow mode 'I;16'"),
         ('size', InputError, "image.png' has 16x20 pixels, but its image has 20x16"),
-        ('too large', InputError, "image.png' has the label 5, but there are 5 classes, counted from 0"),
+        ('too large', InputError, "image.png' has the label 6, but the dataset has 5 classes, the first of which is 1"),
     ],
 )
 def test_a_label_image_that_cannot_be_used_is_named(
