@@ -67,7 +67,6 @@ class BlockMaskGenerator(MaskGenerator):
         self.log_aspect = (math.log(min_aspect), -math.log(min_aspect))
 
     def draw(self) -> np.ndarray:
-        """A mask (h, w) bool with exactly ``num_masked`` true patches."""
         mask = np.zeros((self.height, self.width), dtype=bool)
         missing = self.num_masked
         while missing > 0 and (added := self._add_block(mask, missing)) > 0:
@@ -104,7 +103,6 @@ class RandomMaskGenerator(MaskGenerator):
     """
 
     def draw(self) -> np.ndarray:
-        """A mask (h, w) bool with exactly ``num_masked`` true patches."""
         mask = np.zeros(self.height * self.width, dtype=bool)
         mask[random.sample(range(len(mask)), self.num_masked)] = True
         return mask.reshape(self.height, self.width)

@@ -132,7 +132,7 @@ def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dic
 
     Args:
         root: the folder; it is one of shards if it has an ``index.npz``.
-        extensions: of image files, in lower case.
+        extensions: of image files, in lower case; of shards, all images are taken.
 
     Returns:
         The path of each image in the folder, and the path or address by which it is read.
@@ -140,14 +140,9 @@ def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dic
     Raises:
         InputError: if there is no image, or an index or a shard is missing or damaged.
     """
-    if not (root / SHARD_INDEX).is_file():
-        return {path: os.path.join(root, path) for path in find_images(root, extensions)}
-    files = {path: address for path, address in read_index(root)[0].items() if path.lower().endswith(tuple(extensions))}
-    if not files:
-        raise InputError(
-            f'the shards in {str(root)!r} hold no images ({", ".join(sorted(extensions))}). Choose other shards.'
-        )
-    return files
+    if (root / SHARD_INDEX).is_file():
+        return read_index(root)[0]
+    return {path: os.path.join(root, path) for path in find_images(root, extensions)}
 
 
 def size_and_time(path: str) -> tuple[int, int]:

@@ -124,10 +124,6 @@ class FitImage(BaseTransform):
 
 def _to_tensor(img: np.ndarray) -> Tensor:
     """(H, W, C) -> (C, H, W)."""
-    if img.ndim != 3 or img.dtype not in (np.uint8, np.float32):
-        raise InputError(
-            f'an image of shape {img.shape} and type {img.dtype} cannot be resized. Pass (H, W, C) uint8 or float32.'
-        )
     return torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)
 
 

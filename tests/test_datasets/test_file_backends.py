@@ -8,17 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.dataset import default_collate
 from mmengine.fileio import BaseStorageBackend, register_backend
 from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
 from mmengine.registry import init_default_scope
-from torch.utils.data import DataLoader
 
-from mmbeitv2.datasets import ImageFolder, LoadImage, SeededSampler
+from mmbeitv2.datasets import ImageFolder, LoadImage
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.segmentation import LoadSegLabels
 from tests.conftest import EXACT_MASKED
+from tests.test_datasets.conftest import assert_equal, batches
 
 
 class MemoryBackend(BaseStorageBackend):
@@ -67,13 +65,7 @@ def test_a_store_gives_the_batches_of_the_folder(image_folder: Path, store: dict
         assert remote.metainfo['classes'] == ('cat', 'dog')
         assert remote.get_gt_labels().tolist() == local.get_gt_labels().tolist()
     assert len(ImageFolder('memory://bucket', pipeline=[])) == 16
-
-    def batches(dataset: ImageFolder, num_workers: int) -> list[dict]:
-        sampler = SeededSampler(dataset, shuffle=True, seed=3)
-        return list(DataLoader(dataset, 8, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
-
-    for batch, other in zip(batches(local, 0), batches(remote, 1), strict=True):
-        assert all(torch.equal(batch[key], other[key]) for key in batch)
+    assert_equal(batches(remote, 1), batches(local))
 
 
 def test_lists_and_their_images_may_lie_in_a_store(image_folder: Path, tmp_path: Path, store: dict[str, bytes]) -> None:

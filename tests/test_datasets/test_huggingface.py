@@ -7,15 +7,13 @@ import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
-import torch
-from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
-from torch.utils.data import DataLoader
 
-from mmbeitv2.datasets import HuggingFaceImages, ImageFolder, SeededSampler
+from mmbeitv2.datasets import HuggingFaceImages, ImageFolder
 from mmbeitv2.datasets.huggingface import _columns
 from mmbeitv2.errors import InputError, UnreadableImageError
 from tests.conftest import EXACT_MASKED
+from tests.test_datasets.conftest import assert_equal, batches
 
 LOAD = [dict(type='mmbeitv2.LoadImage')]
 
@@ -71,15 +69,8 @@ def test_a_table_gives_the_batches_of_the_folder(image_folder: Path, tmp_path: P
     folder = ImageFolder(str(image_folder), with_label=True, pipeline=EXACT_MASKED)
     assert dataset.metainfo['classes'] == ('cat', 'dog')
     assert dataset.get_gt_labels().tolist() == folder.get_gt_labels().tolist()
-
-    def batches(of: ImageFolder | HuggingFaceImages, num_workers: int) -> list[dict]:
-        sampler = SeededSampler(of, shuffle=True, seed=3)
-        return list(DataLoader(of, 8, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
-
-    expected = batches(folder, 0)
     for num_workers in (0, 2) if kind == 'parquet' else (0,):
-        for batch, other in zip(expected, batches(dataset, num_workers), strict=True):
-            assert all(torch.equal(batch[key], other[key]) for key in batch)
+        assert_equal(batches(dataset, num_workers), batches(folder))
 
 
 @pytest.mark.parametrize('saved', ['table', 'splits'])

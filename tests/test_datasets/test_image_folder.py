@@ -12,12 +12,13 @@ from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset, default_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, init_default_scope
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from mmbeitv2.datasets import ImageFolder, ImageNetVariant, SeededSampler, find_images
+from mmbeitv2.datasets import ImageFolder, ImageNetVariant, find_images
 from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError
 from tests.conftest import EXACT_MASKED, ROOT
+from tests.test_datasets.conftest import assert_equal, batches
 
 
 @pytest.mark.parametrize(
@@ -156,18 +157,12 @@ def test_the_replacement_of_an_unreadable_image_depends_on_seed_epoch_and_index_
     init_default_scope('mmpretrain')
     dataset = ImageFolder(data_root=str(image_folder), pipeline=EXACT_MASKED, max_unreadable=0.2)
 
-    def read(wrapped: Dataset, num_workers: int) -> list[dict]:
-        sampler = SeededSampler(wrapped, shuffle=True, seed=3)
-        sampler.set_epoch(1)
-        return list(DataLoader(wrapped, 8, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
-
     for wrapped in (RepeatDataset(dataset, times=2), ConcatDataset([dataset, dataset])):
-        expected = read(wrapped, 0)
+        expected = batches(wrapped)
         assert sum(len(batch['inputs']) for batch in expected) == 32
         for num_workers in (0, 1, 2):
             np.random.seed(num_workers)
-            for batch, other in zip(expected, read(wrapped, num_workers), strict=True):
-                assert all(torch.equal(batch[key], other[key]) for key in batch)
+            assert_equal(batches(wrapped, num_workers), expected)
     draws = [dataset[SampleIndex(0, seed, epoch)]['inputs'] for seed in range(3) for epoch in range(3)]
     assert len({draw.numpy().tobytes() for draw in draws}) == 9
     assert not torch.equal(dataset[SampleIndex(0, 3, 1)]['inputs'], dataset[SampleIndex(1, 3, 1)]['inputs'])
@@ -212,10 +207,9 @@ def test_datasets_of_mmpretrain_take_the_pretraining_pipeline(image_folder: Path
             pipeline=cfg.train_pipeline,
         )
     )
-    loader = DataLoader(dataset, batch_size=8, sampler=SeededSampler(dataset, seed=3), collate_fn=default_collate)
-    batches = list(loader)
-    assert [batch['inputs'].shape for batch in batches] == [(8, 3, 224, 224)] * 2
-    assert all((batch['mask'].sum(dim=1) == 75).all() for batch in batches)
+    found = batches(dataset)
+    assert [batch['inputs'].shape for batch in found] == [(4, 3, 224, 224)] * 4
+    assert all((batch['mask'].sum(dim=1) == 75).all() for batch in found)
 
 
 def test_variants_of_imagenet_have_its_labels(image_folder: Path) -> None:

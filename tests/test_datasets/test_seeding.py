@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import InfiniteSampler, RepeatDataset, default_collate
-from mmengine.registry import DATASETS, init_default_scope
-from torch.utils.data import ConcatDataset, DataLoader
+from mmengine.dataset import InfiniteSampler, RepeatDataset
+from mmengine.registry import init_default_scope
+from torch.utils.data import ConcatDataset
 
-from mmbeitv2.datasets import SeededInfiniteSampler, SeededSampler, SeedSample
+from mmbeitv2.datasets import ImageFolder, SeededInfiniteSampler, SeededSampler, SeedSample
 from mmbeitv2.datasets.seeding import SampleIndex
-from tests.conftest import shards_of
+from tests.test_datasets.conftest import assert_equal, batches
 
 PIPELINE = [
     dict(type='mmbeitv2.SeedSample'),
@@ -27,41 +27,21 @@ PIPELINE = [
 ]
 
 
-@pytest.fixture(params=['ImageFolder', 'ImageShards'])
-def dataset(request: pytest.FixtureRequest, image_folder: Path) -> torch.utils.data.Dataset:
+@pytest.fixture
+def dataset(image_folder: Path) -> ImageFolder:
     init_default_scope('mmpretrain')
-    root = image_folder if request.param == 'ImageFolder' else shards_of(image_folder)
-    return DATASETS.build(dict(type=f'mmbeitv2.{request.param}', data_root=str(root), pipeline=PIPELINE))
+    return ImageFolder(data_root=str(image_folder), pipeline=PIPELINE)
 
 
-def read_epochs(dataset: torch.utils.data.Dataset, num_workers: int, epochs: tuple[int, ...]) -> list[dict]:
-    """Batches of some epochs, in other global states each time."""
-    sampler = SeededSampler(dataset, shuffle=True, seed=3)
-    loader = DataLoader(
-        dataset,
-        batch_size=4,
-        sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=default_collate,
-        persistent_workers=num_workers > 0,
-    )
-    batches = []
-    for epoch in epochs:
-        sampler.set_epoch(epoch)
-        batches += list(loader)
-    return batches
-
-
-def test_workers_and_what_came_before_change_nothing(dataset: torch.utils.data.Dataset) -> None:
-    expected = read_epochs(dataset, 0, (0, 1))
+def test_workers_and_what_came_before_change_nothing(dataset: ImageFolder) -> None:
+    expected = batches(dataset, 0, 0, 1)
+    assert expected[0].keys() == {'inputs', 'mask', 'jitter'}
     for num_workers, epochs in ((3, (0, 1)), (1, (1,)), (0, (1,))):
-        found = read_epochs(dataset, num_workers, epochs)
-        for a, b in zip(found, expected[-len(found) :], strict=True):
-            assert a.keys() == b.keys() == {'inputs', 'mask', 'jitter'}
-            assert all(torch.equal(a[key], b[key]) for key in a)
+        found = batches(dataset, num_workers, *epochs)
+        assert_equal(found, expected[-len(found) :])
 
 
-def test_epochs_and_images_differ(dataset: torch.utils.data.Dataset) -> None:
+def test_epochs_and_images_differ(dataset: ImageFolder) -> None:
     first, second = (dataset[SampleIndex(5, seed=0, epoch=epoch)] for epoch in (0, 1))
     assert not torch.equal(first['inputs'], second['inputs'])
     assert not torch.equal(first['jitter'], second['jitter'])
@@ -69,7 +49,7 @@ def test_epochs_and_images_differ(dataset: torch.utils.data.Dataset) -> None:
     assert not torch.equal(dataset[SampleIndex(5, seed=1, epoch=0)]['jitter'], first['jitter'])
 
 
-def test_ranks_together_see_what_one_sees(dataset: torch.utils.data.Dataset) -> None:
+def test_ranks_together_see_what_one_sees(dataset: ImageFolder) -> None:
     def indices(rank: int, world_size: int) -> list[int]:
         sampler = SeededSampler(dataset, seed=1)
         sampler.rank, sampler.world_size = rank, world_size
@@ -81,7 +61,7 @@ def test_ranks_together_see_what_one_sees(dataset: torch.utils.data.Dataset) -> 
     assert two[1][3].seed == 1
 
 
-def test_an_infinite_sampler_counts_passes(dataset: torch.utils.data.Dataset) -> None:
+def test_an_infinite_sampler_counts_passes(dataset: ImageFolder) -> None:
     indices = list(islice(SeededInfiniteSampler(dataset, seed=0), 40))
     assert [index.epoch for index in indices] == [0] * 16 + [1] * 16 + [2] * 8
     assert sorted(indices[:16]) == list(range(16))
@@ -91,7 +71,7 @@ def test_an_infinite_sampler_counts_passes(dataset: torch.utils.data.Dataset) ->
     not hasattr(InfiniteSampler, 'skip'),
     reason='upstream mmengine has no InfiniteSampler.skip: a resume reads the images of the former steps again',
 )
-def test_an_infinite_sampler_skips(dataset: torch.utils.data.Dataset) -> None:
+def test_an_infinite_sampler_skips(dataset: ImageFolder) -> None:
     resumed = SeededInfiniteSampler(dataset, seed=0)
     resumed.skip(20)
     expected = islice(SeededInfiniteSampler(dataset, seed=0), 20, 40)
@@ -99,7 +79,7 @@ def test_an_infinite_sampler_skips(dataset: torch.utils.data.Dataset) -> None:
         assert (int(after), after.epoch) == (int(index), index.epoch)
 
 
-def test_an_index_keeps_what_it_knows_through_pickle_and_wrappers(dataset: torch.utils.data.Dataset) -> None:
+def test_an_index_keeps_what_it_knows_through_pickle_and_wrappers(dataset: ImageFolder) -> None:
     index = pickle.loads(pickle.dumps(SampleIndex(7, seed=2, epoch=5)))
     assert (index, index.seed, index.epoch) == (7, 2, 5)
     expected = dataset[SampleIndex(3, seed=2, epoch=5)]['jitter']

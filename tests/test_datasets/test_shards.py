@@ -6,21 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from mmengine import fileio
-from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
-from torch.utils.data import DataLoader, Dataset
 
-from mmbeitv2.datasets import ImageFolder, ImageShards, SeededSampler
+from mmbeitv2.datasets import ImageFolder, ImageShards
 from mmbeitv2.errors import InputError, UnreadableImageError
 from tests.conftest import EXACT_MASKED, shards_of
-
-
-def batches(dataset: Dataset, num_workers: int) -> list[dict]:
-    sampler = SeededSampler(dataset, shuffle=True, seed=3)
-    sampler.set_epoch(1)
-    return list(DataLoader(dataset, 4, sampler=sampler, num_workers=num_workers, collate_fn=default_collate))
+from tests.test_datasets.conftest import assert_equal, batches
 
 
 def test_shards_give_the_batches_of_the_folder(image_folder: Path) -> None:
@@ -28,15 +20,13 @@ def test_shards_give_the_batches_of_the_folder(image_folder: Path) -> None:
     spoiled = sorted(image_folder.rglob('*.jpg'))[0]
     spoiled.write_bytes(spoiled.read_bytes()[:300])  # replaced by the same image in either
     settings = dict(pipeline=EXACT_MASKED, max_unreadable=0.1)
-    expected = batches(ImageFolder(str(image_folder), **settings), num_workers=0)
+    expected = batches(ImageFolder(str(image_folder), **settings))
     shards = shards_of(image_folder)
     assert len(list(shards.glob('shard-*.tar'))) > 2
     shutil.rmtree(image_folder)
     dataset = ImageShards(str(shards), **settings)
     for num_workers in (0, 2):
-        for batch, other in zip(expected, batches(dataset, num_workers), strict=True):
-            assert batch.keys() == other.keys()
-            assert all(torch.equal(batch[key], other[key]) for key in batch)
+        assert_equal(batches(dataset, num_workers), expected)
 
 
 def test_labels_and_classes_are_those_of_the_folder(image_folder: Path) -> None:

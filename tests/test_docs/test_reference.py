@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 
-import pytest
 from mmengine.registry import Registry
 
 from mmbeitv2 import registry
@@ -55,16 +54,3 @@ def test_generated_pages_are_current_and_name_every_tool() -> None:
     shown = {tool for tools in generate.TOOLS.values() for tool in tools}
     tools = {path.name for path in (ROOT / 'tools').iterdir() if path.suffix in ('.py', '.sh')}
     assert tools == shown | set(generate.INTERNAL)
-
-
-def test_examples_in_the_reference_of_the_tools_are_commands() -> None:
-    page = (ROOT / 'docs' / 'reference' / 'tools.md').read_text()
-    examples = re.findall(r'^```text\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
-    assert len(examples) > 30
-    for line in '\n'.join(examples).split('\n'):
-        assert re.match(r'(python |bash |GPUS=\d+ )?tools/|$', line), line
-
-
-@pytest.mark.parametrize('option', ['--cfg-options', '--resume', '--allow-changes', '--pixel-decoder', '--json'])
-def test_the_reference_of_the_tools_has_their_options(option: str) -> None:
-    assert f'| `{option}' in (ROOT / 'docs' / 'reference' / 'tools.md').read_text()
