@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from mmbeitv2.datasets.channels import decode_channels
-from mmbeitv2.datasets.file_backends import read_file
-from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.datasets.file_backends import read_file, unreadable_image
+from mmbeitv2.errors import InputError
 
 # Black and white of a picture lie so many standard deviations from the mean.
 RANGE_STDS = 2
@@ -35,10 +35,7 @@ def channel_statistics(paths: Iterable[str | Path]) -> dict:
         try:
             image = decode_channels(read_file(str(path)))
         except (OSError, ValueError) as error:
-            reason = getattr(error, 'strerror', None) or str(error)
-            raise UnreadableImageError(
-                f'image {str(path)!r} cannot be read ({reason}). Remove or replace it.'
-            ) from error
+            raise unreadable_image(str(path), error) from error
         kind = (image.shape[2], image.dtype.name)
         first = first or (path, kind)
         if kind != first[1]:

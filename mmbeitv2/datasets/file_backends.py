@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mmengine import fileio
 
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, UnreadableImageError
 
 
 def is_remote(path: str) -> bool:
@@ -57,6 +57,12 @@ def read_file(path: str, backend_args: dict | None = None) -> bytes:
     if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would never end
         raise InputError('it is not a regular file')
     return fileio.get(path, backend_args=backend_args)
+
+
+def unreadable_image(path: str, error: Exception) -> UnreadableImageError:
+    """The sentence about an image, with what its reader raised."""
+    reason = getattr(error, 'strerror', None) or error
+    return UnreadableImageError(f'image {path!r} cannot be read ({reason}). Remove or replace it.')
 
 
 def list_files(folder: str, extensions: Sequence[str], backend_args: dict | None = None) -> list[str]:

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from mmbeitv2.datasets.file_backends import read_file
+from mmbeitv2.datasets.file_backends import read_file, unreadable_image
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS, SHARD_INDEX, class_folders, find_images
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import PARTIAL, open_atomically
@@ -99,7 +99,7 @@ def plan_shards(root: Path, paths: list[str], shard_size: int) -> Iterator[list[
         try:
             status = os.stat(root / path)
         except OSError as error:
-            raise _unreadable(root / path, error) from error
+            raise unreadable_image(str(root / path), error) from error
         padded = _BLOCK + -(-status.st_size // _BLOCK) * _BLOCK  # in a tar file, with a short name
         if shard and size + padded > shard_size:
             yield shard
@@ -120,7 +120,7 @@ def write_tar(root: Path, members: list[Member], stream: BinaryIO) -> None:
             try:
                 content = read_file(str(root / member.path))
             except (OSError, InputError) as error:
-                raise _unreadable(root / member.path, error) from error
+                raise unreadable_image(str(root / member.path), error) from error
             if len(content) != member.size:
                 raise InputError(
                     f'image {str(root / member.path)!r} changed while the shards were written. Run the same command '
@@ -151,10 +151,4 @@ def _other_images(place: Path, root: Path) -> InputError:
     return InputError(
         f'{str(place)!r} does not match the images that {str(root)!r} holds now (other images, earlier versions of '
         'them, or another --shard-size). Choose a new output folder.'
-    )
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f'image {str(path)!r} cannot be read ({getattr(error, "strerror", None) or error}). Remove or replace it.'
     )

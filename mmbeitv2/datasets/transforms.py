@@ -16,9 +16,9 @@ from mmpretrain.datasets import transforms as mmpretrain_transforms
 from torch import Tensor
 
 from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image
-from mmbeitv2.datasets.file_backends import backend_for, is_remote, read_file
+from mmbeitv2.datasets.file_backends import backend_for, is_remote, read_file, unreadable_image
 from mmbeitv2.datasets.resizing import Fit, fit_image, resize
-from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.errors import InputError
 from mmbeitv2.registry import TRANSFORMS
 
 
@@ -62,11 +62,9 @@ class LoadImage(BaseTransform):
         if is_remote(path):
             backend_for(path, self.backend_args)  # without it no image can be read
         try:
-            content = read_file(path, self.backend_args)
-            results['img'] = self.decode(content)
+            results['img'] = self.decode(read_file(path, self.backend_args))
         except (OSError, ValueError) as error:
-            reason = getattr(error, 'strerror', None) or str(error)
-            raise UnreadableImageError(f'image {path!r} cannot be read ({reason}). Remove or replace it.') from error
+            raise unreadable_image(path, error) from error
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 

@@ -10,7 +10,6 @@ from PIL import Image
 from mmbeitv2.datasets import LoadImage
 from mmbeitv2.errors import InputError
 from mmbeitv2.segmentation import LoadSegLabels, SegFolder, read_class_names
-from mmbeitv2.segmentation.seg_folder import distinct_colors
 
 FLAT = dict(img_path='photos', seg_map_path='labels')
 
@@ -152,11 +151,3 @@ def test_missing_files_are_named(root: Path) -> None:
         SegFolder(str(root), 'classes.txt')
     with pytest.raises(InputError, match=r"class list '.*names.txt' not found"):
         read_class_names(root / 'names.txt')
-
-
-def test_colors_are_all_different() -> None:
-    colors = distinct_colors(255)
-    assert len({tuple(color) for color in colors}) == 255
-    assert colors[:5] == distinct_colors(5)
-    assert np.array(colors).min() >= 0
-    assert np.array(colors).max() <= 255

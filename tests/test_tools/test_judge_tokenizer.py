@@ -149,7 +149,7 @@ def test_bad_input_to_judge_tokenizer(
     vqkd = tokenizers['vqkd']
     assert 'only one class folder' in refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder / 'cat'), '--classes')
     labels = refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder), '--labels', str(tmp_path))
-    assert 'has no label image' in labels
+    assert 'cannot be read (No such file or directory)' in labels
     options = refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder), '--ignored-labels', '0', code=2)
     assert 'without label images' in options
     (image_folder / 'cat' / 'cut.jpg').write_bytes((image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:300])
