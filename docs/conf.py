@@ -66,8 +66,8 @@ nitpicky = True
 # Objects of other packages have no page here. Some are named without their module, as they are imported for type
 # checkers only; for the same reason, aliases of Literal[...] are not resolved (the docstrings list the choices).
 _FOREIGN = (
-    'PIL|argparse|collections|cv2|datasets|enum|logging|matplotlib|mmcv|mmengine|mmpretrain|mmseg|np|numpy|open_clip|'
-    'os|pathlib|pickle|scipy|timm|torch|torchvision|transformers|types|typing'
+    'PIL|argparse|collections|cv2|datasets|enum|logging|markupsafe|matplotlib|mmcv|mmengine|mmpretrain|mmseg|np|numpy|'
+    'open_clip|os|pathlib|pickle|scipy|timm|torch|torchvision|transformers|types|typing'
 )
 _BARE = 'Config|Dataset|Hook|MMLogger|Module|OptimWrapper|Path|Runner|Tensor|DistributedDataParallel'
 _ALIASES = 'ChannelType|FinalNorm|Fit|InitRule|OutType|Precision|RelPosBias|ResizeMethod'

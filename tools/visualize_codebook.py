@@ -24,9 +24,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--most-used', type=positive, metavar='N', help='draw the N most used codes')
     parser.add_argument('--num-images', type=positive, default=2000, help='images to tokenize (default: %(default)s)')
     parser.add_argument('--context', type=natural, default=2, help='patches around a patch (default: %(default)s)')
-    per_code, tile = 'patches of each code in index.html', 'side of each of these patches, with its surroundings'
-    parser.add_argument('--page-patches', type=positive, default=10, metavar='N', help=f'{per_code} (default: 10)')
-    parser.add_argument('--page-tile', type=positive, default=56, metavar='PIXELS', help=f'{tile} (default: 56)')
     return parser.parse_args(argv)
 
 
@@ -34,22 +31,26 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_sentence_errors('visualize_codebook.py'):
         from mmbeitv2.apis import VisualTokenizer, read_config
+        from mmbeitv2.errors import InputError
         from mmbeitv2.fileio.folders import claim_folder, require_claimable
         from mmbeitv2.fileio.outputs import require_writable_folder
         from mmbeitv2.inference.channels import channels_of, image_extensions
-        from mmbeitv2.visualization.codebook import require_drawable, save_codebook_pictures
+        from mmbeitv2.visualization.codebook import MAX_DRAWN, save_codebook_pictures
         from mmbeitv2.visualization.pictures import choose_images
 
         require_writable_folder(args.out, '--out')
         require_claimable(args.out, TOOL)
-        require_drawable(args.codes, args.most_used, args.page_patches, args.page_tile)
+        if (count := max(len(args.codes or ()), args.most_used or 0)) > MAX_DRAWN:
+            raise InputError(
+                f'{count} codes are too many for one picture. Choose {MAX_DRAWN} or fewer. index.html shows every code.'
+            )
         cfg = read_config(args.config, args.cfg_options)
         images = choose_images(args.images, args.num_images, extensions=image_extensions(channels_of(cfg)))
         tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
         title = f'{Path(args.checkpoint).name} on {args.images.name}'
         claim_folder(args.out, TOOL)
-        shown = (args.codes, args.most_used, args.context, args.page_patches, args.page_tile)
-        num_used = save_codebook_pictures(tokenizer, images, args.out, title, *shown)
+        chosen = (args.codes, args.most_used, args.context)
+        num_used = save_codebook_pictures(tokenizer, images, args.out, title, *chosen)
         sys.stdout.write(
             f'{len(images)} images, {num_used} of {tokenizer.num_codes} codes: {args.out}/index.html, '
             'codebook.png, usage.png, positions.png\n'

@@ -2,10 +2,8 @@
 
     python tools/visualize_segmentation.py WORK_DIR
 
-Writes into WORK_DIR/segmentation, or --out: index.html, one self-contained page with everything that follows;
-classes.csv: IoU and accuracy of each class; confusion.csv and confusion.png: the share of each true class
-that is taken for each class; images.csv: mean IoU of each image, the worst first; worst/ and examples/: pictures of the
-worst images and of some others, each beside truth and prediction; report.json: all numbers.
+Writes into WORK_DIR/segmentation, or --out: index.html, one self-contained page with IoU and accuracy of each class,
+confusions, and pictures of the worst images and of some others; report.json, all numbers, also of each image.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, positive
 
 TOOL = 'visualize_segmentation.py'
+WRITTEN = ('index.html', 'report.json')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -38,15 +37,10 @@ def main(argv: list[str] | None = None) -> None:
     with one_sentence_errors(TOOL):
         from mmbeitv2_tools.work_dir import checkpoint_in, config_in
 
-        from mmbeitv2.errors import InputError
         from mmbeitv2.fileio.folders import replacing_folder, require_removable
         from mmbeitv2.fileio.outputs import require_writable_folder
-        from mmbeitv2.visualization.segmentation_report import MAX_PICTURES, WRITTEN, report_segmentation
+        from mmbeitv2.visualization.segmentation_report import report_segmentation
 
-        if args.num_images > MAX_PICTURES:
-            raise InputError(
-                f'--num-images {args.num_images} are too many for one page. Choose {MAX_PICTURES} or fewer.'
-            )
         config = args.config or config_in(args.work_dir)
         checkpoint = args.checkpoint or str(checkpoint_in(args.work_dir))
         out = args.out or args.work_dir / 'segmentation'

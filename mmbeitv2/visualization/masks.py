@@ -21,7 +21,7 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.inference.channels import channels_of
 from mmbeitv2.inference.loading import load_model
 from mmbeitv2.visualization.features import read_image
-from mmbeitv2.visualization.pictures import code_colors, new_figure, show
+from mmbeitv2.visualization.pictures import Pictures, code_colors, draw_grid
 
 
 class MaskedPrediction(NamedTuple):
@@ -114,23 +114,22 @@ def to_pictures(images: Tensor) -> np.ndarray:
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def draw_masks(seen: MaskedPrediction) -> Figure:
-    """Image, masked image, true and predicted codes, faded where not masked; hits on masked patches are framed."""
+def masked_columns(seen: MaskedPrediction) -> dict[str, Pictures]:
+    """Title -> pictures: images, masked images, true codes, and predicted codes, faded where nothing is masked."""
     side = seen.images.shape[1] // seen.masks.shape[1]
     hidden = np.kron(seen.masks, np.ones((1, side, side), dtype=bool))[..., None]
     guesses, faded = seen.colors[seen.predicted], 0.75 + 0.25 * seen.colors[seen.codes]
-    columns = {
+    return {
         'image': seen.images,
         'masked': np.where(hidden, 128, seen.images),
         'codes': seen.colors[seen.codes],
         'predicted': np.where(seen.masks[..., None], guesses, faded),
-        **seen.rebuilt,
     }
-    figure = new_figure(2 * len(columns), 2 * len(seen.images))
-    axes = figure.subplots(len(seen.images), len(columns), squeeze=False)
-    for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
-        for i, (axis, picture) in enumerate(zip(column, pictures, strict=True)):
-            show(axis, picture, title if i == 0 else None)
+
+
+def draw_masks(seen: MaskedPrediction) -> Figure:
+    """The columns of :func:`masked_columns` and the rebuilt pictures; hits on masked patches are framed."""
+    figure, axes = draw_grid({**masked_columns(seen), **seen.rebuilt})
     for axis, mask, is_hit in zip(axes[:, 3], seen.masks, seen.codes == seen.predicted, strict=True):
         for y, x in np.argwhere(mask & is_hit):
             axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor='black', linewidth=1.5))

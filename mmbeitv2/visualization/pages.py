@@ -1,36 +1,32 @@
-"""Self-contained HTML pages: all pictures and numbers are inside, and nothing in them is read as HTML or a script."""
+"""Self-contained HTML pages: all pictures and numbers are inside, and no text in them is read as HTML."""
 
 from __future__ import annotations
 
 import base64
-import io
-import json
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import NamedTuple
 
-import cv2
-import numpy as np
-from matplotlib.figure import Figure
-
-
-def fill_page(template: str, data: dict[str, Any]) -> str:
-    """A page of this package, ``{{DATA}}`` in it replaced by a JavaScript object.
-
-    Any ``<`` is escaped: ``</script>`` or ``<!--<script>`` in a text would end the script that holds the data.
-    """
-    page = files('mmbeitv2.visualization').joinpath(template).read_text(encoding='utf-8')
-    return page.replace('{{DATA}}', json.dumps(data).replace('<', '\\u003c'))
+from jinja2 import Environment
+from markupsafe import Markup
 
 
-def picture_address(picture: Figure | np.ndarray, dpi: int = 100) -> str:
-    """A figure, or an image (H, W, 3) uint8 RGB, as the address of itself."""
-    if isinstance(picture, Figure):
-        buffer = io.BytesIO()
-        picture.savefig(buffer, dpi=dpi, format='png')
-        return address('png', buffer.getvalue())
-    return address('png', cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
+class Section(NamedTuple):
+    """A part of a page: a table and pictures below a title. A cell is a text, a number or an :func:`image`."""
+
+    title: str
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[object]] = ()
+    pictures: Mapping[str, Iterable[Markup]] = {}  # by their caption
 
 
-def address(kind: str, content: bytes) -> str:
-    """The content of a picture file as the address of itself."""
-    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
+def render_page(title: str, text: str, sections: Sequence[Section]) -> str:
+    """The HTML of a page; what is not Unicode in the name of a file is replaced."""
+    template = files('mmbeitv2.visualization').joinpath('page.html').read_text(encoding='utf-8')
+    page = Environment(autoescape=True, trim_blocks=True).from_string(template)
+    return page.render(title=title, text=text, sections=sections).encode(errors='replace').decode()
+
+
+def image(content: bytes, kind: str = 'png') -> Markup:
+    """The content of a picture file, for a page."""
+    return Markup('<img alt="" src="data:image/{};base64,{}">').format(kind, base64.b64encode(content).decode())

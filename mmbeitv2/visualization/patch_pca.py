@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,19 +20,10 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.probing import require_layer
 from mmbeitv2.inference.channels import channels_of
 from mmbeitv2.visualization.features import load_backbone, normalize, read_image
-from mmbeitv2.visualization.pictures import new_figure, show
+from mmbeitv2.visualization.pictures import draw_grid
 
-# Pictures in one figure at most: matplotlib takes seconds for hundreds.
-MAX_DRAWN = 200
 # Percentiles of a component that become black and full color: a few extreme patches leave the others their contrast.
 _RANGE = (1.0, 99.0)
-
-
-class Column(NamedTuple):
-    """The patches of all images as one layer of one checkpoint sees them."""
-
-    title: str
-    colors: np.ndarray  # (n, h, w, 3) in [0, 1]
 
 
 def patch_pca_picture(
@@ -56,13 +47,8 @@ def patch_pca_picture(
     Raises:
         InputError: if a checkpoint does not fit its config, a layer does not exist, or an image cannot be read.
     """
-    count = len(paths) * (1 + len(models) * len(layers))
-    if count > MAX_DRAWN:
-        raise InputError(
-            f'{count} pictures (images x columns) are too many for one figure. Choose {MAX_DRAWN} or fewer.'
-        )
     place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    columns: list[Column] = []
+    columns: dict[str, np.ndarray] = {}
     shown = torch.empty(0, 3, 0, 0)
     for name, cfg, checkpoint in models:
         backbone = load_backbone(cfg, checkpoint, place)
@@ -80,8 +66,8 @@ def patch_pca_picture(
         features = patch_features(backbone, normalize(images, cfg), numbers)
         for number in numbers:
             colors, share = principal_colors(features[number])
-            columns.append(Column(f'{name}\nlayer {number}, {share:.0%} of the variance', colors))
-    return draw_patch_pca(shown.permute(0, 2, 3, 1).numpy(), columns)
+            columns[f'{name}\nlayer {number}, {share:.0%} of the variance'] = colors
+    return draw_grid({'': shown.permute(0, 2, 3, 1).numpy(), **columns})[0]
 
 
 @torch.inference_mode()
@@ -138,15 +124,3 @@ def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
     colors[:, : len(spread)][:, varies] = ((components - low)[:, varies] / spread[varies]).clip(0, 1)
     share = float(np.nan_to_num(pca.explained_variance_ratio_.sum()))
     return colors.reshape(*features.shape[:3], 3), share
-
-
-def draw_patch_pca(images: np.ndarray, columns: Sequence[Column]) -> Figure:
-    """Images (n, H, W, 3) uint8 RGB, and beside each the colors of its patches."""
-    figure = new_figure(1.9 * (1 + len(columns)), 1.9 * len(images) + 0.5)
-    axes = figure.subplots(len(images), 1 + len(columns), squeeze=False)
-    for row, image, *maps in zip(axes, images, *(column.colors for column in columns), strict=True):
-        for axis, picture in zip(row, (image, *maps), strict=True):
-            show(axis, picture)
-    for axis, column in zip(axes[0, 1:], columns, strict=True):
-        axis.set_title(column.title, fontsize=7, parse_math=False)
-    return figure

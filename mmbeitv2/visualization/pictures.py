@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.interfaces import Tokenizer
+
+Pictures = Sequence[np.ndarray] | np.ndarray  # each (H, W, 3) RGB: uint8, or floats in [0, 1]
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -35,11 +37,37 @@ def show(axis: Axes, picture: np.ndarray, title: str | None = None, **options: A
         axis.set_title(title, fontsize=8, parse_math=False)
 
 
+def draw_grid(columns: Mapping[str, Pictures], width: float = 2) -> tuple[Figure, np.ndarray]:
+    """Pictures in columns of a width in inches, below their titles.
+
+    Args:
+        columns: title -> pictures, of one size.
+        width: of a column.
+
+    Returns:
+        The figure, and its axes (pictures, columns).
+    """
+    first = next(iter(columns.values()))
+    height = width * first[0].shape[0] / first[0].shape[1]
+    figure = new_figure(width * len(columns), height * len(first) + 0.3)
+    axes = figure.subplots(len(first), len(columns), squeeze=False)
+    for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
+        for axis, picture in zip(column, pictures, strict=True):
+            show(axis, picture)
+        column[0].set_title(title, fontsize=8, parse_math=False)
+    return figure, axes
+
+
+def encode_figure(figure: Figure, kind: str = 'png', dpi: int = 100) -> bytes:
+    """A figure as the content of a file of this format."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, format=kind)
+    return buffer.getvalue()
+
+
 def write_picture(figure: Figure, path: Path, dpi: int) -> None:
     """Writes a figure, whole or not at all, in the format that the path's suffix names."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi, format=path.suffix[1:].lower())
-    AtomicBackend().put(buffer.getvalue(), path)
+    AtomicBackend().put(encode_figure(figure, path.suffix[1:].lower(), dpi), path)
 
 
 def choose_files(
@@ -71,10 +99,15 @@ def code_colors(tokenizer: Tokenizer) -> np.ndarray:
     return colors
 
 
+def codes_by_use(codes: np.ndarray) -> np.ndarray:
+    """The codes that occur, the most used one first."""
+    used, counts = np.unique(codes, return_counts=True)
+    return used[counts.argsort(kind='stable')[::-1]]
+
+
 def spread_codes(codes: np.ndarray, count: int) -> np.ndarray:
     """Up to ``count`` of the codes that occur, evenly spread from the most used to the least used one."""
-    used, counts = np.unique(codes, return_counts=True)
-    used = used[counts.argsort(kind='stable')[::-1]]
+    used = codes_by_use(codes)
     return used[np.unique(np.linspace(0, len(used) - 1, min(count, len(used))).round().astype(int))]
 
 
@@ -107,7 +140,7 @@ def cut_windows(images: np.ndarray, places: np.ndarray, side: int, context: int)
 def draw_codebook(
     images: np.ndarray,
     codes: np.ndarray,
-    chosen: Sequence[int] | np.ndarray | None = None,
+    chosen: Sequence[int] | np.ndarray,
     num_columns: int = 12,
     context: int = 1,
 ) -> Figure:
@@ -116,12 +149,11 @@ def draw_codebook(
     Args:
         images: (n, H, W, 3) uint8 RGB.
         codes: (n, h, w) int.
-        chosen: the codes to show, one a row; None for 16 from the most used to the least used one.
+        chosen: the codes to show, one a row.
         num_columns: patches per code, from different images as far as there are some.
         context: patches of surroundings on each side.
     """
     side = images.shape[1] // codes.shape[1]
-    chosen = spread_codes(codes, 16) if chosen is None else chosen
     figure = new_figure(num_columns * 0.7 + 1, len(chosen) * 0.9)
     span = (2 * context + 1) * side
     step = span + max(1, span // 10)  # with a gap
@@ -133,8 +165,7 @@ def draw_codebook(
             strip[:, i * step : i * step + span] = window
             corner = (i * step + context * side - 0.5, context * side - 0.5)
             axis.add_patch(Rectangle(corner, side, side, fill=False, edgecolor='red', linewidth=1.5))
-        axis.imshow(strip)
-        axis.set_axis_off()
+        show(axis, strip)
         axis.set_title(f'code {code}, {int((codes == code).sum())} patches', fontsize=6, loc='left')
     return figure
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from sklearn.metrics import ConfusionMatrixDisplay
 
-from mmbeitv2.visualization.pictures import new_figure, show
+from mmbeitv2.visualization.pictures import Pictures, draw_grid, new_figure
 
-# Longer side of a label map as it is drawn, in pixels.
-SIDE = 480
 # A matrix of more classes has no numbers in its cells.
 _MAX_NUMBERED = 25
 
@@ -22,7 +21,7 @@ def draw_segmentations(
     labels: Mapping[str, Sequence[np.ndarray]],
     classes: Sequence[str],
     palette: np.ndarray,
-    captions: Sequence[str] | None = None,
+    title: str = 'image',
 ) -> Figure:
     """Images beside label maps, a row for each image, and a legend of the classes that occur.
 
@@ -31,29 +30,18 @@ def draw_segmentations(
         labels: title -> one (H, W) int map per image; what is no class, as 255, is left white.
         classes: names.
         palette: (classes, 3) uint8.
-        captions: title of each image; None for ``image`` above the first.
+        title: of the images.
     """
-    rows = [
-        [fit_side(image), *(paint_labels(image, maps[i], classes, palette) for maps in labels.values())]
-        for i, image in enumerate(images)
-    ]
-    present = np.unique(np.concatenate([np.unique(label) for maps in labels.values() for label in maps]))
-    present = present[(present >= 0) & (present < len(classes))]
+    columns: dict[str, Pictures] = {title: images}
+    for name, maps in labels.items():
+        columns[name] = [paint_labels(*pair, palette) for pair in zip(images, maps, strict=True)]
+    figure, _ = draw_grid(columns, width=3.2)
+    found = np.unique(np.concatenate([np.unique(label) for maps in labels.values() for label in maps]))
+    present = [i for i in found if 0 <= i < len(classes)]
     names = [classes[i] for i in present]
-    width = 3.2 * len(rows[0])
-    num_columns = max(1, min(len(names), int(width / (0.45 + 0.075 * max(map(len, names), default=1)))))
-    num_lines = -(-len(names) // num_columns)
-    heights = [3.2 * row[0].shape[0] / SIDE + 0.25 for row in rows]
-    figure = new_figure(width, sum(heights) + 0.17 * num_lines + 0.1)
-    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, height_ratios=heights)
-    for i, (line, row) in enumerate(zip(axes, rows, strict=True)):
-        for axis, picture in zip(line, row, strict=True):
-            show(axis, picture)
-        if captions is not None:
-            line[0].set_title(captions[i], fontsize=8, parse_math=False)
-    titles = labels if captions is not None else ('image', *labels)
-    for axis, title in zip(axes[0, len(axes[0]) - len(titles) :], titles, strict=True):
-        axis.set_title(title, fontsize=8, parse_math=False)
+    longest = max(map(len, names), default=1)
+    num_columns = max(1, min(len(names), int(figure.get_figwidth() / (0.45 + 0.075 * longest))))
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.17 * -(-len(names) // num_columns))
     patches = [Patch(facecolor=palette[i] / 255, edgecolor='gray', linewidth=0.5) for i in present]
     legend = figure.legend(patches, names, loc='outside lower center', ncols=num_columns, fontsize=7, frameon=False)
     for text in legend.get_texts():
@@ -61,35 +49,18 @@ def draw_segmentations(
     return figure
 
 
-def fit_side(image: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) whose longer side is ``SIDE`` pixels."""
-    scale = SIDE / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-
-
-def paint_labels(
-    image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: np.ndarray, alpha: float = 0.65
-) -> np.ndarray:
-    """An image in the colors of its classes.
+def paint_labels(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: float = 0.65) -> np.ndarray:
+    """An image in the colors of its classes, (H, W, 3) uint8 RGB.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) int; what is no class, as 255, becomes white.
         palette: (classes, 3) uint8.
         alpha: weight of the colors against the image, in [0, 1].
-
-    Returns:
-        (h, w, 3) uint8 RGB, ``SIDE`` pixels on its longer side.
     """
-    base = fit_side(image)
-    size = (base.shape[1], base.shape[0])
-    known = np.where((labels >= 0) & (labels < len(classes)), labels, len(classes)).astype(np.int16)
-    known = np.asarray(cv2.resize(known, size, interpolation=cv2.INTER_NEAREST), dtype=np.int16)
-    colors = np.concatenate((palette, palette[:1])).astype(np.float32)[known]
-    blended = (base * (1 - alpha) + colors * alpha).round().astype(np.uint8)
-    blended[known == len(classes)] = 255
-    return blended
+    is_class = (labels >= 0) & (labels < len(palette))
+    blended = image * (1 - alpha) + palette[np.where(is_class, labels, 0)] * alpha
+    return np.where(is_class[..., None], blended.round(), 255).astype(np.uint8)
 
 
 def draw_confusion(classes: Sequence[str], shares: np.ndarray) -> Figure:
@@ -97,26 +68,18 @@ def draw_confusion(classes: Sequence[str], shares: np.ndarray) -> Figure:
 
     Args:
         classes: names.
-        shares: (classes, classes) in [0, 1]; a row of NaN, of a class without pixels, is gray.
+        shares: (classes, classes) in [0, 1]; a row of NaN, of a class without pixels, is drawn as zeros.
     """
     count = len(classes)
     is_numbered = count <= _MAX_NUMBERED
     cell = 0.36 if is_numbered else 0.12
     figure = new_figure(3 + cell * count, 2.4 + cell * count)
     axis = figure.subplots()
-    axis.set_facecolor('lightgray')
-    shown = axis.imshow(100 * shares, cmap='Blues', vmin=0, vmax=100)
-    bar = figure.colorbar(shown, ax=axis, shrink=0.6)
-    bar.set_label('percent of the pixels of the true class', fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    size = 8 if is_numbered else 6
-    axis.set_xticks(range(count), classes, rotation=90, fontsize=size, parse_math=False)
-    axis.set_yticks(range(count), classes, fontsize=size, parse_math=False)
-    axis.set_xlabel('predicted class', fontsize=9)
-    axis.set_ylabel('true class', fontsize=9)
-    if is_numbered:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:  # smaller ones would read 0
-                color = 'white' if share > 0.55 else 'black'
-                axis.text(column, row, f'{100 * share:.0f}', fontsize=7, ha='center', va='center', color=color)
+    display = ConfusionMatrixDisplay(np.nan_to_num(100 * shares), display_labels=range(count))
+    settings: dict[str, Any] = dict(values_format='.0f', im_kw=dict(vmin=0, vmax=100), text_kw=dict(fontsize=7))
+    display.plot(ax=axis, cmap='Blues', include_values=is_numbered, **settings)
+    names: dict[str, Any] = dict(labels=classes, fontsize=8 if is_numbered else 6, parse_math=False)
+    axis.set_xticks(range(count), **names, rotation=90)
+    axis.set_yticks(range(count), **names)
+    axis.set(xlabel='predicted class', ylabel='true class', title='percent of the pixels of the true class')
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
@@ -20,8 +18,8 @@ from mmbeitv2.evaluation import codebook_statistics
 from mmbeitv2.evaluation import codes as measures
 from mmbeitv2.evaluation.codes import Measure
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
-from mmbeitv2.visualization.pages import picture_address
-from mmbeitv2.visualization.pictures import code_colors, draw_codebook, draw_usage
+from mmbeitv2.visualization.pages import Section, image, render_page
+from mmbeitv2.visualization.pictures import code_colors, codes_by_use, draw_codebook, draw_usage, encode_figure
 
 # As in pretraining: brightness, contrast and saturation by factors of 0.6 to 1.4.
 JITTER = 0.4
@@ -135,45 +133,31 @@ def as_json(judged: Sequence[Judged]) -> list[dict]:
 
 def page(judged: Sequence[Judged], title: str, num_pictures: int) -> str:
     """One HTML page without other files: numbers, code maps, use of the codes, and patches of some codes."""
-    head = ''.join(f'<th>{html.escape(each.name)}</th>' for each in judged)
-    rows = ''.join(
-        f'<tr><td>{name}</td>{"".join(f"<td>{_text(each.numbers.get(name))}</td>" for each in judged)}'
-        f'<td>{html.escape(_MEANING[name])}</td></tr>'
-        for name in judged[0].numbers
-    )
-    parts = ''.join(_section(each, num_pictures) for each in judged)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>'
-        'body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; } h1 { font-size: 1.3em; } '
-        'td, th { padding: 2px 1em; text-align: left; border-top: 1px solid #ddd; } '
-        'img { max-width: 100%; margin: 2px; }'
-        f'</style></head><body><h1>{html.escape(title)}</h1>'
-        f'<p>By chance in brackets.</p><table><tr><th></th>{head}<th></th></tr>{rows}</table>{parts}</body></html>\n'
-    )
+    header = ('', *(each.name for each in judged), '')
+    rows = [(name, *(_text(each.numbers.get(name)) for each in judged), _MEANING[name]) for name in judged[0].numbers]
+    sections = [Section('Numbers', header, rows), *(_section(each, num_pictures) for each in judged)]
+    return render_page(title, 'By chance in brackets.', sections)
 
 
-def _section(judged: Judged, num_pictures: int) -> str:
-    used, counts = np.unique(judged.codes, return_counts=True)
-    order = used[counts.argsort(kind='stable')[::-1]]
-    maps = [
-        _code_map(image, judged.colors[codes])
-        for image, codes in zip(judged.images[:num_pictures], judged.codes, strict=False)
-    ]
-    parts: dict[str, Sequence[Figure | np.ndarray]] = {
-        'Images and their codes: patches of the same color have the same code': maps,
-        'Use of the codes': [draw_usage(judged.codes, judged.num_codes)],
-        'The most used codes': [draw_codebook(judged.images, judged.codes, order[:8])],
-        'The least used codes': [draw_codebook(judged.images, judged.codes, order[-8:][::-1])],
+def _section(judged: Judged, num_pictures: int) -> Section:
+    order = codes_by_use(judged.codes)
+    maps = [_code_map(*pair) for pair in zip(judged.images[:num_pictures], judged.colors[judged.codes], strict=False)]
+    figures = {
+        'Use of the codes': draw_usage(judged.codes, judged.num_codes),
+        'The most used codes': draw_codebook(judged.images, judged.codes, order[:8]),
+        'The least used codes': draw_codebook(judged.images, judged.codes, order[-8:][::-1]),
     }
-    return f'<h2>{html.escape(judged.name)}</h2>' + ''.join(
-        f'<h3>{title}</h3>' + ''.join(f'<img alt="" src="{picture_address(picture)}">' for picture in pictures)
-        for title, pictures in parts.items()
-    )
+    pictures = {
+        'Images and their codes: patches of the same color have the same code': [image(content) for content in maps],
+        **{title: [image(encode_figure(figure))] for title, figure in figures.items()},
+    }
+    return Section(judged.name, pictures=pictures)
 
 
-def _code_map(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """An image beside its codes as colors, (H, 2·W, 3) uint8; small images are enlarged."""
-    scale = max(1, 128 // image.shape[0])
-    size = (image.shape[1] * scale, image.shape[0] * scale)
-    cells = cv2.resize((colors * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return np.hstack((cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), cells))
+def _code_map(picture: np.ndarray, colors: np.ndarray) -> bytes:
+    """An image (H, W, 3) beside the colors (h, w, 3) of its codes, as PNG; small images are enlarged."""
+    scale = max(1, 128 // picture.shape[0])
+    size = (picture.shape[1] * scale, picture.shape[0] * scale)
+    both = (picture, (colors * 255).astype(np.uint8))
+    row = np.hstack([cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in both])
+    return cv2.imencode('.png', row[..., ::-1])[1].tobytes()

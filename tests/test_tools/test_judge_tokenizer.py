@@ -51,7 +51,7 @@ def test_two_tokenizers_are_judged_on_a_labeled_folder(
         assert 0 < found['label_information']['value'] < 1
         assert f'{name}.pth' in capsys.readouterr().out or name == 'kmeans'
     html = out.read_text()
-    assert html.count('<h2>') == 2
+    assert html.count('<h2>') == 1 + 2
     assert html.count('data:image/png;base64,') == 2 * (16 + 3)
     assert 'http' not in html
 

@@ -190,7 +190,7 @@ def test_codebook_is_drawn(
     for _ in range(2):  # the second time it writes over its own files
         run_tool(*command, '--most-used', '30', '--num-images', '9')
     assert '9 images' in capsys.readouterr().out
-    assert '"numImages": 9' in (out / 'index.html').read_text()
+    assert ' of 9 images' in (out / 'index.html').read_text()
     for name in ('codebook', 'usage', 'positions'):
         assert cv2.imread(str(out / f'{name}.png')).std() > 1
     assert 'has the code(s) 99' in refused(capsys, *command, '--codes', '99')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,13 +12,7 @@ from mmengine.registry import MODELS
 
 from mmbeitv2.visualization.features import load_backbone
 from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture, principal_colors
-from tests.conftest import refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
-
-
-@pytest.fixture
-def features() -> torch.Tensor:
-    """Patches of two images with variances that differ: (2, 4, 5, 6)."""
-    return torch.randn(2, 4, 5, 6) * torch.tensor([5.0, 0.1, 3.0, 0.2, 1.0, 0.3]) + 7
+from tests.conftest import refused, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
 @pytest.fixture
@@ -29,7 +22,8 @@ def model(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / 'config.py'), str(tmp_path / 'model.pth')
 
 
-def test_colors_are_the_first_three_principal_components_of_all_images(features: torch.Tensor) -> None:
+def test_colors_are_the_first_three_principal_components_of_all_images() -> None:
+    features = torch.randn(2, 4, 5, 6) * torch.tensor([5.0, 0.1, 3.0, 0.2, 1.0, 0.3]) + 7
     colors, share = principal_colors(features)
     assert colors.shape == (2, 4, 5, 3)
     rows = features.double().flatten(0, 2).numpy()
@@ -93,17 +87,6 @@ def test_each_checkpoint_and_layer_is_a_column(tmp_path: Path, image_folder: Pat
     shapes = [axis.images[0].get_array().shape for axis in figure.axes]
     assert shapes == [(48, 48, 3), *[(6, 6, 3)] * 4] * 3
     figure.canvas.draw()
-
-
-def test_the_tool_draws_images_and_folders(tmp_path: Path, image_folder: Path, model: tuple[str, str]) -> None:
-    config, checkpoint = model
-    images = [str(image_folder / 'cat'), str(image_folder / 'dog/nested/0.jpg')]
-    options = ['--configs', config, '--checkpoints', checkpoint, '--layers', '0', '1', '--num-images', '2']
-    for name in ('a.png', 'b.png'):
-        run_tool('visualize_patch_pca', *images, *options, '--out', str(tmp_path / name))
-    picture = cv2.imread(str(tmp_path / 'a.png'))
-    assert picture.std() > 1
-    np.testing.assert_array_equal(picture, cv2.imread(str(tmp_path / 'b.png')))
 
 
 def test_bad_input_to_visualize_patch_pca(
