@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import subprocess
 import sys
@@ -42,17 +43,14 @@ def call(stage: str, command: list[str], folder: Path, log: Path, start: float) 
             process.wait()
             raise
     if process.returncode:
-        lines = log.read_text(errors='replace').split('\n')
-        reason = next((line for line in reversed(lines) if line.strip()), 'it wrote nothing').rpartition(': error: ')[2]
-        raise InputError(f'stage {stage} failed: {reason.strip()} (log: {str(log)!r})')
+        reason = log.read_text(errors='replace').strip().rpartition('\n')[2].rpartition(': error: ')[2]
+        raise InputError(f'stage {stage} failed: {reason} (log: {str(log)!r})')
 
 
 def progress(log: Path) -> str:
     """The last line of a log that tells of training, without date and logger."""
-    for line in reversed(log.read_text(errors='replace').splitlines()):
-        if any(word in line for word in ('Epoch(', 'Iter(', 'epoch ')):
-            return ' '.join(line.rpartition(' - INFO - ')[2].split())[:80]
-    return ''
+    lines = re.findall(r'(?:Epoch\(|Iter\(|epoch ).*', log.read_text(errors='replace'))
+    return ' '.join(lines[-1].split())[:80] if lines else ''
 
 
 def say(text: str) -> None:
@@ -75,9 +73,7 @@ time                        {total:5.0f} s   without the installation"""
 def seeds_table(summaries: list[dict]) -> str:
     """Mean and standard deviation over seeds."""
     lines = []
-    for key in summaries[0]:
-        if key in ('perplexity', 'mim_accuracy_chance', 'mim_accuracy_majority', 'seed', 'seconds'):
-            continue
+    for key in [key for key in summaries[0] if key not in ('seed', 'seconds')]:
         values = [summary[key] for summary in summaries]
         all_of_them = '  '.join(f'{value:.3f}' for value in values)
         lines.append(f'{key:22}{statistics.mean(values):8.3f} ± {statistics.stdev(values):.3f}   {all_of_them}')

@@ -14,43 +14,39 @@ from mmengine.config import Config
 
 import mmbeitv2
 from demo.console import call, say, seeds_table, table
-from demo.images import Data, fingerprint, list_labeled, read_data, read_segmented, require_enough, scaled
+from demo.images import Data, count_classes, fingerprint, list_labeled, read_data, scaled
+from mmbeitv2.engine.resuming import last_checkpoint
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio import PARTIAL, AtomicBackend
+from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_claimable, require_removable
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.inference.config import merge_options, read_config
 
 # Name in the marks of the work dir and of the stages' folders.
 TOOL = 'quickstart.sh'
-# What tools/train.py and tools/test.py leave in a work dir, and the stage of the pictures in its folder.
-_RUN: tuple[str, ...] = ('*.py', 'epoch_*.pth', 'iter_*.pth', 'last_checkpoint', '.lock', 'metrics.json', f'*{PARTIAL}')
-_LOGS = ('*.log', '*.json', 'vis_data/*.json', 'vis_data/config.py')
-_RUN += tuple(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in _LOGS)
-_WRITTEN = (*_RUN, *(f'test/{pattern}' for pattern in _RUN))
+# What tools/train.py and tools/test.py leave in a work dir, see mmbeitv2.fileio.folders.
+_RUN: tuple[str, ...] = ('*.py', 'epoch_*.pth', 'iter_*.pth', 'last_checkpoint', '.lock', 'metrics.json')
+_RUN += tuple(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in ('*.log', '*.json', 'vis_data/*.json', 'vis_data/*.py'))
+_RUN += tuple(f'test/{pattern}' for pattern in _RUN)
+_NUMBER = '[0-9]' * 5
+_SCENES = tuple(f'{folder}/*/*/{_NUMBER}.{end}' for folder in ('imagenet', 'ade20k') for end in ('jpg', 'png'))
 _PICTURES = ('codebook', 'positions', 'usage', 'masks', 'segmentations', 'overview', 'curves')
 
 
 class Stage(NamedTuple):
-    """A stage of the quickstart.
+    """A stage of the quickstart."""
 
-    Attributes:
-        needs: the stages whose results it uses.
-        results: files that it must have left.
-        is_shared: whether several seeds have it in common.
-        module: of its command, which replaces the folder itself if that is not the pictures'; '' for a training.
-    """
-
-    needs: tuple[str, ...]
-    results: tuple[str, ...] = ('metrics.json', 'last_checkpoint')
-    is_shared: bool = False
-    module: str = ''
+    needs: tuple[str, ...]  # the stages whose results it uses
+    results: tuple[str, ...] = ('metrics.json', 'last_checkpoint')  # files that it must have left
+    is_shared: bool = False  # whether several seeds have it in common
+    module: str = ''  # of its command; '' for a training by tools/train.py and tools/test.py
+    others: tuple[str, ...] = _RUN  # that it writes
 
 
 # In the order in which they run.
 STAGES = {
-    'sample': Stage((), ('imagenet/captions.tsv', 'imagenet/labeled.txt'), True, 'demo.sample_set'),
-    'teacher': Stage(('sample',), ('small_clip.pth',), True, 'demo.clip'),
+    'sample': Stage((), ('imagenet/captions.tsv', 'imagenet/labeled.txt'), True, 'demo.sample_set', _SCENES),
+    'teacher': Stage(('sample',), ('small_clip.pth',), True, 'demo.clip', ()),
     'tokenizer': Stage(('teacher',), is_shared=True),
     'pretrain': Stage(('tokenizer',), is_shared=True),
     'finetune': Stage(('pretrain',)),
@@ -61,6 +57,7 @@ STAGES = {
         ('finetune', 'finetune_scratch', 'segment', 'segment_scratch'),
         ('index.html', *(f'{name}.png' for name in _PICTURES)),
         module='demo.pictures',
+        others=(),
     ),
 }
 # Number of the summary -> stage and its metric.
@@ -90,7 +87,7 @@ class Quickstart:
         shared_dir: folder of the stages up to pretraining, if several seeds share them.
 
     Raises:
-        InputError: if there are no images, or the work dir holds anything that the quickstart did not write.
+        InputError: if there are too few images, or the work dir holds anything that the quickstart did not write.
     """
 
     def __init__(
@@ -104,23 +101,21 @@ class Quickstart:
     ) -> None:
         self.root, self.seed = root, seed
         self.work_dir, self.shared_dir = work_dir.resolve(), (shared_dir or work_dir).resolve()
+        given = [folder.resolve() for folder in (data, seg_data) if folder is not None]
         for folder in (self.shared_dir, self.work_dir):
             require_claimable(folder, TOOL)
         for name, stage in STAGES.items():
-            if not stage.is_shared or not stage.module:
-                require_removable(self.folder(name), TOOL, self.written(name))
-        self.user_data = None if data is None else read_data(data.resolve())
-        if self.user_data is not None:
-            require_enough(self.user_data)
-        self.user_seg = None if seg_data is None else read_segmented(seg_data.resolve())
-        given = [found for found in (self.user_data, self.user_seg) if found is not None]
-        for folder in (folder for found in given for folder in found.folders):
-            if self.work_dir.is_relative_to(folder.resolve()):
+            require_removable(self.folder(name), TOOL, stage.results + stage.others)
+        for folder in given:
+            if self.work_dir.is_relative_to(folder):
                 raise InputError(
                     f'--work-dir {str(self.work_dir)!r} lies inside the image folder {str(folder)!r}, so its '
                     'pictures would be taken for training images. Choose another --work-dir.'
                 )
-        self.inputs = [*(fingerprint(found.folders) for found in given), _code()]
+        self.user_data = None if data is None else read_data(data.resolve())
+        self.seg_data = None if seg_data is None else seg_data.resolve()
+        self.num_classes = 0 if self.seg_data is None else count_classes(self.seg_data)
+        self.inputs = [*map(fingerprint, given), _code()]
         self.seconds: dict[str, float] = {}
         self.keys: dict[str, str] = {}
 
@@ -128,11 +123,6 @@ class Quickstart:
         """Makes every stage run again; its folder is replaced when its turn comes."""
         for name in STAGES:
             self._record(name).unlink(missing_ok=True)
-
-    @staticmethod
-    def written(name: str) -> tuple[str, ...]:
-        """What a stage writes."""
-        return STAGES[name].results if STAGES[name].module else _WRITTEN
 
     def run(self) -> dict:
         """Runs what is not done yet; the summary, which is also written to ``summary.json``."""
@@ -145,17 +135,13 @@ class Quickstart:
         summary: dict = {}
         for key, (name, metric) in SCORES.items():
             summary[key] = json.loads((self.folder(name) / 'metrics.json').read_text())[metric]
-        summary |= {'seed': self.seed, 'seconds': {name: round(value, 1) for name, value in self.seconds.items()}}
+        summary |= {'seed': self.seed, 'seconds': self.seconds}
         write_json(self.work_dir / 'summary.json', summary)
         return summary
 
     def folder(self, name: str) -> Path:
         """Where a stage works."""
         return (self.shared_dir if STAGES[name].is_shared else self.work_dir) / name
-
-    def checkpoint(self, name: str) -> Path:
-        """Last checkpoint of a training stage; its folder may have been moved since."""
-        return self.folder(name) / Path((self.folder(name) / 'last_checkpoint').read_text().strip()).name
 
     def _record(self, name: str) -> Path:
         """The file that says with which inputs a stage was done."""
@@ -168,17 +154,16 @@ class Quickstart:
         return read_data(self.folder('sample') / 'imagenet')
 
     def _run_stage(self, name: str) -> None:
-        folder, record, config = self.folder(name), self._record(name), self._config(name)
-        settings = [name, self._seed(name), self.inputs, [self.keys[need] for need in STAGES[name].needs], config]
+        stage, folder, record, config = STAGES[name], self.folder(name), self._record(name), self._config(name)
+        settings = [name, self._seed(name), self.inputs, [self.keys[need] for need in stage.needs], config]
         self.keys[name] = key = hashlib.sha256(json.dumps(settings).encode(errors='surrogateescape')).hexdigest()
         if self._is_done(name, key):
             self.seconds[name] = json.loads(record.read_text())['seconds']
             say(f'{name:17} {self.seconds[name]:5.0f} s  (done before)')
             return
         record.unlink(missing_ok=True)
-        if not STAGES[name].is_shared or not STAGES[name].module:
-            remove_folder(folder, TOOL, self.written(name))
-            claim_folder(folder, TOOL)
+        remove_folder(folder, TOOL, stage.results + stage.others)
+        claim_folder(folder, TOOL)
         if config:
             AtomicBackend().put_text(config, folder / f'{name}.py')
         start = time.monotonic()
@@ -190,12 +175,11 @@ class Quickstart:
 
     def _is_done(self, name: str, key: str) -> bool:
         """Whether a stage was done with the same inputs, and its results are there."""
-        try:
-            is_same = json.loads(self._record(name).read_text()).get('key') == key
-            results = [self.folder(name) / result for result in STAGES[name].results]
-            results += [] if STAGES[name].module else [self.checkpoint(name)]
-        except (OSError, ValueError):
-            return False
+        record = self._record(name)
+        results = [self.folder(name) / result for result in STAGES[name].results]
+        if not STAGES[name].module:
+            results.append(last_checkpoint(self.folder(name)) or self.folder(name) / 'last_checkpoint')
+        is_same = record.is_file() and json.loads(record.read_text())['key'] == key
         return is_same and all(file.is_file() for file in results)
 
     def _seed(self, name: str) -> int:
@@ -215,7 +199,8 @@ class Quickstart:
             train, test = (str(self.root / 'tools' / tool) for tool in ('train.py', 'test.py'))
             config, metrics = f'{folder}/{name}.py', f'{folder}/metrics.json'
             yield [train, config, '--work-dir', folder]
-            yield [test, config, str(self.checkpoint(name)), '--work-dir', f'{folder}/test', '--out', metrics]
+            checkpoint = str(last_checkpoint(self.folder(name)))
+            yield [test, config, checkpoint, '--work-dir', f'{folder}/test', '--out', metrics]
 
     def _config(self, name: str) -> str:
         """The whole config of a training stage; '' for the other stages."""
@@ -242,22 +227,22 @@ class Quickstart:
         if name == 'tokenizer':
             options['model.teacher.pretrained'] = str(self.folder('teacher') / 'small_clip.pth')
         if name == 'pretrain':
-            options['model.tokenizer.init_cfg.checkpoint'] = str(self.checkpoint('tokenizer'))
+            options['model.tokenizer.init_cfg.checkpoint'] = str(last_checkpoint(self.folder('tokenizer')))
         if name in ('finetune', 'segment'):
-            options['model.backbone.init_cfg.checkpoint'] = str(self.checkpoint('pretrain'))
+            options['model.backbone.init_cfg.checkpoint'] = str(last_checkpoint(self.folder('pretrain')))
         return options
 
     def _segmented_options(self) -> dict[str, object]:
         """Where the segmented images are, and how many classes they have."""
         datasets = [f'{loader}.dataset' for loader in ('train_dataloader', 'test_dataloader')]
-        if self.user_seg is None:
+        if self.seg_data is None:
             return {f'{dataset}.data_root': str(self.folder('sample') / 'ade20k') for dataset in datasets}
-        numbers = range(1, self.user_seg.num_classes + 1)
-        options: dict[str, object] = {'model.decode_head.num_classes': self.user_seg.num_classes}
+        numbers = range(1, self.num_classes + 1)
+        options: dict[str, object] = {'model.decode_head.num_classes': self.num_classes}
         for dataset in datasets:
-            options[f'{dataset}.data_root'] = str(self.user_seg.root)
+            options[f'{dataset}.data_root'] = str(self.seg_data)
             options[f'{dataset}.metainfo.classes'] = [f'class{i}' for i in numbers]
-            options[f'{dataset}.pipeline.2.num_classes'] = self.user_seg.num_classes
+            options[f'{dataset}.pipeline.2.num_classes'] = self.num_classes
             options[f'{dataset}.metainfo.palette'] = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in numbers]
         return options
 

@@ -18,16 +18,16 @@ import colorsys
 import math
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from mmbeitv2_tools.errors import one_sentence_errors
 from numpy.random import Generator
 
-from mmbeitv2.fileio.folders import replacing_folder
+from mmbeitv2.errors import InputError
 
 SIZE = 96
 # Shape -> its typical texture, as a zebra is mostly striped: nine objects in ten have it, so the texture alone tells
@@ -59,35 +59,12 @@ _SUPERSAMPLE = 3
 # Scenes of each split: two with labels of the image, two with labels of the pixels.
 COUNTS = {'train': 6000, 'val': 600, 'training': 600, 'validation': 200}
 
-# Name in the mark of a sample set, and what is in one.
-_TOOL = 'demo.sample_set'
-_FILE = '[0-9]' * 5
-_WRITTEN = (
-    'imagenet/captions.tsv',
-    'imagenet/labeled.txt',
-    *(f'imagenet/{split}/{shape}/{_FILE}.jpg' for split in ('train', 'val') for shape in SHAPES),
-    *(
-        f'ade20k/{kind}/{split}/{_FILE}.{extension}'
-        for kind, extension in (('images', 'jpg'), ('annotations', 'png'))
-        for split in ('training', 'validation')
-    ),
-)
 
+class Scene(NamedTuple):
+    """A drawn scene."""
 
-@dataclass
-class Scene:
-    """A drawn scene.
-
-    Attributes:
-        image: (SIZE, SIZE, 3) uint8, BGR.
-        labels: (SIZE, SIZE) uint8: 1.. shapes, then grounds.
-        shape: the first object's shape.
-        caption: what is to be seen.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    shape: str
+    image: np.ndarray  # (SIZE, SIZE, 3) uint8, BGR
+    labels: np.ndarray  # (SIZE, SIZE) uint8: 1.. shapes, then grounds
     caption: str
 
 
@@ -120,7 +97,7 @@ def draw_scene(rng: Generator, shape: str, num_objects: int = 1) -> Scene:
         phrases.append(f'a {texture} {name}')
     image = _light(image, rng)
     caption = f'{" and ".join(phrases)} on {ground}'
-    return Scene(image, labels, shape, caption)
+    return Scene(image, labels, caption)
 
 
 def _light(image: np.ndarray, rng: Generator) -> np.ndarray:
@@ -219,13 +196,7 @@ def _wood(rng: Generator) -> np.ndarray:
     return np.where((x % plank < 1.5)[..., None], body * 0.4, body)
 
 
-_GROUND_PAINTERS: dict[str, Callable[[Generator], np.ndarray]] = {
-    'brick': _brick,
-    'grass': _grass,
-    'sand': _sand,
-    'water': _water,
-    'wood': _wood,
-}
+_GROUND_PAINTERS = dict(brick=_brick, grass=_grass, sand=_sand, water=_water, wood=_wood)
 
 
 def _polar(radius: Callable[[np.ndarray], np.ndarray], count: int = 72) -> np.ndarray:
@@ -289,47 +260,52 @@ _OUTLINES: dict[str, list[np.ndarray]] = {
 
 
 def write_sample_set(folder: Path, seed: int = 0, counts: dict[str, int] = COUNTS, processes: int = 2) -> None:
-    """Draws the whole set into ``folder``, which appears only when it is complete.
+    """Draws the whole set.
 
     Args:
-        folder: where to; must not exist, be empty, or be an earlier sample set, which is replaced.
+        folder: where to; must hold no ``imagenet`` and no ``ade20k``.
         seed: of the whole set.
         counts: scenes of each split.
         processes: number of processes.
 
     Raises:
-        InputError: if ``folder`` holds anything else.
+        InputError: if ``folder`` holds them.
     """
-    with replacing_folder(folder, _TOOL, _WRITTEN) as partial_folder:
-        for pattern in _WRITTEN:
-            (partial_folder / pattern).parent.mkdir(parents=True, exist_ok=True)
-        captions: list[tuple[str, str]] = []
-        with ProcessPoolExecutor(processes) as pool:
-            for split, count in counts.items():
-                draw = partial(_write_scene, partial_folder, seed, split)
-                captions += pool.map(draw, range(count), chunksize=64)
-        train = captions[: counts['train']]
-        labeled = [Path(path).relative_to('train') for path, _ in train[: len(train) // 5]]
-        for name, lines in (
-            ('captions.tsv', [f'{path}\t{caption}\n' for path, caption in train]),
-            ('labeled.txt', [f'{path} {SHAPES.index(path.parts[0])}\n' for path in labeled]),
-        ):
-            (partial_folder / 'imagenet' / name).write_text(''.join(lines))
+    for name in ('imagenet', 'ade20k'):
+        if (folder / name).exists():
+            raise InputError(f'{str(folder / name)!r} exists already. Choose another folder, or remove it.')
+    captions: list[tuple[Path, str]] = []
+    with ProcessPoolExecutor(processes) as pool:
+        for split, count in counts.items():
+            captions += pool.map(partial(_write_scene, folder, seed, split), range(count), chunksize=64)
+    train = captions[: counts['train']]
+    labeled = [Path(*path.parts[1:]) for path, _ in train[: len(train) // 5]]
+    for name, lines in (
+        ('captions.tsv', [f'{path}\t{caption}\n' for path, caption in train]),
+        ('labeled.txt', [f'{path} {SHAPES.index(path.parts[0])}\n' for path in labeled]),
+    ):
+        (folder / 'imagenet' / name).write_text(''.join(lines))
 
 
-def _write_scene(folder: Path, seed: int, split: str, number: int) -> tuple[str, str]:
+def _write_scene(folder: Path, seed: int, split: str, number: int) -> tuple[Path, str]:
     """Draws and writes one scene; its path in the split's layout and its caption."""
     rng = np.random.default_rng([seed, list(COUNTS).index(split), number])
     shape = SHAPES[number % len(SHAPES)]
     if split in ('train', 'val'):
         scene = draw_scene(rng, shape)
-        path = Path('imagenet') / split / shape / f'{number:05d}.jpg'
+        path = Path(split, shape, f'{number:05d}.jpg')
+        _write(folder / 'imagenet' / path, scene.image)
     else:
         scene = draw_scene(rng, shape, num_objects=int(rng.integers(1, 3)))
-        path = Path('ade20k') / 'images' / split / f'{number:05d}.jpg'
-        cv2.imwrite(str(folder / 'ade20k' / 'annotations' / split / f'{number:05d}.png'), scene.labels)
-    cv2.imwrite(str(folder / path), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    return str(path.relative_to(path.parts[0])), scene.caption
+        path = Path(split, f'{number:05d}.jpg')
+        _write(folder / 'ade20k' / 'images' / path, scene.image)
+        _write(folder / 'ade20k' / 'annotations' / path.with_suffix('.png'), scene.labels)
+    return path, scene.caption
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else [])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -338,7 +314,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(argv)
     with one_sentence_errors('demo.sample_set'):
-        write_sample_set(args.folder, args.seed, COUNTS)
+        write_sample_set(args.folder, args.seed)
 
 
 if __name__ == '__main__':

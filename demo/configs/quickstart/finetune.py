@@ -34,30 +34,13 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
+dataset = dict(_delete_=True, type='mmbeitv2.ImageFolder', data_root=data_root, with_label=True)
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
-    dataset=dict(
-        _delete_=True,
-        type='mmbeitv2.ImageFolder',
-        data_root=data_root,
-        data_prefix='train',
-        ann_file='labeled.txt',
-        with_label=True,
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(**dataset, data_prefix='train', ann_file='labeled.txt', pipeline=train_pipeline),
 )
-test_dataloader = dict(
-    num_workers=1,
-    dataset=dict(
-        _delete_=True,
-        type='mmbeitv2.ImageFolder',
-        data_root=data_root,
-        data_prefix='val',
-        with_label=True,
-        pipeline=test_pipeline,
-    ),
-)
+test_dataloader = dict(num_workers=1, dataset=dict(**dataset, data_prefix='val', pipeline=test_pipeline))
 test_evaluator = dict(topk=(1,))
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))
 param_scheduler = [

@@ -1,7 +1,6 @@
 # Paper, table 9, at the size of the sample set: 48x48 images, 14 of 36 patches masked. To learn in so few steps, it
-# masks single patches (pretrain_block-mask.py has blocks) of crops without color jitter, the ViT is wide and shallow,
-# its initial weights suit its width (see tokenizer.py), and the position bias has ten times the learning rate of the
-# rest.
+# masks single patches instead of blocks, of crops without color jitter, the ViT is wide and shallow, its initial
+# weights suit its width (see tokenizer.py), and the position bias has ten times the learning rate of the rest.
 _base_ = [
     '../../../configs/_base_/models/beitv2_vit-b.py',
     '../../../configs/_base_/datasets/imagenet_pretraining.py',
@@ -30,21 +29,22 @@ model = dict(
         init_cfg=dict(checkpoint='work_dirs/quickstart/tokenizer/epoch_4.pth'),
     ),
 )
-crop = [
+mask_and_pack = [
+    dict(type='mmbeitv2.RandomMaskGenerator', grid_size=6, num_masked=14),
+    dict(type='mmbeitv2.PackMaskedImage'),
+]
+train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.7, 1.0)),
     dict(type='RandomFlip', prob=0.5),
+    *mask_and_pack,
 ]
-mask = dict(type='mmbeitv2.RandomMaskGenerator', grid_size=6, num_masked=14)
-pack = dict(type='mmbeitv2.PackMaskedImage')
-train_pipeline = [*crop, mask, pack]
 val_pipeline = [
     dict(type='mmbeitv2.SeedSample', is_fixed=True),
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.FitImage', scale=48, fit='stretch'),
-    mask,
-    pack,
+    *mask_and_pack,
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))

@@ -5,21 +5,8 @@ _base_ = [
     '../../../configs/_base_/schedules/upernet_160k.py',
     '../../../configs/_base_/segmentation_runtime.py',
 ]
-shapes = (
-    'arrow',
-    'crescent',
-    'cross',
-    'disc',
-    'flower',
-    'heart',
-    'hexagon',
-    'ring',
-    'square',
-    'star',
-    'tree',
-    'triangle',
-)
-classes = (*shapes, 'brick', 'grass', 'sand', 'water', 'wood')
+classes = ('arrow', 'crescent', 'cross', 'disc', 'flower', 'heart', 'hexagon', 'ring', 'square', 'star')
+classes += ('tree', 'triangle', 'brick', 'grass', 'sand', 'water', 'wood')
 model = dict(
     data_preprocessor=dict(size=(48, 48)),
     backbone=dict(
