@@ -62,33 +62,6 @@ def list_labeled(data: Data) -> list[str]:
     return lines
 
 
-def count_classes(root: Path) -> int:
-    """The largest label of segmented images in ADE20K's layout, in which 0 is unlabeled.
-
-    Raises:
-        InputError: if a part of the layout is missing, or an annotation is not a label image.
-    """
-    from mmbeitv2.segmentation import LoadSegLabels
-
-    for kind in ('images', 'annotations'):
-        for split in ('training', 'validation'):
-            if not (root / kind / split).is_dir():
-                raise InputError(
-                    f'folder {str(root / kind / split)!r} not found. --seg-data needs a folder with '
-                    'images/{training,validation} and annotations/{training,validation}, as in ADE20K'
-                )
-    load, largest = LoadSegLabels(), 0
-    for path in (root / 'annotations' / 'training').glob('*.png'):
-        labels = load.transform({'seg_map_path': path, 'reduce_zero_label': False, 'seg_fields': []})['gt_seg_map']
-        largest = max(largest, int(labels[labels != 255].max(initial=0)))  # 255 is no label
-    if largest == 0:
-        raise InputError(
-            f'no annotation (*.png) in {str(root / "annotations/training")!r} has a label: 0 means unlabeled, and '
-            'classes count from 1.'
-        )
-    return largest
-
-
 def fingerprint(root: Path) -> str:
     """Changes whenever an image is added to the folder, removed, renamed or written again."""
     files = [root / file for file in find_images(root)]

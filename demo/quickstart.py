@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 import mmbeitv2
 from demo.console import call, say, seeds_table, table
-from demo.images import Data, count_classes, fingerprint, list_labeled, read_data, scaled
+from demo.images import Data, fingerprint, list_labeled, read_data, scaled
 from mmbeitv2.engine.resuming import last_checkpoint
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
@@ -81,8 +81,7 @@ class Quickstart:
     Args:
         root: folder with ``configs``, ``demo`` and ``tools``.
         work_dir: for everything that is made.
-        data: the user's images; None for the sample set.
-        seg_data: the user's segmented images in ADE20K's layout; None for the sample set.
+        data: the user's images; None for the sample set, from which the segmentation always comes.
         seed: of all stages.
         shared_dir: folder of the stages up to pretraining, if several seeds share them.
 
@@ -91,31 +90,23 @@ class Quickstart:
     """
 
     def __init__(
-        self,
-        root: Path,
-        work_dir: Path,
-        data: Path | None = None,
-        seg_data: Path | None = None,
-        seed: int = 0,
-        shared_dir: Path | None = None,
+        self, root: Path, work_dir: Path, data: Path | None = None, seed: int = 0, shared_dir: Path | None = None
     ) -> None:
         self.root, self.seed = root, seed
         self.work_dir, self.shared_dir = work_dir.resolve(), (shared_dir or work_dir).resolve()
-        given = [folder.resolve() for folder in (data, seg_data) if folder is not None]
         for folder in (self.shared_dir, self.work_dir):
             require_claimable(folder, TOOL)
         for name, stage in STAGES.items():
             require_removable(self.folder(name), TOOL, stage.results + stage.others)
-        for folder in given:
-            if self.work_dir.is_relative_to(folder):
-                raise InputError(
-                    f'--work-dir {str(self.work_dir)!r} lies inside the image folder {str(folder)!r}, so its '
-                    'pictures would be taken for training images. Choose another --work-dir.'
-                )
         self.user_data = None if data is None else read_data(data.resolve())
-        self.seg_data = None if seg_data is None else seg_data.resolve()
-        self.num_classes = 0 if self.seg_data is None else count_classes(self.seg_data)
-        self.inputs = [*map(fingerprint, given), _code()]
+        self.inputs = [_code()]
+        if data is not None:
+            if self.work_dir.is_relative_to(data.resolve()):
+                raise InputError(
+                    f'--work-dir {str(self.work_dir)!r} lies inside the image folder {str(data)!r}, so its pictures '
+                    'would be taken for training images. Choose another --work-dir.'
+                )
+            self.inputs.append(fingerprint(data.resolve()))
         self.seconds: dict[str, float] = {}
         self.keys: dict[str, str] = {}
 
@@ -214,7 +205,8 @@ class Quickstart:
         """What a stage changes in its config."""
         options: dict[str, object] = {'randomness.seed': self._seed(name)}
         if name.startswith('segment'):
-            options |= self._segmented_options()
+            for loader in ('train_dataloader', 'test_dataloader'):
+                options[f'{loader}.dataset.data_root'] = str(self.folder('sample') / 'ade20k')
         else:
             data = self._images(is_labeled=name.startswith('finetune'))
             for loader, prefix in (('train_dataloader', data.train), ('test_dataloader', data.val)):
@@ -230,20 +222,6 @@ class Quickstart:
             options['model.tokenizer.init_cfg.checkpoint'] = str(last_checkpoint(self.folder('tokenizer')))
         if name in ('finetune', 'segment'):
             options['model.backbone.init_cfg.checkpoint'] = str(last_checkpoint(self.folder('pretrain')))
-        return options
-
-    def _segmented_options(self) -> dict[str, object]:
-        """Where the segmented images are, and how many classes they have."""
-        datasets = [f'{loader}.dataset' for loader in ('train_dataloader', 'test_dataloader')]
-        if self.seg_data is None:
-            return {f'{dataset}.data_root': str(self.folder('sample') / 'ade20k') for dataset in datasets}
-        numbers = range(1, self.num_classes + 1)
-        options: dict[str, object] = {'model.decode_head.num_classes': self.num_classes}
-        for dataset in datasets:
-            options[f'{dataset}.data_root'] = str(self.seg_data)
-            options[f'{dataset}.metainfo.classes'] = [f'class{i}' for i in numbers]
-            options[f'{dataset}.pipeline.2.num_classes'] = self.num_classes
-            options[f'{dataset}.metainfo.palette'] = [[37 * i % 256, 91 * i % 256, 173 * i % 256] for i in numbers]
         return options
 
 
@@ -292,7 +270,7 @@ def run_quickstart(args: argparse.Namespace, root: Path) -> None:
     runs = []
     for seed in seeds:
         folder = args.work_dir / f'seed_{seed}' if args.seeds else args.work_dir
-        runs.append(Quickstart(root, folder, args.data, args.seg_data, seed, shared_dir=args.work_dir))
+        runs.append(Quickstart(root, folder, args.data, seed, shared_dir=args.work_dir))
     for run in runs if args.fresh else []:
         run.forget()
     summaries = []

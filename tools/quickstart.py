@@ -26,12 +26,6 @@ def make_parser() -> argparse.ArgumentParser:
         help='your images instead of the sample set: any folder, or one with train/CLASS and val/CLASS',
     )
     parser.add_argument(
-        '--seg-data',
-        type=Path,
-        metavar='DIR',
-        help='your segmented images, in the layout of ADE20K (0 means unlabeled)',
-    )
-    parser.add_argument(
         '--work-dir',
         type=Path,
         default=Path('work_dirs/quickstart'),
