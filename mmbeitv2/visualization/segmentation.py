@@ -76,7 +76,7 @@ def draw_confusion(classes: Sequence[str], shares: np.ndarray) -> Figure:
     figure = new_figure(3 + cell * count, 2.4 + cell * count)
     axis = figure.subplots()
     display = ConfusionMatrixDisplay(np.nan_to_num(100 * shares), display_labels=range(count))
-    settings: dict[str, Any] = dict(values_format='.0f', im_kw=dict(vmin=0, vmax=100), text_kw=dict(fontsize=7))
+    settings: dict[str, Any] = dict(values_format='.0f', im_kw=dict(vmin=0), text_kw=dict(fontsize=7))
     display.plot(ax=axis, cmap='Blues', include_values=is_numbered, **settings)
     names: dict[str, Any] = dict(labels=classes, fontsize=8 if is_numbered else 6, parse_math=False)
     axis.set_xticks(range(count), **names, rotation=90)
