@@ -10,13 +10,11 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.layers.position_bias import RelativePositions
 from mmbeitv2.layers.positions import relative_position_index
 from mmbeitv2.visualization.attention import attention_of_layer
-from tests.conftest import tiny_vit
+from tests.conftest import randomize, tiny_vit
 
 
 def test_attention_is_the_softmax_of_queries_on_keys_with_the_bias() -> None:
-    backbone = MODELS.build(tiny_vit(rel_pos_bias='per_layer', out_type='raw', final_norm='none')).eval()
-    for parameter in backbone.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    backbone = randomize(MODELS.build(tiny_vit(rel_pos_bias='per_layer', out_type='raw', final_norm='none'))).eval()
     images = torch.randn(2, 3, 32, 32)
     found = attention_of_layer(backbone, images, layer=1)
     first, second = backbone.blocks

@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 
 from mmbeitv2.visualization.features import load_backbone
 from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture, principal_colors
-from tests.conftest import refused, tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.conftest import randomize, refused, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
 @pytest.fixture
@@ -51,9 +51,8 @@ def test_what_does_not_vary_is_grey() -> None:
 
 
 def test_features_are_the_tokens_behind_the_blocks_at_any_size() -> None:
-    backbone = MODELS.build(tiny_vit(use_abs_pos_emb=True, final_norm='norm', out_type='avg_featmap')).eval()
-    for parameter in backbone.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    vit = tiny_vit(use_abs_pos_emb=True, final_norm='norm', out_type='avg_featmap')
+    backbone = randomize(MODELS.build(vit)).eval()
     images = torch.randn(2, 3, 48, 48)
     outputs = []
     for part in (backbone.blocks[0], backbone.norm):

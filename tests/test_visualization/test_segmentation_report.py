@@ -15,13 +15,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
 from mmbeitv2.fileio.folders import MARKER
 from mmbeitv2.visualization.segmentation import draw_segmentations, paint_labels
-from tests.conftest import refused, run_tool, tiny_vit
+from tests.conftest import randomize, refused, run_tool, tiny_vit
 
 # Names that HTML and matplotlib could each take for something else.
 CLASSES = ('a </script> & "b" <!--<script>', 'cost $x$', '_c, d')
@@ -29,22 +28,24 @@ PALETTE = [[200, 0, 0], [0, 200, 0], [0, 0, 200]]
 NAMES = ('a/1', 'a/2', 'b/1', 'c/1', 'c/4')  # three images of one name
 
 
-def write_work_dir(root: Path) -> Path:
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work dir as a training leaves it: the config and the last checkpoint; images and labels lie beside it."""
+    root = tmp_path_factory.mktemp('run')
     rng = np.random.default_rng(0)
-    for kind in ('images', 'labels'):
-        for folder in NAMES:
-            (root / kind / folder).parent.mkdir(parents=True, exist_ok=True)
+    for folder in ('images/a', 'images/b', 'images/c', 'labels/a', 'labels/b', 'labels/c', 'work'):
+        (root / folder).mkdir(parents=True)
     for i, name in enumerate(NAMES):
         size = (32, 32 + 8 * i)
         cv2.imwrite(str(root / f'images/{name}.png'), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
         cv2.imwrite(str(root / f'labels/{name}.png'), rng.choice([0, 1, 2, 255], size, p=[0.5, 0.2, 0.2, 0.1]))
-    head = dict(type='FCNHead', in_channels=32, channels=8, num_convs=1, num_classes=3, norm_cfg=dict(type='BN'))
     model = dict(
         type='EncoderDecoder',
         data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3),
         backbone=tiny_vit(out_indices=(1,), out_type='featmap', final_norm='none', rel_pos_bias='per_layer'),
-        decode_head=head,
+        decode_head=dict(
+            type='FCNHead', in_channels=32, channels=8, num_convs=1, num_classes=3, norm_cfg=dict(type='BN')
+        ),
         test_cfg=dict(mode='whole'),
     )
     dataset = dict(
@@ -61,36 +62,25 @@ def write_work_dir(root: Path) -> Path:
             dict(type='PackSegInputs'),
         ],
     )
+    sampler = dict(type='DefaultSampler', shuffle=False)
     cfg = dict(
         default_scope='mmseg',
         model=model,
-        test_dataloader=dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler'), dataset=dataset),
+        test_dataloader=dict(batch_size=1, num_workers=0, sampler=sampler, dataset=dataset),
         test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
         test_cfg=dict(),
     )
-    cfg['test_dataloader']['sampler']['shuffle'] = False
-    work_dir = root / 'work'
-    work_dir.mkdir()
-    Config(cfg).dump(work_dir / 'tiny.py')
+    Config(cfg).dump(root / 'work' / 'tiny.py')
     with DefaultScope.overwrite_default_scope('mmseg'):
-        torch.manual_seed(0)
-        built = MODELS.build(model)
-    for parameter in built.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    torch.save({'state_dict': built.state_dict()}, work_dir / 'iter_2.pth')
-    (work_dir / 'last_checkpoint').write_text('/elsewhere/iter_2.pth')  # the work dir was copied
-    return work_dir
+        built = randomize(MODELS.build(model), std=0.5)
+    torch.save({'state_dict': built.state_dict()}, root / 'work' / 'iter_2.pth')
+    (root / 'work' / 'last_checkpoint').write_text('/elsewhere/iter_2.pth')  # the work dir was copied
+    return root / 'work'
 
 
 @pytest.fixture(autouse=True)
-def _no_former_runner() -> None:
-    for kind in (Visualizer, DefaultScope):
-        kind._instance_dict.clear()
-
-
-@pytest.fixture(scope='module')
-def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_work_dir(tmp_path_factory.mktemp('run'))
+def _no_former_scope() -> None:
+    DefaultScope._instance_dict.clear()
 
 
 def numbers_of_mmseg(config: Path, checkpoint: Path, folder: Path) -> tuple[dict, list]:
