@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
+from collections import OrderedDict
 from pathlib import Path
 
 from mmengine.runner.checkpoint import save_checkpoint
 from safetensors.torch import save
 
-from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, Format, StateDict, from_ours
+from mmbeitv2.checkpoints.formats import Format, StateDict, from_ours
+from mmbeitv2.checkpoints.hugging_face import hf_files
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.checkpoints.reading import read_checkpoint
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.layers.positions import NUM_CLS_DISTANCES
 
 # The key that the weights stand under in a file.
 _WRAPPERS: dict[Format, str | None] = {
@@ -25,7 +25,7 @@ _WRAPPERS: dict[Format, str | None] = {
 }
 
 
-_HF_FILES = ('model.safetensors', 'config.json')
+_HF_FILES = ('model.safetensors', 'config.json', 'preprocessor_config.json')
 
 
 def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = False) -> tuple[StateDict, list[str]]:
@@ -35,8 +35,9 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
         source: a checkpoint of this package, the BEiT v2 release, timm, mmpretrain or Hugging Face transformers: a
             path, or any other name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
         target: file to write; if its name ends in ``.safetensors``, a safetensors file with only the weights. For
-            ``'hf'`` a folder with ``config.json`` and ``model.safetensors``, which ``from_pretrained`` loads.
-        to: the format.
+            ``'hf'`` a folder, which ``from_pretrained`` and ``pipeline`` load.
+        to: the format. A folder for ``'hf'`` also tells how images are prepared and what the classes are called, see
+            :func:`mmbeitv2.checkpoints.hugging_face.hf_files`.
         use_ema: take the averaged weights of the source, see :func:`read_checkpoint`.
 
     Returns:
@@ -48,17 +49,21 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
     """
     path = Path(target)
     _check_target(locate(source), path, to)
-    ours = read_checkpoint(source, use_ema).ours
-    state, left_out = from_ours(ours, to)
+    file = read_checkpoint(source, use_ema)
+    state, left_out = from_ours(file.ours, to)
     write = AtomicBackend().put
     if to == 'hf':
-        config = json.dumps(hf_config(ours), indent=2) + '\n'
+        contents = {name: json.dumps(content, indent=2) + '\n' for name, content in hf_files(file).items()}
         write(save(state, metadata={'format': 'pt'}), path / 'model.safetensors')
-        write(config.encode(), path / 'config.json')
+        for name, text in contents.items():
+            write(text.encode(), path / name)
     elif path.suffix == '.safetensors':
         write(save(state, metadata={'format': 'pt'}), path)
     else:
         wrapper = _WRAPPERS[to]
+        if file.grids:  # which the numbers of positions do not tell
+            state = OrderedDict(state)
+            state._metadata = {name: {'grid_size': grid} for name, grid in file.grids.items()}  # type: ignore[attr-defined]
         save_checkpoint(
             {wrapper: state} if wrapper else state, target, backend_args=dict(backend='mmbeitv2.AtomicBackend')
         )
@@ -83,41 +88,3 @@ def _check_target(source: Path, target: Path, to: Format) -> None:
         raise InputError(
             f'{str(target)!r} is the checkpoint to convert, and would be overwritten. Choose another name.'
         )
-
-
-def hf_config(ours: StateDict) -> dict:
-    """The ``config.json`` of Hugging Face's BEiT for the weights of a model of this package."""
-    width, channels, patch_size, _ = ours['backbone.patch_embed.proj.weight'].shape
-    depth = len({key.split('.')[2] for key in ours if key.startswith('backbone.blocks.')})
-    is_shared = f'backbone.{SHARED_TABLE}' in ours
-    table = ours.get(f'backbone.{SHARED_TABLE}', ours.get(f'backbone.blocks.0.attn.{TABLE}'))
-    positions = ours.get('backbone.pos_embed')
-    count = len(table) - NUM_CLS_DISTANCES if table is not None else 0 if positions is None else positions.shape[1] - 1
-    root = math.isqrt(max(count, 0))
-    if root == 0 or root * root != count:
-        raise InputError('the hf format needs the position parameters of a square image, which the model does not have')
-    side = root if table is None else (root + 1) // 2  # a table has 2·side-1 distances each way
-    config: dict = dict(
-        model_type='beit',
-        hidden_size=width,
-        num_hidden_layers=depth,
-        num_attention_heads=width // 64 if table is None else table.shape[1],
-        intermediate_size=len(ours['backbone.blocks.0.mlp.fc1.weight']),
-        layer_norm_eps=1e-6,
-        image_size=side * patch_size,
-        patch_size=patch_size,
-        num_channels=channels,
-        use_mask_token='backbone.mask_token' in ours,
-        use_absolute_position_embeddings=positions is not None,
-        use_relative_position_bias=table is not None and not is_shared,
-        use_shared_relative_position_bias=is_shared,
-        layer_scale_init_value=0.1 if 'backbone.blocks.0.gamma_1' in ours else 0.0,  # transformers refuses 0
-        # Otherwise the encoder has a norm of its own, which in masked image modeling belongs to the head.
-        use_mean_pooling='backbone.norm.weight' not in ours or 'head.lm_head.weight' in ours,
-        architectures=['BeitModel'],
-    )
-    if 'head.lm_head.weight' in ours:
-        config |= dict(vocab_size=len(ours['head.lm_head.weight']), architectures=['BeitForMaskedImageModeling'])
-    elif 'head.fc.weight' in ours:
-        config |= dict(num_labels=len(ours['head.fc.weight']), architectures=['BeitForImageClassification'])
-    return config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,15 @@ from torch import Tensor, nn
 
 from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint, require_fit
 from mmbeitv2.errors import InputError
-from tests.conftest import randomize, refused, run_tool, tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.conftest import (
+    classification_config,
+    randomize,
+    refused,
+    run_tool,
+    tiny_pretraining,
+    tiny_tokenizer,
+    tiny_vit,
+)
 
 READS = pytest.mark.parametrize('reads', ['avg_featmap', 'cls_token'])
 PEER_ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=128)
@@ -115,6 +124,44 @@ def test_a_classifier_is_the_same_in_transformers(tmp_path: Path, reads: str, la
     theirs, info = transformers.BeitForImageClassification.from_pretrained(tmp_path / 'hf', output_loading_info=True)
     assert not any(info.values())
     torch.testing.assert_close(logits(theirs.eval(), images).logits, logits(ours, images))
+
+
+@pytest.mark.parametrize('fit', ['crop', 'stretch'])
+def test_a_pipeline_of_transformers_gives_our_scores_under_our_names(
+    tmp_path: Path, image_folder: Path, fit: str
+) -> None:
+    config = classification_config(tmp_path, image_folder)
+    # Images become 72x60, or 60x60, with even margins: odd ones are rounded differently.
+    with Path(config).open('a') as stream:
+        stream.write(
+            f"resize = dict(type='mmbeitv2.FitImage', scale=60, fit={fit!r})\n"
+            "test_pipeline = [dict(type='mmbeitv2.LoadImage'), resize, dict(type='CenterCrop', crop_size=32)]\n"
+            "test_pipeline.append(dict(type='mmpretrain.PackInputs'))\n"
+            "test_dataloader['dataset'] = dict(train_dataloader['dataset'], pipeline=test_pipeline)\n"
+            'data_preprocessor.update(mean=[100, 120, 140], to_rgb=True)\n'
+        )
+    run_tool('train', config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', 'train_cfg.max_epochs=1')
+    checkpoint, out = str(tmp_path / 'work/epoch_1.pth'), tmp_path / 'scores.pkl'
+    run_tool('test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out))
+    run_tool('convert_checkpoint', checkpoint, str(tmp_path / 'hf'), '--to', 'hf')
+    classify = transformers.pipeline('image-classification', model=str(tmp_path / 'hf'))
+    samples = pickle.loads(out.read_bytes())
+    assert len(samples) == 16
+    for sample in samples:
+        found = {each['label']: each['score'] for each in classify(sample['img_path'])}
+        expected = dict(zip(('cat', 'dog'), sample['pred_score'].tolist(), strict=True))
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_rectangular_model_has_no_place_in_transformers_and_keeps_its_grid_elsewhere(tmp_path: Path) -> None:
+    """5x13 patches, whose table is as long as that of 8x8."""
+    path = save(classifier(img_size=(40, 104)), tmp_path)
+    with pytest.raises(InputError, match='the model has 5x13 patches, but the hf format needs a square one'):
+        convert_checkpoint(path, str(tmp_path / 'hf'), 'hf')
+    assert not (tmp_path / 'hf').exists()
+    for to in ('mmbeitv2', 'official'):
+        convert_checkpoint(path, str(tmp_path / f'{to}.pth'), to)
+        assert read_checkpoint(str(tmp_path / f'{to}.pth')).grid_of('') == (5, 13)
 
 
 def test_a_pretrained_model_predicts_the_same_codes_in_transformers(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint, require_fit
-from mmbeitv2.checkpoints.conversion import hf_config
 from mmbeitv2.checkpoints.formats import from_ours
+from mmbeitv2.checkpoints.hugging_face import hf_config
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
 from tests.conftest import tiny_vit

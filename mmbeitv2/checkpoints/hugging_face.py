@@ -1,0 +1,172 @@
+"""What a folder for Hugging Face transformers holds beside the weights: the network, its classes, and how images are
+prepared."""
+
+from __future__ import annotations
+
+import ast
+import math
+from contextlib import suppress
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
+from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict
+from mmbeitv2.checkpoints.reading import Checkpoint
+from mmbeitv2.checkpoints.zoo import describe_model, is_published
+from mmbeitv2.errors import InputError
+from mmbeitv2.layers.positions import NUM_CLS_DISTANCES
+
+_IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def hf_files(file: Checkpoint) -> dict[str, dict]:
+    """``config.json``, and for RGB images ``preprocessor_config.json``, by which ``transformers.pipeline`` runs.
+
+    The classes are those of the data set that the checkpoint names. Normalization, size and crop are those of the test
+    images, by the config that a checkpoint of this package holds or that belongs to a published model; without one,
+    images are normalized as for ImageNet and cropped to the model's size.
+
+    Raises:
+        InputError: if the model does not have a square patch grid.
+    """
+    config = hf_config(file.ours, file.grid_of(''))
+    settings = _settings_of(file)
+    about = file.meta.get('dataset_meta')
+    classes = about.get('classes') if isinstance(about, dict) else None
+    if classes is None and config.get('num_labels') == 1000 and 'ImageNet' in str(_test_set(settings).get('type')):
+        classes = IMAGENET_CATEGORIES
+    if classes is not None and config.get('num_labels') == len(classes):
+        del config['num_labels']
+        names = dict(enumerate(map(str, classes)))
+        config |= dict(id2label=names, label2id={name: number for number, name in names.items()})
+    files = {'config.json': config}
+    if config['num_channels'] == 3:
+        preprocessor = hf_preprocessor(settings, config['image_size'])
+        if preprocessor is not None:
+            files['preprocessor_config.json'] = preprocessor
+        if not settings:
+            note = 'does not tell how its images were normalized; preprocessor_config.json says: as for ImageNet'
+            print_log(f'{file.path} {note}', logger='current')
+        if preprocessor is None:
+            note = 'is a model of BGR images, which transformers does not prepare; there is no preprocessor_config.json'
+            print_log(f'{file.path} {note}', logger='current')
+    return files
+
+
+def hf_config(ours: StateDict, grid: tuple[int, int] | None = None) -> dict:
+    """The ``config.json`` of Hugging Face's BEiT for the weights of a model of this package.
+
+    Args:
+        ours: the weights.
+        grid: the patch grid (h, w), where the file tells it; None for the square one that fits.
+    """
+    width, channels, patch_size, _ = ours['backbone.patch_embed.proj.weight'].shape
+    depth = len({key.split('.')[2] for key in ours if key.startswith('backbone.blocks.')})
+    is_shared = f'backbone.{SHARED_TABLE}' in ours
+    table = ours.get(f'backbone.{SHARED_TABLE}', ours.get(f'backbone.blocks.0.attn.{TABLE}'))
+    positions = ours.get('backbone.pos_embed')
+    if table is not None:
+        side = (math.isqrt(max(len(table) - NUM_CLS_DISTANCES, 0)) + 1) // 2
+    elif positions is not None:
+        side = math.isqrt(positions.shape[1] - 1)
+    else:
+        raise InputError('the model has no position parameters, so its image size is unknown; the hf format needs it')
+    is_square = grid is None or grid == (side, side)
+    is_square &= table is None or len(table) == (2 * side - 1) ** 2 + NUM_CLS_DISTANCES
+    is_square &= positions is None or positions.shape[1] == side**2 + 1
+    if not is_square:
+        shape = 'positions that do not belong to a square grid' if grid is None else f'{grid[0]}x{grid[1]} patches'
+        raise InputError(f'the model has {shape}, but the hf format needs a square one. Choose another format.')
+    config: dict = dict(
+        model_type='beit',
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=width // 64 if table is None else table.shape[1],
+        intermediate_size=len(ours['backbone.blocks.0.mlp.fc1.weight']),
+        layer_norm_eps=1e-6,
+        image_size=side * patch_size,
+        patch_size=patch_size,
+        num_channels=channels,
+        use_mask_token='backbone.mask_token' in ours,
+        use_absolute_position_embeddings=positions is not None,
+        use_relative_position_bias=table is not None and not is_shared,
+        use_shared_relative_position_bias=is_shared,
+        layer_scale_init_value=0.1 if 'backbone.blocks.0.gamma_1' in ours else 0.0,  # transformers refuses 0
+        # Otherwise the encoder has a norm of its own, which in masked image modeling belongs to the head.
+        use_mean_pooling='backbone.norm.weight' not in ours or 'head.lm_head.weight' in ours,
+        architectures=['BeitModel'],
+    )
+    if 'head.lm_head.weight' in ours:
+        config |= dict(vocab_size=len(ours['head.lm_head.weight']), architectures=['BeitForMaskedImageModeling'])
+    elif 'head.fc.weight' in ours:
+        config |= dict(num_labels=len(ours['head.fc.weight']), architectures=['BeitForImageClassification'])
+    return config
+
+
+def hf_preprocessor(settings: dict[str, Any], image_size: int) -> dict | None:
+    """The ``preprocessor_config.json`` for the test images of a config; None if the model takes BGR images.
+
+    The pixels are the same, but the crop lies one to the left or top of ours where the margin is odd.
+
+    Args:
+        settings: of the config; empty if it is not known.
+        image_size: side of the model's images in pixels.
+    """
+    model = settings.get('model') or {}
+    statistics = _IMAGENET | (settings.get('data_preprocessor') or {}) | (model.get('data_preprocessor') or {})
+    transforms = {str(each.get('type')).rpartition('.')[2]: each for each in _test_set(settings).get('pipeline') or ()}
+    is_pretraining = str(statistics.get('type')).endswith('BEiTv2DataPreprocessor')  # which gives RGB by default
+    if settings and 'LoadChannels' not in transforms and not statistics.get('to_rgb', is_pretraining):
+        return None
+    fit = transforms.get('FitImage', {})
+    scale = fit.get('scale', image_size)
+    height, width = (scale, scale) if isinstance(scale, int) else scale
+    is_stretched = fit.get('fit') == 'stretch'
+    return dict(
+        image_processor_type='CLIPImageProcessor',  # that of BEiT cannot keep the aspect ratio
+        do_convert_rgb=True,
+        do_resize=True,
+        size={'height': height, 'width': width} if is_stretched else {'shortest_edge': min(height, width)},
+        resample=3,  # bicubic
+        do_center_crop=True,
+        crop_size={'height': image_size, 'width': image_size},
+        do_rescale=True,
+        rescale_factor=1 / 255,
+        do_normalize=True,
+        image_mean=[value / 255 for value in statistics['mean']],
+        image_std=[value / 255 for value in statistics['std']],
+    )
+
+
+def _settings_of(file: Checkpoint) -> dict[str, Any]:
+    """The config that belongs to a file; empty if there is none."""
+    if is_published(file.path):
+        return Config.fromfile(describe_model(file.path).config).to_dict()
+    text = file.meta.get('cfg')
+    return read_settings(text) if isinstance(text, str) else {}
+
+
+def _test_set(settings: dict[str, Any]) -> dict[str, Any]:
+    return (settings.get('test_dataloader') or {}).get('dataset') or {}
+
+
+def read_settings(text: str) -> dict[str, Any]:
+    """The settings in the text of a config as mmengine writes it into checkpoints. It is data here, and is not run;
+    what is no plain value is left out."""
+    settings = {}
+    with suppress(SyntaxError, ValueError):
+        for line in ast.parse(text).body:
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                with suppress(ValueError):
+                    settings[line.targets[0].id] = _value(line.value)
+    return settings
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
+        return {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_value(each) for each in node.elts]
+    return ast.literal_eval(node)
