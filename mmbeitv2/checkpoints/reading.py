@@ -38,15 +38,14 @@ class Checkpoint:
         format: the format of the names; None if they are not those of a BEiT.
         grids: patch grid (h, w) of each encoder, by its name in the model (``''`` is the model itself), where the file
             tells it.
-        tokenizer: fingerprint of the tokenizer of a pretraining run, written by
-            :class:`mmbeitv2.engine.ResumeGuardHook`.
+        meta: what the file says about the run that made it.
     """
 
     path: str
     state: StateDict
     format: Format | None
     grids: dict[str, tuple[int, int]] = field(default_factory=dict)
-    tokenizer: str | None = None
+    meta: dict = field(default_factory=dict)
 
     @cached_property
     def ours(self) -> StateDict:
@@ -76,6 +75,12 @@ class Checkpoint:
         """The patch grid that the file tells of the encoder, a backbone for the model ``''``; None if it tells none."""
         names = (prefix.rstrip('.'), 'backbone', 'encoder' if is_tokenizer(self.state) else '')
         return next((self.grids[name] for name in names if name in self.grids), None)
+
+    @property
+    def tokenizer(self) -> str | None:
+        """Fingerprint of the tokenizer of a pretraining run, as :class:`mmbeitv2.engine.ResumeGuardHook` wrote it."""
+        run = self.meta.get('run')
+        return run.get('tokenizer') if isinstance(run, dict) else None
 
     @property
     def source(self) -> str:
@@ -109,8 +114,7 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     """
     content = read_file(locate(path))
     content = content if isinstance(content, dict) else {}
-    run = content['meta'].get('run') if isinstance(content.get('meta'), dict) else None
-    tokenizer = run.get('tokenizer') if isinstance(run, dict) else None
+    meta = content.get('meta') if isinstance(content.get('meta'), dict) else {}
     averaged = next((content[key] for key in _AVERAGED if key in content), None)
     if use_ema and averaged is None:
         raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}).')
@@ -121,7 +125,7 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     state = weights_of(content)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
-    return Checkpoint(str(path), state, recognize(state), _grids(_unwrapped(content)), tokenizer)
+    return Checkpoint(str(path), state, recognize(state), _grids(_unwrapped(content)), meta)
 
 
 def weights_of(content: object) -> StateDict:

@@ -143,7 +143,8 @@ def whole(path: str, reinit_head: bool = False, **changes: object) -> nn.Module:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged on loading."""
     lines: list[str] = []
-    monkeypatch.setattr('mmbeitv2.checkpoints.pretrained.print_log', lambda line, **_: lines.append(line))
+    for module in ('pretrained', 'reading'):
+        monkeypatch.setattr(f'mmbeitv2.checkpoints.{module}.print_log', lambda line, **_: lines.append(line))
     return lines
 
 
