@@ -8,12 +8,22 @@ from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mmbeitv2.errors import InputError
 
 # The size above which Pillow refuses an image as a decompression bomb.
 MAX_PIXELS = 178_956_970
+# What an EXIF orientation asks for.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
@@ -82,21 +92,23 @@ def check_size(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
 
 def upright(image: Image.Image) -> Image.Image:
     """An image turned as its EXIF data says; EXIF data that cannot be read is ignored, as in Pillow's own programs."""
-    image.load()  # whose errors count
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # SyntaxError, struct.error, KeyError, …
-        return image
+    image.load()  # whose errors count; it turns a TIFF
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Height and width of :func:`upright`, from the header alone."""
+    """Height and width of :func:`upright`, from the header alone; not of a TIFF, which some Pillows turn when they open
+    it."""
     width, height = image.size
+    return (width, height) if _orientation(image) in (5, 6, 7, 8) else (height, width)  # by a quarter
+
+
+def _orientation(image: Image.Image) -> int:
     try:
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter
-    except Exception:  # as there
-        is_turned = False
-    return (width, height) if is_turned else (height, width)
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # SyntaxError, struct.error, KeyError, …
+        return 1
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:

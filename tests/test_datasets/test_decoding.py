@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmbeitv2.datasets.channels import decode_channels
-from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image, to_rgb
+from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image, to_rgb, upright_size
 
 
 def picture(height: int = 90, width: int = 120) -> np.ndarray:
@@ -62,6 +62,21 @@ def test_an_orientation_that_cannot_be_read_is_ignored(kind: str, exif: bytes) -
     assert np.array_equal(decode_image(content)[..., ::-1], plain)
     assert np.array_equal(decode_channels(content), plain)
     assert np.array_equal(to_rgb(Image.open(io.BytesIO(content))), plain)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
+@pytest.mark.parametrize('orientation', [6, 300])
+def test_an_orientation_counts_beside_a_tag_that_cannot_be_written_again(kind: str, orientation: int) -> None:
+    """Two tags in TIFF's form: the orientation, and an exposure time of a type that there is not."""
+    entries = struct.pack('<HHIHHHHII', 0x0112, 3, 1, orientation, 0, 0x829A, 99, 1, 0)
+    exif = b'Exif\0\0II*\0\x08\0\0\0' + struct.pack('<H', 2) + entries + bytes(4)
+    options = {'lossless': True} if kind == 'WEBP' else {}
+    content = encoded(Image.fromarray(picture()), kind, exif=exif, **options)
+    plain = Image.open(io.BytesIO(encoded(Image.fromarray(picture()), kind, **options))).convert('RGB')
+    expected = plain.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else plain
+    assert np.array_equal(to_rgb(Image.open(io.BytesIO(content))), np.asarray(expected))
+    assert np.array_equal(decode_image(content)[..., ::-1], np.asarray(expected))
+    assert upright_size(Image.open(io.BytesIO(content))) == (expected.height, expected.width)
 
 
 def test_every_type_of_pixels_becomes_eight_bit_rgb() -> None:
