@@ -144,6 +144,8 @@ def _load(path: str, split: str, name: str | None, revision: str | None) -> data
         ) from error
     try:
         is_table, is_dict = (os.path.isfile(os.path.join(path, name)) for name in ('state.json', 'dataset_dict.json'))
+        if (name or revision) and (is_table or is_dict or path.endswith('.parquet')):
+            raise InputError('only data sets on the hub have a name and a revision, and these are files')
         if is_table or is_dict:
             saved: Any = datasets.load_from_disk(path)
             tables = saved if is_dict else {str(saved.split or 'train'): saved}

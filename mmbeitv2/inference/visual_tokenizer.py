@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class VisualTokenizer:
             as strings ``KEY=VALUE`` like ``--cfg-options``.
 
     Raises:
-        InputError: if config and checkpoint do not fit, or the device cannot be used.
+        InputError: if ``fit`` is unknown, config and checkpoint do not fit, or the device cannot be used.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class VisualTokenizer:
         fit: Fit = 'crop',
         cfg_options: Sequence[str] | dict | None = None,
     ) -> None:
+        if fit not in get_args(Fit):
+            raise InputError(f'fit={fit!r} is unknown. Choose one of {", ".join(get_args(Fit))}.')
         self.fit = fit
         if not checkpoint:
             raise InputError('a tokenizer with random weights gives meaningless codes. Pass its checkpoint.')

@@ -86,6 +86,9 @@ def test_a_saved_table_has_the_rows_that_the_split_names(tmp_path: Path, table: 
         assert [dataset[i]['gt_label'] for i in range(len(dataset))] == list(rows)
     with pytest.raises(InputError, match="split 'validation' of data set .* cannot be loaded .*one of .*'train'"):
         HuggingFaceImages(str(tmp_path / 'table'), 'validation')
+    for settings in (dict(name='small'), dict(revision='v2')):
+        with pytest.raises(InputError, match='only data sets on the hub have a name and a revision'):
+            HuggingFaceImages(str(tmp_path / 'table'), **settings)
 
 
 def test_images_may_lie_in_files_of_their_own(image_folder: Path, tmp_path: Path) -> None:
