@@ -85,7 +85,7 @@ class SegFolder(BaseDataset):
             if label not in there:
                 raise InputError(
                     f'image {str(images / path)!r} has no label image {str(labels / label)!r}. Add it, or remove the '
-                    'image.'
+                    'image. To predict images without labels, use MMSegInferencer (docs/guides/inference.md).'
                 )
             samples.append(
                 {

@@ -28,7 +28,10 @@ from tests.test_datasets.conftest import assert_equal, batches
         (dict(data_prefix='empty'), 'holds no images'),
         (dict(ann_file='none.txt'), "none.txt' not found"),
         (dict(ann_file='cat'), r"cat' cannot be read \(it is not a regular file\)"),
-        (dict(data_prefix='cat/nested', with_label=True), "cat/nested' has no class folders with images"),
+        (
+            dict(data_prefix='cat/nested', with_label=True),
+            "cat/nested' has no class folders with images.*To predict .* use ImageClassificationInferencer",
+        ),
         (dict(with_label=True, classes=['a']), "images' has 3 class folders, but 1 classes are set"),
         (dict(max_unreadable=1), r'max_unreadable=1 must be a share of the images, at least 0 and below 1'),
     ],

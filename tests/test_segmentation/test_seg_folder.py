@@ -145,8 +145,11 @@ def test_an_image_of_which_a_transform_leaves_nothing_is_named(root: Path) -> No
 
 def test_missing_files_are_named(root: Path) -> None:
     (root / 'labels' / 'c.png').unlink()
-    with pytest.raises(InputError, match=r"image '.*photos/c.png' has no label image '.*labels/c.png'. Add it"):
+    with pytest.raises(
+        InputError, match=r"image '.*photos/c.png' has no label image '.*labels/c.png'. Add it"
+    ) as error:
         SegFolder(str(root), 'classes.txt', FLAT)
+    assert 'To predict images without labels, use MMSegInferencer' in str(error.value)
     with pytest.raises(InputError, match=r"image folder '.*/images' not found"):
         SegFolder(str(root), 'classes.txt')
     with pytest.raises(InputError, match=r"class list '.*names.txt' not found"):
