@@ -16,12 +16,12 @@ from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.checkpoints.zoo import SCHEME, is_published
 
 
-def load_from_name(name: str, map_location: Any = None) -> Any:
+def load_from_mmbeitv2(name: str, map_location: Any = None) -> Any:
     """What mmengine gets for the name of a checkpoint: a published model under this package's names, whoever published
     it; any other file as it is."""
     path = locate(name)
     if str(path) != str(name):
-        print_log(f'{name} is the file {str(path)!r}', logger='current')
+        print_log(f'{name} is read from its local copy {str(path)!r}', logger='current')
     if is_published(name):
         return {'state_dict': read_checkpoint(name).ours}
     content = read_file(path, map_location)
@@ -41,7 +41,7 @@ def loading_tensors_only() -> Iterator[None]:
     former = dict(CheckpointLoader._schemes)
     for prefix, loader in {**dict.fromkeys((SCHEME, 'hf-hub:', 'timm/'), load_from_local), **former}.items():
         if loader.__module__ == load_from_local.__module__:  # mmengine's own
-            lent = load_from_store if loader is load_from_ceph else load_from_name
+            lent = load_from_store if loader is load_from_ceph else load_from_mmbeitv2
             CheckpointLoader.register_scheme(prefix, lent, force=True)
     try:
         yield

@@ -9,7 +9,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.apis import ModelHub
 
 import mmbeitv2
-from mmbeitv2.checkpoints.lending import load_from_name
+from mmbeitv2.checkpoints.lending import load_from_mmbeitv2
 from mmbeitv2.checkpoints.zoo import SCHEME, describe_model, list_models
 
 
@@ -22,7 +22,7 @@ def register_published_models() -> None:
     names = list_models()
     if ModelHub.has(names[0]):
         return
-    CheckpointLoader.register_scheme(SCHEME, load_from_name, force=True)
+    CheckpointLoader.register_scheme(SCHEME, load_from_mmbeitv2, force=True)
     ModelHub.register_model_index(Path(mmbeitv2.FILES, 'model-index.yml'), config_prefix=mmbeitv2.FILES)
     for name in names:
         if Path(describe_model(name).config).parent.name == 'segmentation':

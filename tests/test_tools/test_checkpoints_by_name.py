@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmbeitv2.checkpoints import convert_checkpoint, loading_tensors_only, zoo
+from mmbeitv2.checkpoints.downloading import cached_path
 from tests.conftest import classification_config, refused, run_tool
 
 NAME = 'beitv2-base_in1k-1600e_ft-in1k_release'
@@ -52,7 +53,11 @@ def test_training_goes_on_from_an_address_which_the_check_has_downloaded(
     assert not (tmp_path / 'work').exists()
     (folder / 'epoch_1.pth').unlink()
     run_tool(*command)
-    assert 'resumed epoch: 1' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'resumed epoch: 1' in said
+    copy = str(cached_path(f'{address}/epoch_1.pth'))
+    assert f'Loads checkpoint by mmbeitv2 backend from path: {address}/epoch_1.pth' in said
+    assert f'{address}/epoch_1.pth is read from its local copy {copy!r}' in said
     assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['epoch_2.pth']
 
 
