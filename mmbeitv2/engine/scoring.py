@@ -185,6 +185,15 @@ class KNNHook(ScoreHook):
                     f'{key} of KNNHook yields images without labels. Set with_label=True of its dataset, or remove '
                     'the hook from custom_hooks.'
                 )
+        infos = [getattr(loader.dataset, 'metainfo', None) or {} for loader in (bank, queries)]
+        first, second = (tuple(info.get('classes') or ()) for info in infos)
+        if first and second and first != second:
+            raise InputError(
+                f'bank_dataloader and query_dataloader of KNNHook must have the same classes, but have {len(first)} '
+                f'and {len(second)}: number them alike, by the same class folders.'
+            )
+        if len(first) == 1:
+            raise InputError('KNNHook has images of a single class, so every score is 100. Add at least a second one.')
 
     def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
         (features, labels), (unknown, truth) = (self._features(model, loader) for loader in (bank, queries))

@@ -85,7 +85,7 @@ def score_by_patches(
 
 
 def classes_of(bank: DataLoader, queries: DataLoader) -> tuple[str, ...]:
-    """Names of the classes of two loaders; an :class:`InputError` if there are none, or they differ."""
+    """Names of the classes of two loaders; an :class:`InputError` if there are none, only one, or they differ."""
     infos = [getattr(loader.dataset, 'metainfo', None) or {} for loader in (bank, queries)]
     first, second = (tuple(info.get('classes') or ()) for info in infos)
     if not first or first != second:
@@ -93,6 +93,8 @@ def classes_of(bank: DataLoader, queries: DataLoader) -> tuple[str, ...]:
             f'bank and queries must have the same classes, but have {len(first)} and {len(second)}. Use the same '
             'class list for both.'
         )
+    if len(first) == 1:
+        raise InputError('bank and queries have a single class, so every score is 100. Add at least a second one.')
     return first
 
 

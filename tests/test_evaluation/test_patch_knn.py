@@ -156,6 +156,9 @@ def test_processes_share_a_bank(root: Path, model: torch.nn.Module, monkeypatch:
 def test_bad_labels_and_classes_are_named(root: Path, model: torch.nn.Module) -> None:
     with pytest.raises(InputError, match='must have the same classes, but have 3 and 2'):
         score_by_patches(model, loader(root), loader(root, classes=['red', 'green']))
+    one = loader(root, classes=['red'])
+    with pytest.raises(InputError, match='have a single class, so every score is 100'):
+        score_by_patches(model, one, one)
     two = loader(root, classes=['red', 'green'])
     with pytest.raises(InputError, match=r"labels/1.png' has the label 2, but the dataset has 2 classes"):
         score_by_patches(model, two, two)

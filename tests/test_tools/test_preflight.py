@@ -204,6 +204,33 @@ def test_a_batch_norm_that_gets_a_single_value_is_told_before(tmp_path: Path) ->
     assert 'has one image, but batch norm needs two' in sentence(config, tmp_path / 'work')
 
 
+@pytest.mark.parametrize('is_training', [True, False])
+@pytest.mark.parametrize('dataset', ['SegFolder', 'BaseSegDataset'])
+def test_a_single_class_of_pixels_is_refused(tmp_path: Path, dataset: str, is_training: bool) -> None:
+    """With the rest ignored, its loss is 0 whatever is predicted."""
+    config = Path(segmentation_config(tmp_path))
+    (tmp_path / 'seg/classes.txt').write_text('object\n')
+    for path in (tmp_path / 'seg/labels').rglob('*.png'):
+        cv2.imwrite(str(path), np.random.default_rng(0).choice([0, 255], (64, 64)).astype(np.uint8))
+    own = dict(type='mmbeitv2.SegFolder', data_root=str(tmp_path / 'seg')) if dataset == 'SegFolder' else dict(
+        type=dataset, data_root=str(tmp_path / 'seg'), img_suffix='.jpg', seg_map_suffix='.png',
+        metainfo=dict(classes=('object',), palette=[[0] * 3]),
+    )  # fmt: skip
+    config.write_text(f"""{config.read_text()}
+model['decode_head'].update(num_classes=1)
+for each in (train_dataloader, val_dataloader):
+    each['dataset'] = dict({own!r}, data_prefix=each['dataset']['data_prefix'], pipeline=pipeline)
+""")
+    said = sentence(str(config), tmp_path / 'work', is_training=is_training)
+    assert 'dataloader and model.decode_head.num_classes know a single class' in said
+
+
+def test_a_single_class_of_images_is_refused(tmp_path: Path, images: Path, classification: str) -> None:
+    shutil.copytree(images / 'train/cat', tmp_path / 'one/cat')
+    said = sentence(classification, tmp_path / 'work', f'{DATASET}.data_root={tmp_path / "one"}')
+    assert 'train_dataloader and model.head.num_classes know a single class' in said
+
+
 @pytest.mark.parametrize('name', ['decode_head', 'auxiliary_head'])
 def test_the_option_that_sets_the_number_of_classes_is_named(tmp_path: Path, name: str) -> None:
     config = Path(segmentation_config(tmp_path))
@@ -254,6 +281,14 @@ def test_independent_mistakes_are_told_together(tmp_path: Path, classification: 
     said = sentence(classification, tmp_path / 'work', 'train_dataloader.batch_size=64', *options)
     assert said.startswith('2 problems: (1) train_dataloader does not fill one batch')
     assert "(2) checkpoint 'none.pth' not found" in said
+
+
+def test_every_file_that_a_model_starts_from_is_looked_into(tmp_path: Path, pretraining: str) -> None:
+    parts = ('model.init_cfg', 'model.tokenizer.init_cfg')
+    options = [f'{part}.type=mmbeitv2.PretrainedBEiTv2' for part in parts]
+    said = sentence(pretraining, tmp_path / 'work', *options, *(f'{part}.checkpoint={part}.pth' for part in parts))
+    assert "checkpoint 'model.init_cfg.pth' not found" in said
+    assert "checkpoint 'model.tokenizer.init_cfg.pth' not found" in said
 
 
 def test_classes_that_never_occur_and_ignored_pixels_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -79,11 +79,18 @@ def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
     Other datasets count classes in their own ways; mmpretrain's also count folders without an image.
 
     Raises:
-        InputError: with the option that sets the right number.
+        InputError: with the option that sets the right number; or if there is only one class.
     """
     classes = classes_of(dataset) if type(dataset).__module__.startswith('mmbeitv2.') else None
-    for name, number in walk_settings(cfg.model, 'model'):
-        if classes is not None and _NUM_CLASSES.fullmatch(name) and number != len(classes):
+    heads = [(name, number) for name, number in walk_settings(cfg.model, 'model') if _NUM_CLASSES.fullmatch(name)]
+    for name, number in heads:
+        # A single logit of mmpretrain's model.head may be a sigmoid's; of a segmentor, the metrics count none as well.
+        if len(classes or ()) == 1 or (number == 1 and '_head' in name):
+            raise InputError(
+                f'{key} and {name} know a single class, so every prediction is right and nothing can be learned. '
+                'Make the rest, such as the background, a class of its own.'
+            )
+        if classes is not None and number != len(classes):
             option = 'num_classes' if cfg.get('num_classes') == number else name
             raise InputError(
                 f'the images of {key} are of {len(classes)} classes, but {name}={number}. Set '
@@ -132,9 +139,12 @@ def check_labels(key: str, dataset: Any, model: nn.Module, limit: int | None = M
     for image, labels in _labels(dataset, limit):
         beyond = [label for label in labels if not 0 <= label < (num_classes or IGNORED) and label not in ignored]
         if beyond:
+            remedy = 'Correct the label, or add its class.'
+            if image.startswith('label image'):
+                remedy = 'Correct the label, add its class, or set reduce_zero_label if classes count from 1.'
             raise InputError(
                 f'{key}: {image} has the label {beyond[-1]}, but there are {num_classes} classes, counted from 0. '
-                'Correct the label, add its class, or set reduce_zero_label or ignored_labels.'
+                f'{remedy}'
             )
         found.update(labels)
     if not found:
@@ -204,9 +214,9 @@ def _pixels(reader: LoadSegLabels, info: dict) -> dict[int, int]:
 
 
 def _size_of(path: str) -> tuple[int, int] | None:
-    """Height and width of an image as it is read; None if it is not a local file, or unreadable."""
+    """Height and width of an image as it is read; None if it is a TIFF, not a local file, or unreadable."""
     try:
         with Image.open(path) as image:
-            return upright_size(image)
+            return None if image.format == 'TIFF' else upright_size(image)
     except (OSError, Image.DecompressionBombError):  # its own reader says so
         return None

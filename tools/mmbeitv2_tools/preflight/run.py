@@ -64,9 +64,9 @@ def checked_runner(
     require_writable_folder(cfg.work_dir, 'work dir')
     if is_training and not is_rehearsal and is_first_process(cfg.launcher):
         hold_folder(cfg.work_dir)  # before the runner makes a folder for its log
-    runner = _rehearsing_runner(cfg) if is_rehearsal else build_runner(cfg)
-    model: Any = unwrapped(runner)
     problems = _Problems(is_rehearsal)
+    runner = _rehearsing_runner(cfg, problems) if is_rehearsal else build_runner(cfg)
+    model: Any = unwrapped(runner)
     with generators_kept():
         loaders = _loaders(runner, is_training, problems)
         for number, (key, loader) in enumerate(loaders.items()):
@@ -146,7 +146,7 @@ class _StopHook(Hook):
         raise _FirstStep
 
 
-def _rehearsing_runner(cfg: Config) -> AnyRunner:
+def _rehearsing_runner(cfg: Config, problems: _Problems) -> AnyRunner:
     """A runner whose temporary folder is removed afterwards."""
     folder = tempfile.TemporaryDirectory()
     copied = copy.deepcopy(cfg)
@@ -154,7 +154,16 @@ def _rehearsing_runner(cfg: Config) -> AnyRunner:
     copied.experiment_name = Path(folder.name).name  # mmengine keeps loggers by it
     if isinstance(copied.get('visualizer'), dict):  # others than mmengine's own may write elsewhere, or to a server
         copied.visualizer.vis_backends = [dict(type='LocalVisBackend')]
-    runner = build_runner(copied)
+    runner, tokenizer = None, copied.model.get('tokenizer') or {}
+    with problems.collected():
+        runner = build_runner(copied)
+    if runner is None and tokenizer.get('init_cfg'):  # loaded when the model is built; the rest is checked without it
+        tokenizer['init_cfg'] = None
+        with problems.collected():
+            runner = build_runner(copied)
+    if runner is None:
+        problems.report()
+    assert runner is not None  # else a problem has been reported
     weakref.finalize(runner, folder.cleanup)
     return runner
 
