@@ -7,12 +7,15 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
@@ -280,6 +283,24 @@ def test_a_pretraining_checkpoint_is_scored_with_its_own_tokenizer_only(
     test_tool.main([*command, 'randomness.seed=0'])
 
 
+def test_classes_are_scored_in_the_order_of_the_training_only(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = Path(classification_config(tmp_path, image_folder))
+    train_tool.main([str(config), '--work-dir', str(tmp_path / 'work')])
+    command = [str(config), str(tmp_path / 'work' / 'epoch_2.pth'), '--work-dir', str(tmp_path / 'test')]
+    text = config.read_text() + 'names = dict(classes=NAMES)\n'
+    text += "test_dataloader['dataset'] = dict(train_dataloader['dataset'], metainfo=names)\n"
+    config.write_text(text.replace('NAMES', "('dog', 'cat')"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        test_tool.main(command)
+    assert "number 0 is 'cat' and 'dog'. Put the classes into the order of the training" in capsys.readouterr().err
+    config.write_text(text.replace('NAMES', "('Katze', 'Hund')"))
+    test_tool.main(command)
+    assert "number 0 is 'cat' and 'Katze'. This is right only if both names mean the same" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('out', ['--out', '--show-dir'])
 def test_label_maps_and_pictures_of_images_of_one_name_are_all_written(tmp_path: Path, out: str) -> None:
     config = segmentation_config(tmp_path)
@@ -301,3 +322,56 @@ def test_label_maps_and_pictures_of_images_of_one_name_are_all_written(tmp_path:
     assert len(written) == 4
     if out == '--out':
         assert {path.relative_to(folder).as_posix() for path in written} == {'0.png', '1.png', 'a/1.png', 'b/1.png'}
+
+
+def test_no_two_files_that_are_written_have_one_name(tmp_path: Path, image_folder: Path) -> None:
+    """Images that differ in their endings alone, or whose folders end where their names begin."""
+    config = segmentation_config(tmp_path)
+    for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
+        (tmp_path / f'seg/{kind}/val/a').mkdir()
+        (tmp_path / f'seg/{kind}/val/3.{suffix}').rename(tmp_path / f'seg/{kind}/val/a/1.{suffix}')
+    cv2.imwrite(str(tmp_path / 'seg/images/val/1.bmp'), cv2.imread(str(tmp_path / 'seg/images/val/1.jpg')))
+    (tmp_path / 'seg/classes.txt').write_text('a\nb\nc\n')
+    with Path(config).open('a') as stream:
+        stream.write(
+            'test_pipeline = [pipeline[0], pipeline[1], pipeline[3]]\n'
+            f"own = dict(type='mmbeitv2.SegFolder', data_root={str(tmp_path / 'seg')!r}, reduce_zero_label=True,\n"
+            "           data_prefix=dict(img_path='images/val', seg_map_path='labels/val'), pipeline=test_pipeline)\n"
+            "test_dataloader['dataset'] = dict(type='ConcatDataset', datasets=[own])\n"
+        )
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        torch.save(dict(state_dict=MODELS.build(read_config(config).model).state_dict()), tmp_path / 'model.pth')
+    DefaultScope._instance_dict.clear()
+    folder = tmp_path / 'maps'
+    test_tool.main([config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), '--out', str(folder)])
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob('*.png')}
+    assert names == {'0.png', '1.jpg.png', '1.bmp.png', '2.png', 'a/1.png'}
+    # With reduce_zero_label the classes have the numbers of the label images, from 1.
+    assert {label for path in folder.rglob('*.png') for label in np.unique(cv2.imread(str(path)))} <= {1, 2, 3}
+
+    for folder_name, name in (('cat_1', '2.jpg'), ('cat', '1_2.jpg')):
+        (image_folder / folder_name).mkdir(exist_ok=True)
+        shutil.copy(image_folder / 'dog/nested/0.jpg', image_folder / folder_name / name)
+    config = classification_config(tmp_path, image_folder)
+    Path(config).write_text(Path(config).read_text().replace("'num_classes': 2", "'num_classes': 3"))
+    DefaultScope._instance_dict.clear()
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        torch.save(dict(state_dict=MODELS.build(read_config(config).model).state_dict()), tmp_path / 'model.pth')
+    DefaultScope._instance_dict.clear()
+    folder = tmp_path / 'pictures'
+    test_tool.main(
+        [config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), '--show-dir', str(folder)]
+    )
+    assert len(list(folder.glob('*.png'))) == len(list(image_folder.rglob('*.jpg')))
+
+
+def test_blocks_without_a_gradient_train_where_the_config_says_that_there_are_some(
+    tmp_path: Path, image_folder: Path
+) -> None:
+    """The second block comes after the only one whose output is used."""
+    config = classification_config(tmp_path, image_folder)
+    options = ('--cfg-options', 'model.backbone.out_indices=0', 'train_cfg.max_epochs=1')
+    said = forked.train_by_two(config, tmp_path / 'work', *options, 'find_unused_parameters=True')
+    assert '2 processes' in said
+    state = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)
+    assert len(state['optimizer']['state']) < len(state['state_dict'])  # nothing is kept of what has no gradient

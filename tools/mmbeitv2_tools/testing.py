@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from mmengine.runner import Runner
 from mmpretrain.engine import VisualizationHook
 from PIL import Image
 
-from mmbeitv2.checkpoints import loading_tensors_only, read_checkpoint, require_fit
+from mmbeitv2.checkpoints import Checkpoint, loading_tensors_only, read_checkpoint, require_fit
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.engine.resume_guard import fingerprints
 from mmbeitv2.errors import InputError
@@ -25,6 +27,7 @@ from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable, require_writable_folder
 from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, show_plan
+from mmbeitv2_tools.preflight.data import classes_of
 
 _PICKLES = ('.pkl', '.pickle')
 
@@ -60,7 +63,9 @@ def test(args: argparse.Namespace) -> None:
         )
     runner = checked_runner(cfg, is_training=False, is_rehearsal=args.check)
     require_fit(unwrapped(runner), args.checkpoint)
-    _require_same_tokenizer(runner, args.checkpoint)
+    trained = read_checkpoint(args.checkpoint)
+    _require_same_tokenizer(runner, trained)
+    _require_same_classes(runner, trained)
     if args.check:
         show_plan(runner, cfg, is_training=False, checkpoint=args.checkpoint)
         return
@@ -91,15 +96,31 @@ def _check_out(path: str, item: str | None) -> str:
     return 'label maps'
 
 
-def _require_same_tokenizer(runner: Runner, checkpoint: str) -> None:
+def _require_same_classes(runner: Runner, checkpoint: Checkpoint) -> None:
+    """Labels are compared with the numbers of predicted classes, so the classes must have the order of the training."""
+    about, now = checkpoint.meta.get('dataset_meta'), classes_of(runner.test_loop.dataloader.dataset)
+    former = tuple(map(str, (about.get('classes') if isinstance(about, dict) else None) or ()))
+    if now is None or len(former) != len(now) or former == now:
+        return
+    number = next(i for i, names in enumerate(zip(former, now, strict=True)) if names[0] != names[1])
+    sentence = (
+        f'checkpoint {checkpoint.path!r} was trained on other classes than those of test_dataloader: number {number} '
+        f'is {former[number]!r} and {now[number]!r}.'
+    )
+    if sorted(former) == sorted(now):
+        raise InputError(f'{sentence} Put the classes into the order of the training.')
+    runner.logger.warning(f'{sentence} This is right only if both names mean the same.')
+
+
+def _require_same_tokenizer(runner: Runner, checkpoint: Checkpoint) -> None:
     """The codes that a pretraining model predicts are those of its tokenizer, which its checkpoint does not hold."""
     model: Any = unwrapped(runner)
     now = fingerprints(model).get('tokenizer')
-    recorded = None if now is None else read_checkpoint(checkpoint).tokenizer
+    recorded = None if now is None else checkpoint.tokenizer
     if recorded is not None and recorded != now:
         raise InputError(
-            f'checkpoint {checkpoint!r} was pretrained with another tokenizer ({recorded}) than that of the config '
-            f'({now}). Set model.tokenizer.init_cfg.checkpoint to the tokenizer that it was pretrained with.'
+            f'checkpoint {checkpoint.path!r} was pretrained with another tokenizer ({recorded}) than that of the '
+            f'config ({now}). Set model.tokenizer.init_cfg.checkpoint to the tokenizer that it was pretrained with.'
         )
     num_codes = getattr(getattr(model, 'head', None), 'num_codes', None) or getattr(model, 'num_codes', None)
     for metric in runner.test_loop.evaluator.metrics:
@@ -124,10 +145,16 @@ class LabelMapHook(Hook):
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
+    def before_test(self, runner: Runner) -> None:
+        self.paths = relative_paths(runner.test_loop.dataloader.dataset)
+        self.count = Counter(path.with_suffix('') for path in self.paths.values())
+
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: Any = None) -> None:
         for sample in outputs:
             labels = sample.pred_sem_seg.data[0].cpu().numpy() + bool(sample.get('reduce_zero_label', False))
-            path = (self.folder / relative_path(sample.img_path, runner)).with_suffix('.png')
+            image = self.paths[sample.img_path]
+            is_only = self.count[image.with_suffix('')] == 1  # else 1.jpg and 1.png keep their endings
+            path = self.folder / f'{image.with_suffix("") if is_only else image}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(labels.astype(np.uint8)).save(path)
 
@@ -136,19 +163,28 @@ class LabelMapHook(Hook):
 class PicturesHook(VisualizationHook):
     """mmpretrain's ``VisualizationHook``, whose pictures have the folders of their images in their names."""
 
+    def before_test(self, runner: Runner) -> None:
+        self.paths = relative_paths(runner.test_loop.dataloader.dataset)
+        self.count = Counter('_'.join(path.parts) for path in self.paths.values())
+
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Any) -> None:
         renamed = [sample.new() for sample in outputs]
         for sample in renamed:
-            sample.set_metainfo(dict(img_path='_'.join(relative_path(sample.img_path, runner).parts)))
+            if 'img_path' in sample:  # else mmpretrain numbers them
+                parts = self.paths[sample.img_path].parts
+                is_only = self.count['_'.join(parts)] == 1  # unlike a_b/1.jpg and a/b_1.jpg
+                sample.set_metainfo(dict(img_path=('_' if is_only else '%2F').join(parts)))
         super().after_test_iter(runner, batch_idx, data_batch, renamed)
 
 
-def relative_path(image: str, runner: Runner) -> Path:
-    """The path of an image below the folder of the test set."""
-    prefix = getattr(runner.test_loop.dataloader.dataset, 'data_prefix', None) or {}
+def relative_paths(dataset: Any) -> dict[str, Path]:
+    """The path of each image of a dataset below the folder of all, by its whole path."""
+    images = sorted({str(dataset.get_data_info(i).get('img_path', '')) for i in range(len(dataset))})
+    prefix = getattr(dataset, 'data_prefix', None) or {}  # which a dataset of several datasets does not have
     folder = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
-    is_below = bool(folder) and Path(image).is_relative_to(folder)
-    return Path(image).relative_to(folder) if is_below else Path(Path(image).name)
+    if not folder or not all(Path(image).is_relative_to(folder) for image in images):
+        folder = os.path.commonpath([os.path.dirname(image) for image in images])
+    return {image: Path(image).relative_to(folder) for image in images}
 
 
 def _enable_pictures(cfg: Config, args: argparse.Namespace) -> None:
