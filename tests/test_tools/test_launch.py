@@ -12,15 +12,22 @@ from mmseg.models import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmbeitv2 import registry
+from mmbeitv2.backbones import BEiTv2ViT
 from tests.conftest import tiny_vit, write_config
 
 MEAN = 120.0
 
 
-def segmentor(tmp_path: Path) -> EncoderDecoder:
+@registry.MODELS.register_module()
+class OwnViT(BEiTv2ViT):
+    """A backbone of someone else, who changes ours."""
+
+
+def segmentor(tmp_path: Path, kind: str) -> EncoderDecoder:
     """A segmentor that takes images whole, as the tools build it."""
     preprocessor = dict(type='SegDataPreProcessor', mean=[MEAN] * 3, std=[60.0] * 3, size=(32, 32))
-    backbone = tiny_vit(out_type='featmap', final_norm='none', rel_pos_bias='per_layer')
+    backbone = tiny_vit(type=f'mmbeitv2.{kind}', out_type='featmap', final_norm='none', rel_pos_bias='per_layer')
     head = dict(type='FCNHead', in_channels=32, in_index=0, channels=8, num_convs=1, num_classes=5)
     model = dict(type='EncoderDecoder', data_preprocessor=preprocessor, backbone=backbone, decode_head=head)
     model |= dict(test_cfg=dict(mode='whole'))
@@ -38,11 +45,12 @@ def logits(model: EncoderDecoder, image: Tensor) -> Tensor:
     return model.test_step({'inputs': [image], 'data_samples': [sample]})[0].seg_logits.data
 
 
+@pytest.mark.parametrize('kind', ['BEiTv2ViT', 'OwnViT'])
 @pytest.mark.parametrize('size', [(40, 48), (45, 59)])
 def test_a_whole_image_of_any_size_is_segmented_as_one_that_was_padded_to_whole_patches(
-    tmp_path: Path, size: tuple[int, int]
+    tmp_path: Path, size: tuple[int, int], kind: str
 ) -> None:
-    model = segmentor(tmp_path)
+    model = segmentor(tmp_path, kind)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     image = torch.randint(0, 256, (3, *size)).float()

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -109,7 +110,8 @@ def _pad_whole_images(cfg: Config) -> None:
     model = cfg.get('model') or {}
     backbone, preprocessor = model.get('backbone') or {}, model.get('data_preprocessor') or cfg.get('data_preprocessor')
     is_whole = (model.get('test_cfg') or {}).get('mode') == 'whole'
-    is_ours = backbone.get('type') in ('mmbeitv2.BEiTv2ViT', 'mmbeitv2.EoMTViT')
+    kind = MODELS.get(str(backbone.get('type'))) or object
+    is_ours = issubclass(kind, MODELS.get('mmbeitv2.BEiTv2ViT'))
     if is_whole and is_ours and isinstance(preprocessor, dict):
         preprocessor.setdefault('test_cfg', dict(size_divisor=backbone.get('patch_size', 16)))
 
@@ -145,6 +147,9 @@ def _prepare_distributed(cfg: Config) -> None:
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_host(cfg.launcher)
     timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
+    if is_first_process(cfg.launcher):
+        place = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
+        sys.stderr.write(f'waiting for {os.environ["WORLD_SIZE"]} process(es) at {place}, at most {timeout} s\n')
     dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
 
 
