@@ -67,8 +67,8 @@ def test_an_orientation_that_cannot_be_read_is_ignored(kind: str, exif: bytes) -
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
 @pytest.mark.parametrize('orientation', [6, 300])
 def test_an_orientation_counts_beside_a_tag_that_cannot_be_written_again(kind: str, orientation: int) -> None:
-    """Two tags in TIFF's form: the orientation, and an exposure time of a type that there is not."""
-    entries = struct.pack('<HHIHHHHII', 0x0112, 3, 1, orientation, 0, 0x829A, 99, 1, 0)
+    """Two tags in TIFF's form: the orientation, and an offset that is a letter."""
+    entries = struct.pack('<HHIHHHHII', 0x0112, 3, 1, orientation, 0, 0x0111, 2, 1, ord('A'))
     exif = b'Exif\0\0II*\0\x08\0\0\0' + struct.pack('<H', 2) + entries + bytes(4)
     options = {'lossless': True} if kind == 'WEBP' else {}
     content = encoded(Image.fromarray(picture()), kind, exif=exif, **options)
