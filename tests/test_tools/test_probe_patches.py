@@ -44,5 +44,10 @@ def test_patches_of_a_pretrained_backbone_are_probed(tmp_path: Path, command: li
 
 def test_bad_input_to_probe_patches(tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture) -> None:
     assert 'layer 2 does not exist: the backbone has 2 blocks' in refused(capsys, *command, '--layer', '2')
+    label = tmp_path / 'bank/labels/0.png'
+    with Image.open(label) as image:
+        labels = np.array(image)
+    Image.fromarray(labels + 1).save(label)
+    assert "labels/0.png' has the label 2, but the dataset has 2 classes" in refused(capsys, *command)
     (tmp_path / 'classes.txt').write_text('dark\n')
-    assert "labels/0.png' has the label 1, but the dataset has 1 classes" in refused(capsys, *command)
+    assert 'have a single class, so every score is 100' in refused(capsys, *command)
