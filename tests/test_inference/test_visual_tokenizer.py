@@ -47,6 +47,8 @@ def test_crop_sees_the_middle_and_stretch_the_whole(checkpoint: str) -> None:
         prepared = VisualTokenizer(Config({'model': tiny_tokenizer()}), checkpoint, fit=fit).prepare(wide)
         assert prepared.shape == (3, 32, 32)
         assert prepared.float().mean().item() == pytest.approx(white, abs=2)
+    with pytest.raises(ValueError, match="fit='strech' is unknown. Choose one of crop, stretch"):
+        VisualTokenizer(Config({'model': tiny_tokenizer()}), checkpoint, fit='strech')
 
 
 def test_codes_equal_the_models_own(tokenizer: VisualTokenizer) -> None:
