@@ -114,7 +114,7 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     """
     content = read_file(locate(path))
     content = content if isinstance(content, dict) else {}
-    meta = content.get('meta') if isinstance(content.get('meta'), dict) else {}
+    meta = content.get('meta')
     averaged = next((content[key] for key in _AVERAGED if key in content), None)
     if use_ema and averaged is None:
         raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}).')
@@ -125,7 +125,7 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     state = weights_of(content)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
-    return Checkpoint(str(path), state, recognize(state), _grids(_unwrapped(content)), meta)
+    return Checkpoint(str(path), state, recognize(state), _grids(_unwrapped(content)), meta if isinstance(meta, dict) else {})
 
 
 def weights_of(content: object) -> StateDict:
