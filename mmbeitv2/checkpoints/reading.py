@@ -125,7 +125,9 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     state = weights_of(content)
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
-    return Checkpoint(str(path), state, recognize(state), _grids(_unwrapped(content)), meta if isinstance(meta, dict) else {})
+    return Checkpoint(
+        str(path), state, recognize(state), _grids(_unwrapped(content)), meta if isinstance(meta, dict) else {}
+    )
 
 
 def weights_of(content: object) -> StateDict:
