@@ -19,8 +19,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     scale = 'scale the learning rate by the actual batch size divided by the base_batch_size of auto_scale_lr'
     parser.add_argument('--auto-scale-lr', action='store_true', help=scale)
-    workers = 'restart the data-loading processes in each epoch'
-    parser.add_argument('--no-persistent-workers', action='store_true', help=workers)
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
     return parser.parse_args(argv)
 

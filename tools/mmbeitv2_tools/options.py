@@ -78,14 +78,12 @@ def make_run_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with the options that training and testing share, as in OpenMMLab."""
     parser = make_parser(description, 'config', '--cfg-options')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--no-pin-memory', action='store_true', help='do not use pinned memory in the dataloaders')
     parser.add_argument(
         '--check',
         action='store_true',
         help='check the config, data, checkpoints (which are downloaded) and disk, print what would run, and stop',
     )
-    launchers = ['none', 'pytorch', 'slurm', 'mpi']
-    parser.add_argument('--launcher', choices=launchers, default='none', help='how the processes were started')
+    started = 'how the processes were started: pytorch means by torchrun'
+    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none', help=started)
     parser.add_argument('--only-parse', action='store_true', help=argparse.SUPPRESS)  # for torchrun.sh
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser

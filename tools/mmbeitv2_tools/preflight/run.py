@@ -62,7 +62,7 @@ def checked_runner(
         InputError: for the first mistake; a rehearsal tells all that it finds.
     """
     require_writable_folder(cfg.work_dir, 'work dir')
-    if is_training and not is_rehearsal and is_first_process(cfg.launcher):
+    if is_training and not is_rehearsal and is_first_process(cfg):
         hold_folder(cfg.work_dir)  # before the runner makes a folder for its log
     problems = _Problems(is_rehearsal)
     runner = _rehearsing_runner(cfg, problems) if is_rehearsal else build_runner(cfg)
