@@ -13,13 +13,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     out = 'write the metrics to FILE.json, the predictions to FILE.pkl, or label maps of a segmentation to a folder'
     parser.add_argument('--out', metavar='PATH', help=out)
-    item = 'what --out writes (default: by the ending of its name)'
-    parser.add_argument('--out-item', choices=['metrics', 'pred'], help=item)
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of the predictions to this folder')
-    parser.add_argument('--show', action='store_true', help='show the predictions in windows')
     parser.add_argument('--interval', type=int, default=1, help='draw every Nth image (default: 1)')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds that each window stays open (default: 2)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     return parser.parse_args(argv)
 

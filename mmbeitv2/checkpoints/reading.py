@@ -266,15 +266,19 @@ def _check_maker(state: StateDict, path: str) -> None:
         )
 
 
-def require_fit(model: nn.Module, path: str) -> StateDict:
+def require_fit(model: nn.Module, checkpoint: str | Checkpoint) -> StateDict:
     """The weights of a checkpoint of this very model, of whatever library.
+
+    Args:
+        model: which they must fit.
+        checkpoint: its path, or what :func:`read_checkpoint` made of it.
 
     Raises:
         InputError: naming the first key that is missing, has no place in the model, does not fit, or is not finite
             (buffers may be: a mask has -inf).
     """
-    file = read_checkpoint(path)
-    state = file.ours if is_published(path) else file.state
-    check_exact(state, model.state_dict(), path)
-    require_sound(state, [name for name, _ in model.named_parameters() if name in state], path)
+    file = read_checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
+    state = file.ours if is_published(file.path) else file.state
+    check_exact(state, model.state_dict(), file.path)
+    require_sound(state, [name for name, _ in model.named_parameters() if name in state], file.path)
     return state

@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +31,7 @@ from tests.conftest import (
     last_line,
     pretraining_config,
     run,
+    run_tool,
     train,
 )
 from tests.test_tools.test_preflight import segmentation_config
@@ -45,15 +48,17 @@ def load_tool(name: str) -> ModuleType:
 
 
 train_tool, test_tool = load_tool('train'), load_tool('test')
+LONGER, ENDLESS = 'train_cfg.max_epochs=3', 'train_cfg.max_epochs=10000'
 
 
-def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> None:
+def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture) -> None:
     config = pretraining_config(tmp_path, image_folder)
-    output = train(config, tmp_path / 'work')
+    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    output = capsys.readouterr().out
     for name in ('loss_mim', 'loss_mim_cls', 'acc_mim', 'acc_mim_cls'):
         assert re.search(rf'{name}: \d', output)
-    resumed = forked.train(config, tmp_path / 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
-    assert 'resumed epoch: 2' in resumed
+    train_tool.main([config, '--work-dir', str(tmp_path / 'work'), '--resume', '--cfg-options', LONGER])
+    assert 'resumed epoch: 2' in capsys.readouterr().out
     assert (tmp_path / 'work' / 'epoch_3.pth').is_file()
 
 
@@ -62,7 +67,7 @@ def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path) -> N
 def test_mixed_precision_trains_and_resumes(tmp_path: Path, image_folder: Path, dtype: str) -> None:
     config = pretraining_config(tmp_path, image_folder)
     assert re.search(r'loss_mim: \d', train(config, tmp_path / 'work', '--amp', dtype, gpus='0'))
-    options = ('--amp', dtype, '--resume', '--cfg-options', 'train_cfg.max_epochs=3')
+    options = ('--amp', dtype, '--resume', '--cfg-options', LONGER)
     assert 'resumed epoch: 2' in train(config, tmp_path / 'work', *options, gpus='0')
 
 
@@ -82,11 +87,9 @@ def test_classification_trains_and_its_checkpoint_is_scored(
         assert len(pickle.load(stream)) == 16
     assert len(list((tmp_path / 'shown').iterdir())) == 16  # also of both classes' images of one name
     for arguments, sentence in (
-        (('--out', str(tmp_path)), 'is a folder, but only segmentation writes label maps to a folder'),
         (('--out', f'{config}/metrics.json'), r'cannot write to .* \(Not a directory\). Choose another path'),
-        (('--out', 'metrics.txt'), r'must end in .json \(for metrics\) or .pkl \(for predictions\)'),
-        (('--out-item', 'metrics'), 'has no effect without --out'),
-        (('--tta', '--show'), 'Leave one of them out'),
+        (('--out', str(tmp_path)), r'must end in .json \(for metrics\) or .pkl \(for predictions\)'),
+        (('--tta', '--show-dir', 'shown'), 'Leave one of them out'),
     ):
         with pytest.raises(SystemExit):
             test_tool.main([*tests, *arguments])
@@ -152,24 +155,47 @@ def test_slurm_gets_one_process_per_gpu_each_of_which_knows_its_rank(tmp_path: P
     assert 'usage: GPUS=8 tools/slurm_test.sh' in run('bash', 'tools/slurm_test.sh', 'part', ok=False)
 
 
-def test_dist_train_and_dist_test_run_two_processes_on_cpu(tmp_path: Path, image_folder: Path) -> None:
+def test_dist_train_runs_two_processes_which_sigterm_ends_and_dist_test_scores_by_two(
+    tmp_path: Path, image_folder: Path
+) -> None:
     config, work = classification_config(tmp_path, image_folder), tmp_path / 'work'
-    output = run('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(work))
-    assert 'Epoch(train) [2][2/2]' in output
-    out = tmp_path / 'm.json'
-    checkpoint = str(work / 'epoch_2.pth')
+    process = subprocess.Popen(
+        ['bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(work), '--cfg-options', ENDLESS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {'CUDA_VISIBLE_DEVICES': '', 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'},
+    )
+    try:
+        assert process.stdout is not None
+        lines = takewhile(lambda line: 'Saving checkpoint at 2 ' not in line, process.stdout)
+        assert '[2][2/2]  lr' in ''.join(lines)
+        process.terminate()
+        process.communicate(timeout=120)  # until no process has its output open
+        assert process.returncode != 0
+    finally:
+        process.kill()
+    assert not list(work.glob('*.tmp'))
+    out, checkpoint = tmp_path / 'm.json', str(work / 'epoch_1.pth')
     run('bash', 'tools/dist_test.sh', config, checkpoint, '2', '--work-dir', str(tmp_path), '--out', str(out))
     assert 'accuracy/top1' in json.loads(out.read_text())
 
 
-def test_of_two_processes_torchrun_shows_the_sentence_of_the_first_that_failed(
-    tmp_path: Path, image_folder: Path
-) -> None:
-    config = classification_config(tmp_path, image_folder)
-    (image_folder / 'cat' / 'nested' / '3.jpg').write_bytes(b'\xff\xd8\xff')  # read by one of the two
-    output = run('bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work'), ok=False)
-    summary = output.rpartition('Root Cause')[2]
-    assert re.search(r"train.py: error: .*3.jpg'", summary)
+def test_of_two_processes_torchrun_shows_the_sentence_of_the_one_that_failed(tmp_path: Path) -> None:
+    script = tmp_path / 'script.py'
+    script.write_text("""
+import os, time
+from mmbeitv2_tools.errors import one_sentence_errors
+from mmbeitv2.errors import InputError
+with one_sentence_errors('train.py'):
+    if os.environ['RANK'] == '1':
+        raise InputError("image '3.jpg' cannot be read")
+    time.sleep(60)
+""")
+    launcher = ('-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', str(free_port()))
+    output = run(sys.executable, *launcher, str(script), ok=False)
+    assert "train.py: error: image '3.jpg' cannot be read" in output.rpartition('Root Cause')[2]
 
 
 @pytest.mark.parametrize(
@@ -193,46 +219,22 @@ def test_a_machine_says_what_it_waits_for_and_gives_up(tmp_path: Path, monkeypat
     assert f'machine 0 of 2 waits for the others at 127.0.0.1:{settings["PORT"]}, at most 1 s' in output
 
 
-def stopped(command: list[str], by: int) -> tuple[str, int]:
-    """What a training that a signal stops after its second checkpoint still writes, and its exit code."""
-    process = subprocess.Popen(
-        [*command, '--cfg-options', 'train_cfg.max_epochs=10000'],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {'CUDA_VISIBLE_DEVICES': '', 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored under nohup and in cron
-    )
+def test_ctrl_c_ends_training_with_one_line(tmp_path: Path, image_folder: Path) -> None:
+    config, log = pretraining_config(tmp_path, image_folder), tmp_path / 'log.txt'
+    Path(config).write_text(Path(config).read_text().replace('num_workers=0', 'num_workers=2'))
+    arguments = ('train', config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', ENDLESS)
+    process = forked.start(run_tool, *arguments, log=log)
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if 'Saving checkpoint at 2 ' in line:
-                break
-        process.send_signal(by)
-        return process.communicate(timeout=120)[0], process.returncode  # until no process has its output open
+        while not (tmp_path / 'work' / 'epoch_2.pth').exists():
+            assert process.is_alive(), log.read_text()
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGINT)
+        process.join(60)
+        assert process.exitcode == 130
     finally:
         process.kill()
-
-
-def test_sigterm_ends_all_processes(tmp_path: Path, image_folder: Path) -> None:
-    config = classification_config(tmp_path, image_folder)
-    _, code = stopped(
-        ['bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path / 'work')], signal.SIGTERM
-    )
-    assert code != 0
-    assert not list((tmp_path / 'work').glob('*.tmp'))
-
-
-def test_ctrl_c_ends_training_with_one_line(tmp_path: Path, image_folder: Path) -> None:
-    config = pretraining_config(tmp_path, image_folder)
-    Path(config).write_text(Path(config).read_text().replace('num_workers=0', 'num_workers=2'))
-    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(tmp_path / 'work')]
-    output, code = stopped(command, signal.SIGINT)
-    assert code == 130
-    assert last_line(output) == 'train.py: interrupted'
-    assert 'Traceback' not in output
-    assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
+    assert last_line(log.read_text()) == 'train.py: interrupted'
+    assert 'Traceback' not in log.read_text()
 
 
 def test_a_config_with_averaged_weights_is_scored_with_them(

@@ -85,7 +85,7 @@ def _pad_whole_images(model: nn.Module) -> None:
     for module in model.modules():  # the segmentor, which may be wrapped
         backbone, preprocessor = (getattr(module, name, None) for name in ('backbone', 'data_preprocessor'))
         is_whole = (getattr(module, 'test_cfg', None) or {}).get('mode') == 'whole'
-        if is_whole and isinstance(backbone, BEiTv2ViT) and getattr(preprocessor, 'test_cfg', {}) is None:
+        if is_whole and isinstance(backbone, BEiTv2ViT) and preprocessor is not None and preprocessor.test_cfg is None:
             preprocessor.test_cfg = dict(size_divisor=backbone.patch_size)
 
 

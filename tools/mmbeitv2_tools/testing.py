@@ -29,20 +29,16 @@ from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, show_plan
 from mmbeitv2_tools.preflight.data import classes_of
 
-_PICKLES = ('.pkl', '.pickle')
-
 
 @loading_tensors_only()
 def test(args: argparse.Namespace) -> None:
     """Scores a checkpoint by the test set and the metrics of a config; see ``tools/test.py --help`` for ``args``."""
-    out_item = None if args.out is None else _check_out(args.out, args.out_item)
-    if args.out is None and args.out_item is not None:
-        raise InputError('--out-item has no effect without --out. Add --out, or leave --out-item out.')
     cfg = load_config(args)
-    if args.tta and (args.show or args.show_dir is not None) and cfg.get('default_scope') != 'mmseg':
+    is_segmentation = cfg.get('default_scope') == 'mmseg'
+    written = None if args.out is None else _check_out(args.out, is_segmentation)
+    if args.tta and args.show_dir is not None and not is_segmentation:
         raise InputError(
-            '--tta cannot be combined with --show or --show-dir, because it predicts several views of each image. '
-            'Leave one of them out.'
+            '--tta predicts several views of each image, so --show-dir cannot draw. Leave one of them out.'
         )
     if cfg.get('test_evaluator') is None:
         raise InputError(
@@ -52,48 +48,38 @@ def test(args: argparse.Namespace) -> None:
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.amp:
         cfg.test_cfg.fp16 = True
-    if args.show or args.show_dir is not None:
+    if args.show_dir is not None:
         _enable_pictures(cfg, args)
     if args.tta:
         _enable_tta(cfg, args.config)
-    if out_item == 'label maps' and cfg.get('default_scope') != 'mmseg':
-        raise InputError(
-            f'--out {args.out!r} is a folder, but only segmentation writes label maps to a folder. For this config, '
-            'choose a file that ends in .json (metrics) or .pkl (predictions).'
-        )
     runner = checked_runner(cfg, is_training=False, is_rehearsal=args.check)
-    require_fit(unwrapped(runner), args.checkpoint)
-    trained = read_checkpoint(args.checkpoint)
-    _require_same_tokenizer(runner, trained)
-    _require_same_classes(runner, trained)
+    checkpoint = read_checkpoint(args.checkpoint)
+    require_fit(unwrapped(runner), checkpoint)
+    _require_same_tokenizer(runner, checkpoint)
+    _require_same_classes(runner, checkpoint)
     if args.check:
         show_plan(runner, cfg, is_training=False, checkpoint=args.checkpoint)
         return
-    if out_item == 'label maps':
+    del checkpoint  # mmengine reads the file anew, with the averaged weights
+    if written == 'label maps':
         runner.register_hook(LabelMapHook(args.out))
-    if out_item == 'predictions':
+    if written == 'predictions':
         runner.test_loop.evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()
-    if out_item == 'metrics' and runner.rank == 0:
+    if written == 'metrics' and runner.rank == 0:
         AtomicBackend().put_text(json.dumps(metrics, default=float), args.out)
 
 
-def _check_out(path: str, item: str | None) -> str:
+def _check_out(path: str, is_segmentation: bool) -> str:
     """What ``--out`` asks for: ``metrics``, ``predictions`` or ``label maps``. Checks that it can be written."""
-    suffix = Path(path).suffix
-    if suffix == '.json' and item != 'pred':
-        require_writable(path)
-        return 'metrics'
-    if suffix in _PICKLES and item != 'metrics':
-        require_writable(path)
-        return 'predictions'
-    if suffix or item is not None:
+    written = {'.json': 'metrics', '.pkl': 'predictions', '': 'label maps'}.get(Path(path).suffix)
+    if written is None or (written == 'label maps' and not is_segmentation):
         raise InputError(
-            f'--out {path!r} must end in .json (for metrics) or .pkl (for predictions), or be a folder (for the '
-            'label maps of a segmentation)'
+            f'--out {path!r} must end in .json (for metrics) or .pkl (for predictions), or be a folder (for the label '
+            'maps of a segmentation)'
         )
-    require_writable_folder(path, '--out')
-    return 'label maps'
+    (require_writable_folder if written == 'label maps' else require_writable)(path, '--out')
+    return written
 
 
 def _require_same_classes(runner: Runner, checkpoint: Checkpoint) -> None:
@@ -189,16 +175,15 @@ def relative_paths(dataset: Any) -> dict[str, Path]:
 
 def _enable_pictures(cfg: Config, args: argparse.Namespace) -> None:
     """Pictures of the predictions, by the hook of the config's library."""
-    if args.show_dir is not None:
-        require_writable_folder(args.show_dir, '--show-dir')
+    require_writable_folder(args.show_dir, '--show-dir')
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     if cfg.get('default_scope') == 'mmseg':
-        hook = dict(type='SegVisualizationHook', draw=True, wait_time=args.wait_time)
+        hook = dict(type='SegVisualizationHook', draw=True)
         visualizer = dict(type='SegLocalVisualizer', save_dir=args.show_dir)
     else:
-        hook = dict(type='mmengine.PicturesHook', enable=True, out_dir=args.show_dir, wait_time=args.wait_time)
+        hook = dict(type='mmengine.PicturesHook', enable=True, out_dir=args.show_dir)
         visualizer = dict(type='UniversalVisualizer')
-    hooks['visualization'] = hook | dict(show=args.show, interval=args.interval)
+    hooks['visualization'] = hook | dict(interval=args.interval)
     cfg.visualizer = dict(vis_backends=[dict(type='LocalVisBackend')]) | (cfg.get('visualizer') or {}) | visualizer
 
 
