@@ -229,13 +229,12 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     def capture(parser: argparse.ArgumentParser, *_: object) -> None:
         raise _CapturedParser(parser)
 
-    if hasattr(module, 'parse_args'):
-        with mock.patch.object(argparse.ArgumentParser, 'parse_args', capture):
-            try:
-                module.parse_args([])
-            except _CapturedParser as captured:
-                return captured.parser
-    return module.make_parser()
+    with mock.patch.object(argparse.ArgumentParser, 'parse_args', capture):
+        try:
+            module.main([])
+        except _CapturedParser as captured:
+            return captured.parser
+    raise AssertionError(f'{name} has no parser')
 
 
 def _metavar(action: argparse.Action) -> str:

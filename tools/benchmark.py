@@ -18,24 +18,20 @@ peer, and for the steps ``memory_ratio``, the same of the peak memory.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import positive
-
-from mmbeitv2.inference.config import add_cfg_options
+from mmbeitv2_tools.options import make_parser, positive
 
 WHAT = ('pretrain', 'tokenizer', 'segment', 'data')
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: list[str] | None = None) -> None:
+    parser = make_parser(__doc__, '--json', '--cfg-options')
     parser.add_argument('what', choices=WHAT, help='what to measure')
     parser.add_argument(
         '--peer', choices=['mmpretrain'], help='for pretrain and data (the only choice, and the default)'
     )
-    parser.add_argument('--json', type=Path, metavar='FILE.json', help='write the numbers to this file')
     parser.add_argument(
         '--profile',
         type=Path,
@@ -57,7 +53,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--config', type=Path, metavar='FILE.py', help='our config (default: that of ViT-B for what is measured)'
     )
-    add_cfg_options(parser)
     parser.add_argument(
         '--images', type=Path, metavar='DIR', help='folder of images for data (default: images that it makes)'
     )
@@ -66,11 +61,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.profile is not None and args.what == 'data':
         parser.error('--profile is for steps; data lists the milliseconds of each transform by itself')
-    return args
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
     with one_sentence_errors('benchmark.py'):
         from mmbeitv2_tools.benchmarks.comparison import run_benchmark
 

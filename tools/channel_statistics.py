@@ -15,14 +15,10 @@ from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, positive
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'images', '--seed', '--json')
     parser.add_argument('--sample', type=positive, help='number of images to choose at random (default: all)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('channel_statistics.py'):
         measure(args)
 

@@ -10,7 +10,6 @@ a folder that ``from_pretrained`` loads.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -19,17 +18,13 @@ from mmbeitv2_tools.options import make_parser
 FORMATS = ('mmbeitv2', 'official', 'timm', 'mmpretrain', 'hf')
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument('src', help='checkpoint to read: a path, an address, or the name of a published model')
     parser.add_argument('dst', help='file to write, or folder for hf')
     parser.add_argument('--to', choices=FORMATS, required=True, help='format to write')
     parser.add_argument('--ema', action='store_true', help='take the averaged weights of SRC (model_ema)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('convert_checkpoint.py'):
         from mmbeitv2.checkpoints import convert_checkpoint
 

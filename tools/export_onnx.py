@@ -11,14 +11,13 @@ compared with the model on some images, with onnxruntime or torch, before it is 
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, positive
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', '--cfg-options')
     parser.add_argument('out', metavar='OUT', help='file to write, which ends in .onnx or .pt2')
     what = 'what to export: the whole model (default), its backbone, or the tokenizer of a pretraining'
@@ -26,11 +25,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     size = 'side of the images in pixels, or height and width (default: that of the model)'
     parser.add_argument('--img-size', type=positive, nargs='+', metavar='SIDE', help=size)
     parser.add_argument('--images', metavar='DIR', help='folder of images to compare on (default: random ones)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('export_onnx.py'):
         from mmbeitv2.fileio.outputs import require_writable
         from mmbeitv2.inference.exporting import export_model

@@ -9,25 +9,19 @@ and the addition that follows count as one operation, as usual in tables of mode
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, positive
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', '--cfg-options')
     sides = 'side of the image, or its height and width (default: 224)'
     parser.add_argument('--shape', type=positive, nargs='+', default=[224], help=sides)
     args = parser.parse_args(argv)
     if len(args.shape) > 2:
         parser.error('--shape must be one or two sides in pixels')
-    return args
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
     with one_sentence_errors('get_flops.py'):
         from mmbeitv2.evaluation.complexity import complexity
 

@@ -19,7 +19,14 @@ from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, natural, positive
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def _label(text: str) -> int:
+    number = natural(text)
+    if number > 255:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a label. Use a whole number from 0 to 255.')
+    return number
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', 'images', '--fit', '--device', '--json', '--cfg-options')
     parser.add_argument(
         '--versus',
@@ -29,9 +36,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar=('CONFIG', 'CHECKPOINT'),
         help='another tokenizer, on the same images; may be repeated',
     )
-    labels = parser.add_mutually_exclusive_group()
-    labels.add_argument('--classes', action='store_true', help='the folders directly below DIR are classes')
-    labels.add_argument('--labels', type=Path, metavar='DIR', help='folder of label images: a/1.png for a/1.jpg')
+    labeled = parser.add_mutually_exclusive_group()
+    labeled.add_argument('--classes', action='store_true', help='the folders directly below DIR are classes')
+    labeled.add_argument('--labels', type=Path, metavar='DIR', help='folder of label images: a/1.png for a/1.jpg')
     ignored = 'labels that mean "none", in addition to 255 (for ADE20K: 0)'
     parser.add_argument('--ignored-labels', type=_label, nargs='*', default=[], metavar='LABEL', help=ignored)
     parser.add_argument('--num-images', type=positive, default=500, help='images to tokenize (default: %(default)s)')
@@ -42,18 +49,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error('--ignored-labels has no effect without label images. Add --labels DIR.')
     if args.out is not None and args.out.suffix != '.html':
         parser.error(f'--out {str(args.out)!r} must end in .html')
-    return args
-
-
-def _label(text: str) -> int:
-    number = natural(text)
-    if number > 255:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a label. Use a whole number from 0 to 255.')
-    return number
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
     with one_sentence_errors('judge_tokenizer.py'):
         from mmbeitv2.apis import VisualTokenizer, read_config
         from mmbeitv2.evaluation.patch_labels import segment_labels

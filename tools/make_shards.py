@@ -12,7 +12,6 @@ last.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,18 +19,14 @@ from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, num_bytes
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'images')
     parser.add_argument('out', type=Path, metavar='OUT', help='new folder for the shards')
     size = 'largest size of a tar file, as 500MB or 1.5GB (default: %(default)s)'
     parser.add_argument('--shard-size', type=num_bytes, default='1GB', metavar='SIZE', help=size)
     ends = 'ends of the names of image files, as .npy .tif (default: the usual formats, without .npy)'
     parser.add_argument('--extensions', nargs='+', metavar='EXT', help=ends)
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('make_shards.py'):
         from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
         from mmbeitv2.datasets.packing import pack_folder

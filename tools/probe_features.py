@@ -9,7 +9,6 @@ weight decay chosen on a fifth of the bank; for the paper's schedule see configs
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -17,17 +16,13 @@ from mmbeitv2_tools.options import make_parser, positive
 from mmbeitv2_tools.scores import report_scores
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     shared = ('config', 'checkpoint', '--fit', '--num-workers', '--device', '--json', '--cfg-options')
     parser = make_parser(__doc__, *shared)
     parser.add_argument('--bank', type=Path, required=True, metavar='DIR', help='labeled images to learn from')
     parser.add_argument('--query', type=Path, required=True, metavar='DIR', help='labeled images to score')
     parser.add_argument('--num-neighbors', type=positive, default=20, help='neighbors that vote (default: %(default)s)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('probe_features.py'):
         from mmbeitv2.evaluation.probing import probe_features
 

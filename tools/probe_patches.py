@@ -9,7 +9,6 @@ to score. Prints mIoU, mAcc and aAcc in percent, as mmsegmentation counts them.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -17,7 +16,7 @@ from mmbeitv2_tools.options import make_parser, natural, positive
 from mmbeitv2_tools.scores import report_scores
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     shared = ('config', 'checkpoint', '--seed', '--num-workers', '--device', '--json', '--cfg-options')
     parser = make_parser(__doc__, *shared)
     for name, purpose in (('--bank', 'learn from'), ('--query', 'score')):
@@ -32,11 +31,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         ('--max-per-class', 1000, 'largest number of patches per class in the bank'),
     ):
         parser.add_argument(name, type=positive, default=default, help=f'{what} (default: %(default)s)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('probe_patches.py'):
         from mmbeitv2.evaluation.probing import probe_patches
 

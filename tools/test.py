@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-
 from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
 from mmbeitv2_tools.options import make_run_parser
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_run_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     out = 'write the metrics to FILE.json, the predictions to FILE.pkl, or label maps of a segmentation to a folder'
@@ -17,11 +15,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of the predictions to this folder')
     parser.add_argument('--interval', type=int, default=1, help='draw every Nth image (default: 1)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     if args.only_parse:
         return
     with one_sentence_errors('test.py'):

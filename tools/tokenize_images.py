@@ -23,17 +23,13 @@ CONFIG = Path(CONFIGS) / 'tokenizer' / 'vqkd_vit-b_3x768x12-clip_100e.py'
 CHECKPOINT = 'vqkd-base_3x768x12-clip_release'
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'images', '--fit', '--num-workers', '--device', '--cfg-options')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.npz', help='the file to write')
     parser.add_argument('--config', default=str(CONFIG), help=f'config of the tokenizer (default: {CONFIG.name})')
     parser.add_argument('--checkpoint', default=CHECKPOINT, help='weights of the tokenizer (default: %(default)s)')
     parser.add_argument('--batch-size', type=positive, default=64, help='batch size (default: %(default)s)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('tokenize_images.py'):
         tokenize(args)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-
 from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
 from mmbeitv2_tools.options import make_run_parser
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_run_parser(__doc__)
     resume = 'continue from a checkpoint (a path or an address), or without a value from the last one in the work dir'
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT', help=resume)
@@ -20,11 +18,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     scale = 'scale the learning rate by the actual batch size divided by the base_batch_size of auto_scale_lr'
     parser.add_argument('--auto-scale-lr', action='store_true', help=scale)
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     if args.only_parse:
         return
     with one_sentence_errors('train.py'):

@@ -5,7 +5,6 @@ python tools/visualize_attention.py CONFIG CHECKPOINT IMAGE --out attention.png 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,18 +13,14 @@ from mmbeitv2_tools.options import make_parser, natural
 from mmbeitv2_tools.pictures import require_picture
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', '--fit', '--cfg-options')
     parser.add_argument('image', type=Path, help='image file')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
-    patch = 'counted from 0 (default: the middle)'
-    parser.add_argument('--patch', type=natural, nargs=2, metavar=('ROW', 'COLUMN'), help=patch)
+    place = 'counted from 0 (default: the middle)'
+    parser.add_argument('--patch', type=natural, nargs=2, metavar=('ROW', 'COLUMN'), help=place)
     parser.add_argument('--layer', type=int, default=-1, help='block, counted from 0; -1 is the last (default: -1)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('visualize_attention.py'):
         from mmbeitv2.apis import read_config
         from mmbeitv2.visualization.attention import attention_picture

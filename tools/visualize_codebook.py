@@ -7,7 +7,6 @@ OUT gets codebook.png, usage.png, positions.png, and index.html, one self-contai
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,18 +16,14 @@ from mmbeitv2_tools.options import make_parser, natural, positive
 TOOL = 'visualize_codebook.py'
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', 'images', '--fit', '--device', '--cfg-options')
     parser.add_argument('--out', type=Path, required=True, help='folder to write: new, empty, or of an earlier run')
     parser.add_argument('--codes', type=natural, nargs='+', metavar='CODE', help='codes to draw')
     parser.add_argument('--most-used', type=positive, metavar='N', help='draw the N most used codes')
     parser.add_argument('--num-images', type=positive, default=2000, help='images to tokenize (default: %(default)s)')
     parser.add_argument('--context', type=natural, default=2, help='patches around a patch (default: %(default)s)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('visualize_codebook.py'):
         from mmbeitv2.apis import VisualTokenizer, read_config
         from mmbeitv2.errors import InputError

@@ -9,7 +9,6 @@ predicted ones at the masked patches.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,18 +17,14 @@ from mmbeitv2_tools.options import make_parser, positive
 from mmbeitv2_tools.pictures import require_picture
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', 'images', '--seed', '--fit', '--cfg-options')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
     parser.add_argument('--tokenizer', metavar='CHECKPOINT', help="weights of the tokenizer (default: the config's)")
-    decoder = ('CONFIG', 'CHECKPOINT')
-    parser.add_argument('--pixel-decoder', nargs=2, metavar=decoder, help='also draw pictures from codes')
+    drawn = 'also draw pictures from codes'
+    parser.add_argument('--pixel-decoder', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help=drawn)
     parser.add_argument('--num-images', type=positive, default=6, help='images to draw (default: %(default)s)')
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors('visualize_masks.py'):
         from mmbeitv2.apis import read_config
         from mmbeitv2.inference.channels import channels_of, image_extensions

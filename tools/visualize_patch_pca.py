@@ -9,7 +9,6 @@ pretraining, classification, segmentation or tokenizer, one for all checkpoints 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from mmbeitv2_tools.options import make_parser, positive
 from mmbeitv2_tools.pictures import require_picture
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, '--seed', '--fit', '--device', '--cfg-options')
     parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE_OR_DIR', help='image files, or folders of them')
-    configs = 'one config for all checkpoints, or one for each'
-    parser.add_argument('--configs', nargs='+', required=True, metavar='CONFIG', help=configs)
+    one_or_each = 'one config for all checkpoints, or one for each'
+    parser.add_argument('--configs', nargs='+', required=True, metavar='CONFIG', help=one_or_each)
     parser.add_argument('--checkpoints', nargs='+', required=True, metavar='FILE', help='weights, ours or released')
     parser.add_argument('--names', nargs='+', metavar='NAME', help='names of the checkpoints (default: their paths)')
     layers = 'blocks, counted from 0; -1 is the last (default: -1)'
@@ -38,11 +37,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args.names = args.names or args.checkpoints
     if len(args.names) != count or len(set(args.names)) < count:
         parser.error(f'{count} checkpoints need as many different names. Pass one for each with --names NAME NAME ...')
-    return args
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
     with one_sentence_errors('visualize_patch_pca.py'):
         from mmbeitv2.apis import read_config
         from mmbeitv2.inference.channels import channels_of, image_extensions

@@ -8,7 +8,6 @@ confusions, and pictures of the worst images and of some others; report.json, al
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ TOOL = 'visualize_segmentation.py'
 WRITTEN = ('index.html', 'report.json')
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, '--cfg-options')
     parser.add_argument('work_dir', type=Path, metavar='WORK_DIR', help='work dir of the training')
     parser.add_argument('--config', type=Path, metavar='FILE', help='config (default: the one in the work dir)')
@@ -29,11 +28,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, metavar='DIR', help=out)
     count = 'pictures of the worst images, and of others (default: 8)'
     parser.add_argument('--num-images', type=positive, default=8, help=count)
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     with one_sentence_errors(TOOL):
         from mmbeitv2_tools.work_dir import checkpoint_in, config_in
 

@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmbeitv2_tools.testing import test as score
-from mmbeitv2_tools.training import train
 
-from mmbeitv2.errors import InputError
-from tests.conftest import CROP, LOADER, RUNTIME, write_config
-from tools.test import parse_args as scoring_args
-from tools.train import parse_args as train_args
+from tests.conftest import CROP, LOADER, RUNTIME, refused, run_tool, write_config
 
 
 def vit_config(tmp_path: Path, root: Path) -> str:
@@ -31,23 +26,23 @@ def vit_config(tmp_path: Path, root: Path) -> str:
 
 
 def test_a_vision_transformer_of_mmpretrain_is_trained_scored_resumed_and_loaded(
-    tmp_path: Path, image_folder: Path
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     config, work = vit_config(tmp_path, image_folder), str(tmp_path / 'work')
-    train(train_args([config, '--work-dir', work]))
+    run_tool('train', config, '--work-dir', work)
     checkpoint = f'{work}/epoch_1.pth'
     out = tmp_path / 'metrics.json'
-    score(scoring_args([config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out)]))
+    run_tool('test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out))
     assert 0 <= json.loads(out.read_text())['accuracy/top1'] <= 100
     more = ['--cfg-options', 'train_cfg.max_epochs=2']
-    train(train_args([config, '--work-dir', work, '--resume', checkpoint, *more]))
+    run_tool('train', config, '--work-dir', work, '--resume', checkpoint, *more)
     content = torch.load(f'{work}/epoch_2.pth', weights_only=False)
     assert content['meta']['iter'] == 8
     other = str(tmp_path / 'other')
-    train(train_args([config, '--work-dir', other, '--cfg-options', f'load_from={checkpoint}']))
+    run_tool('train', config, '--work-dir', other, '--cfg-options', f'load_from={checkpoint}')
     assert Path(other, 'epoch_1.pth').is_file()
     broken = torch.load(checkpoint, weights_only=False)
     broken['state_dict']['head.fc.bias'][0] = float('nan')
     torch.save(broken, tmp_path / 'nan.pth')
-    with pytest.raises(InputError, match=r'NaN or infinite numbers \(1 of 2 in head.fc.bias\)'):
-        score(scoring_args([config, str(tmp_path / 'nan.pth'), '--work-dir', str(tmp_path / 'test')]))
+    said = refused(capsys, 'test', config, str(tmp_path / 'nan.pth'), '--work-dir', str(tmp_path / 'test'))
+    assert 'NaN or infinite numbers (1 of 2 in head.fc.bias)' in said

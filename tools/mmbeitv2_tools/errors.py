@@ -44,7 +44,11 @@ def one_sentence_errors(program: str) -> Iterator[None]:
     """
     former, logging.raiseExceptions = logging.raiseExceptions, False  # a full disk must not fill the screen
     try:
-        with harmless_warnings_ignored():
+        with warnings.catch_warnings():
+            for message in _HARMLESS_WARNINGS:
+                warnings.filterwarnings('ignore', message)
+            for category in _FOR_DEVELOPERS:
+                warnings.simplefilter('ignore', category)
             yield
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -75,11 +79,9 @@ def _sentence(error: InputError | OSError) -> str | None:
 
 def _reader_has_gone() -> bool:
     """Whether standard output is a pipe that nobody reads any more; what is left for it then goes nowhere."""
-    try:
-        poll = select.poll()
+    poll = select.poll()
+    with contextlib.suppress(OSError, ValueError):  # no real file
         poll.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):  # no real file
-        return False
     is_gone = any(event & select.POLLERR for _, event in poll.poll(0))
     if is_gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,17 +92,6 @@ def _write(line: str) -> None:
     with contextlib.suppress(OSError):  # nobody is left to read it
         sys.stderr.write(f'{line}\n')
         sys.stderr.flush()
-
-
-@contextmanager
-def harmless_warnings_ignored() -> Iterator[None]:
-    """Hides what libraries say at every start; everything else is shown as ever."""
-    with warnings.catch_warnings():
-        for message in _HARMLESS_WARNINGS:
-            warnings.filterwarnings('ignore', message)
-        for category in _FOR_DEVELOPERS:
-            warnings.simplefilter('ignore', category)
-        yield
 
 
 @contextmanager
