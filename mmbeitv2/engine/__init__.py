@@ -1,7 +1,7 @@
 """Optimizer constructors, hooks and strategies."""
 
 from mmbeitv2.engine.layer_decay import LayerDecayOptimWrapperConstructor
-from mmbeitv2.engine.monitoring import CodebookHook, NonFiniteLossHook, RunSummaryHook, ThroughputHook, unwrapped
+from mmbeitv2.engine.monitoring import CodebookHook, NonFiniteLossHook, ThroughputHook, unwrapped
 from mmbeitv2.engine.no_optimizer import NoOptimizer
 from mmbeitv2.engine.resume_guard import ResumeGuardHook, guard_resume
 from mmbeitv2.engine.resuming import AtomicCheckpointHook, SeedStepHook, prepare_resume
@@ -18,7 +18,6 @@ __all__ = [
     'NonFiniteLossHook',
     'PatchKNNHook',
     'ResumeGuardHook',
-    'RunSummaryHook',
     'ScoreHook',
     'SeedStepHook',
     'ThroughputHook',

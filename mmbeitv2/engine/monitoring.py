@@ -1,16 +1,15 @@
-"""Hooks that monitor training: run summary, codebook usage, throughput, NaN losses."""
+"""Hooks that monitor training: codebook usage, throughput, NaN losses."""
 
 from __future__ import annotations
 
 import math
 import time
-from itertools import chain
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
@@ -21,44 +20,6 @@ from mmbeitv2.registry import HOOKS
 def unwrapped(runner: Runner) -> nn.Module:
     """The model without the wrapper for distributed training."""
     return getattr(runner.model, 'module', runner.model)
-
-
-class RunSummaryHook(Hook):
-    """Logs at the start what will run: config, folder, model, data, steps, device.
-
-    Args:
-        config: path as the user typed it.
-    """
-
-    priority = 'VERY_LOW'
-
-    def __init__(self, config: str) -> None:
-        self.config = config
-
-    def before_train(self, runner: Runner) -> None:
-        loader, model = runner.train_dataloader, unwrapped(runner)
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-        total, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
-        classes = len((getattr(loader.dataset, 'metainfo', None) or {}).get('classes') or ())
-        images = f'{len(loader.dataset)} images' + (f' of {classes} classes' if classes else '')
-        batch = (loader.batch_size or 1) * get_world_size()
-        epochs = (
-            f' ({_count(runner.max_epochs, "epoch")})' if isinstance(runner.train_loop, EpochBasedTrainLoop) else ''
-        )
-        device = next(chain(model.parameters(), model.buffers())).device  # some learn without parameters
-        for line in (
-            f'Config: {self.config}',
-            f'Work dir: {runner.work_dir}',
-            f'Model: {type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
-            f'Data: {images}',
-            f'Run: {_count(runner.max_iters, "step")} of {batch} images{epochs}',
-            f'Device: {device}, {_count(get_world_size(), "process", "processes")}',
-        ):
-            runner.logger.info(line)
-
-
-def _count(number: int, word: str, plural: str | None = None) -> str:
-    return f'{number} {word}' if number == 1 else f'{number} {plural or word + "s"}'
 
 
 class LogWindowHook(Hook):

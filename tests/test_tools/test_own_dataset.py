@@ -79,7 +79,7 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     work = tmp_path / 'work'
     run_tool('train', config, '--work-dir', str(work), *options)
     said = capsys.readouterr().out
-    assert 'Data: 5 images of 3 classes' in said
+    assert 'train images  5 in 3 classes' in said
     assert '|  road |' in said  # mmseg's table
     written = Config.fromfile(str(work / 'tiny.py'))
     assert written.train_dataloader.dataset.data_root == str(tmp_path / "Bob's data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections import Counter
 from copy import deepcopy
 from pathlib import Path
@@ -26,7 +27,7 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable, require_writable_folder
 from mmbeitv2_tools.launch import load_config
-from mmbeitv2_tools.preflight import checked_runner, show_plan
+from mmbeitv2_tools.preflight import checked_runner, describe_run
 from mmbeitv2_tools.preflight.data import classes_of
 
 
@@ -58,7 +59,8 @@ def test(args: argparse.Namespace) -> None:
     _require_same_tokenizer(runner, checkpoint)
     _require_same_classes(runner, checkpoint)
     if args.check:
-        show_plan(runner, cfg, is_training=False, checkpoint=args.checkpoint)
+        if runner.rank == 0:
+            sys.stdout.write(describe_run(runner, cfg, is_training=False, checkpoint=args.checkpoint))
         return
     del checkpoint  # mmengine reads the file anew, with the averaged weights
     if written == 'label maps':

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 import torch
 from mmengine.config import Config
 
 from mmbeitv2.checkpoints import loading_tensors_only
-from mmbeitv2.engine import RunSummaryHook, prepare_resume, unwrapped
+from mmbeitv2.engine import prepare_resume, unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2_tools.launch import load_config
-from mmbeitv2_tools.preflight import checked_runner, show_plan
+from mmbeitv2_tools.preflight import checked_runner, describe_run
 
 
 @loading_tensors_only()
@@ -29,14 +30,15 @@ def train(args: argparse.Namespace) -> None:
         _enable_auto_scale_lr(cfg, args.config)
     note = prepare_resume(cfg)
     runner = checked_runner(cfg, is_training=True, is_rehearsal=args.check, allow_changes=args.allow_changes)
+    described = describe_run(runner, cfg, is_training=True, checkpoint=cfg.get('load_from'))
     if args.check:
-        show_plan(runner, cfg, is_training=True, checkpoint=cfg.get('load_from'))
+        if runner.rank == 0:
+            sys.stdout.write(described)
         return
-    if note:
-        runner.logger.info(note)
+    for line in (*described.splitlines(), *([note] if note else [])):
+        runner.logger.info(line)
     if args.compile:
         unwrapped(runner).compile()
-    runner.register_hook(RunSummaryHook(args.config))
     runner.train()
 
 

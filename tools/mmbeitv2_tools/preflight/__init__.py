@@ -4,6 +4,6 @@ Everything that a run needs is built, which mmengine would only do later. ``--ch
 loader through the model, reads every label, and prints what would run.
 """
 
-from mmbeitv2_tools.preflight.run import checked_runner, show_plan
+from mmbeitv2_tools.preflight.run import checked_runner, describe_run
 
-__all__ = ['checked_runner', 'show_plan']
+__all__ = ['checked_runner', 'describe_run']

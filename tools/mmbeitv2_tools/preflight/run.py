@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-import sys
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
@@ -238,20 +237,24 @@ def _free_bytes(folder: str) -> int:
     return shutil.disk_usage(next(each for each in (path, *path.parents) if each.exists())).free
 
 
-def show_plan(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: str | None) -> None:
-    """Prints what would run: on what, from which weights, how long, and where it writes.
+def describe_run(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: str | None) -> str:
+    """What runs: on what, from which weights, how long, and where it writes; a line each.
 
     Args:
-        runner: of :func:`checked_runner`, as a rehearsal.
+        runner: of :func:`checked_runner`.
         cfg: of the run.
-        is_training: whether it would train, or be scored.
-        checkpoint: from which it would continue, or which would be scored.
+        is_training: whether it trains, or is scored.
+        checkpoint: from which it continues, or which is scored.
     """
-    if not is_main_process():
-        return
     model = unwrapped(runner)
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    lines = {'config': cfg.filename, 'model': f'{type(model).__name__}, {trained:,} trained parameters'}
+    total, trained = (
+        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or every)
+        for every in (True, False)
+    )
+    lines = {
+        'config': cfg.filename,
+        'model': f'{type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
+    }
     loaders = _loaders(runner, is_training, _Problems(is_patient=False))
     for key, loader in loaders.items():
         count = f'{len(loader.dataset):,}' if hasattr(loader.dataset, '__len__') else 'a stream'
@@ -261,7 +264,8 @@ def show_plan(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: str
     lines['device'] = f'{device}, {get_world_size()} process(es)'
     if is_training:
         loop, loader = runner.train_loop, loaders['train_dataloader']
-        epochs = f'{loop.max_epochs} epochs of {len(loader)} steps, ' if cfg.train_cfg.get('by_epoch') else ''
+        is_by_epoch = isinstance(loop, EpochBasedTrainLoop)
+        epochs = f'{loop.max_epochs} epochs of {len(loader)} steps, ' if is_by_epoch else ''
         lines['length'] = f'{epochs}{loop.max_iters:,} steps'
         size = loader.batch_size or 0
         lines['batch size'] = f'{size} images per process, {size * get_world_size()} in total'
@@ -272,4 +276,4 @@ def show_plan(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: str
     lines['writes to'] = f'{cfg.work_dir}, {_free_bytes(cfg.work_dir) / 1e9:.3g} GB free'
     if is_training:
         lines['writes to'] += f', of which a checkpoint takes {_checkpoint_bytes(model) / 1e9:.3g} GB at most'
-    sys.stdout.write(''.join(f'{name:<14}{value}\n' for name, value in lines.items()))
+    return ''.join(f'{name:<14}{value}\n' for name, value in lines.items())
