@@ -15,7 +15,7 @@ from pathlib import Path
 # Nothing else is imported here: --help must work before the installation.
 
 
-def make_parser() -> argparse.ArgumentParser:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog='quickstart.sh', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,11 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='SEED',
         help='one pretraining, then fine-tuning, segmentation and their controls with each seed: mean and deviation',
     )
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     from mmbeitv2_tools.errors import one_sentence_errors
 
     with one_sentence_errors('quickstart.sh'):

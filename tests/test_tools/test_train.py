@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pickle
@@ -14,7 +13,6 @@ import sys
 import time
 from itertools import takewhile
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -30,34 +28,23 @@ from tests.conftest import (
     free_port,
     last_line,
     pretraining_config,
+    refused,
     run,
     run_tool,
     train,
 )
 from tests.test_tools.test_preflight import segmentation_config
 
-
-def load_tool(name: str) -> ModuleType:
-    """A script of ``tools/``, to call its ``main`` in this process."""
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-train_tool, test_tool = load_tool('train'), load_tool('test')
 LONGER, ENDLESS = 'train_cfg.max_epochs=3', 'train_cfg.max_epochs=10000'
 
 
 def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture) -> None:
     config = pretraining_config(tmp_path, image_folder)
-    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    run_tool('train', config, '--work-dir', str(tmp_path / 'work'))
     output = capsys.readouterr().out
     for name in ('loss_mim', 'loss_mim_cls', 'acc_mim', 'acc_mim_cls'):
         assert re.search(rf'{name}: \d', output)
-    train_tool.main([config, '--work-dir', str(tmp_path / 'work'), '--resume', '--cfg-options', LONGER])
+    run_tool('train', config, '--work-dir', str(tmp_path / 'work'), '--resume', '--cfg-options', LONGER)
     assert 'resumed epoch: 2' in capsys.readouterr().out
     assert (tmp_path / 'work' / 'epoch_3.pth').is_file()
 
@@ -75,14 +62,14 @@ def test_classification_trains_and_its_checkpoint_is_scored(
     tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     config = classification_config(tmp_path, image_folder)
-    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    run_tool('train', config, '--work-dir', str(tmp_path / 'work'))
     checkpoint = str(tmp_path / 'work' / 'epoch_2.pth')
     options = ('--work-dir', str(tmp_path / 'test'), '--out', str(tmp_path / 'metrics.json'))
-    test_tool.main([config, checkpoint, *options])
+    run_tool('test', config, checkpoint, *options)
     assert 0 <= json.loads((tmp_path / 'metrics.json').read_text())['accuracy/top1'] <= 100
     tests = (config, checkpoint, '--work-dir', str(tmp_path / 'test'))
-    test_tool.main([*tests, '--out', str(tmp_path / 'predictions.pkl'), '--tta'])
-    test_tool.main([*tests, '--show-dir', str(tmp_path / 'shown')])
+    run_tool('test', *tests, '--out', str(tmp_path / 'predictions.pkl'), '--tta')
+    run_tool('test', *tests, '--show-dir', str(tmp_path / 'shown'))
     with (tmp_path / 'predictions.pkl').open('rb') as stream:
         assert len(pickle.load(stream)) == 16
     assert len(list((tmp_path / 'shown').iterdir())) == 16  # also of both classes' images of one name
@@ -91,15 +78,10 @@ def test_classification_trains_and_its_checkpoint_is_scored(
         (('--out', str(tmp_path)), r'must end in .json \(for metrics\) or .pkl \(for predictions\)'),
         (('--tta', '--show-dir', 'shown'), 'Leave one of them out'),
     ):
-        with pytest.raises(SystemExit):
-            test_tool.main([*tests, *arguments])
-        assert re.fullmatch(f'test.py: error: .*{sentence}.*\n', capsys.readouterr().err)
+        assert re.search(sentence, refused(capsys, 'test', *tests, *arguments))
     wider = classification_config(tmp_path, image_folder, width=64)
-    with pytest.raises(SystemExit):
-        test_tool.main([wider, checkpoint, *options])
-    assert re.search(
-        r'does not fit: \S+ has shape \(.*32.*\) in the file and \(.*64.*\) in the model', capsys.readouterr().err
-    )
+    said = refused(capsys, 'test', wider, checkpoint, *options)
+    assert re.search(r'does not fit: \S+ has shape \(.*32.*\) in the file and \(.*64.*\) in the model', said)
 
 
 def test_a_launcher_that_did_not_start_the_process_is_named(
@@ -107,16 +89,15 @@ def test_a_launcher_that_did_not_start_the_process_is_named(
 ) -> None:
     monkeypatch.delenv('RANK', raising=False)
     config = classification_config(tmp_path, image_folder)
-    with pytest.raises(SystemExit):
-        train_tool.main([config, '--work-dir', str(tmp_path / 'work'), '--launcher', 'pytorch'])
-    assert 'train.py: error: --launcher pytorch needs the environment variable RANK' in capsys.readouterr().err
+    said = refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'work'), '--launcher', 'pytorch')
+    assert 'train.py: error: --launcher pytorch needs the environment variable RANK' in said
 
 
 def test_the_screen_shows_what_runs_and_the_log_file_has_the_rest(
     tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     config = classification_config(tmp_path, image_folder)
-    train_tool.main([config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', 'train_cfg.max_epochs=1'])
+    run_tool('train', config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', 'train_cfg.max_epochs=1')
     shown = capsys.readouterr()
     lines = [line.partition(' - INFO - ')[2] for line in shown.out.splitlines()]
     assert shown.err == ''
@@ -245,7 +226,7 @@ def test_a_config_with_averaged_weights_is_scored_with_them(
     config = classification_config(tmp_path, image_folder)
     with Path(config).open('a') as stream:
         stream.write("custom_hooks = [dict(type='EMAHook', momentum=0.5)]\n")
-    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    run_tool('train', config, '--work-dir', str(tmp_path / 'work'))
     checkpoint = str(tmp_path / 'work' / 'epoch_2.pth')
     scores = []
     for hooks in ('EMAHook', 'none'):
@@ -253,7 +234,7 @@ def test_a_config_with_averaged_weights_is_scored_with_them(
             Path(config).write_text(Path(config).read_text().partition('custom_hooks')[0])
         out = tmp_path / f'{hooks}.pkl'
         capsys.readouterr()
-        test_tool.main([config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out)])
+        run_tool('test', config, checkpoint, '--work-dir', str(tmp_path / 'test'), '--out', str(out))
         assert 'The weights are the averages of training' in capsys.readouterr().out
         scores.append([sample['pred_score'].tolist() for sample in pickle.loads(out.read_bytes())])
     assert scores[0] == scores[1]
@@ -269,16 +250,14 @@ def test_a_pretraining_checkpoint_is_scored_with_its_own_tokenizer_only(
     with Path(config).open('a') as stream:
         stream.write('test_dataloader, test_cfg = dict(train_dataloader, drop_last=False), dict()\n'
                      "test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=16)\n")  # fmt: skip
-    train_tool.main([config, '--work-dir', str(tmp_path / 'work')])
+    run_tool('train', config, '--work-dir', str(tmp_path / 'work'))
     command = [config, str(tmp_path / 'work' / 'epoch_2.pth'), '--work-dir', str(tmp_path / 'test'), '--cfg-options']
     for option, words in (
         ('randomness.seed=1', 'was pretrained with another tokenizer'),  # whose weights are random here
         ('test_evaluator.num_codes=32', 'test_evaluator.num_codes is 32, but the model has 16 codes'),
     ):
-        with pytest.raises(SystemExit):
-            test_tool.main([*command, option])
-        assert words in capsys.readouterr().err
-    test_tool.main([*command, 'randomness.seed=0'])
+        assert words in refused(capsys, 'test', *command, option)
+    run_tool('test', *command, 'randomness.seed=0')
 
 
 def test_classes_are_scored_in_the_order_of_the_training_only(
@@ -315,7 +294,7 @@ def test_label_maps_and_pictures_of_images_of_one_name_are_all_written(tmp_path:
         torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'model.pth')
     DefaultScope._instance_dict.clear()  # mmengine keeps that of former runs
     folder = tmp_path / 'out'
-    test_tool.main([config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), out, str(folder)])
+    run_tool('test', config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), out, str(folder))
     written = list(folder.rglob('*.png'))
     assert len(written) == 4
     if out == '--out':
