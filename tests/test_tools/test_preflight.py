@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from mmbeitv2_tools.launch import build_runner, load_config
-from mmbeitv2_tools.preflight import checked_runner, describe_run, run
+from mmbeitv2_tools.preflight import checked_runner, describe_run
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 

@@ -264,17 +264,15 @@ def test_classes_are_scored_in_the_order_of_the_training_only(
     tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     config = Path(classification_config(tmp_path, image_folder))
-    train_tool.main([str(config), '--work-dir', str(tmp_path / 'work')])
+    run_tool('train', str(config), '--work-dir', str(tmp_path / 'work'))
     command = [str(config), str(tmp_path / 'work' / 'epoch_2.pth'), '--work-dir', str(tmp_path / 'test')]
     text = config.read_text() + 'names = dict(classes=NAMES)\n'
     text += "test_dataloader['dataset'] = dict(train_dataloader['dataset'], metainfo=names)\n"
     config.write_text(text.replace('NAMES', "('dog', 'cat')"))
-    capsys.readouterr()
-    with pytest.raises(SystemExit):
-        test_tool.main(command)
-    assert "number 0 is 'cat' and 'dog'. Put the classes into the order of the training" in capsys.readouterr().err
+    said = refused(capsys, 'test', *command)
+    assert "number 0 is 'cat' and 'dog'. Put the classes into the order of the training" in said
     config.write_text(text.replace('NAMES', "('Katze', 'Hund')"))
-    test_tool.main(command)
+    run_tool('test', *command)
     assert "number 0 is 'cat' and 'Katze'. This is right only if both names mean the same" in capsys.readouterr().out
 
 
@@ -320,7 +318,7 @@ def test_no_two_files_that_are_written_have_one_name(tmp_path: Path, image_folde
         torch.save(dict(state_dict=MODELS.build(read_config(config).model).state_dict()), tmp_path / 'model.pth')
     DefaultScope._instance_dict.clear()
     folder = tmp_path / 'maps'
-    test_tool.main([config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), '--out', str(folder)])
+    run_tool('test', config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), '--out', str(folder))
     names = {path.relative_to(folder).as_posix() for path in folder.rglob('*.png')}
     assert names == {'0.png', '1.jpg.png', '1.bmp.png', '2.png', 'a/1.png'}
     # With reduce_zero_label the classes have the numbers of the label images, from 1.
@@ -336,8 +334,8 @@ def test_no_two_files_that_are_written_have_one_name(tmp_path: Path, image_folde
         torch.save(dict(state_dict=MODELS.build(read_config(config).model).state_dict()), tmp_path / 'model.pth')
     DefaultScope._instance_dict.clear()
     folder = tmp_path / 'pictures'
-    test_tool.main(
-        [config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), '--show-dir', str(folder)]
+    run_tool(
+        'test', config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), '--show-dir', str(folder)
     )
     assert len(list(folder.glob('*.png'))) == len(list(image_folder.rglob('*.jpg')))
 
@@ -349,6 +347,6 @@ def test_blocks_without_a_gradient_train_where_the_config_says_that_there_are_so
     config = classification_config(tmp_path, image_folder)
     options = ('--cfg-options', 'model.backbone.out_indices=0', 'train_cfg.max_epochs=1')
     said = forked.train_by_two(config, tmp_path / 'work', *options, 'find_unused_parameters=True')
-    assert '2 processes' in said
+    assert '2 process(es)' in said
     state = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)
     assert len(state['optimizer']['state']) < len(state['state_dict'])  # nothing is kept of what has no gradient

@@ -69,7 +69,7 @@ def _adapt_loaders(cfg: Config) -> None:
     """Fits loaders to the machine: no more workers than cores, and no persistent ones without workers."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        loader = cfg.get(name) or {}
+        loader = cfg.get(name) or ConfigDict()
         if (workers := loader.get('num_workers', 0)) > cores:
             cfg.notes = [*cfg.get('notes', ()), f'{name}: {cores} workers, as many as cores, not {workers}']
             loader.num_workers = cores
@@ -111,5 +111,7 @@ def _prepare_distributed(cfg: Config) -> None:
             timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
             if is_first_process(cfg):
                 place = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
-                sys.stderr.write(f'waiting for {os.environ["WORLD_SIZE"]} process(es) at {place}, at most {timeout} s\n')
+                sys.stderr.write(
+                    f'waiting for {os.environ["WORLD_SIZE"]} process(es) at {place}, at most {timeout} s\n'
+                )
             dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
