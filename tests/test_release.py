@@ -47,7 +47,8 @@ def assert_close(found: Tensor, expected: list) -> None:
 def test_a_classifier_of_mean_patches(bias: str, tmp_path: Path) -> None:
     backbone = tiny_vit(rel_pos_bias=bias, final_norm='fc_norm', use_abs_pos_emb=bias == 'shared')
     head = dict(type='mmpretrain.LinearClsHead', num_classes=5, in_channels=32)
-    config = dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head)
+    preprocessor = dict(type='mmpretrain.ClsDataPreprocessor')
+    config = dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head, data_preprocessor=preprocessor)
     model = load(config, GOLDEN['backbone'][bias]['shapes'], tmp_path).eval()
     assert_close(model(golden.images()), GOLDEN['backbone'][bias]['logits'])
 
