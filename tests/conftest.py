@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
 from mmengine.visualization import Visualizer
 from torch import nn
 from yapf.yapflib import yapf_api
@@ -28,6 +29,8 @@ from yapf.yapflib import yapf_api
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 # mmengine lays out the config in every checkpoint and log, which by yapf takes a third of the time of a tiny run.
 yapf_api.FormatCode = lambda text, **_: (ast.unparse(ast.parse(text)) + '\n', True)
+# Workers of a loader that the garbage collector finds are never told to end: torch waits this long, then kills each.
+torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.2
 ROOT = Path(__file__).resolve().parents[1]
 # As pytest's setting pythonpath, for the processes that tests start.
 os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), str(ROOT / 'tools'), os.environ.get('PYTHONPATH', '')]).strip(
@@ -73,6 +76,15 @@ def tiny_kmeans(**changes: object) -> dict:
         )
         | changes
     )
+
+
+def write_model(folder: Path, name: str, model: dict, more: str = '', seed: int = 0) -> tuple[str, str]:
+    """Config and checkpoint, in a folder, of a model with random weights."""
+    torch.manual_seed(seed)
+    config, checkpoint = folder / f'{name}.py', folder / f'{name}.pth'
+    config.write_text(f'model = {model!r}\n{more}')
+    torch.save(dict(state_dict=MODELS.build(model).state_dict()), checkpoint)
+    return str(config), str(checkpoint)
 
 
 def randomize(model: nn.Module, std: float = 0.3) -> Any:
@@ -124,6 +136,19 @@ def draw_images(root: Path) -> Path:
         for i in range(8):
             cv2.imwrite(str(folder / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
     return root
+
+
+@pytest.fixture(scope='session')
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Config and checkpoint of a tiny VQ-KD."""
+    return write_model(tmp_path_factory.mktemp('vqkd'), 'tokenizer', tiny_tokenizer())
+
+
+@pytest.fixture(scope='session')
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Config and checkpoint of a tiny pretrained model."""
+    data = f'train_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n'
+    return write_model(tmp_path_factory.mktemp('beitv2'), 'pretrained', tiny_pretraining(), data)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,42 +15,33 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 from mmbeitv2.visualization.tokenizer_report import judge, page
-from tests.conftest import NUM_CODES, TEACHER, refused, run_tool, tiny_kmeans, tiny_tokenizer, tiny_vit
+from tests.conftest import NUM_CODES, TEACHER, refused, run_tool, tiny_kmeans, tiny_tokenizer, tiny_vit, write_model
 from tests.test_inference.foreign import foreign_tokenizer
 
 
-@pytest.fixture
-def tokenizers(tmp_path: Path) -> dict[str, tuple[str, str]]:
-    """Config and checkpoint of a VQ-KD, and of a k-means tokenizer."""
-    torch.save(MODELS.build(TEACHER).module.state_dict(), tmp_path / 'teacher.pth')
-    teacher = TEACHER | dict(pretrained=str(tmp_path / 'teacher.pth'))
-    found = {}
-    for name, model in (('vqkd', tiny_tokenizer()), ('kmeans', tiny_kmeans(teacher=teacher))):
-        config, checkpoint = tmp_path / f'{name}.py', tmp_path / f'{name}.pth'
-        config.write_text(f'model = {model!r}\n')
-        torch.save({'state_dict': MODELS.build(model).state_dict()}, checkpoint)
-        found[name] = (str(config), str(checkpoint))
-    return found
+@pytest.fixture(scope='module')
+def kmeans(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Config and checkpoint of a k-means tokenizer."""
+    folder = tmp_path_factory.mktemp('kmeans')
+    torch.save(MODELS.build(TEACHER).module.state_dict(), folder / 'teacher.pth')
+    return write_model(folder, 'kmeans', tiny_kmeans(teacher=TEACHER | dict(pretrained=str(folder / 'teacher.pth'))))
 
 
 def test_two_tokenizers_are_judged_on_a_labeled_folder(
-    tmp_path: Path, image_folder: Path, tokenizers: dict, capsys: pytest.CaptureFixture
+    tmp_path: Path, image_folder: Path, tokenizer: tuple[str, str], kmeans: tuple[str, str]
 ) -> None:
     out, numbers = tmp_path / 'page.html', tmp_path / 'numbers.json'
-    versus = ('--versus', *tokenizers['kmeans'])
-    options = ('--classes', '--out', str(out), '--json', str(numbers))
-    run_tool('judge_tokenizer', *tokenizers['vqkd'], str(image_folder), *versus, *options)
+    options = ('--versus', *kmeans, '--classes', '--out', str(out), '--json', str(numbers))
+    run_tool('judge_tokenizer', *tokenizer, str(image_folder), *options)
     report = json.loads(numbers.read_text())
     assert report['num_images'] == 16
-    for found, (name, own) in zip(report['tokenizers'], tokenizers.items(), strict=True):
-        tokenizer = VisualTokenizer(*own)
-        codes = tokenizer(sorted(image_folder.rglob('*.jpg')))
+    for found, own in zip(report['tokenizers'], (tokenizer, kmeans), strict=True):
+        codes = VisualTokenizer(*own)(sorted(image_folder.rglob('*.jpg')))
         wanted = codebook_statistics(torch.bincount(codes.flatten(), minlength=NUM_CODES))
         assert found['perplexity'] == pytest.approx(wanted['perplexity'])
         assert found['codebook_usage'] == wanted['codebook_usage']
         assert found['checkpoint'] == own[1]
         assert 0 < found['label_information']['value'] < 1
-        assert f'{name}.pth' in capsys.readouterr().out or name == 'kmeans'
     html = out.read_text()
     assert html.count('<h2>') == 1 + 2
     assert html.count('data:image/png;base64,') == 2 * (16 + 3)
@@ -67,8 +59,7 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
         layer_scale_init_value=1e-9,  # no attention, and no positions
     )
     model = tiny_tokenizer(encoder=encoder)
-    (tmp_path / 'blind.py').write_text(f'model = {model!r}\n')
-    torch.save({'state_dict': MODELS.build(model).state_dict()}, tmp_path / 'blind.pth')
+    blind = write_model(tmp_path, 'blind', model)
     # Of 5x5 patches of one color a crop of 4x4 has whole ones; of 4x4 the mirror image.
     for side, name in ((5, 'stable_crop'), (4, 'stable_flip')):
         folder = tmp_path / str(side)
@@ -77,10 +68,7 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
             colors = np.random.default_rng(i).integers(0, 256, (side, side, 3), dtype=np.uint8)
             Image.fromarray(colors.repeat(8, axis=0).repeat(8, axis=1)).save(folder / f'{i}.png')
         numbers = tmp_path / f'{side}.json'
-        run_tool(
-            'judge_tokenizer',
-            *(str(tmp_path / 'blind.py'), str(tmp_path / 'blind.pth'), str(folder), '--json', str(numbers)),
-        )
+        run_tool('judge_tokenizer', *blind, str(folder), '--json', str(numbers))
         (found,) = json.loads(numbers.read_text())['tokenizers']
         assert found[name]['value'] == 1
         assert found[name]['chance'] < 0.5
@@ -90,37 +78,38 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
 
 def test_a_tokenizer_of_six_channels_is_judged_on_arrays_with_label_images(tmp_path: Path) -> None:
     model = tiny_tokenizer(encoder=dict(tiny_tokenizer()['encoder'], in_channels=6), teacher_channels=(2, 1, 0))
-    torch.save(MODELS.build(model).state_dict(), tmp_path / 'six.pth')
     model['data_preprocessor'] = dict(type='mmpretrain.ClsDataPreprocessor', mean=[99] * 6, std=[99] * 6, to_rgb=False)
     load = dict(type='mmbeitv2.LoadChannels', channels=6, dtype='uint16')
-    config = f'model = {model!r}\ntrain_dataloader = dict(dataset=dict(pipeline=[{load!r}]))\n'
-    (tmp_path / 'six.py').write_text(config)
+    six = write_model(tmp_path, 'six', model, f'train_dataloader = dict(dataset=dict(pipeline=[{load!r}]))\n')
     for folder in ('images', 'labels'):
         (tmp_path / folder).mkdir()
     rng = np.random.default_rng(0)
     for i in range(4):
         np.save(tmp_path / 'images' / f'{i}.npy', rng.integers(0, 200, (40, 48, 6), dtype=np.uint16))
         Image.fromarray(rng.integers(0, 3, (40, 48), dtype=np.uint8)).save(tmp_path / 'labels' / f'{i}.png')
-    own = (str(tmp_path / 'six.py'), str(tmp_path / 'six.pth'), str(tmp_path / 'images'))
     numbers = tmp_path / 'six.json'
-    run_tool('judge_tokenizer', *own, '--labels', str(tmp_path / 'labels'), '--json', str(numbers))
+    labels = ('--labels', str(tmp_path / 'labels'))
+    run_tool('judge_tokenizer', *six, str(tmp_path / 'images'), *labels, '--json', str(numbers))
     report = json.loads(numbers.read_text())
     assert report['num_images'] == 4
     assert 0 < report['tokenizers'][0]['label_information']['value'] < 1
 
 
-def test_every_tool_for_codes_takes_k_means_and_dall_e(tmp_path: Path, image_folder: Path, tokenizers: dict) -> None:
+def test_every_tool_for_codes_takes_k_means_and_dall_e(
+    tmp_path: Path, image_folder: Path, kmeans: tuple[str, str]
+) -> None:
+    shutil.rmtree(image_folder / 'cat')
     model = dict(type='mmbeitv2.DALLETokenizer', img_size=32, encoder=dict(n_hid=8))
     (tmp_path / 'dalle.py').write_text(f'model = {model!r}\n')
     torch.save({'state_dict': MODELS.build(model).encoder.state_dict()}, tmp_path / 'dalle.pth')
-    for own in (tokenizers['kmeans'], (str(tmp_path / 'dalle.py'), str(tmp_path / 'dalle.pth'))):
+    for own in (kmeans, (str(tmp_path / 'dalle.py'), str(tmp_path / 'dalle.pth'))):
         name = Path(own[0]).stem
         options = ('--config', own[0], '--checkpoint', own[1], '--num-workers', '0')
         run_tool('tokenize_images', str(image_folder), '--out', str(tmp_path / f'{name}.npz'), *options)
         with np.load(tmp_path / f'{name}.npz') as written:
             paths = [image_folder / path for path in written['paths'].tolist()]
             assert written['codes'].tolist() == VisualTokenizer(*own)(paths).tolist()
-        run_tool('visualize_codebook', *own, str(image_folder), '--out', str(tmp_path / name))
+        run_tool('visualize_codebook', *own, str(image_folder), '--most-used', '4', '--out', str(tmp_path / name))
         assert (tmp_path / name / 'index.html').is_file()
         run_tool('judge_tokenizer', *own, str(image_folder), '--out', str(tmp_path / f'{name}.html'))
         assert (tmp_path / f'{name}.html').is_file()
@@ -129,28 +118,27 @@ def test_every_tool_for_codes_takes_k_means_and_dall_e(tmp_path: Path, image_fol
 
 
 def test_a_foreign_quantizer_goes_through_judging_and_pictures(tmp_path: Path, image_folder: Path) -> None:
-    tokenizer = foreign_tokenizer(tmp_path, 'signs')
+    signs = foreign_tokenizer(tmp_path, 'signs')
     paths = sorted(image_folder.rglob('*.jpg'))
-    judged = judge(tokenizer, paths, np.repeat(np.arange(16)[:, None] // 8, 16, axis=1), 'signs <!--<script>')
-    codes = tokenizer(paths).numpy()
+    judged = judge(signs, paths, np.repeat(np.arange(16)[:, None] // 8, 16, axis=1), 'signs <!--<script>')
+    codes = signs(paths).numpy()
     assert judged.numbers['codebook_usage'] == 100 * len(np.unique(codes)) / 16
     assert 0 < judged.numbers['label_information'].value < 1
     assert len(np.unique(judged.colors, axis=0)) > 8  # of code vectors, which no two codes share
     html = page([judged], 'of <b>', 2)
     assert '<script>' not in html
     assert 'signs &lt;!--&lt;script&gt;' in html
-    assert save_codebook_pictures(tokenizer, paths, tmp_path, 'signs') == len(np.unique(codes))
+    assert save_codebook_pictures(signs, paths, tmp_path, 'signs') == len(np.unique(codes))
     assert (tmp_path / 'index.html').is_file()
 
 
 def test_bad_input_to_judge_tokenizer(
-    tmp_path: Path, image_folder: Path, tokenizers: dict, capsys: pytest.CaptureFixture
+    tmp_path: Path, image_folder: Path, tokenizer: tuple[str, str], capsys: pytest.CaptureFixture
 ) -> None:
-    vqkd = tokenizers['vqkd']
-    assert 'only one class folder' in refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder / 'cat'), '--classes')
-    labels = refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder), '--labels', str(tmp_path))
-    assert 'cannot be read (No such file or directory)' in labels
-    options = refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder), '--ignored-labels', '0', code=2)
-    assert 'without label images' in options
+    command = ('judge_tokenizer', *tokenizer, str(image_folder))
+    assert 'cannot be read (No such file or directory)' in refused(capsys, *command, '--labels', str(tmp_path))
+    assert 'without label images' in refused(capsys, *command, '--ignored-labels', '0', code=2)
     (image_folder / 'cat' / 'cut.jpg').write_bytes((image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:300])
-    assert 'cut.jpg' in refused(capsys, 'judge_tokenizer', *vqkd, str(image_folder))
+    assert 'cut.jpg' in refused(capsys, *command)
+    shutil.rmtree(image_folder / 'cat')
+    assert 'only one class folder' in refused(capsys, *command, '--classes')

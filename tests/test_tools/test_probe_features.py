@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.registry import MODELS
 
 from mmbeitv2.evaluation.probing import WEIGHT_DECAYS, linear_probe
-from tests.conftest import MASKED, refused, run_tool, tiny_pretraining
+from tests.conftest import refused, run_tool
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> list[str]:
-    """A tiny pretrained model, and images of two classes that differ in brightness."""
+def command(tmp_path: Path, pretrained: tuple[str, str]) -> list[str]:
+    """The tool with a tiny pretrained model, and images of two classes that differ in brightness."""
     rng = np.random.default_rng(0)
     for split in ('bank', 'query'):
         for name, value in (('dark', 50), ('bright', 190)):
@@ -24,11 +23,8 @@ def command(tmp_path: Path) -> list[str]:
             folder.mkdir(parents=True)
             for i in range(10):
                 cv2.imwrite(str(folder / f'{i}.png'), np.uint8(value + rng.integers(-40, 40, (36, 36, 3))))
-    config = tmp_path / 'pretrain.py'
-    config.write_text(f'model = {tiny_pretraining()!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n')
-    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
     options = ['--bank', str(tmp_path / 'bank'), '--query', str(tmp_path / 'query'), '--num-workers', '0']
-    return ['probe_features', str(config), str(tmp_path / 'model.pth'), *options, '--device', 'cpu']
+    return ['probe_features', *pretrained, *options, '--device', 'cpu']
 
 
 def test_features_of_a_pretrained_backbone_are_probed(tmp_path: Path, command: list[str]) -> None:

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from mmengine.registry import MODELS
 from PIL import Image
 
-from tests.conftest import MASKED, refused, run_tool, tiny_pretraining
+from tests.conftest import refused, run_tool
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> list[str]:
-    """A tiny pretrained model, and images that are dark on the left and bright on the right."""
+def command(tmp_path: Path, pretrained: tuple[str, str]) -> list[str]:
+    """The tool with a tiny pretrained model, and images that are dark on the left and bright on the right."""
     rng = np.random.default_rng(0)
     labels = np.repeat([[0] * 24 + [1] * 24], 40, axis=0).astype(np.uint8)
     for split in ('bank', 'query'):
@@ -25,13 +23,10 @@ def command(tmp_path: Path) -> list[str]:
             Image.fromarray(np.uint8(pixels)).save(tmp_path / split / 'photos' / f'{i}.jpg')
             Image.fromarray(labels).save(tmp_path / split / 'labels' / f'{i}.png')
     (tmp_path / 'classes.txt').write_text('dark\nbright\n')
-    config = tmp_path / 'pretrain.py'
-    config.write_text(f'model = {tiny_pretraining()!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n')
-    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
     folders = {split: [str(tmp_path / split / name) for name in ('photos', 'labels')] for split in ('bank', 'query')}
     options = ['--bank', *folders['bank'], '--query', *folders['query'], '--classes', str(tmp_path / 'classes.txt')]
     options += ['--num-neighbors', '3', '--num-workers', '0', '--device', 'cpu']
-    return ['probe_patches', str(config), str(tmp_path / 'model.pth'), *options]
+    return ['probe_patches', *pretrained, *options]
 
 
 @pytest.mark.parametrize('options', [[], ['--layer', '0', '--size', '60']], ids=['plain', 'layer and size'])

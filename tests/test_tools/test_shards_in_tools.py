@@ -7,24 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from mmengine.registry import MODELS
 from PIL import Image
 
-from tests.conftest import MASKED, refused, run_tool, shards_of, tiny_pretraining, tiny_tokenizer
+from tests.conftest import refused, run_tool, shards_of
 
 
 @pytest.fixture
 def shards(image_folder: Path) -> Path:
     return shards_of(image_folder)
-
-
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> tuple[str, str]:
-    """Config and checkpoint."""
-    (tmp_path / 'tokenizer.py').write_text(f'model = {tiny_tokenizer()!r}\n')
-    torch.save({'state_dict': MODELS.build(tiny_tokenizer()).state_dict()}, tmp_path / 'tokenizer.pth')
-    return str(tmp_path / 'tokenizer.py'), str(tmp_path / 'tokenizer.pth')
 
 
 def test_codes_of_shards_are_those_of_the_folder(
@@ -41,31 +31,27 @@ def test_codes_of_shards_are_those_of_the_folder(
 
 
 def test_reports_and_pictures_of_shards_are_those_of_the_folder(
-    tmp_path: Path, image_folder: Path, shards: Path, tokenizer: tuple[str, str]
+    tmp_path: Path, image_folder: Path, shards: Path, tokenizer: tuple[str, str], pretrained: tuple[str, str]
 ) -> None:
     labels = tmp_path / 'labels'
     for image in image_folder.rglob('*.jpg'):
         path = (labels / image.relative_to(image_folder)).with_suffix('.png')
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.random.default_rng(len(str(path))).integers(0, 3, (40, 48), dtype=np.uint8)).save(path)
-    config = tmp_path / 'pretrain.py'
-    config.write_text(f'model = {tiny_pretraining()!r}\ntrain_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n')
-    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
-    model = (str(config), str(tmp_path / 'model.pth'))
     found = []
     for folder in (image_folder, shards):
         numbers = {}
         for name, arguments in {
             'channel_statistics': (str(folder),),
-            'probe_features': (*model, '--bank', str(folder), '--query', str(folder), '--num-workers', '0'),
+            'probe_features': (*pretrained, '--bank', str(folder), '--query', str(folder), '--num-workers', '0'),
             'judge_tokenizer': (*tokenizer, str(folder), '--labels', str(labels)),
         }.items():
             run_tool(name, *arguments, '--json', str(tmp_path / 'numbers.json'))
             numbers[name] = json.loads((tmp_path / 'numbers.json').read_text())
         del numbers['judge_tokenizer']['images']
         for name, arguments in {
-            'visualize_masks': (*model, str(folder), '--tokenizer', tokenizer[1]),
-            'visualize_patch_pca': (str(folder), '--configs', model[0], '--checkpoints', model[1]),
+            'visualize_masks': (*pretrained, str(folder), '--tokenizer', tokenizer[1]),
+            'visualize_patch_pca': (str(folder), '--configs', pretrained[0], '--checkpoints', pretrained[1]),
         }.items():
             run_tool(name, *arguments, '--num-images', '2', '--out', str(tmp_path / f'{name}.png'))
             numbers[name] = np.asarray(Image.open(tmp_path / f'{name}.png')).tolist()
