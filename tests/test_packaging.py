@@ -14,18 +14,14 @@ import pytest
 
 from tests.conftest import ROOT
 
-# A project of its own: configs that inherit from this package and from the other libraries, at tiny size.
-TINY = "dict(_delete_=True, type='mmbeitv2.BEiTv2ViT', arch=ARCH, img_size=32, patch_size=8".replace(
-    'ARCH', 'dict(embed_dims=32, depth=4, num_heads=2)'
-)
-RELEASED = "init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='released.pth')"
+# A project of its own: configs that inherit from this package, at tiny size.
 PROJECT = {
-    'finetune.py': f"""
+    'finetune.py': """
 _base_ = 'mmbeitv2::classification/beitv2-1600e_vit-b_ft-100e_in1k.py'
 data_preprocessor = dict(num_classes=2)
+arch = dict(_delete_=True, embed_dims=32, depth=4, num_heads=2)
 model = dict(
-    backbone={TINY}, out_type='avg_featmap', final_norm='fc_norm', rel_pos_bias='per_layer',
-                  layer_scale_init_value=0, {RELEASED}),
+    backbone=dict(arch=arch, img_size=32, patch_size=8, init_cfg=dict(checkpoint='released.pth')),
     head=dict(num_classes=2, in_channels=32),
     train_cfg=dict(augments=None),
 )
@@ -38,33 +34,9 @@ val_dataloader = val_evaluator = val_cfg = test_dataloader = test_evaluator = te
 default_hooks = dict(checkpoint=dict(save_best=None))
 train_cfg = dict(max_epochs=1)
 """,
-    'root.py': "_base_ = 'mmbeitv2::_base_/../beitv2_vit-b_1600e.py'\nmodel = dict(head=dict(num_codes=4096))",
     'by_path.py': (
         "_base_ = __import__('mmbeitv2').CONFIGS + '/beitv2_vit-b_1600e.py'\nmodel = dict(head=dict(num_codes=4096))"
     ),
-    'of_mmpretrain.py': f"""
-_base_ = 'mmpretrain::vision_transformer/vit-base-p16_64xb64_in1k.py'
-model = dict(
-    backbone={TINY}, out_type='avg_featmap', final_norm='fc_norm', rel_pos_bias='per_layer',
-                  layer_scale_init_value=0, {RELEASED}),
-    head=dict(_delete_=True, type='LinearClsHead', num_classes=2, in_channels=32),
-    train_cfg=None,
-)
-""",
-    'of_mmseg.py': f"""
-# Not 'mmseg::vit/...': of the forks, mmengine looks for a distribution called mmsegmentation, which they lack.
-_base_ = __import__('mmseg').__path__[0] + '/.mim/configs/vit/vit_vit-b16_mln_upernet_8xb2-80k_ade20k-512x512.py'
-norm_cfg = dict(type='BN')
-model = dict(
-    pretrained=None,
-    data_preprocessor=dict(size=(32, 32)),
-    backbone={TINY}, out_indices=(0, 1, 2, 3), out_type='featmap', final_norm='none',
-                  rel_pos_bias='per_layer', layer_scale_init_value=0, {RELEASED}),
-    neck=dict(in_channels=[32, 32, 32, 32], out_channels=32),
-    decode_head=dict(in_channels=[32, 32, 32, 32], channels=16, num_classes=2, norm_cfg=norm_cfg),
-    auxiliary_head=dict(in_channels=32, channels=16, num_classes=2, norm_cfg=norm_cfg),
-)
-""",
 }
 USE = """
 import os, subprocess, sys
@@ -72,46 +44,20 @@ from mmengine.config import Config
 
 assert Config.fromfile('by_path.py').model.head.num_codes == 4096  # by a process that has not imported this package
 
-import mmbeitv2
-assert mmbeitv2.__file__.startswith(os.environ['PYTHONPATH']), mmbeitv2.__file__
 import mmbeitv2.registry
+assert mmbeitv2.__file__.startswith(os.environ['PYTHONPATH']), mmbeitv2.__file__
 import torch
 from mmengine.hub import get_config
-from mmengine.optim import OptimWrapper
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.structures import PixelData
-from mmpretrain.structures import DataSample
-from mmseg.structures import SegDataSample
+from mmengine.registry import MODELS
 
-for name in ('root.py', 'by_path.py'):
-    cfg = Config.fromfile(name)
-    assert (cfg.model.type, cfg.model.head.num_codes) == ('mmbeitv2.BEiTv2', 4096)
 name = 'classification/beitv2-1600e_vit-b_ft-100e_in1k_release.py'
 cfg = get_config(f'mmbeitv2::{name}', pretrained=True)
 assert cfg.filename == os.path.join(mmbeitv2.CONFIGS, name)
 assert cfg.model_path.endswith('beitv2_base_patch16_224_pt1k_ft1k.pth')
 
-torch.manual_seed(0)
-tiny = dict(arch=dict(embed_dims=32, depth=4, num_heads=2), img_size=32, patch_size=8, layer_scale_init_value=0)
-released = MODELS.build(dict(type='mmbeitv2.BEiTv2ViT', **tiny, use_mask_token=True)).state_dict()
-torch.save({'model': released}, 'released.pth')
-
-images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
-for name, samples in (
-    ('of_mmpretrain.py', [DataSample().set_gt_label(i) for i in range(2)]),
-    ('of_mmseg.py', [SegDataSample(gt_sem_seg=PixelData(data=torch.full((1, 32, 32), i))) for i in range(2)]),
-):
-    cfg = Config.fromfile(name)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-        model = MODELS.build(cfg.model)
-        model.init_weights()
-        weight = model.backbone.patch_embed.proj.weight
-        assert torch.equal(weight, released['patch_embed.proj.weight'])
-        optim_wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-        losses = model.train().train_step(dict(inputs=list(images), data_samples=samples), optim_wrapper)
-        assert torch.isfinite(losses['loss']), name
-        assert not torch.equal(weight, released['patch_embed.proj.weight'])
+arch = dict(embed_dims=32, depth=4, num_heads=2)
+vit = MODELS.build(dict(type='mmbeitv2.BEiTv2ViT', arch=arch, img_size=32, patch_size=8, use_mask_token=True))
+torch.save({'model': vit.state_dict()}, 'released.pth')
 
 # As `mim train mmbeitv2 finetune.py` runs it.
 tool = os.path.join(mmbeitv2.FILES, 'tools', 'train.py')
@@ -170,18 +116,14 @@ def test_the_wheel_holds_every_config_and_metafile_and_the_tools_that_need_no_cl
     assert found == tools - by_env - {Path('env.sh'), Path('quickstart.py')}
     assert Path('mmbeitv2_tools', 'launch.py') in found
     assert not list(installed.rglob('demo'))
+    # No module, tool or config of it imports the demo or the tests.
+    foreign = re.compile(r'^\s*(?:from|import) (?:demo|tests)\b', re.MULTILINE)
+    assert not [path for path in (installed / 'mmbeitv2').rglob('*.py') if foreign.search(path.read_text())]
     (metadata,) = installed.glob('mmbeitv2-*.dist-info')
     assert {path.name for path in (metadata / 'licenses').iterdir()} == {'LICENSE', 'NOTICE'}
 
 
-def test_the_wheel_needs_nothing_of_the_clone(installed: Path) -> None:
-    """No module, tool or config of it imports the demo or the tests."""
-    foreign = re.compile(r'^\s*(?:from|import) (?:demo|tests)\b', re.MULTILINE)
-    files = [path for path in (installed / 'mmbeitv2').rglob('*.py') if foreign.search(path.read_text())]
-    assert not files
-
-
-def test_a_project_elsewhere_inherits_swaps_the_backbone_and_trains(installed: Path, tmp_path: Path) -> None:
+def test_a_project_elsewhere_inherits_and_trains(installed: Path, tmp_path: Path) -> None:
     import cv2
     import numpy as np
 
