@@ -15,7 +15,6 @@ from mmbeitv2.checkpoints.downloading import cached_path
 from tests.conftest import classification_config, refused, run_tool
 
 NAME = 'beitv2-base_in1k-1600e_ft-in1k_release'
-OUT_OF_REACH = 'http://127.0.0.1:9/released.pth'
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
@@ -61,7 +60,7 @@ def test_training_goes_on_from_an_address_which_the_check_has_downloaded(
     assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['epoch_2.pth']
 
 
-def test_a_published_model_gives_the_weights_to_start_from_and_is_not_resumed(
+def test_a_published_model_is_converted_and_gives_the_weights_to_start_from_and_is_not_resumed(
     config: str,
     trained: Path,
     tmp_path: Path,
@@ -78,32 +77,14 @@ def test_a_published_model_gives_the_weights_to_start_from_and_is_not_resumed(
     assert f'with --cfg-options load_from={NAME}' in sentence
     start = ('--cfg-options', f'load_from={NAME}', 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=1e-12')
     run_tool(*command, *start, 'optim_wrapper.optimizer.weight_decay=0')
-    expected, found = (
-        torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'work' / 'epoch_1.pth')
-    )
-    assert expected.keys() == found.keys()
-    for key, value in expected.items():
-        torch.testing.assert_close(found[key], value, atol=1e-9, rtol=0)
-
-
-def test_a_published_model_is_converted_by_name_and_the_copy_in_the_cache_is_kept(
-    trained: Path,
-    tmp_path: Path,
-    served: tuple[Path, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    folder, address = served
-    convert_checkpoint(str(trained), str(folder / 'released.pth'), 'official')
-    publish(monkeypatch, f'{address}/released.pth')
     run_tool('convert_checkpoint', NAME, str(tmp_path / 'ours.pth'), '--to', 'mmbeitv2')
-    expected, found = (torch.load(path, weights_only=False)['state_dict'] for path in (trained, tmp_path / 'ours.pth'))
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    paths = (trained, tmp_path / 'work' / 'epoch_1.pth', tmp_path / 'ours.pth')
+    expected, started, converted = (torch.load(path, weights_only=False)['state_dict'] for path in paths)
+    torch.testing.assert_close(started, expected, atol=1e-9, rtol=0)
+    torch.testing.assert_close(dict(converted), dict(expected), atol=0, rtol=0)
     (cached,) = (tmp_path / 'torch').rglob('released.pth')
-    assert 'is the checkpoint to convert' in refused(
-        capsys, 'convert_checkpoint', NAME, str(cached), '--to', 'mmbeitv2'
-    )
+    to_cache = ('convert_checkpoint', NAME, str(cached), '--to', 'mmbeitv2')
+    assert 'is the checkpoint to convert' in refused(capsys, *to_cache)
 
 
 @pytest.mark.parametrize('option', ['load_from', 'model.backbone.init_cfg.checkpoint'])
@@ -111,14 +92,14 @@ def test_without_a_network_the_check_says_where_the_file_can_be_put(
     config: str, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    publish(monkeypatch, OUT_OF_REACH)
+    address = 'http://127.0.0.1:9/released.pth'
+    publish(monkeypatch, address)
     options = [f'{option}={NAME}']
     if option != 'load_from':
         options.append('model.backbone.init_cfg.type=mmbeitv2.PretrainedBEiTv2')
-    sentence = refused(
-        capsys, 'train', config, '--work-dir', str(tmp_path / 'work'), '--check', '--cfg-options', *options
-    )
-    assert f'{OUT_OF_REACH} cannot be downloaded (' in sentence
+    command = ('train', config, '--work-dir', str(tmp_path / 'work'), '--check')
+    sentence = refused(capsys, *command, '--cfg-options', *options)
+    assert f'{address} cannot be downloaded (' in sentence
     assert 'Connection refused). Download it on another machine and put it at ' in sentence
     assert str(tmp_path / 'torch') in sentence
     assert not (tmp_path / 'work').exists()
