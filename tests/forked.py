@@ -19,6 +19,8 @@ from tests.conftest import ROOT, free_port, run_tool
 
 # Where autograd has threads for GPUs, it does not work in a fork.
 _METHOD = 'spawn' if torch.cuda.is_available() else 'fork'
+# Once torch.export has registered a device of its own, autograd would start a thread for it as well.
+torch.ones(1, requires_grad=True).backward()
 
 
 def spawn(function: Callable, *args: object, nprocs: int = 2) -> None:

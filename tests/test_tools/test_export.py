@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,12 +17,15 @@ from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.inference import exporting
 from mmbeitv2.registry import MODELS as OWN
-from tests.conftest import classification_config, refused, run_tool, tiny_tokenizer, tiny_vit
+from tests.conftest import classification_config, refused, run_tool, tiny_vit
 from tests.test_inference.foreign import sign_tokenizer, with_weights
 
 SEGMENTOR = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(type='SegDataPreProcessor', mean=[120.0, 110, 100], std=[60.0, 50, 40], bgr_to_rgb=True),
+    test_cfg=dict(mode='whole'),
+)
+UPERNET = SEGMENTOR | dict(
     backbone=tiny_vit(
         arch=dict(embed_dims=32, depth=4, num_heads=2),
         out_type='featmap',
@@ -40,18 +42,15 @@ SEGMENTOR = dict(
         num_classes=5,
         norm_cfg=dict(type='SyncBN'),
     ),
-    test_cfg=dict(mode='whole'),
 )
-MASK_DECODER = SEGMENTOR | dict(
+EOMT = SEGMENTOR | dict(
     backbone=tiny_vit(type='mmbeitv2.EoMTViT', num_queries=6, query_blocks=1, num_upscales=1, rel_pos_bias='per_layer'),
-    neck=None,
     decode_head=dict(type='mmbeitv2.EoMTHead', in_channels=32, num_classes=5),
 )
 
 
 def write(folder: Path, text: str) -> tuple[str, str]:
     """A config and a checkpoint of random weights, of which the position parameters are not all zero."""
-    folder.mkdir(exist_ok=True)
     config, checkpoint = folder / 'tiny.py', folder / 'tiny.pth'
     config.write_text(text)
     cfg = Config.fromfile(config)
@@ -73,23 +72,8 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> str:
-    (tmp_path / 'pictures').mkdir()
-    for i in range(3):
-        pixels = np.random.default_rng(i).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        cv2.imwrite(str(tmp_path / 'pictures' / f'{i}.png'), pixels)
-    return str(tmp_path / 'pictures')
-
-
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> tuple[str, str]:
-    return write(tmp_path / 'tokenizer', f'model = {tiny_tokenizer()!r}\n')
-
-
-@pytest.fixture
 def classifier(tmp_path: Path, image_folder: Path) -> tuple[str, str]:
-    (tmp_path / 'classifier').mkdir()
-    return write(tmp_path / 'classifier', Path(classification_config(tmp_path, image_folder)).read_text())
+    return write(tmp_path, Path(classification_config(tmp_path, image_folder)).read_text())
 
 
 @pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])
@@ -110,9 +94,9 @@ def test_codes_of_an_exported_tokenizer_are_those_of_visual_tokenizer(
 
 
 def test_logits_of_an_exported_classifier_are_the_models_on_images_as_it_loads_them(
-    classifier: tuple[str, str], images: np.ndarray, pictures: str, tmp_path: Path
+    classifier: tuple[str, str], images: np.ndarray, image_folder: Path, tmp_path: Path
 ) -> None:
-    run_tool('export_onnx', *classifier, str(tmp_path / 'a.onnx'), '--images', pictures)
+    run_tool('export_onnx', *classifier, str(tmp_path / 'a.onnx'), '--images', str(image_folder))
     cfg = Config.fromfile(classifier[0])
     model = MODELS.build(cfg.model | dict(data_preprocessor=cfg.data_preprocessor)).eval()
     load_checkpoint(model, classifier[1])
@@ -130,14 +114,8 @@ def test_another_size_than_the_models_bakes_in_resized_positions(
     run_tool('export_onnx', *classifier, str(tmp_path / 'a.onnx'), *options)
     large = np.random.default_rng(0).integers(0, 256, (1, 3, 24, 40)).astype(np.float32)
     cfg = Config.fromfile(classifier[0])
-    vit = MODELS.build(cfg.model.backbone).eval()
-    vit.load_state_dict(
-        {
-            name.removeprefix('backbone.'): value
-            for name, value in torch.load(classifier[1])['state_dict'].items()
-            if name.startswith('backbone.')
-        }
-    )
+    vit = MODELS.build(cfg.model.backbone | dict(init_cfg=None)).eval()
+    load_checkpoint(vit, classifier[1], revise_keys=[(r'^backbone\.', '')])
     with torch.no_grad():
         (expected,) = vit((torch.from_numpy(large).flip(1) - 128) / 64)
     (features,) = run_onnx(tmp_path / 'a.onnx', large)
@@ -147,11 +125,11 @@ def test_another_size_than_the_models_bakes_in_resized_positions(
     assert not operators & {'Resize', 'GatherND', 'ScatterND'}
 
 
-@pytest.mark.parametrize('config', [SEGMENTOR, MASK_DECODER], ids=['UperNet', 'EoMT'])
+@pytest.mark.parametrize('config', [UPERNET, EOMT], ids=['UperNet', 'EoMT'])
 def test_logits_of_an_exported_segmentor_have_the_size_of_the_image(
     config: dict, tmp_path: Path, images: np.ndarray
 ) -> None:
-    segmentor = write(tmp_path / 'segmentor', f'default_scope = "mmseg"\nmodel = {config!r}\n')
+    segmentor = write(tmp_path, f'default_scope = "mmseg"\nmodel = {config!r}\n')
     run_tool('export_onnx', *segmentor, str(tmp_path / 'a.onnx'))
     (logits,) = run_onnx(tmp_path / 'a.onnx', images)
     init_default_scope('mmseg')

@@ -81,9 +81,6 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     said = capsys.readouterr().out
     assert 'train images  5 in 3 classes' in said
     assert '|  road |' in said  # mmseg's table
-    written = Config.fromfile(str(work / 'tiny.py'))
-    assert written.train_dataloader.dataset.data_root == str(tmp_path / "Bob's data")
-
     checkpoint = str(work / 'iter_6.pth')
     scoring = ['test', config, checkpoint, '--work-dir', str(tmp_path / 'test')]
     for more in ([], ['--tta']):
@@ -125,14 +122,8 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     ('change', 'message'),
     [
         ('data_root=nowhere', "class list 'nowhere/classes.txt' not found. Correct its path."),
-        (
-            'num_classes=5',
-            'are of 3 classes, but model.decode_head.num_classes=5. Set num_classes=3, or correct the classes.',
-        ),
-        (
-            'train_dataloader.dataset.ignored_labels=[]',
-            'Add the class to classes.txt, or name the value in ignored_labels',
-        ),
+        ('num_classes=5', 'are of 3 classes, but model.decode_head.num_classes=5. Set num_classes=3'),
+        ('train_dataloader.dataset.ignored_labels=[]', 'or name the value in ignored_labels'),
         ('train_dataloader.dataset.data_prefix.img_path=pictures', 'pictures" not found'),
         ('val_dataloader.dataset.ann_file=test.txt', 'test.txt" not found. Correct its path.'),
         ('data_roott=x', "the setting 'data_roott' does not exist"),
