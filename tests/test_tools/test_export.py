@@ -71,11 +71,6 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32)).astype(np.float32)
 
 
-@pytest.fixture
-def classifier(tmp_path: Path, image_folder: Path) -> tuple[str, str]:
-    return write(tmp_path, Path(classification_config(tmp_path, image_folder)).read_text())
-
-
 @pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])
 def test_codes_of_an_exported_tokenizer_are_those_of_visual_tokenizer(
     suffix: str, tokenizer: tuple[str, str], images: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -93,36 +88,26 @@ def test_codes_of_an_exported_tokenizer_are_those_of_visual_tokenizer(
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-def test_logits_of_an_exported_classifier_are_the_models_on_images_as_it_loads_them(
-    classifier: tuple[str, str], images: np.ndarray, image_folder: Path, tmp_path: Path
+@pytest.mark.parametrize(('part', 'size'), [('model', (32, 32)), ('backbone', (24, 40))])
+def test_outputs_of_an_exported_classifier_are_the_models_also_at_another_size(
+    part: str, size: tuple[int, int], image_folder: Path, tmp_path: Path
 ) -> None:
-    run_tool('export_onnx', *classifier, str(tmp_path / 'a.onnx'), '--images', str(image_folder))
-    cfg = Config.fromfile(classifier[0])
+    config, checkpoint = write(tmp_path, Path(classification_config(tmp_path, image_folder)).read_text())
+    options = ['--part', part, '--img-size', *map(str, size), '--images', str(image_folder)]
+    run_tool('export_onnx', config, checkpoint, str(tmp_path / 'a.onnx'), *options)
+    cfg = Config.fromfile(config)
     model = MODELS.build(cfg.model | dict(data_preprocessor=cfg.data_preprocessor)).eval()
-    load_checkpoint(model, classifier[1])
-    inputs = [torch.from_numpy(image).byte() for image in images]  # as it is loaded: to_rgb is not set
+    load_checkpoint(model, checkpoint)
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, *size)).astype(np.float32)
+    loaded = torch.from_numpy(images).byte().flip(1)  # BGR: to_rgb is not set
+    inputs = model.data_preprocessor(dict(inputs=loaded))['inputs']
     with torch.no_grad():
-        expected = model(model.data_preprocessor(dict(inputs=torch.stack(inputs).flip(1)))['inputs'], mode='tensor')
-    (logits,) = run_onnx(tmp_path / 'a.onnx', images)
-    np.testing.assert_allclose(logits, expected, atol=1e-5)
-
-
-def test_another_size_than_the_models_bakes_in_resized_positions(
-    classifier: tuple[str, str], images: np.ndarray, tmp_path: Path
-) -> None:
-    options = ['--img-size', '24', '40', '--part', 'backbone']
-    run_tool('export_onnx', *classifier, str(tmp_path / 'a.onnx'), *options)
-    large = np.random.default_rng(0).integers(0, 256, (1, 3, 24, 40)).astype(np.float32)
-    cfg = Config.fromfile(classifier[0])
-    vit = MODELS.build(cfg.model.backbone | dict(init_cfg=None)).eval()
-    load_checkpoint(vit, classifier[1], revise_keys=[(r'^backbone\.', '')])
-    with torch.no_grad():
-        (expected,) = vit((torch.from_numpy(large).flip(1) - 128) / 64)
-    (features,) = run_onnx(tmp_path / 'a.onnx', large)
-    np.testing.assert_allclose(features, expected, atol=1e-4)
-    # Constants: nothing is looked up or resized when it runs.
-    operators = {node.op_type for node in onnx.load(str(tmp_path / 'a.onnx')).graph.node}
-    assert not operators & {'Resize', 'GatherND', 'ScatterND'}
+        expected = model(inputs, mode='tensor') if part == 'model' else model.backbone(inputs)[0]
+    (found,) = run_onnx(tmp_path / 'a.onnx', images)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    exported = onnx.load(str(tmp_path / 'a.onnx'))
+    # Positions are constants: nothing is looked up or resized when it runs.
+    assert not {node.op_type for node in exported.graph.node} & {'Resize', 'GatherND', 'ScatterND'}
 
 
 @pytest.mark.parametrize('config', [UPERNET, EOMT], ids=['UperNet', 'EoMT'])

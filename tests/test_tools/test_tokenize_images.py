@@ -63,16 +63,18 @@ def test_run_again_it_tokenizes_only_what_is_new_or_has_changed(
 ) -> None:
     command = [str(image_folder), *options(tokenizer, tmp_path / 'codes.npz')]
     run_tool('tokenize_images', *command)
-    read_images: list[str] = []
-    prepare = VisualTokenizer.prepare
-    monkeypatch.setattr(
-        VisualTokenizer, 'prepare', lambda self, path: (read_images.append(path), prepare(self, path))[1]
-    )
+    prepare, read_images = VisualTokenizer.prepare, []
+
+    def prepare_and_note(self: VisualTokenizer, path: str) -> torch.Tensor:
+        read_images.append(Path(path).name)
+        return prepare(self, path)
+
+    monkeypatch.setattr(VisualTokenizer, 'prepare', prepare_and_note)
     cv2.imwrite(str(image_folder / 'new.jpg'), np.zeros((40, 40, 3), dtype=np.uint8))
     cv2.imwrite(str(image_folder / 'cat/nested/3.jpg'), np.zeros((40, 40, 3), dtype=np.uint8))
     (image_folder / 'dog/nested/5.jpg').unlink()
     run_tool('tokenize_images', *command)
-    assert sorted(map(os.path.basename, read_images)) == ['3.jpg', 'new.jpg']
+    assert sorted(read_images) == ['3.jpg', 'new.jpg']
     assert_same(read(tmp_path / 'codes.npz'), expected(tokenizer, image_folder))
 
 
