@@ -39,7 +39,7 @@ train_cfg = dict(max_epochs=1)
     ),
 }
 USE = """
-import os, subprocess, sys
+import os, runpy, sys
 from mmengine.config import Config
 
 assert Config.fromfile('by_path.py').model.head.num_codes == 4096  # by a process that has not imported this package
@@ -59,9 +59,10 @@ arch = dict(embed_dims=32, depth=4, num_heads=2)
 vit = MODELS.build(dict(type='mmbeitv2.BEiTv2ViT', arch=arch, img_size=32, patch_size=8, use_mask_token=True))
 torch.save({'model': vit.state_dict()}, 'released.pth')
 
-# As `mim train mmbeitv2 finetune.py` runs it.
-tool = os.path.join(mmbeitv2.FILES, 'tools', 'train.py')
-subprocess.run([sys.executable, tool, 'finetune.py', '--work-dir', 'run'], check=True)
+# What `mim train mmbeitv2 finetune.py` runs.
+tools = os.path.join(mmbeitv2.FILES, 'tools')
+sys.path[0], sys.argv = tools, ['train.py', 'finetune.py', '--work-dir', 'run']
+runpy.run_path(os.path.join(tools, 'train.py'), run_name='__main__')
 assert os.path.isfile('run/epoch_1.pth')
 """
 

@@ -147,7 +147,7 @@ def test_a_subclass_of_the_backbone_and_a_foreign_quantizer_are_exported(tmp_pat
 def test_a_file_that_gives_something_else_is_not_left(
     tokenizer: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / 'out' / 'a.onnx'
+    out = tmp_path / 'out' / 'a.pt2'
     out.parent.mkdir()
     out.write_text('of before')
     run = exporting._run
