@@ -28,6 +28,7 @@ from tests.conftest import (
     free_port,
     last_line,
     pretraining_config,
+    randomize,
     refused,
     run,
     run_tool,
@@ -258,6 +259,21 @@ def test_a_pretraining_checkpoint_is_scored_with_its_own_tokenizer_only(
     ):
         assert words in refused(capsys, 'test', *command, option)
     run_tool('test', *command, 'randomness.seed=0')
+
+
+def test_weights_are_scored_whatever_wraps_them(tmp_path: Path, image_folder: Path) -> None:
+    config = classification_config(tmp_path, image_folder)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        state = randomize(MODELS.build(read_config(config).model)).state_dict()
+    DefaultScope._instance_dict.clear()  # mmengine keeps that of former runs
+    scores = []
+    for name in ('state_dict', 'model'):
+        torch.save({name: state}, tmp_path / f'{name}.pth')
+        out = tmp_path / f'{name}.pkl'
+        run_tool('test', config, str(tmp_path / f'{name}.pth'), '--work-dir', str(tmp_path / 'work'), '--out', str(out))
+        scores.append(torch.stack([sample['pred_score'] for sample in pickle.loads(out.read_bytes())]))
+    assert torch.equal(*scores)
+    assert (scores[0].std(0) > 0.01).all()
 
 
 def test_classes_are_scored_in_the_order_of_the_training_only(
