@@ -73,7 +73,7 @@ def test_a_published_model_is_converted_and_gives_the_weights_to_start_from_and_
     publish(monkeypatch, f'{address}/released.pth')
     command = ('train', config, '--work-dir', str(tmp_path / 'work'))
     sentence = refused(capsys, *command, '--resume', NAME)
-    assert f'{NAME} lacks the state of the optimizer' in sentence
+    assert f'{NAME} lacks optimizer' in sentence
     assert f'with --cfg-options load_from={NAME}' in sentence
     start = ('--cfg-options', f'load_from={NAME}', 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=1e-12')
     run_tool(*command, *start, 'optim_wrapper.optimizer.weight_decay=0')
