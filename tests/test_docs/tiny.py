@@ -236,7 +236,7 @@ def _any_classes(node: dict) -> None:
 
 _CHANGES: tuple[tuple[tuple[str, ...], Callable[[dict], None]], ...] = (
     (('BEiTv2ViT', 'EoMTViT'), _shrink_vit),
-    (('UPerHead', 'FCNHead'), _shrink_head),
+    (('EfficientUPerHead', 'UPerHead', 'FCNHead'), _shrink_head),
     (('BlockMaskGenerator', 'RandomMaskGenerator'), _shrink_mask),
     (('VectorQuantizePytorch',), lambda node: node.update(levels=[4, 4])),
     (('KMeansTokenizer',), lambda node: node.update(img_size=SIDE, patch_size=PATCH)),
