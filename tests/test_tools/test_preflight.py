@@ -8,18 +8,19 @@ import os
 import random
 import re
 import shutil
-import signal
 from argparse import Namespace
 from collections import namedtuple
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmbeitv2_tools.launch import build_runner, load_config
-from mmbeitv2_tools.preflight import checked_runner, describe_run
+from mmbeitv2_tools.preflight import checked_runner, describe_run, run
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -339,21 +340,13 @@ def test_a_work_dir_that_cannot_be_written_is_named(
     assert 'has 1e-06 GB free, but two checkpoints need' in sentence(pretraining, tmp_path / 'work')
 
 
-def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(tmp_path: Path, pretraining: str) -> None:
-    reader, writer = os.pipe()
-    first = os.fork()
-    if first == 0:
-        hold_folder(tmp_path / 'work')
-        os.write(writer, b'held')
-        signal.pause()
-        os._exit(0)
-    try:
-        assert os.read(reader, 4) == b'held'
-        with pytest.raises(InputError, match='another training is writing to'):
-            checked_runner(loaded(pretraining, tmp_path / 'work'), is_training=True)
-    finally:
-        os.kill(first, signal.SIGKILL)
-        os.waitpid(first, 0)
+def test_a_second_training_is_refused_before_it_makes_a_folder_for_its_log(
+    tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, 'hold_folder', partial(hold_folder, wait=0))
+    (tmp_path / 'work').mkdir()
+    with FileLock(tmp_path / 'work' / '.lock'), pytest.raises(InputError, match='another training is writing to'):
+        checked_runner(loaded(pretraining, tmp_path / 'work'), is_training=True)
     assert [path.name for path in (tmp_path / 'work').iterdir()] == ['.lock']
 
 
