@@ -107,7 +107,7 @@ def test_block_runs(
     settings = block.settings
     if '$MMSEG/analysis_tools' in block.code and mmseg.__version__ < '1.3':
         pytest.skip(
-            'mmsegmentation 1.2 draws with OpenCV 4 only, and counts operations with older versions of mmengine'
+            'mmsegmentation 1.2 draws with OpenCV 4 and counts with an older mmengine only'
         )
     folder, variables = scratch_of(block.page)
     code = settings.apply(block.code)
