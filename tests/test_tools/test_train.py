@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import cv2
+import mmseg
 import numpy as np
 import pytest
 import torch
@@ -294,6 +295,8 @@ def test_classes_are_scored_in_the_order_of_the_training_only(
 
 @pytest.mark.parametrize('out', ['--out', '--show-dir'])
 def test_label_maps_and_pictures_of_images_of_one_name_are_all_written(tmp_path: Path, out: str) -> None:
+    if out == '--show-dir' and mmseg.__version__ < '1.3':
+        pytest.skip('mmsegmentation 1.2 gives images of one name one picture')
     config = segmentation_config(tmp_path)
     for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
         for folder in ('a', 'b'):
