@@ -11,12 +11,13 @@ from tests.conftest import ROOT
 
 # In a fresh process. What mmpretrain, mmseg and open_clip change on import is theirs, so they are imported first.
 SNAPSHOT = """
-import importlib, logging, multiprocessing, os, pkgutil, signal, sys, warnings
-import cv2, numpy, torch, mmengine.runner, mmpretrain.apis, mmseg.apis, open_clip, timm, transformers, sklearn.neighbors
+import importlib, logging, multiprocessing, os, pathlib, pkgutil, signal, sys, warnings
+import cv2, fvcore.nn, numpy, torch, mmengine.runner, mmpretrain.apis
+import mmseg.apis, open_clip, timm, transformers, sklearn.neighbors
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
 from mmengine.logging import MMLogger
-from mmengine.registry import DATASETS, HOOKS, MODELS, Registry
+from mmengine.registry import DATASETS, HOOKS, MODELS, DefaultScope, Registry, init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.apis import ModelHub
 import mmengine.registry.root as registries
@@ -51,6 +52,7 @@ def snapshot():
                 for name in ['', *logging.root.manager.loggerDict] if not name.startswith('mmbeitv2')},
         handlers=list(logging.root.handlers), start=multiprocessing.get_start_method(allow_none=True),
         environ=dict(os.environ), hooks=[sys.excepthook, sys.displayhook, sys.unraisablehook],
+        scopes=[(name, scope.scope_name) for name, scope in DefaultScope._instance_dict.items()],
         limits=[sys.getrecursionlimit(), torch.multiprocessing.get_sharing_strategy()],
     )
 
@@ -62,6 +64,7 @@ def compare(before, after):
 """
 USE = """
 torch.save(dict(state_dict={}), sys.argv[1])
+init_default_scope('mmseg')
 before = snapshot()
 import mmbeitv2
 names = [module.name for module in pkgutil.walk_packages(mmbeitv2.__path__, 'mmbeitv2.')]
@@ -79,13 +82,28 @@ vit(torch.zeros(1, 3, 32, 32))
 DATASETS.get('mmbeitv2.ImageFolder')
 HOOKS.build(dict(type='mmbeitv2.SeedStepHook'))
 HOOKS.build(dict(type='mmbeitv2.AtomicCheckpointHook', interval=1))
-mmbeitv2.apis.load_model
 compare(before, snapshot())
+
+from mmbeitv2.apis import VisualTokenizer, complexity, export_model, load_model, probe_features
+config, checkpoint, tokenizer, tokenizer_weights = sys.argv[2:6]
+folder = pathlib.Path(sys.argv[6])
+before['start'] = multiprocessing.get_start_method()  # the first bar of tqdm settles on the default
+for use in (
+    lambda: load_model(config, checkpoint),
+    lambda: VisualTokenizer(tokenizer, tokenizer_weights, device='cpu'),
+    lambda: probe_features(config, checkpoint, folder, folder, num_neighbors=1, num_workers=0, device='cpu'),
+    lambda: export_model(tokenizer, tokenizer_weights, sys.argv[1] + '.pt2'),
+    lambda: complexity(tokenizer, (32, 32)),
+):
+    use()
+    compare(before, snapshot())
 """
 
 
-def test_when_every_module_is_imported_and_some_are_built_nothing_of_the_host_is_changed(tmp_path: Path) -> None:
-    run_alone(tmp_path, '-c', SNAPSHOT + USE, str(tmp_path / 'file.pth'))
+def test_when_every_module_is_imported_and_some_are_used_nothing_of_the_host_is_changed(
+    tmp_path: Path, image_folder: Path, pretrained: tuple[str, str], tokenizer: tuple[str, str]
+) -> None:
+    run_alone(tmp_path, '-c', SNAPSHOT + USE, str(tmp_path / 'file.pth'), *pretrained, *tokenizer, str(image_folder))
 
 
 def run_alone(folder: Path, *arguments: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -42,7 +41,6 @@ def complexity(
         By the name of the part, ``encoder`` and ``decoder`` of a tokenizer; ``backbone``, ``neck``, ``head`` and
         ``tokenizer`` (its encoder, if it has one) of a pretraining; any other model as a whole, ``model``.
     """
-    logging.getLogger('fvcore').setLevel(logging.ERROR)
     model = load_model(config, None, cfg_options=cfg_options)
     channels = next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), 3)
     counted = {}

@@ -9,6 +9,7 @@ import argparse
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -90,6 +91,13 @@ def merge_options(cfg: Config, cfg_options: Sequence[str] | Mapping | None) -> C
         values |= {key: value, **_uses(cfg, key, present, value)}
     cfg.merge_from_dict(values)
     return cfg
+
+
+def scope_of(cfg: Config) -> AbstractContextManager[None]:
+    """A block in which types without a scope are those of the library that a config is for."""
+    from mmengine.registry import DefaultScope
+
+    return DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain'))
 
 
 def _split(option: str) -> tuple[str, str]:

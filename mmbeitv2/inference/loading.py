@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 
 from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint, require_fit
 from mmbeitv2.errors import InputError
-from mmbeitv2.inference.config import merge_options, read_config
+from mmbeitv2.inference.config import merge_options, read_config, scope_of
 
 Part = Literal['model', 'backbone', 'tokenizer']
 # What a part offers, by which it is known.
@@ -45,7 +45,6 @@ def load_model(
     place = usable_device(device or 'cpu')
     cfg = deepcopy(config) if isinstance(config, Config) else read_config(str(config))
     cfg = merge_options(cfg, cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     settings = cfg.model if part == 'model' else cfg.model.get(part, cfg.model)
     file = None if checkpoint is None or part == 'model' else read_checkpoint(str(checkpoint))
     if checkpoint is None:
@@ -54,7 +53,8 @@ def load_model(
         settings = {**settings, 'init_cfg': None}
         if (last := file.state.get('decode_task_layer.2.weight')) is not None:  # of VQ-KD: it has the teacher's width
             settings = _without_weights(settings, last.shape[:1].numel())
-    model = MODELS.build(settings)
+    with scope_of(cfg):
+        model = MODELS.build(settings)
     if not hasattr(model, _OFFERS[part]):
         named = f'config {cfg.filename!r}' if cfg.filename else 'the config'
         raise InputError(f'{named} has no {part}: its model is a {type(model).__name__}. Pass a config that has one.')

@@ -19,6 +19,7 @@ from torch import Tensor
 from mmbeitv2.datasets.resizing import Fit
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.channels import channels_of
+from mmbeitv2.inference.config import scope_of
 from mmbeitv2.inference.loading import load_model
 from mmbeitv2.visualization.features import read_image
 from mmbeitv2.visualization.pictures import Pictures, code_colors, draw_grid
@@ -100,7 +101,8 @@ def predict_masked(
 def build_mask_generator(cfg: Config) -> Any:
     """The masks of the config's training pipeline."""
     for step in cfg.train_dataloader.dataset.pipeline:
-        transform = TRANSFORMS.build(step)
+        with scope_of(cfg):
+            transform = TRANSFORMS.build(step)
         if hasattr(transform, 'draw'):
             return transform
     raise InputError(

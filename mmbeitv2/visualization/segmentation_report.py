@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.confusion import Confusion
-from mmbeitv2.inference.config import read_config
+from mmbeitv2.inference.config import read_config, scope_of
 from mmbeitv2.inference.loading import load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
 from mmbeitv2.visualization.pages import Section, image, render_page
@@ -57,7 +57,8 @@ def report_segmentation(
     if not hasattr(model, 'encode_decode'):
         raise InputError(f'the model of {config!r} is not a segmentor. Pass the config of a segmentation.')
     model = revert_sync_batchnorm(model).eval()
-    loader = Runner.build_dataloader(cfg.test_dataloader)
+    with scope_of(cfg):
+        loader = Runner.build_dataloader(cfg.test_dataloader)
     confusion, palette = _confusion_of(loader, cfg.get('test_evaluator'))
     fp16 = bool((cfg.get('test_cfg') or {}).get('fp16'))
     scores = [
