@@ -36,7 +36,8 @@ def loading_tensors_only() -> Iterator[None]:
     """In this block, mmengine loads checkpoints without running any code in them, and also by published names.
 
     This holds for ``load_from``, ``resume``, ``init_cfg`` of type ``Pretrained`` and ``load_checkpoint``. Loaders that
-    a project registered itself are left as they are. At the end, mmengine is as it was.
+    a project registered itself are left as they are. At the end, mmengine is as it was. The block holds for all
+    threads; those of different threads must not overlap.
     """
     former = dict(CheckpointLoader._schemes)
     for prefix, loader in {**dict.fromkeys((SCHEME, 'hf-hub:', 'timm/'), load_from_local), **former}.items():

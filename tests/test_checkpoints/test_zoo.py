@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -100,12 +101,13 @@ def test_names_are_found_by_patterns_and_described(tmp_path: Path) -> None:
         describe_model('beitv2-large')
 
 
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=[nullcontext, loading_tensors_only])
+def registered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The published models in mmpretrain's hub, for the length of a test."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     monkeypatch.setattr(ModelHub, '_models_dict', dict(ModelHub._models_dict))
-    register_published_models()
+    with request.param():
+        register_published_models()
 
 
 def test_when_asked_mmpretrain_lists_what_it_can_build(registered: None) -> None:
