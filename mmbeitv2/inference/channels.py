@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import Registry
 from torch import Tensor
 
 from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, LoadChannels, to_supported_type
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.inference.config import scope_of
 from mmbeitv2.registry import MODELS, TRANSFORMS
 
 
@@ -66,12 +68,13 @@ def channels_of(cfg: Config) -> Channels | None:
     The range of a channel is the ``value_range`` of the data preprocessor. Without one, it is the range that the
     preprocessor of a tokenizer maps to [-1, 1], or else the mean plus and minus two standard deviations.
     """
-    step = next(_channel_loaders(cfg.get('train_dataloader')), None)
+    step = next(_channel_loaders(cfg, cfg.get('train_dataloader')), None)
     if step is None:
         return None
-    load = TRANSFORMS.build(step)
-    settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
-    mean, std = (torch.tensor(settings.get(name, [0.0]), dtype=torch.float32) for name in ('mean', 'std'))
+    with scope_of(cfg):
+        load = TRANSFORMS.build(step)
+    settings = _preprocessing_of(cfg)
+    mean, std = (values.flatten() for values in normalization_of(cfg)[:2])
     if 'value_range' in settings:
         low, high = torch.tensor(settings['value_range'], dtype=torch.float32).view(-1, 2).unbind(1)
     else:
@@ -92,20 +95,47 @@ def channels_of(cfg: Config) -> Channels | None:
     return Channels(load, low, high, list(color))
 
 
-def _channel_loaders(node: object) -> Iterator[dict]:
+def normalization_of(cfg: Config) -> tuple[Tensor, Tensor, bool]:
+    """Mean and standard deviation (C, 1, 1) in the values of the files, and whether the model takes RGB, else BGR."""
+    settings = _preprocessing_of(cfg)
+    ours = 'mmbeitv2.BEiTv2DataPreprocessor' if 'tokenizer' in cfg.model else 'mmpretrain.ClsDataPreprocessor'
+    with scope_of(cfg):
+        preprocessor = MODELS.build({'type': ours, **settings})
+    is_rgb = bool(settings.get('bgr_to_rgb', getattr(preprocessor, 'to_rgb', False)))
+    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+    if mean is None or std is None:
+        return torch.zeros(1, 1, 1), torch.ones(1, 1, 1), is_rgb
+    if hasattr(preprocessor, 'span'):  # ours holds them in shares of the range of a channel
+        mean, std = mean * preprocessor.span + preprocessor.low, std * preprocessor.span
+    return mean.view(-1, 1, 1), std.view(-1, 1, 1), is_rgb
+
+
+def _preprocessing_of(cfg: Config) -> dict:
+    """Settings of the data preprocessor. As in mmengine, the model's own replace those of the config."""
+    return cfg.model.get('data_preprocessor', cfg.get('data_preprocessor')) or {}
+
+
+def _channel_loaders(cfg: Config, node: object) -> Iterator[dict]:
     """Settings of the transforms of a pipeline that load other channels than RGB."""
     children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     for child in children:
-        yield from _channel_loaders(child)
-    if isinstance(node, dict) and str(node.get('type')).startswith('mmbeitv2.'):
-        kind = TRANSFORMS.get(node['type'])
-        if isinstance(kind, type) and issubclass(kind, LoadChannels):
-            yield node
+        yield from _channel_loaders(cfg, child)
+    if isinstance(node, dict) and issubclass(_class_of(cfg, node, TRANSFORMS), LoadChannels):
+        yield node
 
 
 def is_tokenizer(cfg: Config) -> bool:
     """Whether the model of a config is a tokenizer itself."""
-    return hasattr(MODELS.get(str(cfg.model.get('type'))), 'tokenize')
+    return hasattr(_class_of(cfg, cfg.model, MODELS), 'tokenize')
+
+
+def _class_of(cfg: Config, settings: dict, registry: Registry) -> type:
+    """The class that would be built of some settings of a config; ``object`` if they name none."""
+    kind = settings.get('type')
+    if isinstance(kind, str):
+        with scope_of(cfg), registry.switch_scope_and_registry(settings.get('_scope_')) as found:
+            kind = found.get(kind)
+    return kind if isinstance(kind, type) else object
 
 
 def image_extensions(channels: Channels | None) -> tuple[str, ...]:

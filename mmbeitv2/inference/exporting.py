@@ -11,14 +11,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.errors import InputError
-from mmbeitv2.inference.channels import channels_of, is_tokenizer
+from mmbeitv2.inference.channels import channels_of, is_tokenizer, normalization_of
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import Part, load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
@@ -76,10 +74,9 @@ def export_model(
         if vit is not None:
             vit.resize_positions((size[0] // vit.patch_size, size[1] // vit.patch_size))
             model.requires_grad_(False)
-        with _Unsplit():
-            program = torch.export.export(
-                exported, (compared[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
-            )
+        program = torch.export.export(
+            exported, (compared[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         path = Path(folder, out.name)
@@ -98,7 +95,7 @@ def export_model(
 
 
 class ExportedModel(nn.Module):
-    """The exported module: normalization by mean and std (3, 1, 1) in 0..255, in the model's order, then the model."""
+    """The exported module: normalization by mean and std in 0..255, in the model's order, then the model."""
 
     mean: Tensor
     std: Tensor
@@ -131,18 +128,12 @@ def outputs_of(model: Any) -> tuple[list[str], Callable[[Tensor], tuple[Tensor, 
 
 
 def _normalization(cfg: Config, part: Part) -> tuple[Tensor, Tensor, bool]:
-    """Mean and standard deviation (3, 1, 1) in 0..255, and whether the model takes RGB, else BGR."""
+    """Mean and standard deviation (3, 1, 1), or (1, 1, 1), in 0..255, and whether the model takes RGB, else BGR."""
     if channels_of(cfg) is not None:
         raise InputError('models for images that are not 8-bit RGB (mmbeitv2.LoadChannels) cannot be exported')
     if part == 'tokenizer':
         return torch.full((3, 1, 1), 127.5), torch.full((3, 1, 1), 127.5), True
-    settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
-    preprocessor = MODELS.build({'type': 'mmpretrain.ClsDataPreprocessor', **settings})
-    is_rgb = bool(settings.get('bgr_to_rgb', getattr(preprocessor, 'to_rgb', False)))
-    if getattr(preprocessor, 'mean', None) is None:
-        return torch.zeros(3, 1, 1), torch.ones(3, 1, 1), is_rgb
-    unit = 255 if hasattr(preprocessor, 'to_unit') else 1  # ours for pretraining holds them in 0..1
-    return preprocessor.mean.view(3, 1, 1) * unit, preprocessor.std.view(3, 1, 1) * unit, is_rgb
+    return normalization_of(cfg)
 
 
 def _resolve_size(given: Sequence[int] | None, vit: Any) -> tuple[int, int]:
@@ -213,13 +204,3 @@ def compare(expected: dict[str, Tensor], outputs: dict[str, Tensor]) -> str:
                 f'the exported file and the model give different outputs: {found[-1]}. Nothing was written.'
             )
     return ', '.join(found)
-
-
-class _Unsplit(TorchFunctionMode):
-    """Leaves batches whole that are split to save memory: their parts, counted, would fix the size of the batch."""
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if func is Tensor.split and isinstance(args[1], int) and kwargs.get('dim') == 0:
-            return (args[0],)
-        return func(*args, **kwargs)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
 
-# Tokens whose similarities to all codes are held at once: 256 MiB at 8192 codes in float32.
-_CHUNK = 8192
+# Codes whose similarities to all tokens are held at once: about as many numbers as the encoder has for a token.
+_CHUNK = 1024
 
 
 def l2norm(x: Tensor) -> Tensor:
@@ -26,7 +26,11 @@ def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
 
     All have unit length, so that the largest cosine is the smallest distance.
     """
-    return torch.cat([(chunk @ codebook.T).argmax(dim=1) for chunk in z.split(_CHUNK)])
+    # The codebook is split and not the tokens, whose number would be fixed in an exported model.
+    best = [(z @ chunk.T).max(dim=1) for chunk in codebook.split(_CHUNK)]  # each of similarities and indices (n,)
+    codes = torch.stack([indices + i * _CHUNK for i, (_, indices) in enumerate(best)])
+    nearest = torch.stack([similarities for similarities, _ in best]).argmax(dim=0)
+    return codes.gather(0, nearest[None])[0]
 
 
 def count_and_sum(z: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:

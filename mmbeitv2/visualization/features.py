@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from torch import Tensor
 
 from mmbeitv2.datasets.resizing import Fit, fit_image
 from mmbeitv2.errors import InputError
-from mmbeitv2.inference.channels import Channels, is_tokenizer
+from mmbeitv2.inference.channels import Channels, channels_of, is_tokenizer, normalization_of
 from mmbeitv2.inference.loading import load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
 
@@ -42,7 +41,6 @@ def read_image(path: str | Path, size: tuple[int, int], fit: Fit, channels: Chan
 
 def normalize(images: Tensor, cfg: Config) -> Tensor:
     """Images (..., C, H, W) of :func:`read_image`, normalized as by a config's data preprocessor."""
-    settings = {**(cfg.model.get('data_preprocessor') or {}), **(cfg.get('data_preprocessor') or {})}
-    mean = torch.tensor(settings.get('mean', (123.675, 116.28, 103.53))).view(-1, 1, 1)
-    std = torch.tensor(settings.get('std', (58.395, 57.12, 57.375))).view(-1, 1, 1)
-    return (images.float() - mean) / std
+    mean, std, is_rgb = normalization_of(cfg)
+    is_turned = is_rgb == (channels_of(cfg) is not None)  # channels are read as they are loaded, RGB is not
+    return ((images.flip(-3) if is_turned else images).float() - mean) / std

@@ -9,12 +9,14 @@ import pytest
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
 
 from mmbeitv2.apis import VisualTokenizer, read_config
+from mmbeitv2.datasets import LoadChannels
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.probing import LabeledImages
-from mmbeitv2.inference.channels import channels_of
+from mmbeitv2.inference.channels import channels_of, is_tokenizer
+from mmbeitv2.tokenizers import VQKD
 from mmbeitv2.visualization.attention import attention_picture
 from mmbeitv2.visualization.features import normalize, read_image
 from mmbeitv2.visualization.masks import masks_picture
@@ -152,3 +154,42 @@ def test_images_of_other_channels_are_refused_by_the_tokenizer(folder: Path, tok
 
 def test_a_config_of_rgb_images_has_no_channels() -> None:
     assert channels_of(Config(dict(model=tiny_vit(), train_dataloader=None))) is None
+
+
+@pytest.mark.parametrize(
+    ('model', 'config', 'expected'),
+    [
+        (dict(mean=[0.0] * 3, std=[2.0] * 3), dict(mean=[9.0] * 3, std=[1.0] * 3, to_rgb=True), [1.5, 1.0, 0.5]),
+        (None, dict(mean=[1.0, 2, 3], std=[1.0] * 3, to_rgb=True), [0.0, 0.0, 0.0]),
+        (None, dict(mean=[1.0, 2, 3], std=[1.0] * 3, to_rgb=False), [2.0, 0.0, -2.0]),
+        (dict(type='mmbeitv2.BEiTv2DataPreprocessor', mean=[1.0] * 3, std=[2.0] * 3), None, [0.0, 0.5, 1.0]),
+    ],
+)
+def test_pictures_are_normalized_as_mmengine_normalizes_by_the_models_own_settings_first(
+    model: dict | None, config: dict | None, expected: list[float]
+) -> None:
+    own = {} if model is None else dict(data_preprocessor=model)
+    cfg = Config(dict(model=dict(type='ImageClassifier', **own), data_preprocessor=config))
+    rgb = torch.tensor([1.0, 2, 3]).view(3, 1, 1)
+    torch.testing.assert_close(normalize(rgb, cfg).flatten(), torch.tensor(expected))
+
+
+class OwnLoader(LoadChannels):
+    """A loader of another project."""
+
+
+class OwnTokenizer(VQKD):
+    """A tokenizer of another project."""
+
+
+@pytest.mark.parametrize('by_name', [True, False])
+def test_classes_and_subclasses_of_other_projects_are_what_they_inherit(
+    monkeypatch: pytest.MonkeyPatch, by_name: bool
+) -> None:
+    for registry, kind in ((TRANSFORMS, OwnLoader), (MODELS, OwnTokenizer)):
+        monkeypatch.setitem(registry._module_dict, kind.__name__, kind)
+    model = dict(type='OwnTokenizer' if by_name else OwnTokenizer)
+    loader = dict(type='OwnLoader' if by_name else OwnLoader, channels=6, dtype='uint16')
+    cfg = Config(dict(model=model, train_dataloader=dict(dataset=dict(pipeline=[loader]))))
+    assert is_tokenizer(cfg)
+    assert isinstance(channels_of(cfg).loader, OwnLoader)

@@ -22,7 +22,9 @@ def one_hot_step(z: torch.Tensor, codebook: torch.Tensor, decay: float) -> tuple
     return codes, F.normalize(decay * codebook + (1 - decay) * means, dim=1)
 
 
-def test_step_equals_the_one_hot_formula() -> None:
+@pytest.mark.parametrize('chunk', [5, 12])
+def test_step_equals_the_one_hot_formula(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmbeitv2.tokenizers.quantizer._CHUNK', chunk)
     quantizer = NormEMAVectorQuantizer(num_codes=12, code_dim=4, decay=0.9, kmeans_init=False)
     before = quantizer.embedding.weight.clone()
     z = torch.randn(3, 4, 2, 5)

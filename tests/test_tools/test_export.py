@@ -144,6 +144,28 @@ def test_a_subclass_of_the_backbone_and_a_foreign_quantizer_are_exported(tmp_pat
             np.testing.assert_allclose(got, wanted.detach(), rtol=1e-4, atol=1e-3)
 
 
+def test_a_tokenizer_that_splits_its_weights_is_exported(tmp_path: Path, images: np.ndarray) -> None:
+    class SplittingTokenizer(torch.nn.Module):
+        num_codes, in_channels, patch_size, grid_size = 4, 3, 8, (4, 4)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(8, 3))
+
+        def tokenize(self, x: torch.Tensor) -> torch.Tensor:
+            first, second = self.weight.split(4)
+            means = torch.nn.functional.avg_pool2d(x, 8).flatten(2).transpose(1, 2)  # (B, N, 3)
+            return (means @ first.T - means @ second.T).argmax(dim=-1)
+
+    OWN.register_module(module=SplittingTokenizer, force=True)
+    (tmp_path / 'own.py').write_text("model = dict(type='mmbeitv2.SplittingTokenizer')\n")
+    torch.save(dict(state_dict=(model := SplittingTokenizer()).state_dict()), tmp_path / 'own.pth')
+    run_tool('export_onnx', *(str(tmp_path / name) for name in ('own.py', 'own.pth', 'a.pt2')), '--img-size', '32')
+    inputs = torch.from_numpy(images)
+    (codes,) = torch.export.load(tmp_path / 'a.pt2').module()(inputs)
+    assert torch.equal(codes, model.tokenize(inputs / 127.5 - 1))
+
+
 def test_a_file_that_gives_something_else_is_not_left(
     tokenizer: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
