@@ -92,6 +92,7 @@ class PretrainingBackbone(Protocol):
     """Backbone of :class:`mmbeitv2.pretraining.BEiTv2`."""
 
     embed_dims: int  #: C
+    grid_size: tuple[int, int]  #: (h, w) of an image of the size that it is made for
     patch_size: int  #: in pixels
     in_channels: int  #: of an image
 

@@ -96,7 +96,13 @@ class PretrainedBEiTv2:
             state = self._tokenizer_state(file, module, done)
         elif is_encoder(getattr(module, 'backbone', None)):
             state = self._pretraining_state(file, module, done)
-        else:
+        else:  # a backbone of another project
+            wanted = module.state_dict()
+            state = {key[9:]: value for key, value in file.state.items() if key.startswith('backbone.')}
+            if state.keys() == wanted.keys():
+                require_sound(state, state, file.path)
+                check_fits(state, wanted, file.path)
+                return state
             raise InputError(
                 'PretrainedBEiTv2 initializes a BEiTv2ViT, a tokenizer, or a model whose backbone is a BEiTv2ViT, not '
                 f'a {type(module).__name__}. Put it in the init_cfg of the backbone.'
@@ -251,7 +257,9 @@ class PretrainedBEiTv2:
 
 def is_encoder(module: object) -> bool:
     """Whether a module has the parts of a ViT, under the names of the release, and a patch grid for its positions."""
-    return isinstance(module, nn.Module) and all(hasattr(module, n) for n in ('patch_embed', 'blocks', 'grid_size'))
+    names = ('patch_embed', 'blocks', 'grid_size')
+    has_all = isinstance(module, nn.Module) and all(hasattr(module, name) for name in names)
+    return has_all and hasattr(module.patch_embed, 'proj')  # type: ignore[attr-defined]
 
 
 def _remedy(key: str) -> str:

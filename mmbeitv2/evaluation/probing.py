@@ -180,8 +180,8 @@ def _load(
     """A model with the method that gives features, the channels of its images, and the device that it is on."""
     cfg = read_config(config, cfg_options)
     place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    options = {'model.tokenizer.init_cfg': None} if 'tokenizer' in cfg.model else {}  # not asked here
-    model = load_model(cfg, checkpoint, cfg_options=options, device=place)
+    cfg.model.get('tokenizer', {}).pop('init_cfg', None)  # not asked here
+    model = load_model(cfg, checkpoint, device=place)
     if not hasattr(model, method):
         raise InputError(f'config {config!r} is not of a pretraining. Pass the config that the checkpoint is of.')
     return model, channels_of(cfg), place

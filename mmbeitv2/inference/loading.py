@@ -50,7 +50,7 @@ def load_model(
     if checkpoint is None:
         settings = _without_weights(settings)
     elif file is not None:
-        settings = {**settings, 'init_cfg': None}
+        settings = {key: value for key, value in settings.items() if key != 'init_cfg'}
         if (last := file.state.get('decode_task_layer.2.weight')) is not None:  # of VQ-KD: it has the teacher's width
             settings = _without_weights(settings, last.shape[:1].numel())
     with scope_of(cfg):

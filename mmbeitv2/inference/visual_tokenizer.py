@@ -29,7 +29,7 @@ class VisualTokenizer:
 
     Args:
         config: config file of a tokenizer, or of a pretraining whose tokenizer is used.
-        checkpoint: weights, ours or released.
+        checkpoint: weights, ours or released; None or ``''`` for a tokenizer that has none.
         device: where to run; None for the GPU if there is one.
         fit: how an image becomes a square: ``'crop'`` scales its shorter side to the model's size and cuts out the
             middle; ``'stretch'`` scales both sides.
@@ -43,7 +43,7 @@ class VisualTokenizer:
     def __init__(
         self,
         config: str | Path | Config,
-        checkpoint: str | Path,
+        checkpoint: str | Path | None,
         device: str | torch.device | None = None,
         fit: Fit = 'crop',
         cfg_options: Sequence[str] | dict | None = None,
@@ -51,13 +51,13 @@ class VisualTokenizer:
         if fit not in get_args(Fit):
             raise InputError(f'fit={fit!r} is unknown. Choose one of {", ".join(get_args(Fit))}.')
         self.fit = fit
-        if not checkpoint:
-            raise InputError('a tokenizer with random weights gives meaningless codes. Pass its checkpoint.')
         place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         cfg = merge_options(config if isinstance(config, Config) else read_config(str(config)), cfg_options)
         self.channels = channels_of(cfg)
         #: a :class:`mmbeitv2.interfaces.Tokenizer`
-        self.model = load_model(cfg, checkpoint, 'tokenizer', device=place).requires_grad_(False)
+        self.model = load_model(cfg, checkpoint or None, 'tokenizer', device=place).requires_grad_(False)
+        if not checkpoint and self.model.state_dict():
+            raise InputError('a tokenizer with random weights gives meaningless codes. Pass its checkpoint.')
         self.device = torch.device(place)
         #: codes (h, w) of an image
         self.grid_size: tuple[int, int] = self.model.grid_size

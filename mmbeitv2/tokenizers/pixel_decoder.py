@@ -39,7 +39,8 @@ class PixelDecoder(BaseModel):
         has_vectors = isinstance(frozen, CodebookTokenizer)
         if not has_vectors:
             raise InputError('a pixel decoder needs the vectors of the codes. Choose a tokenizer that has them.')
-        frozen.init_weights()
+        if hasattr(frozen, 'init_weights'):
+            frozen.init_weights()
         self.tokenizer = Frozen(frozen)
         self.decoder = MODELS.build(decoder)
         check_decoder(self.decoder, frozen.code_dim, frozen.grid_size)

@@ -85,7 +85,9 @@ def attention_of_layer(backbone: nn.Module, images: Tensor, layer: int = -1) -> 
     with _Recorder() as recorder:
         backbone(images)
     if len(recorder.found) != len(backbone.blocks):  # type: ignore[arg-type]
-        raise InputError('the attention of this backbone cannot be drawn, because it is not computed by torch itself')
+        raise InputError(
+            'the attention of this backbone cannot be drawn: its blocks do not call F.scaled_dot_product_attention'
+        )
     q, k, bias = recorder.found[number]
     logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
     return (logits if bias is None else logits + bias).softmax(dim=-1)

@@ -7,8 +7,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
-from tests.conftest import CROP, LOADER, RUNTIME, refused, run_tool, write_config
+from mmbeitv2.apis import VisualTokenizer, load_model, probe_features
+from mmbeitv2.errors import InputError
+from mmbeitv2.visualization.attention import attention_picture
+from mmbeitv2.visualization.masks import masks_picture
+from mmbeitv2.visualization.patch_pca import patch_pca_picture
+from tests.conftest import (
+    CROP,
+    LOADER,
+    MASKED,
+    ROOT,
+    RUNTIME,
+    refused,
+    run_tool,
+    tiny_pretraining,
+    write_config,
+    write_model,
+)
+from tests.test_docs.blocks import blocks_of
 
 
 def vit_config(tmp_path: Path, root: Path) -> str:
@@ -46,3 +64,28 @@ def test_a_vision_transformer_of_mmpretrain_is_trained_scored_resumed_and_loaded
     torch.save(broken, tmp_path / 'nan.pth')
     said = refused(capsys, 'test', config, str(tmp_path / 'nan.pth'), '--work-dir', str(tmp_path / 'test'))
     assert 'NaN or infinite numbers (1 of 2 in head.fc.bias)' in said
+
+
+def test_the_parts_of_the_extend_page_work_in_every_tool(image_folder: Path, tmp_path: Path) -> None:
+    names: dict = {}
+    for block in blocks_of(ROOT / 'docs' / 'guides' / 'extend.md'):
+        if 'class ColorTokenizer' in block.code or 'class TorchViT' in block.code:
+            exec(block.code, names)
+    tokenizer = dict(type='mmbeitv2.ColorTokenizer', img_size=32, patch_size=8)
+    backbone = dict(type='mmbeitv2.TorchViT', img_size=32, patch_size=8, embed_dims=48, depth=2)
+    model = tiny_pretraining(tokenizer=tokenizer, backbone=backbone)
+    config, checkpoint = write_model(
+        tmp_path, 'own', model, f'train_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n'
+    )
+    cfg, images = Config.fromfile(config), sorted(image_folder.rglob('*.jpg'))[:2]
+    features = probe_features(config, checkpoint, image_folder, image_folder, 1, num_workers=0, device='cpu')
+    assert features['knn_top1'] == 100  # each image is its own nearest neighbor
+    assert len(masks_picture(cfg, checkpoint, images).axes) == 8
+    with pytest.raises(InputError, match='do not call F.scaled_dot_product_attention'):
+        attention_picture(cfg, checkpoint, images[0])
+    assert len(patch_pca_picture([('own', cfg, checkpoint)], images, [0, -1], device='cpu').axes) == 6
+    weights = torch.load(checkpoint)['state_dict']
+    loaded = load_model(cfg, checkpoint, 'backbone').state_dict()
+    assert all(torch.equal(value, weights[f'backbone.{key}']) for key, value in loaded.items())
+    for missing in (None, ''):
+        assert VisualTokenizer(Config(dict(model=tokenizer)), missing, device='cpu')(images[0]).shape == (1, 4, 4)

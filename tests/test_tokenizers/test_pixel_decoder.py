@@ -9,6 +9,18 @@ from mmbeitv2.evaluation import PeakSignalNoiseRatio
 from tests.conftest import TEACHER, tiny_kmeans, tiny_tokenizer, tiny_vit
 
 
+class BrightnessTokenizer(torch.nn.Module):
+    """Two codes, as another project would write them, without mmengine."""
+
+    num_codes, code_dim, in_channels, patch_size, grid_size = 2, 1, 1, 8, (4, 4)
+
+    def tokenize(self, images: torch.Tensor) -> torch.Tensor:
+        return (torch.nn.functional.avg_pool2d(images, 8) > 0).long().flatten(1)
+
+    def lookup(self, codes: torch.Tensor) -> torch.Tensor:
+        return codes[..., None].float()
+
+
 def build(tokenizer: dict | None = None, **decoder: object) -> torch.nn.Module:
     settings = dict(
         img_size=4, patch_size=1, in_channels=8, out_type='featmap', rel_pos_bias='none', use_abs_pos_emb=True
@@ -70,5 +82,8 @@ def test_any_tokenizer_with_vectors_can_be_decoded() -> None:
     kmeans = tiny_kmeans(teacher=TEACHER, in_channels=5, teacher_channels=(4, 0, 2))
     model = build(kmeans, in_channels=192)
     assert model(torch.rand(2, 5, 32, 32) * 2 - 1).shape == (2, 5, 32, 32)
+    MODELS.register_module('BrightnessTokenizer', force=True, module=BrightnessTokenizer)
+    model = build(dict(type='BrightnessTokenizer'), in_channels=1)
+    assert model(torch.rand(2, 1, 32, 32) * 2 - 1).shape == (2, 1, 32, 32)
     with pytest.raises(InputError, match='needs the vectors of the codes'):
         build(dict(type='mmbeitv2.DALLETokenizer', img_size=32, encoder=dict(n_hid=8)))
