@@ -21,9 +21,12 @@ import torch
 from filelock import FileLock
 from mmbeitv2_tools.launch import build_runner, load_config
 from mmbeitv2_tools.preflight import checked_runner, describe_run, run
+from mmbeitv2_tools.preflight.data import _reader, check_num_classes
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmseg.datasets.transforms import LoadAnnotations
 
+from mmbeitv2.datasets import ImageFolder
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.inference.config import read_config
@@ -381,3 +384,22 @@ def test_the_checks_draw_no_random_number_and_list_the_data_once(
     runner.train()
     assert len(listed) == 1
     assert (tmp_path / 'work' / 'epoch_2.pth').is_file()
+
+
+def test_subclasses_of_other_projects_are_checked_like_what_they_inherit(image_folder: Path) -> None:
+    class OwnFolder(ImageFolder):
+        pass
+
+    class OwnLabels(LoadAnnotations):
+        pass
+
+    class OtherLabels(LoadAnnotations):
+        def _load_seg_map(self, results: dict) -> None:
+            raise NotImplementedError
+
+    dataset = OwnFolder(data_root=str(image_folder), with_label=True, pipeline=[])
+    with pytest.raises(InputError, match='of 2 classes, but model.head.num_classes=3'):
+        check_num_classes('train_dataloader', dataset, Config(dict(model=dict(head=dict(num_classes=3)))))
+    for transform, is_read in ((OwnLabels(), True), (OtherLabels(), False)):
+        dataset.pipeline.transforms = [transform]
+        assert (_reader(dataset) is not None) is is_read

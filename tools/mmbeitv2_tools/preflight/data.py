@@ -18,8 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.datasets.decoding import upright_size
+from mmbeitv2.datasets.image_dataset import ImageDataset
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import walk_settings
+from mmbeitv2.segmentation.seg_folder import SegFolder
 from mmbeitv2.segmentation.seg_labels import IGNORED, LoadSegLabels
 
 # Most label images that are read before a run, evenly spread; --check reads all of them.
@@ -81,7 +83,7 @@ def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
     Raises:
         InputError: with the option that sets the right number; or if there is only one class.
     """
-    classes = classes_of(dataset) if type(dataset).__module__.startswith('mmbeitv2.') else None
+    classes = classes_of(dataset) if isinstance(dataset, (ImageDataset, SegFolder)) else None
     heads = [(name, number) for name, number in walk_settings(cfg.model, 'model') if _NUM_CLASSES.fullmatch(name)]
     for name, number in heads:
         # A single logit of mmpretrain's model.head may be a sigmoid's; of a segmentor, the metrics count none as well.
@@ -199,7 +201,8 @@ def _reader(dataset: Any) -> LoadSegLabels | None:
     from mmseg.datasets.transforms import LoadAnnotations
 
     for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
-        if isinstance(transform, LoadSegLabels) or type(transform) is LoadAnnotations:
+        its_reader = getattr(type(transform), '_load_seg_map', None)
+        if isinstance(transform, LoadSegLabels) or its_reader is LoadAnnotations._load_seg_map:
             return LoadSegLabels(backend_args=transform.backend_args)
     return None
 
