@@ -141,6 +141,12 @@ def weights_of(content: object) -> StateDict:
     }
 
 
+def named_as_in(model: nn.Module, state: StateDict) -> StateDict:
+    """Weights of :func:`weights_of` under the model's own names, which begin with ``module.`` too in a ``LoRAModel``."""
+    names = {_bare(key): key for key in model.state_dict()}
+    return {names.get(key, key): value for key, value in state.items()}
+
+
 def _unwrapped(content: Any) -> Any:
     while isinstance(content, dict):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
@@ -278,7 +284,7 @@ def require_fit(model: nn.Module, checkpoint: str | Checkpoint) -> StateDict:
             (buffers may be: a mask has -inf).
     """
     file = read_checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
-    state = file.ours if is_published(file.path) else file.state
+    state = named_as_in(model, file.ours if is_published(file.path) else file.state)
     check_exact(state, model.state_dict(), file.path)
     require_sound(state, [name for name, _ in model.named_parameters() if name in state], file.path)
     return state

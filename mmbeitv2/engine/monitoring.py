@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook, LoggerHook
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -18,8 +19,11 @@ from mmbeitv2.registry import HOOKS
 
 
 def unwrapped(runner: Runner) -> nn.Module:
-    """The model without the wrapper for distributed training."""
-    return getattr(runner.model, 'module', runner.model)
+    """The model without the wrappers for distributed training and for test-time augmentation."""
+    model: Any = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):  # not a LoRAModel, which has a module too
+        model = model.module
+    return model
 
 
 class LogWindowHook(Hook):

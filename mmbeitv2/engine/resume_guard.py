@@ -20,7 +20,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.optim import Optimizer
 
-from mmbeitv2.checkpoints.reading import check_exact, check_loadable, require_sound, weights_of
+from mmbeitv2.checkpoints.reading import check_exact, check_loadable, named_as_in, require_sound, weights_of
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.frozen import Frozen, fingerprint
@@ -80,7 +80,8 @@ class ResumeGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         path = str(runner._load_from or 'last_checkpoint')
-        model, weights = unwrapped(runner), weights_of(checkpoint)
+        model = unwrapped(runner)
+        weights = named_as_in(model, weights_of(checkpoint))
         require_sound(weights, [name for name, _ in model.named_parameters() if name in weights], path)
         if not runner._resume:
             check_loadable(weights, model.state_dict(), path)

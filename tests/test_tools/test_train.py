@@ -369,3 +369,23 @@ def test_blocks_without_a_gradient_train_where_the_config_says_that_there_are_so
     assert '2 process(es)' in said
     state = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)
     assert len(state['optimizer']['state']) < len(state['state_dict'])  # nothing is kept of what has no gradient
+
+
+def test_a_model_that_saves_its_lora_layers_only_is_resumed_and_scored(tmp_path: Path, image_folder: Path) -> None:
+    config, work_dir = classification_config(tmp_path, image_folder), tmp_path / 'work'
+    text = Path(config).read_text().replace('data_preprocessor = ', "model['data_preprocessor'] = ")
+    lora = "model = dict(type='LoRAModel', module=model, alpha=4, rank=2, targets=[dict(type='qkv')])\n"
+    Path(config).write_text(text + lora)
+    run_tool('train', config, '--work-dir', str(work_dir))
+    still = ('--cfg-options', LONGER, 'optim_wrapper.optimizer.lr=0')
+    run_tool('train', config, '--work-dir', str(work_dir), '--resume', *still)
+    before, after = (torch.load(work_dir / f'epoch_{n}.pth', weights_only=False)['state_dict'] for n in (2, 3))
+    assert len(before) == 4 and all('.lora_' in key for key in before)
+    assert all(before[key].any() and torch.equal(before[key], after[key]) for key in before)  # lora_up began as zeros
+    torch.save(dict(state_dict={key: value.zero_() for key, value in before.items()}), work_dir / 'epoch_0.pth')
+    scores = []
+    for name in ('epoch_2', 'epoch_3', 'epoch_0'):
+        out = tmp_path / f'{name}.pkl'
+        run_tool('test', config, str(work_dir / f'{name}.pth'), '--work-dir', str(work_dir), '--out', str(out))
+        scores.append([sample['pred_score'].tolist() for sample in pickle.loads(out.read_bytes())])
+    assert scores[0] == scores[1] != scores[2]

@@ -12,6 +12,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from mmbeitv2.engine import unwrapped
+
 # How lines of the log begin that nobody asked for; the log file has them.
 _FOR_THE_FILE = (
     '\n------',  # system and runtime environment
@@ -58,6 +60,9 @@ class QuietRunner(Runner):
         overwrites the config of an earlier training."""
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
+        if any(key.startswith('module.') for key in unwrapped(self).state_dict()):  # of a LoRAModel
+            # Else mmengine takes the prefix away, and loads nothing.
+            kwargs.setdefault('revise_keys', [(r'^module\.(?=module\.)', '')])
         checkpoint = super().load_checkpoint(*args, **kwargs)
         checkpoint.get('meta', {}).pop('config', None)  # mmengine would run its text when it resumes
         if 'ema_state_dict' in checkpoint and not self._resume:
