@@ -12,7 +12,7 @@ from safetensors.torch import save
 from mmbeitv2.checkpoints.formats import Format, StateDict, from_ours
 from mmbeitv2.checkpoints.hugging_face import hf_files
 from mmbeitv2.checkpoints.locating import locate
-from mmbeitv2.checkpoints.reading import read_checkpoint
+from mmbeitv2.checkpoints.reading import read_checkpoint, require_sound
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 
@@ -50,6 +50,7 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
     path = Path(target)
     _check_target(locate(source), path, to)
     file = read_checkpoint(source, use_ema)
+    require_sound(file.ours, file.ours, file.path)
     state, left_out = from_ours(file.ours, to)
     write = AtomicBackend().put
     if to == 'hf':

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict, is_tokenizer
 from mmbeitv2.checkpoints.grids import Grid, source_grid
-from mmbeitv2.checkpoints.reading import Checkpoint, check_fits, read_checkpoint, require_sound
+from mmbeitv2.checkpoints.reading import ENCODER_PARTS, Checkpoint, check_fits, read_checkpoint, require_sound
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.frozen import fingerprint
 from mmbeitv2.layers.positions import ResizeMethod, resize_pos_embed, resize_relative_position_table
@@ -20,7 +20,7 @@ from mmbeitv2.registry import WEIGHT_INITIALIZERS
 
 _PATCHES = 'patch_embed.proj.weight'
 # Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
-_MAY_BE_NEW = ('norm', 'fc_norm', 'mask_module')
+_MAY_BE_NEW = ('norm', 'fc_norm')
 # Parts of a pretraining model beside the encoder: what they are, and how the names of their weights start.
 _PARTS = {
     'neck': ('patch aggregation', ('neck.blocks.', 'neck.norm.')),
@@ -40,7 +40,8 @@ class PretrainedBEiTv2:
     model does not use, copies a shared relative position bias to each layer if the model has one per layer, and resizes
     absolute and relative positions to the model's patch grid. An RGB patch embedding initializes one with N channels by
     timm's rule: its three filters are repeated over the channels and scaled by 3/N, so that a gray image gives the same
-    patch embeddings; for one channel they are summed. One line in the log says what it found and did.
+    patch embeddings; for one channel they are summed. What a subclass of the backbone adds keeps its initial values if
+    the file has none. One line in the log says what it found and did.
 
     Of a whole pretraining model (``init_cfg`` of the model itself), the mask token, the patch aggregation and the head
     keep their initial weights if the file has none. The tokenizer has its own ``init_cfg``.
@@ -186,6 +187,7 @@ class PretrainedBEiTv2:
                 'shared_head of model.neck, and shared_head of model.head, as in the run that made the checkpoint.'
             )
         check_fits(own, needed, self.checkpoint)
+        require_sound(own, own, self.checkpoint)
 
     def _encoder_state(
         self,
@@ -203,6 +205,8 @@ class PretrainedBEiTv2:
                 f'checkpoint {self.checkpoint!r} has {depths[0]} blocks, but the model has {depths[1]}. Set arch to '
                 'that of the checkpoint.'
             )
+        parameters = {name for name, _ in model.named_parameters()}  # a buffer may hold -inf, as a mask does
+        require_sound(state, [key for key in state if key in parameters or key.endswith(TABLE)], self.checkpoint)
         state = dict(state)
         per_layer = [key for key in wanted if key.endswith(f'attn.{TABLE}')]
         if SHARED_TABLE in state and per_layer:
@@ -215,8 +219,15 @@ class PretrainedBEiTv2:
             state[_PATCHES] = adapt_input_conv(channels, filters)
             done.append(f'the RGB filters of {prefix}{_PATCHES} were repeated over {channels} channels')
         unused = sorted(key for key in state if key not in wanted and not key.endswith('relative_position_index'))
-        refused = [key for key in unused if key.partition('.')[0] not in ('norm', 'fc_norm', 'mask_token')]
-        missing = sorted(key for key in wanted if key not in state and key.partition('.')[0] not in may_be_new)
+        absent = sorted(key for key in wanted if key not in state)
+        is_backbone = prefix in ('', 'backbone.')
+
+        def is_required(key: str, optional: tuple[str, ...]) -> bool:
+            part = key.partition('.')[0]  # of a backbone, other parts are those that a subclass added
+            return part not in optional and not (is_backbone and part not in ENCODER_PARTS)
+
+        refused = [key for key in unused if is_required(key, ('norm', 'fc_norm', 'mask_token'))]
+        missing = [key for key in absent if is_required(key, may_be_new)]
         for key in (*refused, *missing):
             verbs = ('has', 'does not have') if refused else ('lacks', 'has')
             raise InputError(
@@ -224,8 +235,8 @@ class PretrainedBEiTv2:
             )
         if unused:
             done.append(f'left out {", ".join(unused)}')
-        new = [part for part in may_be_new if any(key.partition('.')[0] == part and key not in state for key in wanted)]
-        if new:
+        if absent:
+            new = dict.fromkeys(key.partition('.')[0] for key in absent)
             done.append(f'kept the initial values of {", ".join(new)}, which the file lacks')
         state = {key: value for key, value in state.items() if key in wanted}
         check_fits(state, wanted, self.checkpoint)

@@ -23,7 +23,7 @@ _MAKERS = {
     'mmpretrain': 'mmpretrain',
     'hf': 'Hugging Face transformers',
 }
-_ENCODER_PARTS = ('cls_token', 'mask_token', 'pos_embed', 'patch_embed', 'rel_pos_bias', 'blocks', 'norm', 'fc_norm')
+ENCODER_PARTS = ('cls_token', 'mask_token', 'pos_embed', 'patch_embed', 'rel_pos_bias', 'blocks', 'norm', 'fc_norm')
 _WRAPPERS = ('state_dict', 'model', 'module')
 _AVERAGED = ('model_ema', 'state_dict_ema')
 
@@ -52,24 +52,28 @@ class Checkpoint:
         """The weights under this package's names.
 
         Raises:
-            InputError: if they are not the complete weights of a BEiT, or not finite.
+            InputError: if they are not the complete weights of a BEiT. Whoever uses them checks their numbers, see
+                :func:`require_sound`.
         """
         if self.format is None:
             raise InputError(
                 f'checkpoint {self.path!r} does not hold a BEiT encoder (its first key is '
                 f'{next(iter(self.state))!r}). Use a BEiT v2 checkpoint of this package or of the release.'
             )
-        require_sound(self.state, self.state, self.path)
+        if self.format == 'hf':  # whose queries, keys and values are joined
+            require_sound(self.state, self.state, self.path)
         ours = to_ours(self.state, self.format)
         require_complete(ours, self.path)
         return ours
 
     @property
     def encoder(self) -> StateDict:
-        """Weights of the encoder under its own names."""
+        """Weights of the encoder under its own names, with those that a subclass of ours has beside."""
         prefix = 'encoder.' if is_tokenizer(self.state) else 'backbone.'
         inner = {key[len(prefix) :]: value for key, value in self.ours.items() if key.startswith(prefix)}
-        return {key: value for key, value in inner.items() if key.partition('.')[0] in _ENCODER_PARTS}
+        if prefix == 'backbone.' and self.format == 'mmbeitv2':
+            return inner
+        return {key: value for key, value in inner.items() if key.partition('.')[0] in ENCODER_PARTS}
 
     def grid_of(self, prefix: str) -> tuple[int, int] | None:
         """The patch grid that the file tells of the encoder, a backbone for the model ``''``; None if it tells none."""
@@ -142,7 +146,7 @@ def weights_of(content: object) -> StateDict:
 
 
 def named_as_in(model: nn.Module, state: StateDict) -> StateDict:
-    """Weights of :func:`weights_of` under the model's own names, which begin with ``module.`` too in a ``LoRAModel``."""
+    """The weights of a file under the names of the model, which begin with ``module.`` in a ``LoRAModel``."""
     names = {_bare(key): key for key in model.state_dict()}
     return {names.get(key, key): value for key, value in state.items()}
 

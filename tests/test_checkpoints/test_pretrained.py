@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -269,9 +270,36 @@ def test_averaged_weights_are_told_loaded_and_converted_when_asked_for(
 
 @pytest.fixture
 def own_vit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A subclass of the backbone in another project."""
+    """Subclasses of the backbone in another project, one with a layer and a mask of its own."""
     monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS._module_dict))
-    MODELS.register_module(name='MyViT', module=type('MyViT', (MODELS.get('mmbeitv2.BEiTv2ViT'),), {}))
+    base: Any = MODELS.get('mmbeitv2.BEiTv2ViT')
+
+    class ExtraViT(base):
+        def __init__(self, **kwargs: object) -> None:
+            super().__init__(**kwargs)
+            self.extra = nn.Linear(self.embed_dims, 2)
+            self.register_buffer('causal', torch.full((2, 2), float('-inf')).triu(1))
+
+    MODELS.register_module(name='MyViT', module=type('MyViT', (base,), {}))
+    MODELS.register_module(module=ExtraViT)
+
+
+@pytest.mark.parametrize('loader', ['ExtraViT', 'mmbeitv2.BEiTv2ViT'])
+@pytest.mark.parametrize('writer', ['ExtraViT', 'mmbeitv2.BEiTv2ViT'])
+def test_what_a_subclass_adds_is_loaded_left_out_or_new(
+    tmp_path: Path, said: list[str], own_vit: None, writer: str, loader: str
+) -> None:
+    source = MODELS.build(tiny_vit(type=writer, use_mask_token=True))
+    for parameter in source.parameters():
+        nn.init.normal_(parameter)
+    state = {f'backbone.{key}': value for key, value in source.state_dict().items()}
+    state['attn_mask'] = torch.full((4, 4), float('-inf'))  # of the project's own model
+    vit = load(save(tmp_path, state), type=loader)
+    for key, value in vit.named_parameters():
+        if key in dict(source.named_parameters()):
+            assert torch.equal(value, source.get_parameter(key)), key
+    assert ('left out causal, extra.bias, extra.weight' in said[0]) == (writer == 'ExtraViT' != loader)
+    assert ('kept the initial values of causal, extra, which' in said[0]) == (loader == 'ExtraViT' != writer)
 
 
 def test_a_tokenizer_with_a_quantizer_and_an_encoder_of_another_project_loads(tmp_path: Path, own_vit: None) -> None:
@@ -292,6 +320,9 @@ def test_a_tokenizer_with_a_quantizer_and_an_encoder_of_another_project_loads(tm
     with_table = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=16, code_dim=4)
     with pytest.raises(ValueError, match=r'does not fit the VQKD: quantize.* is only in the model'):
         load_model(Config(dict(model=config | dict(quantizer=with_table))), path, 'tokenizer')
+    path = save(tmp_path, source.state_dict() | {'encoder.extra.weight': torch.zeros(2)}, 'state_dict')
+    with pytest.raises(ValueError, match='has encoder.extra.weight, which the model does not have'):
+        load_model(Config(dict(model=config)), path, 'tokenizer')
 
 
 def test_the_only_child_of_a_tokenizer_loads_from_a_file_of_its_own(tmp_path: Path) -> None:

@@ -380,7 +380,8 @@ def test_a_model_that_saves_its_lora_layers_only_is_resumed_and_scored(tmp_path:
     still = ('--cfg-options', LONGER, 'optim_wrapper.optimizer.lr=0')
     run_tool('train', config, '--work-dir', str(work_dir), '--resume', *still)
     before, after = (torch.load(work_dir / f'epoch_{n}.pth', weights_only=False)['state_dict'] for n in (2, 3))
-    assert len(before) == 4 and all('.lora_' in key for key in before)
+    assert len(before) == 4
+    assert all('.lora_' in key for key in before)
     assert all(before[key].any() and torch.equal(before[key], after[key]) for key in before)  # lora_up began as zeros
     torch.save(dict(state_dict={key: value.zero_() for key, value in before.items()}), work_dir / 'epoch_0.pth')
     scores = []
