@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, update_init_info
 from timm.models import adapt_input_conv
 from torch import nn
 
@@ -82,6 +82,8 @@ class PretrainedBEiTv2:
             if isinstance(child, BaseModule) and not child.is_init:
                 child.init_weights()
         module.load_state_dict(state, strict=False)
+        if hasattr(module, '_params_init_info'):  # for mmengine's log of initial weights
+            update_init_info(module, init_info=f'PretrainedBEiTv2: load from {self.checkpoint}')
 
     def state_for(self, module: nn.Module, file: Checkpoint | None = None) -> StateDict:
         """The weights in the form that the module needs. Pass ``file`` if the checkpoint has been read already.

@@ -50,6 +50,12 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
         rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
+        names = [_bare(name) for name, _ in module.named_parameters()]
+        if rate < 1 and not any(name.startswith('backbone.') for name in names):
+            raise InputError(
+                f'layer_decay_rate={rate} has no effect: the model, a {type(module).__name__}, has no backbone (its '
+                f'first parameter is {next(iter(names), None)}). Call its encoder backbone, or leave the rate out.'
+            )
         groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
@@ -86,6 +92,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     @staticmethod
     def _height(module: nn.Module, name: str) -> int:
         """How many depths lie between a parameter and the output; 0 outside of the backbone."""
+        name = _bare(name)
         if not name.startswith('backbone.'):
             return 0
         backbone = module.get_submodule('backbone')
@@ -97,3 +104,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
         depth, num_depths = get_layer_depth(name, prefix='backbone.')
         return num_depths - 1 - depth
+
+
+def _bare(name: str) -> str:
+    """The name of a parameter without the prefixes of ``torch.compile``."""
+    return name.replace('_orig_mod.', '')

@@ -89,6 +89,22 @@ def test_rgb_filters_start_a_patch_embedding_of_other_channels(tmp_path: Path, c
         torch.testing.assert_close(found, patches.flatten(2).transpose(1, 2), atol=1e-4, rtol=1e-4)
 
 
+def test_the_log_of_mmengine_tells_which_weights_are_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infos: dict[str, str] = {}
+    monkeypatch.setattr(
+        'mmengine.model.BaseModule._dump_init_info',
+        lambda self: infos.update(
+            {name: self._params_init_info[p]['init_info'] for name, p in self.named_parameters()}
+        ),
+    )
+    path = save(tmp_path, released_pretrained())
+    load(path, final_norm='fc_norm')
+    assert infos['blocks.0.attn.qkv.weight'] == infos['cls_token'] == f'PretrainedBEiTv2: load from {path}'
+    assert 'load from' not in infos['fc_norm.weight']
+
+
 def test_positions_are_resized_to_the_grid_of_the_model(tmp_path: Path) -> None:
     state = released_pretrained(pos_embed=torch.randn(1, 17, 32))
     path = save(tmp_path, state)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -113,6 +114,17 @@ def test_frozen_parameters_are_left_out() -> None:
     assert set(groups_by_name(model, 1.0, 0.1, layer_decay_rate=0.5)) == {'head.weight', 'head.bias'}
 
 
+@pytest.mark.parametrize('part', ['', 'backbone'])
+def test_a_compiled_model_has_the_rates_of_its_layers(part: str) -> None:
+    model = nn.Module()
+    model.backbone = MODELS.build(tiny_vit())
+    expected = groups_by_name(model, 1.0, 0.1, layer_decay_rate=0.5)
+    model.backbone = torch.compile(model.backbone) if part else model.backbone
+    found = groups_by_name(model if part else torch.compile(model), 1.0, 0.1, layer_decay_rate=0.5)
+    assert {name.replace('_orig_mod.', ''): rates for name, rates in found.items()} == expected
+    assert len(set(expected.values())) > 3
+
+
 def test_wrong_settings_are_refused() -> None:
     model = nn.Module()
     model.backbone = nn.Linear(2, 2)
@@ -123,6 +135,8 @@ def test_wrong_settings_are_refused() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             groups_by_name(model, 1.0, 0.1, **paramwise)
+    with pytest.raises(ValueError, match=r'the model, a BEiTv2ViT, has no backbone \(its first parameter is cls_token'):
+        groups_by_name(MODELS.build(tiny_vit()), 1.0, 0.1, layer_decay_rate=0.5)
 
 
 def test_the_constructor_of_mmpretrain_gives_the_same_rates() -> None:
