@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mmengine.runner.checkpoint import (
+    CheckpointLoader,
     get_deprecated_model_names,
     get_external_models,
     get_mmcls_models,
@@ -66,6 +68,14 @@ def locate(name: str | Path) -> Path:
     if rest not in models:
         raise InputError(f'{scheme}:// has no model {rest!r}. Check the spelling, or pass the path of a file.')
     return locate(models[rest])
+
+
+def projects_loader(name: str) -> Callable | None:
+    """The loader of a scheme that a project registered in mmengine's ``CheckpointLoader``; None for a file, and for
+    names that mmengine or this package reads."""
+    loader = CheckpointLoader._get_checkpoint_loader(name)
+    is_known = loader.__module__.startswith(('mmengine.', 'mmbeitv2.', 'mmpretrain.'))
+    return None if is_known or os.path.exists(name) or is_published(name) else loader
 
 
 def _locate_in_timm(name: str) -> Path:

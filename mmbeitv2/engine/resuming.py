@@ -16,7 +16,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from mmbeitv2.checkpoints.locating import locate
+from mmbeitv2.checkpoints.locating import locate, projects_loader
 from mmbeitv2.checkpoints.tensors import existing_file, is_cut_off
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import PARTIAL
@@ -121,7 +121,7 @@ def prepare_resume(cfg: Config) -> str | None:
             checkpoint.
     """
     start = cfg.get('load_from')
-    if start:
+    if start and projects_loader(start) is None:
         existing_file(locate(start))
     if start or not cfg.get('resume'):
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmbeitv2.checkpoints import convert_checkpoint, loading_tensors_only, zoo
 from mmbeitv2.checkpoints.downloading import cached_path
@@ -114,3 +115,32 @@ def test_a_misspelled_name_is_refused_before_anything_is_built(
     ):
         assert f'Did you mean {NAME!r}' in refused(capsys, *arguments)
     assert not (tmp_path / 'work').exists()
+
+
+def test_a_scheme_that_the_project_registered_is_read_by_its_own_loader(
+    config: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    asked = []
+
+    @CheckpointLoader.register_scheme(prefixes='guest://')
+    def load_guest(name: str, map_location: object = None) -> dict:
+        asked.append(name)
+        return torch.load(trained.with_name(name.removeprefix('guest://')), map_location, weights_only=False)
+
+    name, options = 'guest://epoch_1.pth', ('--cfg-options', 'optim_wrapper.optimizer.lr=0', 'train_cfg.max_epochs=1')
+    init_cfg = 'model.backbone.init_cfg'
+    starts = dict(
+        whole=[f'load_from={name}'],
+        backbone=[f'{init_cfg}.type=mmbeitv2.PretrainedBEiTv2', f'{init_cfg}.checkpoint={name}'],
+    )
+    source = torch.load(trained, weights_only=False)['state_dict']
+    for folder, start in starts.items():
+        run_tool('train', config, '--work-dir', str(tmp_path / folder), *options, *start)
+        state = torch.load(tmp_path / folder / 'epoch_1.pth', weights_only=False)['state_dict']
+        loaded = {key for key, value in state.items() if torch.equal(value, source[key])}
+        assert loaded >= {key for key in source if folder == 'whole' or key.startswith('backbone.')}
+    before = len(asked)
+    run_tool('test', config, name, '--work-dir', str(tmp_path / 'test'))
+    assert 0 < before < len(asked)
+    assert set(asked) == {name}
