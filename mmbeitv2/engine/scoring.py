@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
-from mmbeitv2.evaluation.knn import knn_classify
+from mmbeitv2.evaluation.knn import knn_votes
 from mmbeitv2.evaluation.patch_knn import classes_of, score_by_patches
 from mmbeitv2.registry import HOOKS
 
@@ -198,7 +198,7 @@ class KNNHook(ScoreHook):
     def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
         (features, labels), (unknown, truth) = (self._features(model, loader) for loader in (bank, queries))
         features, labels = _of_all_ranks(features, bank), _of_all_ranks(labels, bank)
-        predicted = knn_classify(features, labels, unknown, self.num_neighbors, self.temperature)
+        predicted = knn_votes(features, labels, unknown, self.num_neighbors, self.temperature).argmax(dim=1)
         return 100 * float(_of_all_ranks(predicted == truth, queries).double().mean())
 
     @torch.inference_mode()

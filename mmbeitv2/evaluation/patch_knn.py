@@ -19,10 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.evaluation.knn import knn_votes
 
 IGNORED = 255
-# Patches that are compared with the bank at once.
-_CHUNK = 256
 
 
 class Patches(NamedTuple):
@@ -178,17 +177,6 @@ def _trim(patches: Patches, max_per_class: int) -> Patches:
     rank = np.arange(len(order)) - np.searchsorted(classes, classes)  # in its class
     chosen = torch.from_numpy(order[rank < max_per_class])
     return Patches(*(each[chosen.to(each.device)] for each in patches))
-
-
-def knn_votes(bank: Tensor, shares: Tensor, queries: Tensor, num_neighbors: int, temperature: float) -> Tensor:
-    """Shares of the classes (m, K) of queries (m, C): those (n, K) of their nearest neighbors in a bank (n, C), each
-    weighted in proportion to exp(cosine / temperature). All features are of unit length."""
-    votes = []
-    for chunk in queries.split(_CHUNK):
-        similarity, nearest = (chunk @ bank.T).topk(min(num_neighbors, len(bank)), dim=1)  # (chunk, k)
-        weights = (similarity / temperature).softmax(dim=1)
-        votes.append(torch.einsum('mk,mkc->mc', weights, shares[nearest]))
-    return torch.cat(votes)
 
 
 def upsample(votes: Tensor, image: SegmentedImage, patch_size: int) -> Tensor:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mmbeitv2.datasets import FitImage, LoadImage, image_files
 from mmbeitv2.datasets.resizing import Fit, fit_image
 from mmbeitv2.errors import InputError
-from mmbeitv2.evaluation.knn import knn_classify
+from mmbeitv2.evaluation.knn import knn_votes
 from mmbeitv2.evaluation.patch_knn import score_by_patches
 from mmbeitv2.inference.channels import Channels, channels_of, image_extensions
 from mmbeitv2.inference.config import read_config
@@ -118,7 +118,7 @@ def probe_features(
         raise InputError(f'{str(bank)!r} and {str(query)!r} must have the same class folders')
     features, labels = cls_features(model, bank_images, place, num_workers)
     queries, truth = cls_features(model, query_images, place, num_workers)
-    predicted = knn_classify(features, labels, queries, num_neighbors, temperature=0.07)
+    predicted = knn_votes(features, labels, queries, num_neighbors, temperature=0.07).argmax(dim=1)
     return {
         'knn_top1': 100 * float((predicted == truth).float().mean()),
         'linear_top1': linear_probe(*(each.cpu().numpy() for each in (features, labels, queries, truth))),

@@ -3,7 +3,6 @@ tests/test_tools/test_adapt.py."""
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,7 @@ from PIL import Image
 
 from mmbeitv2.engine.scoring import KNNHook
 from mmbeitv2.errors import InputError
-from mmbeitv2.evaluation.knn import knn_classify
 from tests.conftest import EXACT_LOADER, EXACT_MASKED, EXACT_RUNTIME, tiny_pretraining, tiny_tokenizer, tiny_vit
-
-
-def test_neighbors_vote_by_their_similarity() -> None:
-    bank = F.normalize(torch.randn(50, 6), dim=1)
-    labels = torch.randint(0, 4, (50,))
-    queries = F.normalize(torch.randn(30, 6), dim=1)
-    predicted = knn_classify(bank, labels, queries, num_neighbors=7, temperature=0.1)
-    for query, found in zip(queries.tolist(), predicted.tolist(), strict=True):
-        similarity = [sum(a * b for a, b in zip(query, row, strict=True)) for row in bank.tolist()]
-        nearest = sorted(range(50), key=lambda i: -similarity[i])[:7]
-        votes = [sum(math.exp(similarity[i] / 0.1) for i in nearest if labels[i] == label) for label in range(4)]
-        assert found == votes.index(max(votes))
 
 
 @pytest.fixture

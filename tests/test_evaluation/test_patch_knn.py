@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Subset
 
 from mmbeitv2.datasets import FitImage, LoadImage
 from mmbeitv2.errors import InputError
-from mmbeitv2.evaluation import patch_knn
-from mmbeitv2.evaluation.patch_knn import SegmentedImage, collect_bank, knn_votes, label_counts, score_by_patches
+from mmbeitv2.evaluation import knn, patch_knn
+from mmbeitv2.evaluation.knn import knn_votes
+from mmbeitv2.evaluation.patch_knn import SegmentedImage, collect_bank, label_counts, score_by_patches
 from mmbeitv2.segmentation import LoadSegLabels, SegFolder
 from tests.conftest import tiny_pretraining
 
@@ -58,18 +59,24 @@ def segmented(labels: np.ndarray, grid: tuple[int, int], size: tuple[int, int], 
     return SegmentedImage(features, grid, size, torch.from_numpy(labels).long(), name)
 
 
-def test_votes_are_those_of_the_formula_in_whatever_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    bank, queries = (F.normalize(torch.randn(n, 5, dtype=torch.float64), dim=1) for n in (40, 17))
-    shares = torch.rand(40, K, dtype=torch.float64)
-    expected = []
-    for query in queries:
-        similarity = [float(query @ row) for row in bank]
-        nearest = sorted(range(40), key=lambda i: -similarity[i])[:7]
-        weights = [math.exp(similarity[i] / 0.1) for i in nearest]
-        expected.append(sum(w * shares[i] for w, i in zip(weights, nearest, strict=True)) / sum(weights))
-    for chunk in (1, 5, 256):
-        monkeypatch.setattr(patch_knn, '_CHUNK', chunk)
-        assert torch.allclose(knn_votes(bank, shares, queries, 7, 0.1), torch.stack(expected))
+@pytest.mark.parametrize('temperature', [0.1, 0.005])  # exp(1 / 0.005) is beyond float32
+def test_votes_are_those_of_the_formula_in_whatever_blocks(monkeypatch: pytest.MonkeyPatch, temperature: float) -> None:
+    bank, queries = (F.normalize(torch.randn(n, 5), dim=1) for n in (40, 17))
+    queries[:2] = bank[:2]
+    labels = torch.randint(0, K, (40,))
+    labels[0] = K - 1
+    for classes in (torch.rand(40, K), labels):
+        shares = (F.one_hot(labels, K) if classes is labels else classes).double()
+        expected = []
+        for query in queries.double():
+            similarity = [float(query @ row) for row in bank.double()]
+            nearest = sorted(range(40), key=lambda i: -similarity[i])[:7]
+            weights = [math.exp(similarity[i] / temperature) for i in nearest]
+            expected.append(sum(w * shares[i] for w, i in zip(weights, nearest, strict=True)) / sum(weights))
+        for chunk in (1, 5, 256):
+            monkeypatch.setattr(knn, '_CHUNK', chunk)
+            found = knn_votes(bank, classes, queries, 7, temperature)
+            torch.testing.assert_close(found, torch.stack(expected).float(), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(('pixels', 'size'), [((48, 64), (24, 32)), ((37, 41), (22, 30))])
