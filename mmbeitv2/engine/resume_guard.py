@@ -249,24 +249,28 @@ def fingerprints(model: nn.Module) -> Record:
 
 
 def describe_dataset(dataset: object) -> str:
-    """Number of images, and a hash of their paths below their common folder and of their labels."""
+    """Number of images, and a hash of their paths below their common folder, and of their labels or the paths of their
+    label images from that folder."""
     count = len(dataset)  # type: ignore[arg-type]
     if not count or not hasattr(dataset, 'get_data_info'):
         return f'{count} samples'
 
-    def samples() -> Iterator[tuple[str, object]]:
+    def samples() -> Iterator[tuple[str, object, str | None]]:
         for index in range(count):
             info = dataset.get_data_info(index)
-            yield str(info.get('img_path') or ''), info.get('gt_label')
+            yield str(info.get('img_path') or ''), info.get('gt_label'), info.get('seg_map_path')
 
-    common, _ = next(samples())
-    for path, _ in samples():
+    common, *_ = next(samples())
+    for path, *_ in samples():
         if not path.startswith(common):
             common = os.path.commonprefix((common, path))  # noqa: RUF071 (commonpath refuses some pairs)
     folder = common[: common.rfind('/') + 1]
     digest = hashlib.sha256()
-    for path, label in samples():
-        digest.update(f'{path.removeprefix(folder)}\0{label}\0'.encode(errors='surrogateescape'))
+    for path, label, label_image in samples():
+        text = f'{path.removeprefix(folder)}\0{label}\0'
+        if label_image is not None:
+            text += f'{os.path.relpath(label_image, folder)}\0'
+        digest.update(text.encode(errors='surrogateescape'))
     return f'{count} images, names and labels {digest.hexdigest()[:16]}'
 
 

@@ -237,6 +237,8 @@ class Listed:
 
     def get_data_info(self, index: int) -> dict:
         path, label = self.samples[index]
+        if isinstance(label, str):
+            return {'img_path': path, 'seg_map_path': label}
         return {'gt_label': label} if path is None else {'img_path': path, 'gt_label': label}
 
 
@@ -248,6 +250,11 @@ def test_a_dataset_is_the_same_in_another_place(tmp_path: Path, monkeypatch: pyt
     assert here == there
     assert describe_dataset(Listed(*((f'/x/{name}', 1 - label) for name, label in names))) != here
     assert describe_dataset(Listed(*((f'/x/{name}', label) for name, label in names[::-1]))) != here
+    here, there, other = (
+        describe_dataset(Listed(*((f'{root}/images/{n}.jpg', f'{root}/{labels}/{n}.png') for n in range(3))))
+        for root, labels in (('/x', 'labels'), ('y/z', 'labels'), ('/x', 'labels2'))
+    )
+    assert here == there != other
     in_memory = Listed((None, 0), (None, 1))  # as CIFAR of mmpretrain
     before = describe_dataset(in_memory)
     monkeypatch.chdir(tmp_path)
