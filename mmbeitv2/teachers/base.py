@@ -67,9 +67,15 @@ class FrozenTeacher(Frozen):
             features = F.interpolate(features, size=grid, mode='bilinear', align_corners=False)
         return features.flatten(2).transpose(1, 2)
 
-    def fingerprint(self) -> int:
-        """A number of 64 bits, signed, that tells apart teachers whose features differ."""
-        settings = (type(self).__name__, self.img_size, getattr(self, 'out_index', None))
+    def fingerprint(self, with_statistics: bool = True) -> int:
+        """A number of 64 bits, signed, that tells apart teachers whose features differ.
+
+        Args:
+            with_statistics: false for the number of version 1.0, which left ``mean`` and ``std`` out.
+        """
+        settings: tuple = (type(self).__name__, self.img_size, getattr(self, 'out_index', None))
+        if with_statistics:
+            settings += (self.mean.flatten().tolist(), self.std.flatten().tolist())
         digest = hashlib.sha256(f'{settings} {fingerprint(self.module)}'.encode()).digest()
         return int.from_bytes(digest[:8], 'big', signed=True)
 

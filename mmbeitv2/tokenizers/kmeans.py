@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
+from mmbeitv2.teachers import FrozenTeacher
 from mmbeitv2.tokenizers.distilling import DistillingTokenizer
 from mmbeitv2.tokenizers.quantizer import NormEMAVectorQuantizer, l2norm
 
@@ -107,8 +108,10 @@ class KMeansTokenizer(DistillingTokenizer):
         """Refuses the codebook of another teacher: of the same width it would load, and its codes mean nothing here."""
         saved = state_dict.get(f'{prefix}teacher_fingerprint')
         if saved is not None and self.teacher is not None and int(saved) != int(self.teacher_fingerprint):
-            raise InputError(
-                'the k-means tokenizer of the checkpoint was made with another teacher (other weights, input size '
-                'or layer). Set the teacher that it was made with.'
-            )
+            is_former = isinstance(self.teacher, FrozenTeacher) and int(saved) == self.teacher.fingerprint(False)
+            if not is_former:  # of version 1.0
+                raise InputError(
+                    'the k-means tokenizer of the checkpoint was made with another teacher (other weights, input size, '
+                    'normalization or layer). Set the teacher that it was made with.'
+                )
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -52,6 +52,9 @@ def test_timm_features_are_normed_patch_tokens_without_class_and_registers() -> 
     tokens = teacher.module.forward_features((images - teacher.mean) / teacher.std)[:, 5:]
     torch.testing.assert_close(teacher(images, (4, 4)), tokens)
     assert tokens.shape == (1, 16, 384)
+    former = teacher.fingerprint()
+    teacher.std.mul_(2)  # other features of the same weights
+    assert teacher.fingerprint() != former
 
 
 @pytest.mark.parametrize(

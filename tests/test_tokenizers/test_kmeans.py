@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from mmengine.registry import MODELS
 
 from mmbeitv2.engine import NoOptimizer
 from mmbeitv2.errors import InputError
+from mmbeitv2.layers import fingerprint
 from mmbeitv2.tokenizers import KMeansTokenizer, SphericalKMeans
 from tests.conftest import TEACHER, tiny_kmeans
 
@@ -128,3 +131,12 @@ def test_the_codebook_of_another_teacher_is_refused() -> None:
     for other in (TEACHER | dict(img_size=64), TEACHER):  # the second with other weights
         with pytest.raises(InputError, match='made with another teacher'):
             build(teacher=other).load_state_dict(state)
+
+
+def test_the_codebook_of_a_checkpoint_of_version_1_is_taken() -> None:
+    tokenizer = build()
+    teacher = tokenizer.teacher
+    text = f"('TimmTeacher', {teacher.img_size}, -1) {fingerprint(teacher.module)}"  # without mean and std
+    former = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], 'big', signed=True)
+    assert former != teacher.fingerprint()
+    tokenizer.load_state_dict(tokenizer.state_dict() | dict(teacher_fingerprint=torch.tensor(former)))
