@@ -54,6 +54,7 @@ class BEiTv2(BaseSelfSupervisor):
             # mmengine would list how each of its weights was initialized: on the screen, where there is no log file.
             frozen._dump_init_info = lambda: None
             frozen.init_weights()
+            del frozen._dump_init_info
         built_head = MODELS.build({'embed_dims': network.embed_dims, 'num_codes': frozen.num_codes, **head})
         super().__init__(
             backbone=network,
@@ -76,11 +77,11 @@ class BEiTv2(BaseSelfSupervisor):
                 f'the head predicts {self.head.num_codes} codes, but the tokenizer has {tokenizer.num_codes}. Set '
                 f'model.head.num_codes={tokenizer.num_codes}.'
             )
-        expected = getattr(tokenizer, 'in_channels', backbone.in_channels)  # some tokenizers take any
-        if backbone.in_channels != expected:
+        if backbone.in_channels != tokenizer.in_channels:
             raise InputError(
-                f'model.backbone.in_channels={backbone.in_channels}, but the tokenizer takes images of {expected} '
-                'channels. Set model.tokenizer.encoder.in_channels and model.backbone.in_channels to the same number.'
+                f'model.backbone.in_channels={backbone.in_channels}, but the tokenizer takes images of '
+                f'{tokenizer.in_channels} channels. Set model.tokenizer.encoder.in_channels and '
+                'model.backbone.in_channels to the same number.'
             )
         neck = 'model.neck is None' if self.neck is None else f'model.neck.shared_head={self.neck.shared_head}'
         if self.head.shared_head != (self.neck is None or self.neck.shared_head):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +89,8 @@ def test_the_tokenizer_is_frozen_for_real() -> None:
     assert not any(module.training for module in tokenizer.modules())
     assert torch.equal(tokenizer.tokenize(view), codes)
     assert all(torch.equal(value, before[key]) for key, value in tokenizer.state_dict().items())
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert torch.equal(other.tokenizer.module.tokenize(view), codes)
 
 
 @pytest.mark.parametrize('precision', ['float16', 'bfloat16', 'float32'])
