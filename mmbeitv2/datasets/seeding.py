@@ -24,7 +24,8 @@ class SampleIndex(int):
     """Index of a sample that also carries the seed of the run and the epoch; it is passed to the workers like any other
     index.
 
-    Dataset wrappers shift indices and take remainders; both keep the seed and the epoch.
+    ``ConcatDataset`` and ``RepeatDataset`` shift indices and take remainders; both keep the seed and the epoch.
+    ``ClassBalancedDataset`` looks the index up in a list, which loses them.
     """
 
     seed: int
@@ -84,7 +85,8 @@ class SeedSample(BaseTransform):
         else:
             raise InputError(
                 'mmbeitv2.SeedSample needs to know the epoch. Set sampler.type of the dataloader to '
-                'mmbeitv2.SeededSampler or mmbeitv2.SeededInfiniteSampler, or set is_fixed=True for evaluation.'
+                'mmbeitv2.SeededSampler or mmbeitv2.SeededInfiniteSampler, use no ClassBalancedDataset around the '
+                'dataset, or set is_fixed=True for evaluation.'
             )
         numpy_seed, python_seed, torch_seed = np.random.SeedSequence(key).generate_state(3).tolist()
         np.random.seed(numpy_seed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import InfiniteSampler, RepeatDataset
+from mmengine.dataset import ClassBalancedDataset, InfiniteSampler, RepeatDataset
 from mmengine.registry import init_default_scope
 from torch.utils.data import ConcatDataset
 
@@ -84,6 +84,10 @@ def test_an_index_keeps_what_it_knows_through_pickle_and_wrappers(dataset: Image
     assert (index, index.seed, index.epoch) == (7, 2, 5)
     expected = dataset[SampleIndex(3, seed=2, epoch=5)]['jitter']
     assert torch.equal(ConcatDataset([dataset, dataset])[SampleIndex(19, seed=2, epoch=5)]['jitter'], expected)
+    dataset.get_cat_ids = lambda index: [index % 2]
+    balanced = ClassBalancedDataset(dataset, oversample_thr=1e-3)
+    with pytest.raises(ValueError, match='use no ClassBalancedDataset'):
+        balanced[SampleIndex(3, seed=2, epoch=5)]
     assert torch.equal(RepeatDataset(dataset, times=2)[SampleIndex(19, seed=2, epoch=5)]['jitter'], expected)
 
 
