@@ -94,7 +94,11 @@ class VectorQuantizePytorch(nn.Module):
         # Residual quantizers and VectorQuantize have the first name, the others the second.
         look_up = getattr(self.quantizer, 'get_output_from_indices', None) or self.quantizer.indices_to_codes
         with torch.autocast(codes.device.type, enabled=False):
-            return look_up(indices).reshape(*codes.shape, self.code_dim)
+            if getattr(self.quantizer, 'heads', 1) > 1 and self.quantizer.codebook.ndim == 2:  # the library fails here
+                vectors = self.quantizer.project_out(self.quantizer.codebook[indices].flatten(-2))
+            else:
+                vectors = look_up(indices)
+        return vectors.reshape(*codes.shape, self.code_dim)
 
 
 def _sizes_of(quantizer: Any) -> Sequence[int]:
