@@ -125,13 +125,6 @@ class Attention(nn.Module):
         assert self.grid_size is not None
         return look_up(self.relative_position_bias_table, self.grid_size, context)
 
-    def probabilities(self, x: Tensor, context: Context = None) -> Tensor:
-        """Attention of each token over all, (B, num_heads, N, N); each row sums to 1."""
-        q, k, _ = self.project(x)
-        logits = (q * q.shape[3] ** -0.5) @ k.transpose(-2, -1)
-        bias = self.position_bias(context)
-        return (logits if bias is None else logits + bias).softmax(dim=-1)
-
 
 class Mlp(nn.Module):
     """Two linear layers with a GELU between: (B, N, C) -> (B, N, C)."""
