@@ -93,8 +93,9 @@ def resize_relative_position_table(
 def _geometric_coordinates(source: int, target: int) -> np.ndarray:
     """Where ``source`` distances lie among ``target`` ones: symmetric, steps growing by a constant factor.
 
-    The factor is found by bisection, as in the reference, so that the outermost distance of the source falls on that of
-    the target.
+    The factor is found by bisection between 1.01 and 1.5, as in the reference, so that the outermost distance of the
+    source falls on that of the target. If the table shrinks, it stays at 1.01: the distances keep their places, nearly,
+    and those beyond the target are not used.
     """
     low, high = 1.01, 1.5
     while high - low > 1e-6:
