@@ -69,7 +69,7 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__(non_blocking=True)
         channels = len(mean)
-        _check_statistics(mean, std)
+        check_statistics(mean, std)
         if to_rgb and channels != 3:
             raise InputError(f'to_rgb=True needs three channels, but mean has {channels}. Set to_rgb=False.')
         if color_channels is None and channels == 3:
@@ -151,7 +151,8 @@ class BEiTv2DataPreprocessor(BaseDataPreprocessor):
         return images.index_copy(1, torch.tensor(self.color_channels, device=images.device), jittered)
 
 
-def _check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
+def check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuses statistics of channels that cannot normalize an image."""
     if len(mean) != len(std) or not mean:
         raise InputError(
             f'mean has {len(mean)} entries, but std has {len(std)}. Both need one entry for each channel of the images.'

@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from mmbeitv2.pretraining.preprocessor import _check_statistics
+from mmbeitv2.pretraining.preprocessor import check_statistics
 from mmbeitv2.registry import MODELS
 
 
@@ -30,7 +30,7 @@ class ChannelsSegDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs: object) -> None:
         super().__init__()
-        _check_statistics(mean, std)
+        check_statistics(mean, std)
         self.stacking = MODELS.build(dict(type='mmseg.SegDataPreProcessor', **kwargs))
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
