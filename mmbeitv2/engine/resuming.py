@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from mmbeitv2.checkpoints.locating import locate, projects_loader
 from mmbeitv2.checkpoints.tensors import existing_file, is_cut_off
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio import PARTIAL
+from mmbeitv2.fileio import PARTIAL, AtomicBackend
 from mmbeitv2.registry import HOOKS
 
 
@@ -41,6 +39,19 @@ class SeedStepHook(Hook):
         torch.manual_seed(torch_seed)
 
 
+class _KeepingBackend(AtomicBackend):
+    """Notes what mmengine removes before it writes the next file, to be removed afterwards."""
+
+    def __init__(self) -> None:
+        self.outdated: list[str] = []
+
+    def isfile(self, filepath: str | Path) -> bool:
+        return True
+
+    def remove(self, filepath: str | Path) -> None:
+        self.outdated.append(str(filepath))
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, except that ``last_checkpoint`` always names a complete checkpoint, even after a
@@ -56,13 +67,14 @@ class AtomicCheckpointHook(CheckpointHook):
 
     priority = 'VERY_LOW'
     keep_ckpt_ids: deque
-    file_backend: LocalBackend
+    file_backend: _KeepingBackend
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(backend_args=dict(backend='mmbeitv2.AtomicBackend'), **kwargs)
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        self.file_backend = _KeepingBackend()
         if is_main_process():
             for partial in Path(self.out_dir).glob(f'*.pth{PARTIAL}'):  # as large as a checkpoint
                 partial.unlink()
@@ -93,17 +105,10 @@ class AtomicCheckpointHook(CheckpointHook):
                 Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        if not self.save_best:
-            return
-        backend = self.file_backend
-        outdated: list[str] = []
-        self.file_backend = copy(backend)  # what mmengine would remove before it writes, is removed afterwards
-        self.file_backend.isfile = lambda path: True
-        self.file_backend.remove = outdated.append
         super()._save_best_checkpoint(runner, metrics)
-        self.file_backend = backend
-        for path in outdated:  # that of a former place, if the work dir was copied
+        for path in self.file_backend.outdated:  # that of a former place, if the work dir was copied
             Path(self.out_dir, Path(path).name).unlink(missing_ok=True)
+        self.file_backend.outdated.clear()
 
 
 def prepare_resume(cfg: Config) -> str | None:
