@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from mmengine import fileio
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     import datasets
 
 PREFIX = 'mmbeitv2-huggingface'
-# The columns of images that addresses refer to, by the fingerprint of the data.
-_columns: dict[str, datasets.Dataset] = {}
+# The columns of images that addresses refer to, by the fingerprint of the data, as long as a data set holds them.
+_columns: WeakValueDictionary[str, datasets.Dataset] = WeakValueDictionary()
 
 
 class HuggingFaceBackend(fileio.BaseStorageBackend):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import pickle
 from pathlib import Path
 
@@ -117,7 +118,11 @@ def test_a_copy_for_another_process_reads_the_same(tmp_path: Path, table: dict) 
     copy = pickle.dumps(dataset)
     expected = dataset[5]['img']
     _columns.clear()
-    assert (pickle.loads(copy)[5]['img'] == expected).all()
+    dataset = pickle.loads(copy)
+    assert (dataset[5]['img'] == expected).all()
+    del dataset
+    gc.collect()
+    assert not _columns  # a table is open as long as its data set
 
 
 @pytest.mark.parametrize(
