@@ -49,7 +49,9 @@ def test_a_sentence_of_a_data_loading_process_is_the_same(capsys: pytest.Capture
     assert capsys.readouterr().err == "tool.py: error: image 'a.jpg' cannot be read\n"
 
 
-@pytest.mark.parametrize('error', [RuntimeError('odd'), OSError('odd'), BrokenPipeError(errno.EPIPE, 'of a worker')])
+@pytest.mark.parametrize(
+    'error', [RuntimeError('odd'), SyntaxError('odd'), OSError('odd'), BrokenPipeError(errno.EPIPE, 'of a worker')]
+)
 def test_what_a_library_raises_passes(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, one_sentence_errors('tool.py'):
         raise error
@@ -60,6 +62,10 @@ def test_what_a_library_raises_passes(error: Exception) -> None:
     ('body', 'pipe', 'said', 'code'),
     [
         ('raise KeyboardInterrupt', '', 'tool.py: interrupted\n', 128 + signal.SIGINT),
+        (
+            'try: raise KeyboardInterrupt\n    except: raise SyntaxError',
+            *('', 'tool.py: interrupted\n', 128 + signal.SIGINT),
+        ),
         ('print("x" * 10**7)', '| head -c 1', 'x', 128 + signal.SIGPIPE),
     ],
 )

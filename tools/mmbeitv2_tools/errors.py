@@ -51,7 +51,9 @@ def one_sentence_errors(program: str) -> Iterator[None]:
                 warnings.simplefilter('ignore', category)
             yield
             sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SyntaxError) as error:  # mmengine's Config.pretty_text makes the second of the first
+        if isinstance(error, SyntaxError) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise
         _write(f'{program}: interrupted')
         raise SystemExit(128 + signal.SIGINT) from None
     except (InputError, OSError) as error:
