@@ -19,7 +19,8 @@ class _Registry(Registry):
     """Finds types without a scope in the config's default scope, too.
 
     In a config that was inherited by ``_base_ = 'mmbeitv2::...'``, mmengine marks every setting with this package's
-    scope and looks up all types there; but those of our configs without a scope are mmpretrain's or mmseg's.
+    scope and looks up all types there; but those of our configs without a scope are mmpretrain's or mmseg's. Names that
+    both have mean ours there (``LoadImageFromFile``, ``LoadAnnotations``); ``mmseg.LoadAnnotations`` means mmseg's.
     """
 
     def get(self, key: str) -> type | None:
