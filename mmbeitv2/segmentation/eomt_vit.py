@@ -209,9 +209,10 @@ def attn_mask_probs(query_blocks: int) -> list[float]:
 
     It is 1 at first and falls to 0 within a sixth of the training: in the first block after the first sixth, in the
     last one after the fourth, in those between at even distances (EoMT's code). The progress of the training comes from
-    the runner's message hub, and so is the same after a resume; without a runner it is 0.
+    the runner's message hub, and so is the same after a resume; without a runner in training it is 0.
     """
     hub = MessageHub.get_current_instance()
-    progress = hub.get_info('iter', 0) / hub.get_info('max_iters', 1)
+    is_training = hub.get_info('loop_stage') == 'train'  # else it may be the hub of a run that has ended
+    progress = hub.get_info('iter', 0) / hub.get_info('max_iters', 1) if is_training else 0.0
     starts = torch.linspace(1 / 6, 4 / 6, query_blocks, dtype=torch.float64, device='cpu').tolist()
     return [(1 - min(max(6 * (progress - start), 0.0), 1.0)) ** _ANNEALING_POWER for start in starts]

@@ -51,6 +51,7 @@ def _no_running_training() -> Iterator[None]:
 def at_progress(iteration: int, of: int) -> None:
     """What the runner tells the model in the step ``iteration``."""
     hub = MessageHub.get_instance('training')
+    hub.update_info('loop_stage', 'train')
     hub.update_info('iter', iteration)
     hub.update_info('max_iters', of)
 
@@ -226,6 +227,8 @@ def test_the_masks_are_lifted_block_by_block_as_a_function_of_the_iteration() ->
         for iteration, expected in ((start - 2, 1.0), ((start + end) / 2, 0.5**0.9), (end + 2, 0.0)):
             at_progress(iteration, 19902)
             assert attn_mask_probs(3)[block] == pytest.approx(expected, abs=1e-3)
+    MessageHub.get_instance('training').pop_info('loop_stage')  # as at the end of a run
+    assert attn_mask_probs(3) == [1.0, 1.0, 1.0]
     torch.manual_seed(0)
     outside = torch.full((100, 100, 2, 2), -1.0)
     assert masked_attention_mask(outside, (2, 2), 0.0) is None
