@@ -106,9 +106,7 @@ def test_block_runs(
 ) -> None:
     settings = block.settings
     if '$MMSEG/analysis_tools' in block.code and mmseg.__version__ < '1.3':
-        pytest.skip(
-            'mmsegmentation 1.2 draws with OpenCV 4 and counts with an older mmengine only'
-        )
+        pytest.skip('mmsegmentation 1.2 draws with OpenCV 4 and counts with an older mmengine only')
     folder, variables = scratch_of(block.page)
     code = settings.apply(block.code)
     monkeypatch.chdir(folder)
