@@ -69,7 +69,9 @@ _FOREIGN = (
     'PIL|argparse|collections|cv2|datasets|enum|logging|markupsafe|matplotlib|mmcv|mmengine|mmpretrain|mmseg|np|numpy|'
     'open_clip|os|pathlib|pickle|scipy|timm|torch|torchvision|transformers|types|typing'
 )
-_BARE = 'Config|Dataset|Hook|MMLogger|Module|OptimWrapper|Path|Runner|Tensor|DistributedDataParallel'
+_BARE = (
+    'AbstractContextManager|Config|Dataset|Hook|MMLogger|Module|OptimWrapper|Path|Runner|Tensor|DistributedDataParallel'
+)
 _ALIASES = 'ChannelType|FinalNorm|Fit|InitRule|OutType|Precision|RelPosBias|ResizeMethod'
 # Of this package, but not exported: they have docstrings, and no page.
 _INTERNAL = (

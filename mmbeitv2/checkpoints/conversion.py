@@ -37,7 +37,7 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
         target: file to write; if its name ends in ``.safetensors``, a safetensors file with only the weights. For
             ``'hf'`` a folder, which ``from_pretrained`` and ``pipeline`` load.
         to: the format. A folder for ``'hf'`` also tells how images are prepared and what the classes are called, see
-            :func:`mmbeitv2.checkpoints.hugging_face.hf_files`.
+            ``mmbeitv2.checkpoints.hugging_face.hf_files``.
         use_ema: take the averaged weights of the source, see :func:`read_checkpoint`.
 
     Returns:

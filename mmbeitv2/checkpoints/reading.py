@@ -52,8 +52,8 @@ class Checkpoint:
         """The weights under this package's names.
 
         Raises:
-            InputError: if they are not the complete weights of a BEiT. Whoever uses them checks their numbers, see
-                :func:`require_sound`.
+            InputError: if they are not the complete weights of a BEiT. Whoever uses them checks their numbers
+                (``require_sound``).
         """
         if self.format is None:
             raise InputError(
