@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.visualization import Visualizer
 from torch import nn
 from yapf.yapflib import yapf_api
@@ -116,8 +116,8 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_former_log() -> None:
-    """mmengine keeps loggers and visualizers of all runners, whose files may be closed or gone."""
-    for manager in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
+    """mmengine keeps loggers and visualizers of all runners, whose files may be closed or gone, and their scopes."""
+    for manager in (MMLogger, DefaultScope, Visualizer, *Visualizer.__subclasses__()):
         manager._instance_dict.clear()
 
 

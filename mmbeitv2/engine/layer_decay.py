@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 
+from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -52,9 +54,12 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
         names = [_bare(name) for name, _ in module.named_parameters()]
         if rate < 1 and not any(name.startswith('backbone.') for name in names):
-            raise InputError(
+            # Not an error: mmpretrain draws schedules with a stand-in for the model.
+            print_log(
                 f'layer_decay_rate={rate} has no effect: the model, a {type(module).__name__}, has no backbone (its '
-                f'first parameter is {next(iter(names), None)}). Call its encoder backbone, or leave the rate out.'
+                f'first parameter is {next(iter(names), None)}). Call its encoder backbone, or leave the rate out.',
+                logger='current',
+                level=logging.WARNING,
             )
         groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in module.named_parameters():
