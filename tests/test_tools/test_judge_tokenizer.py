@@ -45,7 +45,7 @@ def test_two_tokenizers_are_judged_on_a_labeled_folder(
     html = out.read_text()
     assert html.count('<h2>') == 1 + 2
     assert html.count('data:image/png;base64,') == 2 * (16 + 3)
-    assert 'http' not in html
+    assert '://' not in html
 
 
 def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirror_image_and_in_a_shifted_crop(
