@@ -11,20 +11,23 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_ceph, load_from_local
 
 from mmbeitv2.checkpoints.locating import locate
-from mmbeitv2.checkpoints.reading import read_checkpoint
+from mmbeitv2.checkpoints.reading import WRAPPERS, read_checkpoint, weights_of
 from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.checkpoints.zoo import SCHEME, is_published
 
 
 def load_from_mmbeitv2(name: str, map_location: Any = None) -> Any:
     """What mmengine gets for the name of a checkpoint: a published model under this package's names, whoever published
-    it; any other file as it is."""
+    it; any other file as it is, with its weights where mmengine looks for them: of others it would load none and go
+    on."""
     path = locate(name)
     if str(path) != str(name):
         print_log(f'{name} is read from its local copy {str(path)!r}', logger='current')
     if is_published(name):
         return {'state_dict': read_checkpoint(name).ours}
     content = read_file(path, map_location)
+    if isinstance(content, dict) and any(isinstance(content.get(key), dict) for key in WRAPPERS):
+        content.setdefault('state_dict', weights_of(content))
     if name.startswith('mmcls://'):  # whole classifiers, asked for as a backbone
         state = content.get('state_dict', content)
         content = {'state_dict': {key[9:]: value for key, value in state.items() if key.startswith('backbone.')}}

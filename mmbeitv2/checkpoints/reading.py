@@ -24,7 +24,7 @@ _MAKERS = {
     'hf': 'Hugging Face transformers',
 }
 ENCODER_PARTS = ('cls_token', 'mask_token', 'pos_embed', 'patch_embed', 'rel_pos_bias', 'blocks', 'norm', 'fc_norm')
-_WRAPPERS = ('state_dict', 'model', 'module')
+WRAPPERS = ('state_dict', 'model', 'module')
 _AVERAGED = ('model_ema', 'state_dict_ema')
 
 
@@ -155,7 +155,7 @@ def named_as_in(model: nn.Module, state: StateDict) -> StateDict:
 
 def _unwrapped(content: Any) -> Any:
     while isinstance(content, dict):
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
             break
         content = inner

@@ -21,7 +21,6 @@ from mmpretrain.engine import VisualizationHook
 from PIL import Image
 
 from mmbeitv2.checkpoints import Checkpoint, loading_tensors_only, read_checkpoint, require_fit
-from mmbeitv2.checkpoints.reading import weights_of
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.engine.resume_guard import fingerprints
 from mmbeitv2.errors import InputError
@@ -64,7 +63,6 @@ def test(args: argparse.Namespace) -> None:
             sys.stdout.write(describe_run(runner, cfg, is_training=False, checkpoint=args.checkpoint))
         return
     del checkpoint  # mmengine reads the file anew, with the averaged weights
-    runner.register_hook(_UnwrapHook(), priority='VERY_HIGH')
     if written == 'label maps':
         runner.register_hook(LabelMapHook(args.out))
     if written == 'predictions':
@@ -72,13 +70,6 @@ def test(args: argparse.Namespace) -> None:
     metrics = runner.test()
     if written == 'metrics' and runner.rank == 0:
         AtomicBackend().put_text(json.dumps(metrics, default=float), args.out)
-
-
-class _UnwrapHook(Hook):
-    """Puts the weights of a file where mmengine looks for them; of others it would load none and go on."""
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint.setdefault('state_dict', weights_of(checkpoint))
 
 
 def _check_out(path: str, is_segmentation: bool) -> str:
