@@ -103,6 +103,8 @@ RECIPES = {
     'classification/beitv2-1600e_vit-l_ft-90e_in21k': '90 4096 6e-4 1e-6 20 .9 .999 .05 - .2 1e-5 .75',
     'classification/beitv2-1600e-in21k_vit-b_ft-30e_in1k': '30 1024 5e-5 1e-6 20 .9 .999 .05 - .1 .1 .75',
     'classification/beitv2-1600e-in21k_vit-l_ft-20e_in1k': '20 1024 7e-5 1e-6 5 .9 .999 .05 - .25 1e-5 .8',
+    'classification/beitv2-1600e-in21k_vit-b_ft-30e_in1k-384px': '30 1024 5e-5 1e-6 20 .9 .999 .05 - .1 .1 .75',
+    'classification/beitv2-1600e-in21k_vit-l_ft-20e_in1k-384px': '20 1024 7e-5 1e-6 5 .9 .999 .05 - .25 1e-5 .8',
     'segmentation/beitv2-300e_vit-b_{512}': '160000 16 8e-5 0 1500 .9 .999 .05 - .1 .1 .8',
     'segmentation/beitv2-1600e_vit-b_{512}': '160000 16 8e-5 0 1500 .9 .999 .05 - .1 .1 .8',
     'segmentation/beitv2-300e_vit-l_{512}': '160000 16 8e-5 0 1500 .9 .999 .05 - .2 1e-5 .8',
@@ -214,6 +216,15 @@ def test_finetuning_mixes_images_smooths_labels_and_starts_from_the_pretraining_
     assert cfg.model.head.loss.label_smooth_val == 0.1
     pretrained, arch = Path(name).name.split('_')[:2]
     assert weights_of(pretrained, arch) in cfg.model.backbone.init_cfg.checkpoint
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs/classification').glob('*px.py')), ids=name_of)
+def test_a_resolution_is_that_of_the_model_and_of_all_images(path: Path) -> None:
+    cfg = load(path)
+    sides = {int(path.stem.rpartition('-')[2].removesuffix('px'))}
+    pipelines = [cfg[f'{split}_dataloader'].dataset.pipeline for split in ('train', 'val', 'test')]
+    scales = {step[key] for steps in pipelines for step in steps for key in ('scale', 'crop_size') if key in step}
+    assert {cfg.model.backbone.img_size} == scales == sides
 
 
 def weights_of(pretrained: str, arch: str) -> str:

@@ -1,9 +1,18 @@
 # Fine-tuning on ImageNet-1k after ImageNet-21k, ViT-L, without mixing images (numbers of the reference's README).
-_base_ = 'beitv2-1600e_vit-l_ft-50e_in1k.py'
+_base_ = [
+    '../_base_/models/classifier_vit-b.py',
+    '../_base_/datasets/imagenet_finetuning.py',
+    '../_base_/schedules/finetuning_100e.py',
+    '../_base_/classification_runtime.py',
+]
 model = dict(
     backbone=dict(
-        drop_path_rate=0.25, init_cfg=dict(checkpoint='work_dirs/beitv2-1600e_vit-l_ft-90e_in21k/epoch_90.pth')
+        arch='large',
+        layer_scale_init_value=1e-5,
+        drop_path_rate=0.25,
+        init_cfg=dict(checkpoint='work_dirs/beitv2-1600e_vit-l_ft-90e_in21k/epoch_90.pth'),
     ),
+    head=dict(in_channels=1024),
     train_cfg=dict(augments=None),
 )
 optim_wrapper = dict(optimizer=dict(lr=7e-5), paramwise_cfg=dict(layer_decay_rate=0.8))

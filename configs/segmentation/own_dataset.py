@@ -3,7 +3,8 @@
 #   python tools/train.py configs/segmentation/own_dataset.py --cfg-options data_root=DIR num_classes=11
 #
 # DIR holds classes.txt (one name a line, the first line is class 0), images/{train,val} and labels/{train,val}: PNGs of
-# one channel, in which 255 means "ignored". docs/guides/segment.md explains every setting.
+# one channel, in which 255 means "ignored". If label images show colors, or values that are no class numbers, name the
+# file that lists them: label_table=labels.txt. docs/guides/segment.md explains every setting.
 _base_ = [
     '../_base_/models/upernet_vit-b.py',
     '../_base_/schedules/upernet_160k.py',
@@ -11,6 +12,9 @@ _base_ = [
 ]
 data_root = 'data/own'
 num_classes = 2  # as many as classes.txt has lines
+label_table = (
+    None  # or 'labels.txt' in data_root, in place of classes.txt: a line "VALUE, CLASS" or "R G B, CLASS" each
+)
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='beitv2-base_in1k-1600e_ft-in21k_release')),
     decode_head=dict(num_classes=num_classes),
@@ -55,6 +59,7 @@ train_dataloader = dict(
         type='mmbeitv2.SegFolder',
         data_root=data_root,
         data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
+        label_table=label_table,
         reduce_zero_label=False,  # True: 0 means "ignored", and class 0 has the label 1
         ignored_labels=[],  # further values that mean "ignored"
         pipeline=train_pipeline,
@@ -69,6 +74,7 @@ val_dataloader = dict(
         type='mmbeitv2.SegFolder',
         data_root=data_root,
         data_prefix=dict(img_path='images/val', seg_map_path='labels/val'),
+        label_table=label_table,
         reduce_zero_label=False,
         ignored_labels=[],
         pipeline=test_pipeline,

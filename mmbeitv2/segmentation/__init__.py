@@ -5,7 +5,7 @@ from .eomt_head import EoMTHead
 from .eomt_vit import EoMTViT
 from .preprocessor import ChannelsSegDataPreprocessor
 from .seg_folder import SegFolder, read_class_names
-from .seg_labels import LoadSegLabels
+from .seg_labels import LabelTable, LoadSegLabels, read_label_table
 from .uper_head import EfficientUPerHead
 
 __all__ = [
@@ -14,7 +14,9 @@ __all__ = [
     'EfficientUPerHead',
     'EoMTHead',
     'EoMTViT',
+    'LabelTable',
     'LoadSegLabels',
     'SegFolder',
     'read_class_names',
+    'read_label_table',
 ]

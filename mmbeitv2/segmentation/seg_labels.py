@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
-from mmbeitv2.datasets.file_backends import read_file
+from mmbeitv2.datasets.file_backends import read_file, read_lines
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.registry import TRANSFORMS
 
 IGNORED = 255
 # Gray and palette, of whose pixels the indices are read, and black and white.
 _INDEX_MODES = ('L', 'P', '1')
+_WIDE_MODES = (*_INDEX_MODES, 'I', 'I;16', 'I;16B', 'I;16L')
+_COLOR_MODES = ('RGB', 'RGBA', 'P')
+# The class of a value or color whose pixels are ignored.
+NO_CLASS = '-'
 
 
 @TRANSFORMS.register_module(name=['LoadSegLabels', 'LoadAnnotations'])
@@ -32,22 +38,31 @@ class LoadSegLabels(BaseTransform):
     Args:
         num_classes: labels that are not below this number are rejected, except 255; None for the number that the
             dataset gives, as :class:`SegFolder` does, else any label is accepted.
+        label_table: file with the class of each value or color of the label images (:func:`read_label_table`); None for
+            the table that the dataset gives, as :class:`SegFolder` does, or else for values that are class numbers.
         backend_args: of the file backend, see ``mmengine.fileio.get``.
 
     Raises:
         UnreadableImageError: if the file is missing, truncated, or not an image.
-        InputError: if it has several channels, more than eight bits, another size than the image, or a label beyond the
-            classes.
+        InputError: if it has another size than the image, several channels, more than eight bits, a label beyond the
+            classes, or with ``label_table`` a value or color that the table does not list.
     """
 
-    def __init__(self, num_classes: int | None = None, backend_args: dict | None = None) -> None:
+    def __init__(
+        self, num_classes: int | None = None, label_table: str | None = None, backend_args: dict | None = None
+    ) -> None:
         if num_classes is not None and not 1 <= num_classes <= IGNORED:
             raise InputError(f'num_classes={num_classes} must lie between 1 and {IGNORED}, or be None')
         self.num_classes = num_classes
+        self.table = None if label_table is None else read_label_table(label_table)
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
         path = str(results['seg_map_path'])
+        if (table := self.table or results.get('label_table')) is not None:
+            results['gt_seg_map'] = table.classes_of(path, results.get('ori_shape'), self.backend_args)
+            results['seg_fields'].append('gt_seg_map')
+            return results
         labels = read_labels(path, results.get('ori_shape'), self.backend_args)
         if results['reduce_zero_label']:
             labels = np.where((labels == 0) | (labels == IGNORED), IGNORED, labels - 1).astype(np.uint8)
@@ -66,33 +81,131 @@ class LoadSegLabels(BaseTransform):
         return results
 
 
-def read_labels(path: str, shape: tuple[int, ...] | None = None, backend_args: dict | None = None) -> np.ndarray:
-    """Reads a label image, (H, W) uint8.
+@dataclass(frozen=True)
+class LabelTable:
+    """The class of each value or color of label images.
+
+    Args:
+        path: file that it was read from.
+        classes: names, in the order of their numbers.
+        numbers: number of the class, or 255 for none, by value; of a color, the value is ``(R * 256 + G) * 256 + B``.
+        is_color: whether the label images show colors.
+    """
+
+    path: str
+    classes: tuple[str, ...]
+    numbers: dict[int, int]
+    is_color: bool
+
+    @property
+    def first_values(self) -> list[int]:
+        """The first value of each class."""
+        return [next(value for value, each in self.numbers.items() if each == i) for i in range(len(self.classes))]
+
+    @property
+    def colors(self) -> list[list[int]] | None:
+        """The first color of each class, RGB; None if the label images have values."""
+        return [list(_rgb(value)) for value in self.first_values] if self.is_color else None
+
+    def classes_of(self, path: str, shape: tuple[int, ...] | None, backend_args: dict | None = None) -> np.ndarray:
+        """Class numbers (H, W) uint8 of a label image; see :func:`read_labels` for the arguments and errors.
+
+        Raises:
+            InputError: naming a value or color that is not in the table.
+        """
+        values = read_labels(path, shape, backend_args, _COLOR_MODES if self.is_color else _WIDE_MODES)
+        found, places = np.unique(values, return_inverse=True)
+        known = self.numbers if self.is_color else {IGNORED: IGNORED, **self.numbers}
+        missing = [value for value in found.tolist() if value not in known]
+        if missing:
+            kind = 'color' if self.is_color else 'value'
+            written = ' '.join(map(str, _rgb(missing[0]))) if self.is_color else str(missing[0])
+            raise InputError(
+                f'label image {path!r} has the {kind} {written}, which {self.path!r} does not list. Add the line '
+                f'"{written}, CLASS" to it, or "{written}, {NO_CLASS}" to ignore these pixels.'
+            )
+        return np.array([known[value] for value in found.tolist()], np.uint8)[places].reshape(values.shape)
+
+
+def _rgb(value: int) -> tuple[int, int, int]:
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def read_label_table(path: str) -> LabelTable:
+    """Reads the classes of label images: a text file with a line ``VALUE, CLASS`` or ``R G B, CLASS`` for each value.
+
+    Several values may have one class. The classes are numbered in the order in which they first appear. Pixels whose
+    class is ``-`` are ignored, as are those of the value 255 where no line gives it a class.
+
+    Raises:
+        InputError: naming the line, if the file cannot be read, a line has another form, values and colors are mixed, a
+            value occurs twice, or there are not 1 to 255 classes.
+    """
+    numbers: dict[int, int] = {}
+    classes: dict[str, int] = {}
+    is_color = None
+    for number, line in enumerate(read_lines(path, 'label table'), 1):
+        label, _, name = (part.strip() for part in line.partition(','))
+        parts = [int(part) for part in label.split()] if re.fullmatch(r'\d{1,5}( +\d{1,3} +\d{1,3})?', label) else []
+        if not name or len(parts) not in (1, 3) or (len(parts) == 3 and max(parts) > 255):
+            raise InputError(
+                f'line {number} of label table {path!r}, {line[:99]!r}, has neither the form "VALUE, CLASS" nor '
+                '"R G B, CLASS" with colors from 0 to 255. Write, for example, "7, road" or "128 64 128, road".'
+            )
+        if is_color not in (None, len(parts) == 3):
+            raise InputError(
+                f'line {number} of label table {path!r} mixes values and colors. Use the same kind in all lines.'
+            )
+        is_color = len(parts) == 3
+        value = (parts[0] << 16) + (parts[1] << 8) + parts[2] if is_color else parts[0]
+        if value in numbers:
+            raise InputError(f'line {number} of label table {path!r} gives {label} a class again. Remove one line.')
+        numbers[value] = IGNORED if name == NO_CLASS else classes.setdefault(name, len(classes))
+    if not 1 <= len(classes) <= IGNORED:
+        raise InputError(f'label table {path!r} has {len(classes)} classes. Name 1 to {IGNORED}.')
+    return LabelTable(path, tuple(classes), numbers, bool(is_color))
+
+
+def read_labels(
+    path: str,
+    shape: tuple[int, ...] | None = None,
+    backend_args: dict | None = None,
+    modes: tuple[str, ...] = _INDEX_MODES,
+) -> np.ndarray:
+    """Reads a label image, (H, W): uint8 of class numbers; or int64 of wider values or colors, see :class:`LabelTable`.
 
     Args:
         path: of an image file with one channel of 8 bits, or with a palette, of which the indices are taken.
         shape: (H, W) that it must have; None for any.
         backend_args: of the file backend, see ``mmengine.fileio.get``.
+        modes: Pillow's modes of the pixels that are accepted.
 
     Raises:
         UnreadableImageError: if the file is missing, truncated, or not an image.
-        InputError: if it has several channels, more than eight bits, or another size.
+        InputError: if its pixels have another mode, or it has another size.
     """
     with _reading(path):
         image = Image.open(BytesIO(read_file(path, backend_args)))
     # Both are known from the header, before memory is taken for the pixels.
-    if image.mode not in _INDEX_MODES:
-        raise InputError(
-            f'label image {path!r} has pixels of Pillow mode {image.mode!r}. It must have one 8-bit channel that holds '
-            'the class number of each pixel.'
-        )
+    if image.mode not in modes:
+        expected = {
+            _INDEX_MODES: 'It must have one 8-bit channel that holds the class number of each pixel; values of 16 bits '
+            'and colors need a label table (label_table=FILE).',
+            _WIDE_MODES: 'With values in the label table, it must have one channel of whole numbers.',
+            _COLOR_MODES: 'With colors in the label table, it must be an RGB image or have a palette.',
+        }
+        raise InputError(f'label image {path!r} has pixels of Pillow mode {image.mode!r}. {expected[modes]}')
     if shape is not None and (image.height, image.width) != tuple(shape):
         raise InputError(
             f'label image {path!r} has {image.width}x{image.height} pixels, but its image has {shape[1]}x{shape[0]}. '
             'Both must have the same size.'
         )
     with _reading(path):
-        return np.array(image, np.uint8)
+        if modes is _INDEX_MODES:
+            return np.array(image, np.uint8)
+        if modes is _WIDE_MODES:
+            return np.array(image, np.int64)
+        return np.array(image.convert('RGB'), np.int64) @ (1 << 16, 1 << 8, 1)
 
 
 @contextmanager

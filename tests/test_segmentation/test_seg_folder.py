@@ -113,6 +113,38 @@ def test_images_and_labels_may_lie_in_one_folder(root: Path) -> None:
     assert dataset[0]['gt_seg_map'].shape == (16, 20)
 
 
+def test_pairs_of_a_list_may_have_any_names_and_masks_may_be_tiffs(root: Path) -> None:
+    with Image.open(root / 'labels' / 'b.png') as label:
+        label.save(root / 'labels' / 'mask of c.TIF', compression='tiff_lzw')
+        pixels = np.array(label)
+    (root / 'train.txt').write_text('c.png, mask of c.TIF\nbelow/a\na.jpg,below/a.png\n')
+    dataset = SegFolder(str(root), 'classes.txt', FLAT, ann_file='train.txt', pipeline=load())
+    assert listed(dataset) == ['c.png', 'below/a.jpeg', 'a.jpg']
+    assert np.array_equal(dataset[0]['gt_seg_map'], pixels)
+    assert np.array_equal(dataset[1]['gt_seg_map'], dataset[2]['gt_seg_map'])
+    (root / 'train.txt').write_text('c.png, d.tif\n')
+    with pytest.raises(InputError, match=r"image '.*photos/c.png' has no label image '.*labels/d.tif'"):
+        SegFolder(str(root), 'classes.txt', FLAT, ann_file='train.txt')
+
+
+def test_a_label_table_takes_the_place_of_the_class_list(root: Path) -> None:
+    (root / 'labels.txt').write_text('2, car\n0, sky\n1, sky\n')
+    dataset = SegFolder(str(root), data_prefix=FLAT, label_table='labels.txt', pipeline=load())
+    assert dataset.metainfo['classes'] == ('car', 'sky')
+    assert dataset.metainfo['label_values'] == [2, 0]
+    with Image.open(root / 'labels' / 'a.png') as label:
+        assert np.array_equal(dataset[0]['gt_seg_map'], np.where(np.array(label) == 2, 0, 1))
+    for settings in (dict(classes=['a']), dict(reduce_zero_label=True), dict(ignored_labels=[3])):
+        with pytest.raises(InputError, match="label_table='labels.txt' already says which classes there are"):
+            SegFolder(str(root), data_prefix=FLAT, label_table='labels.txt', **settings)
+
+
+def test_label_values_are_those_of_the_files(root: Path) -> None:
+    for reduce_zero_label in (False, True):
+        dataset = SegFolder(str(root), 'classes.txt', FLAT, reduce_zero_label=reduce_zero_label)
+        assert dataset.metainfo['label_values'] == [reduce_zero_label + number for number in range(3)]
+
+
 @pytest.mark.parametrize(
     ('file', 'content', 'words'),
     [

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmbeitv2.datasets import LoadImage
 from mmbeitv2.errors import InputError, UnreadableImageError
-from mmbeitv2.segmentation import LoadSegLabels
+from mmbeitv2.segmentation import LoadSegLabels, read_label_table
 
 
 @pytest.fixture
@@ -96,3 +96,57 @@ def test_without_num_classes_any_label_is_taken_and_255_always(tmp_path: Path, l
     assert np.array_equal(load(tmp_path, num_classes=None, reduce_zero_label=False), labels)
     with pytest.raises(InputError, match='num_classes=0 must lie between 1 and 255'):
         LoadSegLabels(num_classes=0)
+
+
+def load_by_table(tmp_path: Path, table: str, image: Image.Image, name: str = 'image.png') -> np.ndarray:
+    """The class numbers of a label image, by a label table."""
+    (tmp_path / 'labels.txt').write_text(table)
+    image.save(tmp_path / name)
+    results = dict(seg_map_path=str(tmp_path / name), reduce_zero_label=False, seg_fields=[], num_classes=2)
+    return LoadSegLabels(label_table=str(tmp_path / 'labels.txt')).transform(results)['gt_seg_map']
+
+
+@pytest.mark.parametrize('name', ['image.png', 'image.tif'])
+@pytest.mark.parametrize(('dtype', 'far'), [(np.uint8, 200), (np.uint16, 40000)])
+def test_values_are_merged_dropped_and_numbered_by_a_table(tmp_path: Path, name: str, dtype: type, far: int) -> None:
+    values = Image.fromarray(np.array([[0, 1, 2], [7, far, 255]], dtype))
+    loaded = load_by_table(tmp_path, f'7, the car\n0, -\n1,road\n{far}, road\n 2 , the car\n', values, name)
+    assert loaded.dtype == np.uint8
+    assert loaded.tolist() == [[255, 1, 0], [0, 1, 255]]
+    with pytest.raises(
+        InputError, match=r'has the value 7, which .*labels.txt. does not list. Add the line "7, CLASS"'
+    ):
+        load_by_table(tmp_path, f'0, a\n1, b\n2, b\n{far}, b\n', values, name)
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'P'])
+def test_colors_become_classes_by_a_table(tmp_path: Path, mode: str) -> None:
+    colors = np.array([[[128, 64, 128], [0, 0, 1]], [[0, 1, 0], [255, 255, 255]]], np.uint8)
+    image = Image.fromarray(colors)
+    image = image.quantize(4) if mode == 'P' else image.convert(mode)
+    table = '0 0 1, sky\n128 64 128, road\n0 1 0, sky\n'
+    assert load_by_table(tmp_path, f'{table}255 255 255, -\n', image).tolist() == [[1, 0], [0, 255]]
+    found = read_label_table(str(tmp_path / 'labels.txt'))
+    assert (found.classes, found.colors) == (('sky', 'road'), [[0, 0, 1], [128, 64, 128]])
+    with pytest.raises(InputError, match=r'image.png. has the color 255 255 255, which .* "255 255 255, -" to ignore'):
+        load_by_table(tmp_path, table, image)
+    with pytest.raises(InputError, match=r"has pixels of Pillow mode 'L'. With colors in the label table"):
+        load_by_table(tmp_path, table, image.convert('L'))
+
+
+@pytest.mark.parametrize(
+    ('table', 'words'),
+    [
+        ('0, a\n1 b\n', r"line 2 of label table '.*labels.txt', '1 b', has neither the form"),
+        ('value, class\n', "'value, class', has neither the form"),
+        ('1 2, a\n', "'1 2, a', has neither the form"),
+        ('1 2 256, a\n', 'with colors from 0 to 255'),
+        ('0, a\n0 0 0, b\n', 'line 2 .* mixes values and colors'),
+        ('0, a\n0, b\n', 'line 2 of label table .* gives 0 a class again'),
+        ('0, -\n', 'has 0 classes. Name 1 to 255'),
+    ],
+)
+def test_a_wrong_label_table_is_named(tmp_path: Path, table: str, words: str) -> None:
+    (tmp_path / 'labels.txt').write_text(table)
+    with pytest.raises(InputError, match=words):
+        read_label_table(str(tmp_path / 'labels.txt'))

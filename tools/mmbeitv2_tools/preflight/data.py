@@ -203,7 +203,9 @@ def _reader(dataset: Any) -> LoadSegLabels | None:
     for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
         its_reader = getattr(type(transform), '_load_seg_map', None)
         if isinstance(transform, LoadSegLabels) or its_reader is LoadAnnotations._load_seg_map:
-            return LoadSegLabels(backend_args=transform.backend_args)
+            reader = LoadSegLabels(backend_args=transform.backend_args)
+            reader.table = getattr(transform, 'table', None)
+            return reader
     return None
 
 
