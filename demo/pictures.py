@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import mmcv
 import numpy as np
+from matplotlib.patches import Patch
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
@@ -18,8 +19,7 @@ from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.engine.resuming import last_checkpoint
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 from mmbeitv2.visualization.masks import draw_masks, masked_columns, predict_masked
-from mmbeitv2.visualization.pictures import choose_images, draw_grid, new_figure, write_picture
-from mmbeitv2.visualization.segmentation import draw_segmentations, paint_labels
+from mmbeitv2.visualization.pictures import choose_images, draw_grid, new_figure, paint_labels, write_picture
 
 # Panel -> name of a curve -> stage and the number in its log.
 CURVES = {
@@ -89,7 +89,14 @@ def draw_segments(work_dir: Path, out: Path) -> None:
     labels = {'truth': scenes.truth}
     for title, stage in (('pretrained', 'segment'), ('from scratch', 'segment_scratch')):
         labels[title] = segment(work_dir, stage, scenes.paths)
-    figure = draw_segmentations(scenes.images, labels, scenes.classes, scenes.palette)
+    painted = {
+        title: [paint_labels(*pair, scenes.palette) for pair in zip(scenes.images, maps, strict=True)]
+        for title, maps in labels.items()
+    }
+    figure, _ = draw_grid({'image': scenes.images, **painted}, width=3.2)
+    colors = zip(scenes.classes, scenes.palette / 255, strict=True)
+    legend = [Patch(facecolor=color, label=name) for name, color in colors]
+    figure.legend(handles=legend, loc='outside lower center', ncols=6, fontsize=7, frameon=False)
     write_picture(figure, out / 'segmentations.png', dpi=120)
 
 

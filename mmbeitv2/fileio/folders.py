@@ -8,8 +8,7 @@ one and folders only once they are empty, so nothing unchecked is ever deleted. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -101,28 +100,6 @@ def remove_folder(folder: Path, tool: str, written: Sequence[str]) -> None:
             path.rmdir()  # which fails if something has come in the meantime
         else:
             path.unlink()
-
-
-@contextmanager
-def replacing_folder(folder: Path, tool: str, written: Sequence[str]) -> Iterator[Path]:
-    """A folder to write into, ``folder`` + ``.partial``, which takes the place of ``folder`` when the block succeeds.
-
-    Args:
-        folder: must be missing, empty, or made by the tool, and then hold nothing else.
-        tool: name in the mark.
-        written: see :func:`require_removable`.
-
-    Raises:
-        InputError: before anything is made or deleted, if it must not be replaced.
-    """
-    require_removable(folder, tool, written)
-    folder = folder.resolve()
-    partial = folder.with_name(f'{folder.name}.partial')
-    remove_folder(partial, tool, written)
-    claim_folder(partial, tool)
-    yield partial
-    remove_folder(folder, tool, written)
-    partial.rename(folder)
 
 
 def _is_written(parts: Sequence[str], pattern: Sequence[str], is_folder: bool) -> bool:

@@ -58,6 +58,20 @@ def draw_grid(columns: Mapping[str, Pictures], width: float = 2) -> tuple[Figure
     return figure, axes
 
 
+def paint_labels(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: float = 0.65) -> np.ndarray:
+    """An image in the colors of its classes, (H, W, 3) uint8 RGB.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) int; what is no class, as 255, becomes white.
+        palette: (classes, 3) uint8.
+        alpha: weight of the colors against the image, in [0, 1].
+    """
+    is_class = (labels >= 0) & (labels < len(palette))
+    blended = image * (1 - alpha) + palette[np.where(is_class, labels, 0)] * alpha
+    return np.where(is_class[..., None], blended.round(), 255).astype(np.uint8)
+
+
 def encode_figure(figure: Figure, kind: str = 'png', dpi: int = 100) -> bytes:
     """A figure as the content of a file of this format."""
     buffer = io.BytesIO()

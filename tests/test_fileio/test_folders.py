@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder, replacing_folder
+from mmbeitv2.fileio.folders import MARKER, claim_folder, remove_folder
 
 WRITTEN = ('weights.bin', 'logs/*.log')
 
@@ -75,24 +75,3 @@ def test_links_are_never_followed(tmp_path: Path) -> None:
             remove_folder(folder, 'painter', WRITTEN)
         (folder / name).unlink()
     assert content(precious) == content(folder)
-
-
-def test_a_replacement_appears_only_when_it_is_whole(tmp_path: Path) -> None:
-    folder = make(tmp_path / 'mine')
-    with pytest.raises(FileNotFoundError), replacing_folder(folder, 'painter', WRITTEN) as partial:
-        (partial / 'missing' / 'weights.bin').write_text('new')
-    assert (folder / 'weights.bin').read_text() == '1'
-    with replacing_folder(folder, 'painter', WRITTEN) as partial:
-        assert content(partial) == {MARKER: 'painter\n'}
-        (partial / 'weights.bin').write_text('new')
-    assert content(folder) == {MARKER: 'painter\n', 'weights.bin': 'new'}
-    assert [path.name for path in tmp_path.iterdir()] == ['mine']
-
-
-def test_a_folder_of_the_user_beside_it_is_not_taken_for_the_half_made_one(tmp_path: Path) -> None:
-    (tmp_path / 'mine.partial').mkdir()
-    (tmp_path / 'mine.partial' / 'weights.bin').write_text('of the user')
-    with pytest.raises(InputError, match=r'mine.partial. was not made by painter'):  # noqa: SIM117
-        with replacing_folder(tmp_path / 'mine', 'painter', WRITTEN):
-            pass
-    assert (tmp_path / 'mine.partial' / 'weights.bin').read_text() == 'of the user'

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from mmbeitv2.visualization.codebook import codebook_page
 from mmbeitv2.visualization.masks import MaskedPrediction, draw_masks
-from mmbeitv2.visualization.pictures import cut_windows, places_of, spread_codes
+from mmbeitv2.visualization.pictures import cut_windows, paint_labels, places_of, spread_codes
 
 
 @pytest.fixture
@@ -75,3 +75,12 @@ def test_masks_hide_patches_fade_what_was_seen_and_frame_hits(images: np.ndarray
     frames = [patch.get_xy() for patch in axes[0, 3].patches if isinstance(patch, Rectangle)]
     assert frames == [(x - 0.5, 0.5) for x in range(4)]
     assert axes[0, 3].get_title() == '50% of 8 right'
+
+
+def test_a_label_map_has_the_colors_of_its_classes_and_white_where_there_is_none() -> None:
+    image = np.full((40, 60, 3), 100, dtype=np.uint8)
+    labels = np.full((40, 60), 255)
+    labels[:, :20], labels[:, 20:40] = 0, 1
+    palette = np.array([[200, 0, 0], [0, 200, 0]], dtype=np.uint8)
+    painted = paint_labels(image, labels, palette, alpha=0.5)
+    assert [painted[20, x].tolist() for x in (10, 30, 50)] == [[150, 50, 50], [50, 150, 50], [255, 255, 255]]
