@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_run_parser
 
 
@@ -19,8 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.only_parse:
         return
     with one_sentence_errors('test.py'):
-        with silent_imports():
-            from mmbeitv2_tools.testing import test  # imports torch, which --help does without
+        from mmbeitv2_tools.testing import test  # imports torch, which --help does without
 
         test(args)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmbeitv2_tools.errors import one_sentence_errors, silent_imports
+from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_run_parser
 
 
@@ -22,8 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.only_parse:
         return
     with one_sentence_errors('train.py'):
-        with silent_imports():
-            from mmbeitv2_tools.training import train  # imports torch, which --help does without
+        from mmbeitv2_tools.training import train  # imports torch, which --help does without
 
         train(args)
 

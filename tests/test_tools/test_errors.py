@@ -59,18 +59,9 @@ def test_what_a_library_raises_passes(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ('body', 'pipe', 'said', 'code'),
-    [
-        ('raise KeyboardInterrupt', '', 'tool.py: interrupted\n', 128 + signal.SIGINT),
-        (
-            'try: raise KeyboardInterrupt\n    except: raise SyntaxError',
-            *('', 'tool.py: interrupted\n', 128 + signal.SIGINT),
-        ),
-        ('print("x" * 10**7)', '| head -c 1', 'x', 128 + signal.SIGPIPE),
-    ],
+    'body', ['raise KeyboardInterrupt', 'try: raise KeyboardInterrupt\n    except: raise SyntaxError']
 )
-def test_ctrl_c_and_a_closed_pipe_leave_no_traceback(body: str, pipe: str, said: str, code: int) -> None:
+def test_ctrl_c_leaves_no_traceback(body: str) -> None:
     program = f'from mmbeitv2_tools.errors import one_sentence_errors\nwith one_sentence_errors("tool.py"):\n    {body}'
-    command = f'"{sys.executable}" -c \'{program}\' {pipe}; exit ${{PIPESTATUS[0]}}'
-    ended = subprocess.run(['bash', '-c', command], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert (ended.stdout + ended.stderr, ended.returncode) == (said, code)
+    ended = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (ended.stdout + ended.stderr, ended.returncode) == ('tool.py: interrupted\n', 128 + signal.SIGINT)

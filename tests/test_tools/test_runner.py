@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from mmbeitv2_tools.runner import QuietRunner
+from mmbeitv2_tools.runner import SafeRunner
 from mmengine.fileio import get_file_backend
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -27,7 +27,7 @@ def test_sync_bn_becomes_bn_in_several_processes_on_cpu(tmp_path: Path, monkeypa
     monkeypatch.setenv('LOCAL_RANK', '0')
     dist.init_process_group('gloo', init_method=f'file://{tmp_path / "store"}', rank=0, world_size=1)
     try:
-        runner = QuietRunner(
+        runner = SafeRunner(
             model=Normalized(),
             work_dir=str(tmp_path),
             launcher='pytorch',
@@ -45,7 +45,7 @@ def test_checkpoints_are_written_whole_or_not_at_all_whatever_hook_asks_for_them
 ) -> None:
     given: list[dict] = []
     monkeypatch.setattr(Runner, 'save_checkpoint', lambda self, *args, **kwargs: given.append(kwargs))
-    runner = QuietRunner(model=Normalized(), work_dir=str(tmp_path), experiment_name=str(tmp_path))
+    runner = SafeRunner(model=Normalized(), work_dir=str(tmp_path), experiment_name=str(tmp_path))
     runner.save_checkpoint(str(tmp_path), 'epoch_1.pth', None)  # as mmengine's hook calls it
     backend = get_file_backend(tmp_path, backend_args=given[0]['backend_args'])
     assert isinstance(backend, AtomicBackend)

@@ -44,6 +44,7 @@ def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path, caps
     config = pretraining_config(tmp_path, image_folder)
     run_tool('train', config, '--work-dir', str(tmp_path / 'work'))
     output = capsys.readouterr().out
+    assert 'length        2 epochs of 4 steps, 8 steps' in output
     for name in ('loss_mim', 'loss_mim_cls', 'acc_mim', 'acc_mim_cls'):
         assert re.search(rf'{name}: \d', output)
     run_tool('train', config, '--work-dir', str(tmp_path / 'work'), '--resume', '--cfg-options', LONGER)
@@ -93,29 +94,6 @@ def test_a_launcher_that_did_not_start_the_process_is_named(
     config = classification_config(tmp_path, image_folder)
     said = refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'work'), '--launcher', 'pytorch')
     assert 'train.py: error: --launcher pytorch needs the environment variable RANK' in said
-
-
-def test_the_screen_shows_what_runs_and_the_log_file_has_the_rest(
-    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    config = classification_config(tmp_path, image_folder)
-    run_tool('train', config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', 'train_cfg.max_epochs=1')
-    shown = capsys.readouterr()
-    lines = [line.partition(' - INFO - ')[2] for line in shown.out.splitlines()]
-    assert shown.err == ''
-    assert lines[0] == f'config        {config}'
-    assert lines[2:6] == [
-        'train images  16 in 2 classes',
-        'device        cpu, 1 process(es)',
-        'length        1 epochs of 4 steps, 4 steps',
-        'batch size    4 images per process, 4 in total',
-    ]
-    assert lines[8].startswith(f'writes to     {tmp_path / "work"}, ')
-    assert len(lines) == 9 + 4 + 1  # steps, checkpoint
-    (log,) = (tmp_path / 'work').glob('*/*.log')
-    text = log.read_text()
-    for heading in ('System environment', 'Hooks will be executed', 'default_hooks = dict', *lines):
-        assert heading in text
 
 
 def test_slurm_gets_one_process_per_gpu_each_of_which_knows_its_rank(tmp_path: Path) -> None:

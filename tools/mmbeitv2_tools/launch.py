@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
-import sys
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,8 +18,7 @@ from torch import nn
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import read_config
-from mmbeitv2_tools.errors import silent_imports
-from mmbeitv2_tools.runner import QuietRunner
+from mmbeitv2_tools.runner import SafeRunner
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -37,9 +35,6 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     _adapt_loaders(cfg)
-    with silent_imports():  # what the registries would import anyhow
-        for package in {'mmbeitv2', cfg.get('default_scope')} & {'mmbeitv2', 'mmseg'}:
-            importlib.import_module(f'{package}.datasets')
     if cfg.launcher != 'none':
         _prepare_distributed(cfg)
     return cfg
@@ -47,16 +42,13 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that the config names, and its model."""
-    notes = cfg.pop('notes', ())
     if 'runner_type' not in cfg:
-        runner = QuietRunner.from_cfg(cfg)
+        runner = SafeRunner.from_cfg(cfg)
     else:
         runner = RUNNERS.build(cfg)
         if isinstance(runner.model, dict):  # a FlexibleRunner would build it when it starts
             runner.model = MODELS.build(runner.model)
     _pad_whole_images(runner.model)
-    for note in notes:
-        runner.logger.info(note)
     return runner
 
 
@@ -71,7 +63,7 @@ def _adapt_loaders(cfg: Config) -> None:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name) or ConfigDict()
         if (workers := loader.get('num_workers', 0)) > cores:
-            cfg.notes = [*cfg.get('notes', ()), f'{name}: {cores} workers, as many as cores, not {workers}']
+            warnings.warn(f'{name}: {cores} workers, as many as cores, not {workers}', stacklevel=2)
             loader.num_workers = cores
         elif workers == 0 and loader:
             loader.persistent_workers = False  # which torch refuses
@@ -109,9 +101,4 @@ def _prepare_distributed(cfg: Config) -> None:
         wrapper.device_ids = None
         if not dist.is_initialized():
             timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
-            if is_first_process(cfg):
-                place = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
-                sys.stderr.write(
-                    f'waiting for {os.environ["WORLD_SIZE"]} process(es) at {place}, at most {timeout} s\n'
-                )
             dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))

@@ -1,47 +1,23 @@
-"""mmengine's runner with less output on the screen, which reads and writes checkpoints safely."""
+"""mmengine's runner, which reads and writes checkpoints safely."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mmbeitv2.engine import unwrapped
 
-# How lines of the log begin that nobody asked for; the log file has them.
-_FOR_THE_FILE = (
-    '\n------',  # system and runtime environment
-    'Config:\n',
-    'Hooks will be executed in the following order',
-    'Distributed training is not used, all SyncBatchNorm',
-    '"FileClient" will be deprecated',
-    '"HardDiskBackend" is the alias of',
-    'Exp name: ',
-    'Checkpoints will be saved to ',
-    '`save_param_scheduler` is True but',
-    'The prefix is not set in metric class',
-)
 
+class SafeRunner(Runner):
+    """mmengine's ``Runner``, whose checkpoints are written completely or not at all, whatever hook asks for them.
 
-class QuietRunner(Runner):
-    """mmengine's ``Runner``, whose environment, config and list of hooks go to the log file only.
-
-    Checkpoints are written completely or not at all, whatever hook asks for them. On CPU, SyncBN becomes BN with
-    several processes too.
+    On CPU, SyncBN becomes BN with several processes too.
     """
-
-    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        logger = super().build_logger(*args, **kwargs)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(lambda record: not str(record.msg).startswith(_FOR_THE_FILE))
-        return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if not torch.cuda.is_available():
