@@ -257,18 +257,21 @@ def refused(capsys: pytest.CaptureFixture, name: str, *arguments: str, code: int
     return sentence
 
 
-def shards_of(folder: Path, size: str = '20KB') -> Path:
-    """A folder of shards of the images of another, beside it."""
-    out = folder.with_name(f'{folder.name}-shards')
-    run_tool('make_shards', str(folder), str(out), '--shard-size', size)
+def table_of(folder: Path) -> Path:
+    """The images of a folder as a table beside it, made as docs/guides/data.md says."""
+    from datasets import load_dataset
+
+    out = folder.with_name(f'{folder.name}-table')
+    table = load_dataset('imagefolder', data_dir=str(folder), split='train', cache_dir=str(folder.parent / 'cache'))
+    table.save_to_disk(out, max_shard_size='20KB')
     return out
 
 
-def on_shards(config: str, folder: Path) -> str:
-    """The text of a config that reads a folder, reading shards of it instead."""
-    return config.replace('mmbeitv2.ImageFolder', 'mmbeitv2.ImageShards').replace(
-        repr(str(folder)), repr(str(shards_of(folder)))
-    )
+def on_table(config: str, folder: Path) -> str:
+    """The text of a config that reads a folder, reading a table of it instead."""
+    in_folder = f"type='mmbeitv2.ImageFolder', data_root={str(folder)!r}"
+    assert in_folder in config
+    return config.replace(in_folder, f"type='mmbeitv2.HuggingFaceImages', path={str(table_of(folder))!r}")
 
 
 def last_line(output: str) -> str:

@@ -1,4 +1,4 @@
-"""Images from folders, shards and Hugging Face; transforms, masks, seeds."""
+"""Images from folders and Hugging Face; transforms, masks, seeds."""
 
 import mmpretrain.datasets  # noqa: F401
 
@@ -6,10 +6,9 @@ from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, LoadChannels
 from mmbeitv2.datasets.collating import stack_samples
 from mmbeitv2.datasets.huggingface import HuggingFaceImages
 from mmbeitv2.datasets.image_dataset import ImageDataset
-from mmbeitv2.datasets.image_folder import ImageFolder, ImageNetVariant, find_images
+from mmbeitv2.datasets.image_folder import ImageFolder, ImageNetVariant, find_images, image_files
 from mmbeitv2.datasets.masking import BlockMaskGenerator, RandomMaskGenerator
 from mmbeitv2.datasets.seeding import SeededInfiniteSampler, SeededSampler, SeedSample
-from mmbeitv2.datasets.shards import ImageShards, image_files
 from mmbeitv2.datasets.transforms import DrawColorJitter, FitImage, LoadImage, PackMaskedImage, RandomResizedCrop
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     'ImageDataset',
     'ImageFolder',
     'ImageNetVariant',
-    'ImageShards',
     'LoadChannels',
     'LoadImage',
     'PackMaskedImage',

@@ -36,6 +36,10 @@ class ImageDataset(BaseDataset):
         if self.max_unreadable > 0:
             self._is_unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
+    def load_sample(self, index: int) -> dict:
+        """What the pipeline gets: the information on an image."""
+        return self.get_data_info(index)
+
     def prepare_data(self, idx: int) -> dict | None:
         """Returns a sample, or another one if its image is unreadable.
 
@@ -48,7 +52,7 @@ class ImageDataset(BaseDataset):
         generator: np.random.Generator | None = None
         while True:
             try:
-                return super().prepare_data(idx)
+                return self.pipeline(self.load_sample(idx))
             except UnreadableImageError as error:
                 if self.max_unreadable == 0:
                     message = f'{error} To leave such images out, set max_unreadable of the dataset.'

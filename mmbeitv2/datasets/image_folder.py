@@ -17,8 +17,6 @@ from mmbeitv2.datasets.image_dataset import ImageDataset
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import DATASETS
 
-# The file by which a folder of shards is known, see mmbeitv2.datasets.shards.
-SHARD_INDEX = 'index.npz'
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 
@@ -45,16 +43,16 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
         below = os.path.relpath(folder, root)
         found = [name for name in names if name.lower().endswith(ends) and not name.startswith('.')]
         paths += found if below == '.' else [os.path.join(below, name) for name in found]
-    if not paths and (root / SHARD_INDEX).is_file():
-        raise InputError(
-            f'{str(root)!r} is a folder of shards, but image files are needed here. Pass the folder that the shards '
-            "were made from. (A dataset reads shards with type='mmbeitv2.ImageShards'.)"
-        )
     if not paths:
         raise InputError(
             f'image folder {str(root)!r} holds no images ({", ".join(sorted(extensions))}). Choose another folder.'
         )
     return sorted(paths)
+
+
+def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dict[str, str]:
+    """The paths of :func:`find_images`, each with the path by which the image is read."""
+    return {path: os.path.join(root, path) for path in find_images(root, extensions)}
 
 
 def _refuse_folder(error: OSError) -> None:

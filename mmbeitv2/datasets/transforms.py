@@ -26,7 +26,8 @@ from mmbeitv2.registry import TRANSFORMS
 class LoadImage(BaseTransform):
     """Reads an image file, names it in errors, and can read large JPEGs at a fraction of their size.
 
-    Adds ``img``, (H, W, 3) uint8 BGR (see :func:`mmbeitv2.datasets.decoding.to_rgb` for the types of images), and
+    Takes ``img_path``, or the bytes in ``img_bytes``, as a dataset of Hugging Face gives them. Adds ``img``, (H, W, 3)
+    uint8 BGR (see :func:`mmbeitv2.datasets.decoding.to_rgb` for the types of images), and
     ``img_shape`` and ``ori_shape``, (H, W).
 
     OpenMMLab's inferencers search the test pipeline for a transform called ``LoadImageFromFile``, which they replace by
@@ -59,10 +60,11 @@ class LoadImage(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = str(results['img_path'])
-        if is_remote(path):
+        content = results.pop('img_bytes', None)  # of a table
+        if content is None and is_remote(path):
             backend_for(path, self.backend_args)  # without it no image can be read
         try:
-            results['img'] = self.decode(read_file(path, self.backend_args))
+            results['img'] = self.decode(read_file(path, self.backend_args) if content is None else content)
         except (OSError, ValueError) as error:
             raise unreadable_image(path, error) from error
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]

@@ -30,7 +30,7 @@ Options = Sequence[str] | dict | None
 
 
 class LabeledImages(Dataset):
-    """Images of class folders, or of shards of them, as a model's pipeline loads them: (C, H, W), and the label."""
+    """Images of class folders, as a model's pipeline loads them: (C, H, W), and the label."""
 
     def __init__(self, root: Path, size: tuple[int, int], fit: Fit, channels: Channels | None = None) -> None:
         self.size, self.fit, self.channels = size, fit, channels

@@ -1,9 +1,10 @@
-"""Writes the codes of all images of a folder, or of shards, to a file."""
+"""Writes the codes of all images of a folder to a file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import zipfile
 from pathlib import Path
@@ -15,7 +16,6 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mmbeitv2.datasets.shards import size_and_time
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import open_atomically
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
@@ -171,6 +171,7 @@ def tokenize_files(
 
 def _stamp(place: str) -> tuple[int, int]:
     try:
-        return size_and_time(place)
+        status = os.stat(place)
     except OSError:  # it is listed as unreadable
         return -1, -1
+    return status.st_size, status.st_mtime_ns

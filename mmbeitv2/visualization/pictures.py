@@ -87,7 +87,7 @@ def write_picture(figure: Figure, path: Path, dpi: int) -> None:
 def choose_files(
     folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS
 ) -> dict[str, str]:
-    """Some images of a folder, or of a folder of shards, at random, as :func:`image_files` gives them."""
+    """Some images of a folder, at random, as :func:`image_files` gives them."""
     files = image_files(folder, extensions)
     return {path: files[path] for path in np.random.default_rng(seed).permutation(list(files))[:count].tolist()}
 

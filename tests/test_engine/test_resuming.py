@@ -19,7 +19,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmbeitv2.engine import prepare_resume
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import write_atomically
-from tests.conftest import TEACHER, on_shards, resumable_kmeans, resumable_pretraining, resumable_tokenizer, run_tool
+from tests.conftest import TEACHER, on_table, resumable_kmeans, resumable_pretraining, resumable_tokenizer, run_tool
 from tests.forked import start, train
 
 
@@ -56,7 +56,7 @@ def test_killed_and_resumed_ends_as_left_alone(
     config.write_text(stage(image_folder))
     train(str(config), tmp_path / 'alone')
     if stage is resumable_pretraining:
-        config.write_text(on_shards(config.read_text(), image_folder))  # which change nothing
+        config.write_text(on_table(config.read_text(), image_folder))  # which changes nothing
     log = tmp_path / 'killed.log'
     process = start(train_until_the_third_epoch, str(config), '--work-dir', str(tmp_path / 'killed'), log=log)
     process.join()

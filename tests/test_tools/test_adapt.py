@@ -1,4 +1,4 @@
-"""configs/adapt from the command line, at tiny size, on shards of images drawn here."""
+"""configs/adapt from the command line, at tiny size, on a table of images drawn here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.pretraining.beitv2 import BEiTv2
-from tests.conftest import ROOT, refused, run_tool, shards_of, tiny_pretraining, tiny_tokenizer
+from tests.conftest import ROOT, refused, run_tool, table_of, tiny_pretraining, tiny_tokenizer
 from tests.forked import train_by_two
 
 # What makes it small; the rest is the recipe as it is: layer-wise decay, clipping, color jitter, the first score.
@@ -37,7 +37,7 @@ train_pipeline[5].update(grid_size=4, num_masked=6, min_block=2)
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
-    dataset=dict(_delete_=True, type='mmbeitv2.ImageShards', data_root=data_root + '/images-shards',
+    dataset=dict(_delete_=True, type='mmbeitv2.HuggingFaceImages', path=data_root + '/images-table',
                  pipeline=train_pipeline),
 )
 hook = _base_.custom_hooks.pop()
@@ -61,7 +61,7 @@ def config(tmp_path: Path, image_folder: Path) -> str:
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'pretrained.pth')
     torch.save(model.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
-    assert shards_of(image_folder) == tmp_path / 'images-shards'
+    assert table_of(image_folder) == tmp_path / 'images-table'
     path = tmp_path / 'tiny.py'
     path.write_text(TINY.format(base=str(ROOT / 'configs' / 'adapt' / 'beitv2_vit-b_adapt-knn.py'), root=str(tmp_path)))
     return str(path)
@@ -70,7 +70,7 @@ def config(tmp_path: Path, image_folder: Path) -> str:
 def test_two_processes_adapt_as_one_and_a_stopped_run_ends_as_left_alone(
     tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """The stopped one bit for bit, with a worker that had loaded ahead, in the second pass over the shards.
+    """The stopped one bit for bit, with a worker that had loaded ahead, in the second pass over the table.
 
     Two processes have two images each and one has four; drop path, which draws for each process, is off.
     """

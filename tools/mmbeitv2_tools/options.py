@@ -26,15 +26,6 @@ def _at_least(smallest: int, text: str) -> int:
     return int(text)
 
 
-def num_bytes(text: str) -> int:
-    """Type of an option: a size like 500MB or 1.5GB."""
-    match = re.fullmatch(r'(\d+(?:\.\d+)?) ?([KMGT]?)B', text.upper())
-    size = int(float(match[1]) * 1000 ** ' KMGT'.index(match[2] or ' ')) if match else 0
-    if size < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a size. Write it like 500MB or 1.5GB.')
-    return size
-
-
 def _device(text: str) -> str:
     if not re.fullmatch(r'(cpu|cuda|mps|npu|xpu)(:\d+)?', text):
         raise argparse.ArgumentTypeError(f'{text!r} is not a device. Use cpu, cuda or cuda:NUMBER.')
