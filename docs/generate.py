@@ -29,7 +29,7 @@ TOOLS = {
     'Train and test': ('train.py', 'test.py', 'dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'),
     'Data': ('channel_statistics.py',),
     'Codes': ('tokenize_images.py', 'judge_tokenizer.py', 'visualize_codebook.py', 'visualize_masks.py'),
-    'Features': ('probe_features.py', 'probe_patches.py', 'visualize_attention.py', 'visualize_patch_pca.py'),
+    'Features': ('probe_features.py', 'visualize_attention.py', 'visualize_patch_pca.py'),
     'Weights': ('convert_checkpoint.py', 'export_onnx.py'),
     'Speed': ('benchmark.py', 'get_flops.py', 'gpu_report.sh'),
     'The clone': ('quickstart.sh', 'run_tests.sh', 'build_docs.sh'),

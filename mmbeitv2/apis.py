@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from mmbeitv2.checkpoints.zoo import list_models as list_models
     from mmbeitv2.evaluation.complexity import complexity as complexity
     from mmbeitv2.evaluation.probing import probe_features as probe_features
-    from mmbeitv2.evaluation.probing import probe_patches as probe_patches
     from mmbeitv2.inference.config import read_config as read_config
     from mmbeitv2.inference.exporting import export_model as export_model
     from mmbeitv2.inference.loading import load_model as load_model
@@ -28,7 +27,6 @@ _HOMES = {
     'list_models': 'checkpoints.zoo',
     'load_model': 'inference.loading',
     'probe_features': 'evaluation.probing',
-    'probe_patches': 'evaluation.probing',
     'read_config': 'inference.config',
     'register_published_models': 'checkpoints.model_hub',
 }

@@ -9,11 +9,12 @@ weight decay chosen on a fifth of the bank; for the paper's schedule see configs
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, positive
-from mmbeitv2_tools.scores import report_scores
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,9 +25,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--num-neighbors', type=positive, default=20, help='neighbors that vote (default: %(default)s)')
     args = parser.parse_args(argv)
     with one_sentence_errors('probe_features.py'):
-        from mmbeitv2.evaluation.probing import probe_features
+        from mmbeitv2.apis import probe_features
+        from mmbeitv2.fileio import AtomicBackend
+        from mmbeitv2.fileio.outputs import require_json
 
-        report_scores(probe_features, args)
+        options = vars(args)
+        if (file := options.pop('json')) is not None:
+            require_json(file)
+        scores = probe_features(**options)
+        sys.stdout.write(''.join(f'{name} {score:.2f}\n' for name, score in scores.items()))
+        if file is not None:
+            AtomicBackend().put_text(json.dumps(scores) + '\n', file)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Your own images: goes on with pretraining from the released ViT-B/16, batch 512 on 8 GPUs. Not in the paper and not
-# tuned; docs/guides/adapt.md explains it. beitv2_vit-b_adapt-knn.py and beitv2_vit-b_adapt-patches.py also score it.
+# tuned; docs/guides/adapt.md explains it. beitv2_vit-b_adapt-knn.py also scores it.
 #
 #   python tools/train.py configs/adapt/beitv2_vit-b_adapt.py --auto-scale-lr --cfg-options data_root=DIR
 #

@@ -5,7 +5,7 @@ from mmbeitv2.engine.monitoring import CodebookHook, NonFiniteLossHook, Throughp
 from mmbeitv2.engine.no_optimizer import NoOptimizer
 from mmbeitv2.engine.resume_guard import ResumeGuardHook, guard_resume
 from mmbeitv2.engine.resuming import AtomicCheckpointHook, SeedStepHook, prepare_resume
-from mmbeitv2.engine.scoring import KNNHook, PatchKNNHook, ScoreHook
+from mmbeitv2.engine.scoring import KNNHook
 from mmbeitv2.engine.sharding import FullyShardStrategy
 
 __all__ = [
@@ -16,9 +16,7 @@ __all__ = [
     'LayerDecayOptimWrapperConstructor',
     'NoOptimizer',
     'NonFiniteLossHook',
-    'PatchKNNHook',
     'ResumeGuardHook',
-    'ScoreHook',
     'SeedStepHook',
     'ThroughputHook',
     'guard_resume',

@@ -1,8 +1,8 @@
-"""Hooks that score the backbone during pretraining on labeled images, keep the best weights, and stop in time."""
+"""A hook that scores the backbone during pretraining on labeled images, keeps the best weights, and stops in time."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather
@@ -15,36 +15,41 @@ from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.knn import knn_votes
-from mmbeitv2.evaluation.patch_knn import classes_of, score_by_patches
 from mmbeitv2.registry import HOOKS
 
 
-class ScoreHook(Hook):
-    """Base of the hooks that score the backbone on labeled images while it is pretrained.
+@HOOKS.register_module()
+class KNNHook(Hook):
+    """Evaluates the backbone during pretraining by a k-nearest-neighbor classifier on its CLS token.
+
+    Logs ``knn_top1`` (percent). The nearest images of the bank vote for their class, each vote weighted by
+    exp(cosine / temperature) (Wu et al. 2018, as in DINO's evaluation).
 
     Training is not affected: the mode of the model and the random generators are restored. The first score, the best
     score and the number of scores below the first are stored in each checkpoint, so that a resumed run continues with
-    them.
+    them (mmengine's ``EarlyStoppingHook`` would count anew).
 
     Args:
-        bank_dataloader: config of a loader of labeled images.
-        query_dataloader: the same for the images to score.
+        bank_dataloader: config of a loader of labeled images whose pipeline ends with ``PackInputs``.
+        query_dataloader: the same for the images to classify.
+        num_neighbors: number of neighbors that vote.
+        temperature: temperature of the votes.
         interval: number of epochs, or iterations, between two scores; the last one is always computed.
         by_epoch: whether ``interval`` counts epochs.
         score_start: also compute a score before the first step.
-        keep_best: keep the weights with the best score as ``best_SCORE.pth`` in the work dir.
+        keep_best: keep the weights with the best score as ``best_knn_top1.pth`` in the work dir.
         patience: stop training after this many scores in a row that are below the one before the first step; None never
             stops.
     """
 
     priority = 'NORMAL'  # before checkpoints are written
-    score_name: ClassVar[str]
-    features: ClassVar[str]  # method of the model that gives the features of images, see BEiTv2
 
     def __init__(
         self,
         bank_dataloader: dict,
         query_dataloader: dict,
+        num_neighbors: int = 20,
+        temperature: float = 0.07,
         interval: int = 10,
         by_epoch: bool = True,
         score_start: bool = False,
@@ -57,31 +62,43 @@ class ScoreHook(Hook):
                 'compared with the one before the first step'
             )
         self.settings = {'bank_dataloader': bank_dataloader, 'query_dataloader': query_dataloader}
+        self.num_neighbors, self.temperature = num_neighbors, temperature
         self.interval, self.by_epoch = interval, by_epoch
         self.score_start, self.keep_best, self.patience = score_start, keep_best, patience
         self._loaders: list[DataLoader] = []
 
-    def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
-        """Refuses loaders that cannot be scored on, by an :class:`InputError` that says why."""
-
-    def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
-        """The score of a model in eval mode, in percent, the same in all processes."""
-        raise NotImplementedError
-
     def before_train(self, runner: Runner) -> None:
         """Builds the loaders, so that what is wrong with the data stops the run before its first step."""
-        name, model = type(self).__name__, unwrapped(runner)
-        if not hasattr(model, self.features):
+        model = unwrapped(runner)
+        if not hasattr(model, 'cls_features'):
             raise InputError(
-                f'{name} only works with a model that has {self.features}(), as a BEiTv2, but the model is a '
+                'KNNHook only works with a model that has cls_features(), as a BEiTv2, but the model is a '
                 f'{type(model).__name__}. Remove the hook from custom_hooks.'
             )
         with generators_kept():
             self._loaders = [runner.build_dataloader(loader, seed=runner.seed) for loader in self.settings.values()]
-        self.check_loaders(*self._loaders)
+        self._check_classes()
         if self._is_over(self._record(runner)):
-            runner.logger.warning(f'{name} had stopped this training. Raise its patience to continue.')
+            runner.logger.warning('KNNHook had stopped this training. Raise its patience to continue.')
             runner.train_loop.stop_training = True
+
+    def _check_classes(self) -> None:
+        for key, loader in zip(self.settings, self._loaders, strict=True):
+            dataset: Any = loader.dataset
+            if hasattr(dataset, 'get_data_info') and 'gt_label' not in dataset.get_data_info(0):
+                raise InputError(
+                    f'{key} of KNNHook yields images without labels. Set with_label=True of its dataset, or remove '
+                    'the hook from custom_hooks.'
+                )
+        infos = [getattr(loader.dataset, 'metainfo', None) or {} for loader in self._loaders]
+        first, second = (tuple(info.get('classes') or ()) for info in infos)
+        if first and second and first != second:
+            raise InputError(
+                f'bank_dataloader and query_dataloader of KNNHook must have the same classes, but have {len(first)} '
+                f'and {len(second)}: number them alike, by the same class folders.'
+            )
+        if len(first) == 1:
+            raise InputError('KNNHook has images of a single class, so every score is 100. Add at least a second one.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         if self.score_start and runner.iter == 0:
@@ -100,16 +117,13 @@ class ScoreHook(Hook):
     def _take_score(self, runner: Runner, step: int) -> None:
         """Scores the model after an epoch or iteration, counted from 1; 0 is before the first."""
         model: Any = unwrapped(runner)
-        bank, queries = self._loaders
         was_training = model.training
         model.eval()
         with generators_kept():
-            score = self.score(model, bank, queries, runner.seed)
+            score = self.score(model, *self._loaders)
         model.train(was_training)
-        runner.message_hub.update_scalar(f'val/{self.score_name}', score)
-        runner.visualizer.add_scalar(self.score_name, score, step=step)
-        if not score >= 0:  # a NaN would be neither better nor worse than any other
-            raise InputError(f'{self.score_name} is {score}. Check the labels of the queries.')
+        runner.message_hub.update_scalar('val/knn_top1', score)
+        runner.visualizer.add_scalar('knn_top1', score, step=step)
         former = self._record(runner)
         record = {
             'start': score if step == 0 else former.get('start'),
@@ -118,84 +132,37 @@ class ScoreHook(Hook):
         }
         is_below = record['start'] is not None and score < record['start']
         record['below'] = former.get('below', 0) + 1 if is_below else 0
-        runner.message_hub.update_info(f'{self.score_name}_record', record)
+        runner.message_hub.update_info('knn_top1_record', record)
         unit = 'Epoch' if self.by_epoch else 'Iter'
         since = f' (start {record["start"]:.2f}, best {record["best"]:.2f})' if step and self.score_start else ''
-        runner.logger.info(f'{unit} [{step}] {self.score_name}: {score:.2f}{since}')
+        runner.logger.info(f'{unit} [{step}] knn_top1: {score:.2f}{since}')
         if self.keep_best and record['best_step'] == step:
             runner.save_checkpoint(
                 runner.work_dir,
-                f'best_{self.score_name}.pth',
+                'best_knn_top1.pth',
                 save_optimizer=False,
                 save_param_scheduler=False,
                 by_epoch=False,
                 backend_args=dict(backend='mmbeitv2.AtomicBackend'),
             )
         if self._is_over(record):
-            kept = f' The best weights are in best_{self.score_name}.pth.' if self.keep_best else ''
             runner.logger.warning(
-                f'Training stopped at {unit.lower()} {step}: {self.score_name} was below the first score '
-                f'({record["start"]:.2f}) for {self.patience} scores in a row.{kept} To train further, start again '
-                'with a lower optim_wrapper.optimizer.lr'
+                f'Training stopped at {unit.lower()} {step}: knn_top1 was below the first score '
+                f'({record["start"]:.2f}) for {self.patience} scores in a row. To train further, start again with a '
+                'lower optim_wrapper.optimizer.lr'
             )
             runner.train_loop.stop_training = True
 
     def _record(self, runner: Runner) -> dict[str, Any]:
         """A summary of the scores so far; empty before the first one."""
-        key = f'{self.score_name}_record'
-        return runner.message_hub.get_info(key) if key in runner.message_hub.runtime_info else {}
+        known = 'knn_top1_record' in runner.message_hub.runtime_info
+        return runner.message_hub.get_info('knn_top1_record') if known else {}
 
     def _is_over(self, record: dict[str, Any]) -> bool:
         return self.patience is not None and record.get('below', 0) >= self.patience
 
-
-@HOOKS.register_module()
-class KNNHook(ScoreHook):
-    """Evaluates the backbone during pretraining by a k-nearest-neighbor classifier on its CLS token.
-
-    Logs ``knn_top1`` (percent). The nearest images of the bank vote for their class, each vote weighted by
-    exp(cosine / temperature) (Wu et al. 2018, as in DINO's evaluation).
-
-    Args:
-        bank_dataloader: config of a loader of labeled images whose pipeline ends with ``PackInputs``.
-        query_dataloader: the same for the images to classify.
-        num_neighbors: number of neighbors that vote.
-        temperature: temperature of the votes.
-        kwargs: see :class:`ScoreHook`.
-    """
-
-    score_name, features = 'knn_top1', 'cls_features'
-
-    def __init__(
-        self,
-        bank_dataloader: dict,
-        query_dataloader: dict,
-        num_neighbors: int = 20,
-        temperature: float = 0.07,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(bank_dataloader, query_dataloader, **kwargs)
-        self.num_neighbors, self.temperature = num_neighbors, temperature
-
-    def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
-        for key, loader in zip(self.settings, (bank, queries), strict=True):
-            dataset: Any = loader.dataset
-            if hasattr(dataset, 'get_data_info') and 'gt_label' not in dataset.get_data_info(0):
-                raise InputError(
-                    f'{key} of KNNHook yields images without labels. Set with_label=True of its dataset, or remove '
-                    'the hook from custom_hooks.'
-                )
-        infos = [getattr(loader.dataset, 'metainfo', None) or {} for loader in (bank, queries)]
-        first, second = (tuple(info.get('classes') or ()) for info in infos)
-        if first and second and first != second:
-            raise InputError(
-                f'bank_dataloader and query_dataloader of KNNHook must have the same classes, but have {len(first)} '
-                f'and {len(second)}: number them alike, by the same class folders.'
-            )
-        if len(first) == 1:
-            raise InputError('KNNHook has images of a single class, so every score is 100. Add at least a second one.')
-
-    def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
+    def score(self, model: Any, bank: DataLoader, queries: DataLoader) -> float:
+        """The score of a model in eval mode, in percent, the same in all processes."""
         (features, labels), (unknown, truth) = (self._features(model, loader) for loader in (bank, queries))
         features, labels = _of_all_ranks(features, bank), _of_all_ranks(labels, bank)
         predicted = knn_votes(features, labels, unknown, self.num_neighbors, self.temperature).argmax(dim=1)
@@ -210,44 +177,6 @@ class KNNHook(ScoreHook):
             features.append(model.cls_features(batch['inputs'].to(device)))
             labels += [sample.gt_label for sample in batch['data_samples']]
         return torch.cat(features), torch.cat(labels).to(device)
-
-
-@HOOKS.register_module()
-class PatchKNNHook(ScoreHook):
-    """Evaluates the backbone during pretraining by segmentation with nearest patches.
-
-    Logs ``patch_knn_mIoU`` (percent), see :func:`mmbeitv2.evaluation.patch_knn.score_by_patches`.
-
-    Args:
-        bank_dataloader: config of a loader of labeled images, e.g. of a :class:`mmbeitv2.datasets.SegFolder`, whose
-            pipeline resizes the image, then loads the labels, and ends with ``mmseg.PackSegInputs``.
-        query_dataloader: the same for the images to score.
-        max_per_class: largest number of patches per class in the bank, chosen with the seed of the run.
-        num_neighbors: number of neighbors whose labels are averaged.
-        temperature: a neighbor's weight is proportional to exp(cosine / temperature).
-        kwargs: see :class:`ScoreHook`.
-    """
-
-    score_name, features = 'patch_knn_mIoU', 'patch_features'
-
-    def __init__(
-        self,
-        bank_dataloader: dict,
-        query_dataloader: dict,
-        max_per_class: int = 1000,
-        num_neighbors: int = 30,
-        temperature: float = 0.02,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(bank_dataloader, query_dataloader, **kwargs)
-        self.max_per_class, self.num_neighbors, self.temperature = max_per_class, num_neighbors, temperature
-
-    def check_loaders(self, bank: DataLoader, queries: DataLoader) -> None:
-        classes_of(bank, queries)
-
-    def score(self, model: Any, bank: DataLoader, queries: DataLoader, seed: int) -> float:
-        scores = score_by_patches(model, bank, queries, self.max_per_class, self.num_neighbors, self.temperature, seed)
-        return scores['mIoU']
 
 
 def _of_all_ranks(rows: Tensor, loader: DataLoader) -> Tensor:

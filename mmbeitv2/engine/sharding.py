@@ -55,9 +55,8 @@ class FullyShardStrategy(DDPStrategy):
                 for block in module:
                     fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)  # in place
-        for entrance in ('cls_features', 'patch_features'):  # beside forward
-            if hasattr(model, entrance):
-                register_fsdp_forward_method(model, entrance)
+        if hasattr(model, 'cls_features'):  # called beside forward
+            register_fsdp_forward_method(model, 'cls_features')
         return model
 
     def model_state_dict(self) -> dict:

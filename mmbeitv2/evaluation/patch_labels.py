@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mmbeitv2.datasets.resizing import Fit
-from mmbeitv2.evaluation.patch_knn import IGNORED, SegmentedImage, label_counts
 from mmbeitv2.inference.visual_tokenizer import to_tensor
-from mmbeitv2.segmentation.seg_labels import read_labels
+from mmbeitv2.segmentation.seg_labels import IGNORED, read_labels
 
 NO_LABEL = -1
 
@@ -53,7 +51,11 @@ def _majority(labels: np.ndarray, grid: tuple[int, int], fit: Fit, ignored: Sequ
         wanted = [max(round(side / scale), 1) for side in grid]
         top, left = ((have - want) // 2 for have, want in zip(labels.shape, wanted, strict=True))
         labels = labels[top : top + wanted[0], left : left + wanted[1]]
-    image = SegmentedImage(torch.empty(0), grid, grid, torch.from_numpy(labels.astype(np.int64)), '')
-    counts = label_counts(image, 256, 1)[:, :256]
-    counts[:, [*ignored, IGNORED]] = 0
-    return torch.where(counts.sum(dim=1) > 0, counts.argmax(dim=1), NO_LABEL).numpy()
+    row, column = (
+        ((np.arange(pixels) + 0.5) * patches / pixels).astype(int)
+        for pixels, patches in zip(labels.shape, grid, strict=True)
+    )
+    counts = np.zeros((*grid, 256), np.int64)
+    np.add.at(counts, (row[:, None], column, labels), 1)
+    counts[..., [*ignored, IGNORED]] = 0
+    return np.where(counts.any(axis=-1), counts.argmax(axis=-1), NO_LABEL).ravel()

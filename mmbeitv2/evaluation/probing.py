@@ -1,4 +1,4 @@
-"""k nearest neighbors and a linear probe of frozen features, of images and of patches."""
+"""k nearest neighbors and a linear probe of the frozen features of images."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mmbeitv2.datasets import FitImage, LoadImage, image_files
+from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.resizing import Fit, fit_image
 from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.knn import knn_votes
-from mmbeitv2.evaluation.patch_knn import score_by_patches
 from mmbeitv2.inference.channels import Channels, channels_of, image_extensions
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import load_model
 from mmbeitv2.inference.visual_tokenizer import to_tensor
 
 WEIGHT_DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
-Options = Sequence[str] | dict | None
 
 
 class LabeledImages(Dataset):
@@ -105,15 +102,21 @@ def probe_features(
     fit: Fit = 'crop',
     device: str | None = None,
     num_workers: int = 2,
-    cfg_options: Options = None,
+    cfg_options: Sequence[str] | dict | None = None,
 ) -> dict[str, float]:
     """``knn_top1`` and ``linear_top1`` of a backbone in percent; the arguments are options of tools/probe_features.py.
 
     Raises:
         InputError: if the config is not of a pretraining, or the two folders have not the same classes.
     """
-    model, channels, place = _load(config, checkpoint, 'cls_features', device, cfg_options)
-    bank_images, query_images = (LabeledImages(root, _input_size(model), fit, channels) for root in (bank, query))
+    cfg = read_config(config, cfg_options)
+    place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    cfg.model.get('tokenizer', {}).pop('init_cfg', None)  # not asked here
+    model = load_model(cfg, checkpoint, device=place)
+    if not hasattr(model, 'cls_features'):
+        raise InputError(f'config {config!r} is not of a pretraining. Pass the config that the checkpoint is of.')
+    (h, w), side, channels = model.backbone.grid_size, model.backbone.patch_size, channels_of(cfg)
+    bank_images, query_images = (LabeledImages(root, (h * side, w * side), fit, channels) for root in (bank, query))
     if bank_images.classes != query_images.classes:
         raise InputError(f'{str(bank)!r} and {str(query)!r} must have the same class folders')
     features, labels = cls_features(model, bank_images, place, num_workers)
@@ -125,68 +128,9 @@ def probe_features(
     }
 
 
-def probe_patches(
-    config: str,
-    checkpoint: str,
-    bank: tuple[Path, Path],
-    query: tuple[Path, Path],
-    classes: Path,
-    reduce_zero_label: bool = False,
-    layer: int | None = None,
-    size: int | None = None,
-    device: str | None = None,
-    num_workers: int = 2,
-    cfg_options: Options = None,
-    **settings: Any,
-) -> dict[str, float]:
-    """``mIoU``, ``mAcc`` and ``aAcc`` of a backbone in percent; the arguments are options of tools/probe_patches.py.
-
-    ``settings`` are those of :func:`score_by_patches`.
-
-    Raises:
-        InputError: if the config is not of a pretraining, it has no such layer, or images and labels do not fit.
-    """
-    from mmseg.datasets.transforms import PackSegInputs  # mmseg is needed for segmentation only
-
-    from mmbeitv2.segmentation import LoadSegLabels, SegFolder, read_class_names
-
-    names = read_class_names(classes)
-    model, channels, _ = _load(config, checkpoint, 'patch_features', device, cfg_options)
-    if layer is not None:
-        model.backbone.out_indices = (require_layer(model.backbone, layer),)
-    fit = FitImage(_input_size(model) if size is None else (size, size), 'stretch')
-    load = LoadImage() if channels is None else channels.loader
-    pipeline = [load, fit, LoadSegLabels(num_classes=len(names)), PackSegInputs()]
-
-    def loader(images: Path, labels: Path) -> DataLoader:
-        prefix = dict(img_path=str(Path(images).absolute()), seg_map_path=str(Path(labels).absolute()))
-        dataset = SegFolder('', names, prefix, reduce_zero_label=reduce_zero_label, pipeline=pipeline, test_mode=True)
-        return DataLoader(dataset, batch_size=8, num_workers=num_workers, collate_fn=pseudo_collate)
-
-    return score_by_patches(model, loader(*bank), loader(*query), **settings)
-
-
 def require_layer(backbone: Any, layer: int) -> int:
     """The number of a block of a backbone, counted from 0; negative ones count from the last. Refuses others."""
     depth = len(getattr(backbone, 'blocks', ()))
     if not -depth <= layer < depth:
         raise InputError(f'layer {layer} does not exist: the backbone has {depth} blocks, counted from 0')
     return layer % depth
-
-
-def _load(
-    config: str, checkpoint: str, method: str, device: str | None, cfg_options: Options
-) -> tuple[Any, Channels | None, str]:
-    """A model with the method that gives features, the channels of its images, and the device that it is on."""
-    cfg = read_config(config, cfg_options)
-    place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    cfg.model.get('tokenizer', {}).pop('init_cfg', None)  # not asked here
-    model = load_model(cfg, checkpoint, device=place)
-    if not hasattr(model, method):
-        raise InputError(f'config {config!r} is not of a pretraining. Pass the config that the checkpoint is of.')
-    return model, channels_of(cfg), place
-
-
-def _input_size(model: Any) -> tuple[int, int]:
-    (h, w), side = model.backbone.grid_size, model.backbone.patch_size
-    return h * side, w * side

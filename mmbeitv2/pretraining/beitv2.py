@@ -148,12 +148,5 @@ class BEiTv2(BaseSelfSupervisor):
 
     def cls_features(self, crops: Tensor) -> Tensor:
         """CLS tokens after the final norm, of unit length, (B, C), of whole crops (B, 3, H, W) uint8, as loaded."""
-        return self._tokens(crops)[:, 0]
-
-    def patch_features(self, crops: Tensor) -> Tensor:
-        """Patches after the final norm, of unit length, (B, N, C), of whole crops (B, 3, H, W) uint8, as loaded."""
-        return self._tokens(crops)[:, 1:]
-
-    def _tokens(self, crops: Tensor) -> Tensor:
         images = self.data_preprocessor.normalize(self.data_preprocessor.to_unit(crops))
-        return F.normalize(self.backbone(images)[-1], dim=-1)
+        return F.normalize(self.backbone(images)[-1][:, 0], dim=-1)

@@ -24,45 +24,31 @@ from tests.conftest import EXACT_LOADER, EXACT_MASKED, EXACT_RUNTIME, tiny_pretr
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """What any backbone can tell: ``images/dark`` and ``images/bright``, ``seg/images`` that are dark on the left and
-    bright on the right, as ``seg/labels`` say; eight of each."""
+    """What any backbone can tell: ``images/dark`` and ``images/bright``, eight of each."""
     rng = np.random.default_rng(0)
-    right = np.repeat([[0] * 24 + [1] * 24], 40, axis=0).astype(np.uint8)
-    for name, labels in (('images/dark', 0 * right), ('images/bright', 0 * right + 1), ('seg/images', right)):
-        (tmp_path / name).mkdir(parents=True)
+    for name, value in (('dark', 40), ('bright', 200)):
+        (tmp_path / 'images' / name).mkdir(parents=True)
         for i in range(8):
-            pixels = (40 + 160 * labels)[..., None] + rng.integers(-30, 30, (40, 48, 3))
-            Image.fromarray(np.uint8(pixels)).save(tmp_path / name / f'{i}.jpg')
-    (tmp_path / 'seg/labels').mkdir()
-    for i in range(8):
-        Image.fromarray(right).save(tmp_path / f'seg/labels/{i}.png')
+            pixels = value + rng.integers(-30, 30, (40, 48, 3))
+            Image.fromarray(np.uint8(pixels)).save(tmp_path / 'images' / name / f'{i}.jpg')
     return tmp_path
 
 
-def loader(packing: list[dict], **dataset: object) -> dict:
-    steps = [dict(type='mmbeitv2.LoadImage'), dict(type='mmbeitv2.FitImage', scale=32, fit='stretch'), *packing]
-    sampler = dict(type='DefaultSampler', shuffle=False)
-    return dict(batch_size=4, num_workers=0, sampler=sampler, dataset=dict(pipeline=steps, **dataset))
-
-
 def images(root: Path, with_label: bool = True) -> dict:
-    folder = dict(type='mmbeitv2.ImageFolder', data_root=str(root / 'images'), with_label=with_label)
-    return loader([dict(type='PackInputs')], **folder) | dict(collate_fn=dict(type='default_collate'))
-
-
-def scenes(root: Path, *classes: str) -> dict:
-    packing = [dict(type='mmbeitv2.LoadSegLabels', num_classes=len(classes)), dict(type='mmseg.PackSegInputs')]
-    return loader(packing, type='mmbeitv2.SegFolder', data_root=str(root / 'seg'), classes=list(classes))
+    fit = dict(type='mmbeitv2.FitImage', scale=32, fit='stretch')
+    dataset = dict(
+        type='mmbeitv2.ImageFolder',
+        data_root=str(root / 'images'),
+        with_label=with_label,
+        pipeline=[dict(type='mmbeitv2.LoadImage'), fit, dict(type='PackInputs')],
+    )
+    sampler, collate = dict(type='DefaultSampler', shuffle=False), dict(type='default_collate')
+    return dict(batch_size=4, num_workers=0, sampler=sampler, dataset=dataset, collate_fn=collate)
 
 
 def knn(root: Path, **changes: object) -> dict:
     loaders = dict(bank_dataloader=images(root), query_dataloader=images(root))
     return dict(type='mmbeitv2.KNNHook', **loaders, num_neighbors=3, interval=1) | changes
-
-
-def patch_knn(root: Path, **changes: object) -> dict:
-    loaders = dict.fromkeys(('bank_dataloader', 'query_dataloader'), scenes(root, 'dark', 'bright'))
-    return dict(type='mmbeitv2.PatchKNNHook', **loaders, num_neighbors=3) | changes
 
 
 def train(
@@ -89,10 +75,10 @@ def train(
     return runner
 
 
-def scores(runner: Runner, name: str = 'knn_top1') -> list[float]:
+def scores(runner: Runner) -> list[float]:
     (curves,) = Path(runner.log_dir).rglob('scalars.json')
-    found = runner.message_hub.get_scalar(f'val/{name}').data[0].tolist()
-    assert curves.read_text().count(name) == len(found)
+    found = runner.message_hub.get_scalar('val/knn_top1').data[0].tolist()
+    assert curves.read_text().count('knn_top1') == len(found)
     return found
 
 
@@ -101,12 +87,10 @@ def weights(path: Path) -> dict:
 
 
 @pytest.mark.parametrize(('counting', 'count'), [(dict(interval=1), 2), (dict(interval=3, by_epoch=False), 3)])
-def test_segmentation_is_scored_and_training_is_not_changed(
-    tmp_path: Path, root: Path, counting: dict, count: int
-) -> None:
+def test_a_run_is_scored_and_training_is_not_changed(tmp_path: Path, root: Path, counting: dict, count: int) -> None:
     """The model has drop path, and draws it from the generator that a data loader takes its seed from."""
-    scored = train(tmp_path / 'scored', root, patch_knn(root, **counting))
-    found = scores(scored, 'patch_knn_mIoU')
+    scored = train(tmp_path / 'scored', root, knn(root, **counting))
+    found = scores(scored)
     assert len(found) == count  # after 2 epochs; after 3, 6 and 8 steps
     assert found[-1] > 90
     assert scored.model.training
@@ -162,7 +146,6 @@ def test_a_run_that_was_stopped_stays_so_until_more_patience_is_given(
 
 
 def test_what_cannot_be_scored_stops_the_run_before_its_first_step(tmp_path: Path, root: Path) -> None:
-    third = scenes(root, 'dark', 'bright', 'third')
     cases: list[tuple[dict, str]] = [
         (knn(root, query_dataloader=images(root / 'nowhere')), "image folder '.*nowhere/images' not found"),
         (
@@ -171,13 +154,12 @@ def test_what_cannot_be_scored_stops_the_run_before_its_first_step(tmp_path: Pat
         ),
         (knn(root, patience=0), 'patience=0 must be at least 1'),
         (knn(root, patience=3), 'patience=3 .* needs score_start=True'),
-        (patch_knn(root, query_dataloader=third), 'must have the same classes, but have 2 and 3'),
     ]
     for hook, message in cases:
         with pytest.raises(InputError, match=message):
             train(tmp_path / 'work', root, hook)
-    with pytest.raises(InputError, match=r'only works with a model that has patch_features\(\)'):
-        train(tmp_path / 'work', root, patch_knn(root), model=tiny_tokenizer())
+    with pytest.raises(InputError, match=r'only works with a model that has cls_features\(\)'):
+        train(tmp_path / 'work', root, knn(root), model=tiny_tokenizer())
     assert not list((tmp_path / 'work').glob('*.pth'))
 
 

@@ -252,24 +252,6 @@ val_dataloader = val_cfg = val_evaluator = None
     assert '\n' not in said
 
 
-def test_the_labels_that_a_hook_scores_by_are_read(tmp_path: Path, images: Path, pretraining: str) -> None:
-    segmentation_config(tmp_path)
-    (tmp_path / 'seg' / 'classes.txt').write_text('a\nb\nc\n')  # the labels are 0 to 3
-    pretraining_config(tmp_path, images / 'train')
-    loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
-    pipeline = [dict(type='mmbeitv2.LoadImage'), dict(type='mmseg.LoadAnnotations'), dict(type='mmseg.PackSegInputs')]
-    split = dict(img_path='images/val', seg_map_path='labels/val')
-    folder = dict(type='mmbeitv2.SegFolder', data_root=str(tmp_path / 'seg'), classes='classes.txt', data_prefix=split)
-    loader |= dict(dataset=dict(**folder, pipeline=pipeline))
-    with Path(pretraining).open('a') as stream:
-        hook = dict(type='mmbeitv2.PatchKNNHook', bank_dataloader=loader, query_dataloader=loader)
-        stream.write(f'custom_hooks = [{hook!r}]\n')
-    assert re.search(
-        r"label image '.*val/0.png' has the label 3, .* 3 classes, the first of which is 0",
-        sentence(pretraining, tmp_path / 'work'),
-    )
-
-
 def test_a_warm_up_of_less_than_a_step_is_named(tmp_path: Path, pretraining: str) -> None:
     with Path(pretraining).open('a') as stream:
         stream.write("param_scheduler = [dict(type='LinearLR', end=0.2, by_epoch=True, convert_to_iter_based=True)]\n")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmbeitv2.evaluation.knn import knn_votes
 from mmbeitv2.evaluation.probing import WEIGHT_DECAYS, linear_probe
 from tests.conftest import refused, run_tool
 
@@ -41,6 +43,21 @@ def test_folders_of_other_classes_are_refused(
 ) -> None:
     (tmp_path / 'query' / moved).rename(tmp_path / 'query' / to)
     assert message in refused(capsys, *command)
+
+
+@pytest.mark.parametrize('temperature', [0.1, 0.005])  # exp(1 / 0.005) is beyond float32
+def test_votes_are_those_of_the_formula(temperature: float) -> None:
+    bank, queries = (F.normalize(torch.randn(n, 5), dim=1) for n in (40, 300))  # more queries than one block
+    labels = torch.arange(40) % 3
+    expected = []
+    for query in queries.double():
+        similarity = [float(query @ row) for row in bank.double()]
+        nearest = sorted(range(40), key=lambda i: -similarity[i])[:7]
+        weights = [math.exp(similarity[i] / temperature) for i in nearest]
+        votes = [sum(w for w, i in zip(weights, nearest, strict=True) if labels[i] == label) for label in range(3)]
+        expected.append([vote / sum(weights) for vote in votes])
+    found = knn_votes(bank, labels, queries, 7, temperature)
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=1e-4)
 
 
 def test_the_linear_probe_is_logistic_regression_with_the_best_weight_decay() -> None:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine import guard_resume, unwrapped
-from mmbeitv2.engine.scoring import ScoreHook
+from mmbeitv2.engine.scoring import KNNHook
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.fileio.outputs import require_writable_folder
@@ -182,7 +182,7 @@ def _hooks_loaders(runner: AnyRunner, problems: _Problems) -> dict[str, DataLoad
     """The loaders that hooks would build to score the model while it trains."""
     loaders = {}
     for hook in runner.hooks:
-        for name, settings in hook.settings.items() if isinstance(hook, ScoreHook) else ():
+        for name, settings in hook.settings.items() if isinstance(hook, KNNHook) else ():
             with problems.collected():
                 loaders[f'{name} of {type(hook).__name__}'] = runner.build_dataloader(copy.deepcopy(settings), seed=0)
     return loaders
