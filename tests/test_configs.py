@@ -318,7 +318,7 @@ def test_pretraining_fits_the_tokenizers_that_its_ablations_name() -> None:
 def test_learning_rates_are_scaled_from_the_batch_that_the_config_is_meant_for(path: Path) -> None:
     cfg = load(path)
     stated = re.search(r'batch (\d+) on (\d+) GPU', path.read_text().replace('\n# ', ' '))
-    is_small = path.parent.name in ('quickstart', 'camvid', 'cifar10', 'multispectral')
+    is_small = path.parent.name in ('quickstart', 'camvid', 'cifar10')
     gpus = 1 if is_small else int(stated[2]) if stated else 8
     assert cfg.auto_scale_lr.base_batch_size == gpus * cfg.train_dataloader.batch_size
     assert stated is None or cfg.auto_scale_lr.base_batch_size == int(stated[1])

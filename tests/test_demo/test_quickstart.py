@@ -285,6 +285,6 @@ def test_help_needs_no_environment() -> None:
 def test_demo_and_tools_find_each_other_in_a_clone_without_a_path(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     tool = f'import sys; sys.path[0] = {str(ROOT / "tools")!r}; import mmbeitv2_tools, demo'
-    for arguments, folder in (('-c', tool), tmp_path), (('-m', 'demo.multispectral', '--help'), ROOT):
+    for arguments, folder in (('-c', tool), tmp_path), (('-m', 'demo.sample_set', '--help'), ROOT):
         done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -42,6 +42,9 @@ def make_images(folder: Path) -> None:
             for name in classes:
                 _draw_images(root / split / name, count, rng)
         _draw_segmented(data / 'own', 'images', 'labels', split, 4, 3, rng)
+    (data / 'satellite' / 'train').mkdir(parents=True)
+    for number in range(8):
+        np.save(data / 'satellite' / 'train' / f'{number}.npy', rng.integers(0, 9000, (40, 48, 6), dtype=np.uint16))
     for variant in 'a', 'r', 'sketch':
         for name in SYNSETS:
             _draw_images(data / f'imagenet-{variant}' / name, 2, rng)
