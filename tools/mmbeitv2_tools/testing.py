@@ -26,9 +26,9 @@ from mmbeitv2.engine.resume_guard import fingerprints
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.outputs import require_writable, require_writable_folder
+from mmbeitv2_tools.data_checks import classes_of
 from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, describe_run
-from mmbeitv2_tools.preflight.data import classes_of
 
 
 @loading_tensors_only()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -26,46 +25,20 @@ from mmbeitv2.segmentation.seg_labels import IGNORED, LoadSegLabels
 
 # Most label images that are read before a run, evenly spread; --check reads all of them.
 MAX_LABELS = 2000
-# Labels of classification are in memory, which takes less time.
-_LABELS_PER_LABEL_IMAGE = 100
 _NUM_CLASSES = re.compile(r'model\.(?:.*\.)?(?:decode_head|auxiliary_head|head)(?:\.\d+)?\.num_classes')
 
 
 def check_length(key: str, loader: DataLoader) -> None:
-    """Checks that a loader has at least one batch.
-
-    Args:
-        key: of the loader in the config, for messages.
-        loader: one without a length passes.
+    """Checks that a loader, named by its key in the config, has at least one batch; one without a length passes.
 
     Raises:
         InputError: if it has none.
     """
-    try:
-        images, batches = len(loader.dataset), len(loader)  # type: ignore[arg-type]
-    except TypeError:  # of an iterable dataset
-        return
-    if batches == 0:
+    if hasattr(loader.dataset, '__len__') and len(loader) == 0:
         raise InputError(
-            f'{key} does not fill one batch: {images:,} images over {get_world_size()} process(es) are fewer than '
-            f'batch_size={loader.batch_size}. Set a smaller {key}.batch_size, or {key}.drop_last=False.'
+            f'{key} does not fill one batch: {len(loader.dataset):,} images over {get_world_size()} process(es) are '
+            f'fewer than batch_size={loader.batch_size}. Set a smaller {key}.batch_size, or {key}.drop_last=False.'
         )
-
-
-def check_schedule(key: str, loader: DataLoader, schedules: Any) -> None:
-    """Checks that each schedule, whose ends are in epochs, has at least one step.
-
-    Raises:
-        InputError: with the first that has none.
-    """
-    for schedule in schedules if isinstance(schedules, list) else ():
-        begin, end = schedule.get('begin', 0), schedule.get('end')
-        if schedule.get('convert_to_iter_based') and end and int(end * len(loader)) <= int(begin * len(loader)):
-            raise InputError(
-                f'{schedule.type} in param_scheduler lasts from epoch {begin} to {end}, which is less than one step: '
-                f'{key} has {len(loader)} step(s) in an epoch. Use more images, a smaller {key}.batch_size, or a '
-                'longer schedule.'
-            )
 
 
 def classes_of(dataset: Any) -> tuple[str, ...] | None:
@@ -84,8 +57,9 @@ def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
         InputError: with the option that sets the right number; or if there is only one class.
     """
     classes = classes_of(dataset) if isinstance(dataset, (ImageDataset, SegFolder)) else None
-    heads = [(name, number) for name, number in walk_settings(cfg.model, 'model') if _NUM_CLASSES.fullmatch(name)]
-    for name, number in heads:
+    for name, number in walk_settings(cfg.model, 'model'):
+        if not _NUM_CLASSES.fullmatch(name):
+            continue
         # A single logit of mmpretrain's model.head may be a sigmoid's; of a segmentor, the metrics count none as well.
         if len(classes or ()) == 1 or (number == 1 and '_head' in name):
             raise InputError(
@@ -104,18 +78,15 @@ def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
     """Checks that another loader numbers the classes in the same way as the training loader.
 
     Raises:
-        InputError: with the first class that differs.
+        InputError: with the classes that only one of them has.
     """
     classes, expected = classes_of(dataset), classes_of(train_dataset)
-    if classes is None or expected is None or classes == expected:
-        return
-    pairs = enumerate(zip(classes, expected, strict=False))
-    number = next((i for i, (a, b) in pairs if a != b), min(len(classes), len(expected)))
-    here, there = (repr(names[number]) if number < len(names) else 'missing' for names in (classes, expected))
-    raise InputError(
-        f'the classes of {key} are not those of train_dataloader ({len(classes)} and {len(expected)}): number '
-        f'{number} is {here} and {there}. Use the same classes in both.'
-    )
+    if classes is not None and expected is not None and classes != expected:
+        difference = ', '.join(map(repr, sorted({*classes} ^ {*expected}))) or 'their order'
+        raise InputError(
+            f'the classes of {key} are not those of train_dataloader: {difference[:200]} differs. Use the same classes '
+            'in both.'
+        )
 
 
 def check_labels(key: str, dataset: Any, model: nn.Module, limit: int | None = MAX_LABELS) -> str | None:
@@ -141,12 +112,9 @@ def check_labels(key: str, dataset: Any, model: nn.Module, limit: int | None = M
     for image, labels in _labels(dataset, limit):
         beyond = [label for label in labels if not 0 <= label < (num_classes or IGNORED) and label not in ignored]
         if beyond:
-            remedy = 'Correct the label, or add its class.'
-            if image.startswith('label image'):
-                remedy = 'Correct the label, add its class, or set reduce_zero_label if classes count from 1.'
             raise InputError(
                 f'{key}: {image} has the label {beyond[-1]}, but there are {num_classes} classes, counted from 0. '
-                f'{remedy}'
+                'Correct the label, add its class, or set reduce_zero_label if classes count from 1.'
             )
         found.update(labels)
     if not found:
@@ -168,17 +136,14 @@ def _labels(dataset: Any, limit: int | None) -> Iterator[tuple[str, dict[int, in
     for part in _parts(dataset):
         info = part.get_data_info(0) if hasattr(part, 'get_data_info') and len(part) else {}
         if isinstance(info.get('gt_label'), (int, np.integer)):
-            for index in _spread(len(part), limit and limit * _LABELS_PER_LABEL_IMAGE):
-                info = part.get_data_info(index)
+            for info in map(part.get_data_info, range(len(part))):
                 yield f'image {info.get("img_path")!r}', {int(info['gt_label']): 1}
         elif 'seg_map_path' in info and (reader := _reader(part)) is not None:
-            infos = [part.get_data_info(index) for index in _spread(len(part), limit)]
-            pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
-            try:
-                for each, labels in zip(infos, pool.map(partial(_pixels, reader), infos), strict=True):
-                    yield f'label image {each["seg_map_path"]!r}', labels
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            step = 1 if limit is None else max(-(-len(part) // limit), 1)
+            infos = [part.get_data_info(index) for index in range(0, len(part), step)]
+            with ThreadPoolExecutor() as pool:
+                for info, labels in zip(infos, pool.map(partial(_pixels, reader), infos), strict=True):
+                    yield f'label image {info["seg_map_path"]!r}', labels
 
 
 def _parts(dataset: Any) -> Iterator[Any]:
@@ -189,11 +154,6 @@ def _parts(dataset: Any) -> Iterator[Any]:
         yield from _parts(part)
     if not parts:
         yield dataset
-
-
-def _spread(length: int, limit: int | None) -> range:
-    """Indices of at most ``limit`` samples, evenly spread."""
-    return range(0, length, 1 if limit is None else max(-(-length // limit), 1))
 
 
 def _reader(dataset: Any) -> LoadSegLabels | None:
@@ -212,16 +172,11 @@ def _reader(dataset: Any) -> LoadSegLabels | None:
 def _pixels(reader: LoadSegLabels, info: dict) -> dict[int, int]:
     """How often each label occurs in a label image, which is compared with the size in the header of its image."""
     sample = {**info, 'seg_fields': []}
-    if (size := _size_of(info['img_path'])) is not None:
-        sample['ori_shape'] = size
+    try:
+        with Image.open(info['img_path']) as image:
+            if image.format != 'TIFF':  # which may be read in another way
+                sample['ori_shape'] = upright_size(image)
+    except (OSError, Image.DecompressionBombError):  # not a local file, or one of which its own reader says so
+        pass
     counts = np.bincount(reader.transform(sample)['gt_seg_map'].ravel())
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
-
-
-def _size_of(path: str) -> tuple[int, int] | None:
-    """Height and width of an image as it is read; None if it is a TIFF, not a local file, or unreadable."""
-    try:
-        with Image.open(path) as image:
-            return None if image.format == 'TIFF' else upright_size(image)
-    except (OSError, Image.DecompressionBombError):  # its own reader says so
-        return None

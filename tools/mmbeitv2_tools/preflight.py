@@ -1,4 +1,8 @@
-"""Builds everything that a run needs before its first step, and describes the run."""
+"""Checks that run before the first step: what a user gives (data, labels, checkpoints, disk) in seconds.
+
+Everything that a run needs is built, which mmengine would only do later. ``--check`` also reads one batch of each
+loader and every label, and prints what would run.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import copy
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,26 +21,24 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, FlexibleRunner, Runner
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmbeitv2.datasets.seeding import generators_kept
-from mmbeitv2.engine import guard_resume, unwrapped
+from mmbeitv2.engine import KNNHook, guard_resume, unwrapped
 from mmbeitv2.engine.scoring import KNNHook
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.fileio.outputs import require_writable_folder
 from mmbeitv2.inference.config import walk_settings
-from mmbeitv2_tools.launch import build_runner, is_first_process
-from mmbeitv2_tools.preflight.data import (
+from mmbeitv2_tools.data_checks import (
     MAX_LABELS,
     check_labels,
     check_length,
     check_num_classes,
     check_same_classes,
-    check_schedule,
     classes_of,
 )
+from mmbeitv2_tools.launch import build_runner, is_first_process
 
 AnyRunner: TypeAlias = Runner | FlexibleRunner
 
@@ -58,80 +60,40 @@ def checked_runner(
         allow_changes: see :class:`mmbeitv2.engine.ResumeGuardHook`.
 
     Raises:
-        InputError: for the first mistake; a rehearsal tells all that it finds.
+        InputError: for the first mistake.
     """
     require_writable_folder(cfg.work_dir, 'work dir')
     if is_training and not is_rehearsal and is_first_process(cfg):
         hold_folder(cfg.work_dir)  # before the runner makes a folder for its log
-    problems = _Problems(is_rehearsal)
-    runner = _rehearsing_runner(cfg, problems) if is_rehearsal else build_runner(cfg)
+    runner = _rehearsing_runner(cfg) if is_rehearsal else build_runner(cfg)
     model: Any = unwrapped(runner)
     with generators_kept():
-        loaders = _loaders(runner, is_training, problems)
-        for number, (key, loader) in enumerate(loaders.items()):
-            with problems.collected():
-                if number == 0:
-                    check_num_classes(key, loader.dataset, cfg)
-                elif 'train_dataloader' in loaders:
-                    check_same_classes(key, loader.dataset, loaders['train_dataloader'].dataset)
-            with problems.collected():
-                check_length(key, loader)
-                if key == 'train_dataloader':
-                    check_schedule(key, loader, cfg.get('param_scheduler'))
+        loaders = _loaders(runner, is_training)
+        first, *others = loaders
+        check_num_classes(first, loaders[first].dataset, cfg)
+        for key in others:
+            check_same_classes(key, loaders[key].dataset, loaders[first].dataset)
+        for key, loader in loaders.items():
+            check_length(key, loader)
         if is_rehearsal:
-            loaders |= _hooks_loaders(runner, problems)
+            loaders |= _hooks_loaders(runner)
         if is_main_process():
             for key, loader in loaders.items():
-                with problems.collected():
-                    odd = check_labels(key, loader.dataset, model, None if is_rehearsal else MAX_LABELS)
-                    if odd and is_rehearsal:
-                        runner.logger.warning(f'{key}: {odd}')
+                odd = check_labels(key, loader.dataset, model, None if is_rehearsal else MAX_LABELS)
+                if odd and is_rehearsal:
+                    runner.logger.warning(f'{key}: {odd}')
             if is_training:
-                with problems.collected():
-                    _check_space(model, cfg.work_dir)
-        if is_rehearsal and not problems.found:
+                _check_space(model, cfg.work_dir)
+        if is_rehearsal:
             for key, loader in loaders.items():
-                with problems.collected():
-                    _pass_batch(key, loader, runner)
+                model.data_preprocessor(_first_batch(loader), key == 'train_dataloader')
     if is_training:
         guard_resume(runner, allow_changes)
     if is_training and is_rehearsal:
         runner.register_hook(_StopHook(), priority='LOWEST')
-        with problems.collected(), suppress(_FirstStep):
-            if problems.found:  # the run would not get as far as its pretrained weights
-                model.init_weights()
-            else:
-                runner.train()
-    problems.report()
+        with suppress(_FirstStep):
+            runner.train()
     return runner
-
-
-class _Problems:
-    """The mistakes that independent checks find.
-
-    Args:
-        is_patient: whether to collect them until :meth:`report`, or to raise the first.
-    """
-
-    def __init__(self, is_patient: bool) -> None:
-        self.is_patient, self.found = is_patient, list[str]()
-
-    @contextmanager
-    def collected(self) -> Iterator[None]:
-        try:
-            yield
-        except InputError as error:
-            if not self.is_patient:
-                raise
-            if str(error) not in self.found:
-                self.found.append(str(error))
-
-    def report(self) -> None:
-        if len(self.found) > 1:
-            numbered = ' '.join(f'({number}) {text}' for number, text in enumerate(self.found, start=1))
-            raise InputError(f'{len(self.found)} problems: {numbered}')
-        if self.found:
-            raise InputError(self.found[0])
 
 
 class _FirstStep(Exception):
@@ -145,7 +107,7 @@ class _StopHook(Hook):
         raise _FirstStep
 
 
-def _rehearsing_runner(cfg: Config, problems: _Problems) -> AnyRunner:
+def _rehearsing_runner(cfg: Config) -> AnyRunner:
     """A runner whose temporary folder is removed afterwards."""
     folder = tempfile.TemporaryDirectory()
     copied = copy.deepcopy(cfg)
@@ -153,67 +115,33 @@ def _rehearsing_runner(cfg: Config, problems: _Problems) -> AnyRunner:
     copied.experiment_name = Path(folder.name).name  # mmengine keeps loggers by it
     if isinstance(copied.get('visualizer'), dict):  # others than mmengine's own may write elsewhere, or to a server
         copied.visualizer.vis_backends = [dict(type='LocalVisBackend')]
-    runner, tokenizer = None, copied.model.get('tokenizer') or {}
-    with problems.collected():
-        runner = build_runner(copied)
-    if runner is None and tokenizer.get('init_cfg'):  # loaded when the model is built; the rest is checked without it
-        tokenizer['init_cfg'] = None
-        with problems.collected():
-            runner = build_runner(copied)
-    if runner is None:
-        problems.report()
-    assert runner is not None  # else a problem has been reported
+    runner = build_runner(copied)
     weakref.finalize(runner, folder.cleanup)
     return runner
 
 
-def _loaders(runner: AnyRunner, is_training: bool, problems: _Problems) -> dict[str, DataLoader]:
+def _loaders(runner: AnyRunner, is_training: bool) -> dict[str, DataLoader]:
     """The runner's own loaders, which it keeps, by their keys in the config."""
-    loaders = {}
-    for stage in ('train', 'val') if is_training else ('test',):
-        with problems.collected():
-            loader = getattr(getattr(runner, f'{stage}_loop'), 'dataloader', None)
-            if isinstance(loader, DataLoader):
-                loaders[f'{stage}_dataloader'] = loader
-    return loaders
+    stages = ('train', 'val') if is_training else ('test',)
+    loaders = {f'{stage}_dataloader': getattr(getattr(runner, f'{stage}_loop'), 'dataloader', None) for stage in stages}
+    return {key: loader for key, loader in loaders.items() if isinstance(loader, DataLoader)}
 
 
-def _hooks_loaders(runner: AnyRunner, problems: _Problems) -> dict[str, DataLoader]:
+def _hooks_loaders(runner: AnyRunner) -> dict[str, DataLoader]:
     """The loaders that hooks would build to score the model while it trains."""
-    loaders = {}
-    for hook in runner.hooks:
-        for name, settings in hook.settings.items() if isinstance(hook, KNNHook) else ():
-            with problems.collected():
-                loaders[f'{name} of {type(hook).__name__}'] = runner.build_dataloader(copy.deepcopy(settings), seed=0)
-    return loaders
+    return {
+        f'{name} of {type(hook).__name__}': runner.build_dataloader(copy.deepcopy(settings), seed=0)
+        for hook in runner.hooks
+        if isinstance(hook, KNNHook)
+        for name, settings in hook.settings.items()
+    }
 
 
-def _pass_batch(key: str, loader: DataLoader, runner: AnyRunner) -> None:
-    """Passes one batch through the data preprocessor, and the smallest one of training through a batch norm."""
+def _first_batch(loader: DataLoader) -> Any:
+    """Read in this process, so that an error is as it was raised."""
     if loader.batch_sampler is None or loader.collate_fn is None or not hasattr(loader.dataset, '__getitem__'):
-        return
-    model: Any = unwrapped(runner)
-    samples = [loader.dataset[index] for index in next(iter(loader.batch_sampler))]
-    is_training = key == 'train_dataloader'
-    inputs = model.data_preprocessor(loader.collate_fn(samples), is_training)
-    if not is_training or not any(isinstance(module, _BatchNorm) for module in model.modules()):
-        return
-    rest = 0
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and not loader.drop_last:
-        rest = len(loader.sampler) % len(samples)  # type: ignore[arg-type]
-    if rest:
-        inputs = model.data_preprocessor(loader.collate_fn(samples[:rest]), True)
-    model.train()
-    try:
-        with torch.no_grad():
-            model(**inputs, mode='loss')
-    except ValueError as error:
-        if 'more than 1 value per channel' not in str(error):
-            raise
-        raise InputError(
-            f'{"the last" if rest else "a"} batch of {key} has one image, but batch norm needs two. Set another '
-            f'{key}.batch_size, or {key}.drop_last=True.'
-        ) from error
+        return next(iter(loader))
+    return loader.collate_fn([loader.dataset[index] for index in next(iter(loader.batch_sampler))])
 
 
 def _check_space(model: nn.Module, work_dir: str) -> None:
@@ -247,21 +175,20 @@ def describe_run(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: 
         checkpoint: from which it continues, or which is scored.
     """
     model = unwrapped(runner)
-    total, trained = (
-        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or every)
-        for every in (True, False)
-    )
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     lines = {
         'config': cfg.filename,
         'model': f'{type(model).__name__}, {total:,} parameters, {trained:,} of them trained',
     }
-    loaders = _loaders(runner, is_training, _Problems(is_patient=False))
+    loaders = _loaders(runner, is_training)
     for key, loader in loaders.items():
         count = f'{len(loader.dataset):,}' if hasattr(loader.dataset, '__len__') else 'a stream'
         classes = classes_of(loader.dataset)
         lines[key.replace('_dataloader', ' images')] = count + (f' in {len(classes)} classes' if classes else '')
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
     lines['device'] = f'{device}, {get_world_size()} process(es)'
+    lines['writes to'] = f'{cfg.work_dir}, {_free_bytes(cfg.work_dir) / 1e9:.3g} GB free'
     if is_training:
         loop, loader = runner.train_loop, loaders['train_dataloader']
         is_by_epoch = isinstance(loop, EpochBasedTrainLoop)
@@ -270,10 +197,8 @@ def describe_run(runner: AnyRunner, cfg: Config, is_training: bool, checkpoint: 
         size = loader.batch_size or 0
         lines['batch size'] = f'{size} images per process, {size * get_world_size()} in total'
         lines['learning rate'] = f'{cfg.optim_wrapper.get("optimizer", {}).get("lr", "of the optimizer")} at its peak'
+        lines['writes to'] += f', of which a checkpoint takes {_checkpoint_bytes(model) / 1e9:.3g} GB at most'
         checkpoint = checkpoint or ('the last checkpoint of the work dir' if cfg.get('resume') else None)
     files = [value for key, value in walk_settings(cfg.model) if key.endswith('init_cfg.checkpoint') and value]
     lines['starts from'] = checkpoint or ', '.join([*map(str, files), f'{"otherwise " * bool(files)}random weights'])
-    lines['writes to'] = f'{cfg.work_dir}, {_free_bytes(cfg.work_dir) / 1e9:.3g} GB free'
-    if is_training:
-        lines['writes to'] += f', of which a checkpoint takes {_checkpoint_bytes(model) / 1e9:.3g} GB at most'
     return ''.join(f'{name:<14}{value}\n' for name, value in lines.items())
