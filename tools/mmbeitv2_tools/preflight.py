@@ -25,7 +25,6 @@ from torch.utils.data import DataLoader
 
 from mmbeitv2.datasets.seeding import generators_kept
 from mmbeitv2.engine import KNNHook, guard_resume, unwrapped
-from mmbeitv2.engine.scoring import KNNHook
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.fileio.outputs import require_writable_folder
