@@ -7,7 +7,7 @@ its prefix; ``checkpoints/`` knows file formats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -100,11 +100,11 @@ class BEiTv2ViT(BaseBackbone):
         super().__init__(init_cfg=init_cfg)
         self.embed_dims, self.depth, self.num_heads = _resolve_arch(arch)
         self.patch_size, self.in_channels = patch_size, in_channels
-        self.grid_size = _resolve_grid(img_size, patch_size)
-        _require_known(('out_type', out_type, OutType), ('final_norm', final_norm, FinalNorm))
-        _require_known(('rel_pos_bias', rel_pos_bias, RelPosBias), ('init_rule', init_rule, InitRule))
+        self.grid_size = resolve_grid(img_size, patch_size)
+        require_known(('out_type', out_type, OutType), ('final_norm', final_norm, FinalNorm))
+        require_known(('rel_pos_bias', rel_pos_bias, RelPosBias), ('init_rule', init_rule, InitRule))
         self.out_type, self.final_norm, self.rel_pos_bias_type = out_type, final_norm, rel_pos_bias
-        self.out_indices = _resolve_out_indices(out_indices, self.depth)
+        self.out_indices = resolve_indices(out_indices, self.depth)
         self.frozen_stages, self.with_cp, self.init_rule = frozen_stages, with_cp, init_rule
         self.drop_path_rate = drop_path_rate
         self.block_settings = dict(mlp_ratio=mlp_ratio, layer_scale_init_value=layer_scale_init_value)
@@ -136,8 +136,7 @@ class BEiTv2ViT(BaseBackbone):
         Returns:
             One tensor per entry of ``out_indices``, in the form that ``out_type`` says.
         """
-        x, grid = self._embed(x, mask)  # (B, 1+N, C)
-        context = self.position_context(grid)
+        x, grid, context = self._embed(x, mask)  # (B, 1+N, C)
         outputs = []
         for i, block in enumerate(self.blocks):
             x = self._run(block, x, context)
@@ -159,9 +158,8 @@ class BEiTv2ViT(BaseBackbone):
         Raises:
             InputError: if the backbone is not set up for pretraining.
         """
-        layer_l = self._require_pretraining()
-        x, grid = self._embed(images, mask)  # (B, 1+N, C)
-        context = self.position_context(grid)
+        layer_l = require_pretraining(self)
+        x, _grid, context = self._embed(images, mask)  # (B, 1+N, C)
         *blocks, last = self.blocks
         layer_l_patches = None
         for i, block in enumerate(blocks, start=1):
@@ -173,7 +171,7 @@ class BEiTv2ViT(BaseBackbone):
 
     def final_norm_of(self, tokens: Tensor) -> Tensor:
         """The norm after the last block, (..., C) -> (..., C)."""
-        assert self.norm is not None  # as _require_pretraining checks
+        assert self.norm is not None  # as require_pretraining checks
         return self.norm(tokens)
 
     def aggregation_blocks(self, depth: int, drop_path_rate: float | None = None, **settings: float) -> nn.ModuleList:
@@ -190,12 +188,7 @@ class BEiTv2ViT(BaseBackbone):
         Raises:
             InputError: if the backbone is not set up for pretraining with patch aggregation.
         """
-        layer_l = self._require_pretraining()
-        if layer_l is None:
-            raise InputError(
-                f'out_indices={self.out_indices} of the backbone must be two blocks, l and the last one, because the '
-                'patch aggregation reads the patches after block l'
-            )
+        layer_l = require_aggregation(self)
         rate = self.drop_path_rate if drop_path_rate is None else drop_path_rate
         rates = drop_path_rates(rate, max(self.depth, layer_l + depth))[layer_l : layer_l + depth]
         blocks = self._build_blocks(rates, **settings)
@@ -210,35 +203,15 @@ class BEiTv2ViT(BaseBackbone):
             for rate in drop_paths
         )
 
-    def _require_pretraining(self) -> int | None:
-        """Checks the settings that pretraining needs; the layer l, counted from 1, or None if there is none."""
-        if self.out_type != 'raw' or self.final_norm != 'norm' or self.mask_token is None:
-            raise InputError(
-                "pretraining needs a backbone with out_type='raw', final_norm='norm' and use_mask_token=True"
-            )
-        if self.out_indices[-1] != self.depth - 1 or len(self.out_indices) > 2:
-            raise InputError(
-                f'pretraining needs a backbone whose out_indices, here {self.out_indices}, are the last block, or one '
-                'block (layer l of the patch aggregation) and the last'
-            )
-        return self.out_indices[0] + 1 if len(self.out_indices) == 2 else None
-
-    def _embed(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
-        """Images to tokens, CLS first: (B, C, H, W) -> (B, 1+N, C) and the grid (h, w)."""
+    def _embed(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[int, int], Context]:
+        """Images (B, C, H, W) -> tokens (B, 1+N, C), CLS first, the grid (h, w), and the context of the blocks."""
         x, grid = self.patch_embed(x)  # (B, N, C)
         if mask is not None:
-            if self.mask_token is None:
-                raise InputError('a mask was given, but the backbone has no mask token. Set use_mask_token=True.')
-            if mask.shape != x.shape[:2]:
-                raise InputError(
-                    f'the mask has shape {tuple(mask.shape)}, but the images have patches of shape '
-                    f'{tuple(x.shape[:2])}. Both must have the same grid.'
-                )
-            x = torch.where(mask.unsqueeze(-1), self.mask_token.to(x.dtype), x)
+            x = mask_patches(x, mask, self.mask_token)
         x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
         if self.pos_embed is not None:
             x = x + resize_pos_embed(self.pos_embed, self.grid_size, grid)
-        return x, grid
+        return x, grid, self.position_context(grid)
 
     def position_context(self, grid: tuple[int, int]) -> Context:
         """What all blocks take beside the tokens: the bias that they share, or the positions for their own tables."""
@@ -246,6 +219,10 @@ class BEiTv2ViT(BaseBackbone):
             return None
         positions = RelativePositions(grid, relative_position_index(grid, self.cls_token.device))
         return positions if self.rel_pos_bias is None else self.rel_pos_bias(positions)
+
+    def run_block(self, number: int, x: Tensor, context: Context) -> Tensor:
+        """A block on all tokens (B, 1+N, C)."""
+        return self._run(self.blocks[number], x, context)
 
     def _run(self, block: nn.Module, *inputs: Tensor | Context) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
@@ -332,10 +309,45 @@ class BEiTv2ViT(BaseBackbone):
         return self
 
 
-def _require_known(*settings: tuple[str, str, object]) -> None:
+def require_known(*settings: tuple[str, str, object]) -> None:
     for name, value, literal in settings:
         if value not in get_args(literal):
             raise InputError(f'{name}={value!r} is unknown. Choose one of {", ".join(get_args(literal))}.')
+
+
+def mask_patches(x: Tensor, mask: Tensor, mask_token: Tensor | None) -> Tensor:
+    """Patches (B, N, C) with the mask token (1, 1, C) where the mask (B, N) is true."""
+    if mask_token is None:
+        raise InputError('a mask was given, but the backbone has no mask token. Set use_mask_token=True.')
+    if mask.shape != x.shape[:2]:
+        raise InputError(
+            f'the mask has shape {tuple(mask.shape)}, but the images have patches of shape {tuple(x.shape[:2])}. Both '
+            'must have the same grid.'
+        )
+    return torch.where(mask.unsqueeze(-1), mask_token.to(x.dtype), x)
+
+
+def require_pretraining(backbone: Any) -> int | None:
+    """Checks the settings that pretraining needs; the layer l, counted from 1, or None if there is none."""
+    if backbone.out_type != 'raw' or backbone.final_norm != 'norm' or backbone.mask_token is None:
+        raise InputError("pretraining needs a backbone with out_type='raw', final_norm='norm' and use_mask_token=True")
+    if backbone.out_indices[-1] != backbone.depth - 1 or len(backbone.out_indices) > 2:
+        raise InputError(
+            f'pretraining needs a backbone whose out_indices, here {backbone.out_indices}, are the last block, or one '
+            'block (layer l of the patch aggregation) and the last'
+        )
+    return backbone.out_indices[0] + 1 if len(backbone.out_indices) == 2 else None
+
+
+def require_aggregation(backbone: Any) -> int:
+    """Checks the settings that pretraining with patch aggregation needs; the layer l, counted from 1."""
+    layer_l = require_pretraining(backbone)
+    if layer_l is None:
+        raise InputError(
+            f'out_indices={backbone.out_indices} of the backbone must be two blocks, l and the last one, because the '
+            'patch aggregation reads the patches after block l'
+        )
+    return layer_l
 
 
 def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
@@ -347,14 +359,14 @@ def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
     raise InputError(f'arch={arch!r} is unknown. Choose one of {", ".join(ARCH)}, or a dict of {", ".join(names)}.')
 
 
-def _resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
+def resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     if height % patch_size or width % patch_size or min(height, width) < patch_size:
         raise InputError(f'img_size={img_size} is not a multiple of patch_size={patch_size}. Change one of them.')
     return height // patch_size, width // patch_size
 
 
-def _resolve_out_indices(out_indices: int | Sequence[int], depth: int) -> tuple[int, ...]:
+def resolve_indices(out_indices: int | Sequence[int], depth: int) -> tuple[int, ...]:
     indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
     resolved = [index % depth for index in indices]
     if any(not -depth <= index < depth for index in indices) or resolved != sorted(set(resolved)):

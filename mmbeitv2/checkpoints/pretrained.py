@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import Any
 
@@ -21,6 +22,8 @@ from mmbeitv2.registry import WEIGHT_INITIALIZERS
 _PATCHES = 'patch_embed.proj.weight'
 # Weights that keep their initial values where the file has none: what a later stage adds to the encoder.
 _MAY_BE_NEW = ('norm', 'fc_norm')
+# The same of timm's model in a TimmViT.
+_MAY_DIFFER = ('vit.norm.', 'vit.fc_norm.', 'vit.attn_pool.')
 # Parts of a pretraining model beside the encoder: what they are, and how the names of their weights start.
 _PARTS = {
     'neck': ('patch aggregation', ('neck.blocks.', 'neck.norm.')),
@@ -36,7 +39,8 @@ class PretrainedBEiTv2:
     """Initializes a backbone, a tokenizer or a whole pretraining model from a file, ours or released.
 
     It works for :class:`BEiTv2ViT` and for models that have one: a tokenizer, of which the other weights must be in the
-    file under the same names, or a model with a ``backbone``. It recognizes the format of the file, leaves out what the
+    file under the same names, or a model with a ``backbone``; for :class:`TimmViT` and other backbones alone, from a
+    checkpoint that has the same backbone. It recognizes the format of the file, leaves out what the
     model does not use, copies a shared relative position bias to each layer if the model has one per layer, and resizes
     absolute and relative positions to the model's patch grid. An RGB patch embedding initializes one with N channels by
     timm's rule: its three filters are repeated over the channels and scaled by 3/N, so that a gray image gives the same
@@ -99,20 +103,41 @@ class PretrainedBEiTv2:
             state = self._tokenizer_state(file, module, done)
         elif is_encoder(getattr(module, 'backbone', None)):
             state = self._pretraining_state(file, module, done)
-        else:  # a backbone of another project
-            wanted = module.state_dict()
-            state = {key[9:]: value for key, value in file.state.items() if key.startswith('backbone.')}
-            if state.keys() == wanted.keys():
-                require_sound(state, state, file.path)
-                check_fits(state, wanted, file.path)
-                return state
-            raise InputError(
-                'PretrainedBEiTv2 initializes a BEiTv2ViT, a tokenizer, or a model whose backbone is a BEiTv2ViT, not '
-                f'a {type(module).__name__}. Put it in the init_cfg of the backbone.'
-            )
+        else:
+            state = self._other_backbone_state(file, module, done)
         print_log(
             '; '.join((f'{self.checkpoint} is {file.source}: loaded {len(state)} weights', *done)), logger='current'
         )
+        return state
+
+    def _other_backbone_state(self, file: Checkpoint, module: Any, done: list[str]) -> StateDict:
+        """Of a :class:`mmbeitv2.TimmViT` or a backbone of another project, from a checkpoint with the same."""
+        state = {key[9:]: value for key, value in file.state.items() if key.startswith('backbone.')}
+        wanted = module.state_dict()
+        is_timm = hasattr(module, 'vit') and hasattr(module, 'resize_positions')
+        different = sorted(state.keys() ^ wanted.keys())
+        if is_timm:
+            different = [key for key in different if key.startswith('vit.') and not key.startswith(_MAY_DIFFER)]
+        if different or not state:
+            key = different[0] if different else 'backbone'
+            raise InputError(
+                'PretrainedBEiTv2 initializes a BEiTv2ViT, a tokenizer, a model whose backbone is a BEiTv2ViT, and '
+                f'other backbones from a checkpoint with the same backbone. Checkpoint {file.path!r} does not fit the '
+                f'{type(module).__name__}: {key} is only in the {"file" if key in state else "model"}. Put it in the '
+                'init_cfg of the backbone that it was made with.'
+            )
+        require_sound(state, state, file.path)
+        source = self.source_grid or file.grid_of('backbone')
+        state = {key: value for key, value in state.items() if key in wanted}
+        if is_timm and source not in (None, module.grid_size):
+            resized = copy.deepcopy(module)
+            resized.resize_positions(source)
+            check_fits(state, resized.state_dict(), file.path)
+            resized.load_state_dict(state, strict=False)
+            resized.resize_positions(module.grid_size)
+            state = {key: value for key, value in resized.state_dict().items() if key in state}
+            done.append(f'positions were resized from {source} to {module.grid_size} patches')
+        check_fits(state, wanted, file.path)
         return state
 
     def _tokenizer_state(self, file: Checkpoint, model: Any, done: list[str]) -> StateDict:

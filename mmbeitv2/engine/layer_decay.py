@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-_NO_DECAY_TOKENS = ('cls_token', 'pos_embed')
+_NO_DECAY_TOKENS = ('cls_token', 'reg_token', 'pos_embed')
 _MULTIPLIERS = ('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
 
 
@@ -22,9 +22,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Layer-wise lr decay for any model whose ``backbone`` has ``get_layer_depth`` (paper, tables 10 and 11).
 
     The learning rate of depth d of D is multiplied by ``layer_decay_rate ** (D - 1 - d)``; heads and necks have the
-    full learning rate. Weight decay applies to all parameters with more than one dimension except ``cls_token`` and
-    ``pos_embed``. Parameters with the same learning rate and weight decay form one group, so that a fused optimizer
-    launches few kernels.
+    full learning rate. Weight decay applies to all parameters with more than one dimension except ``cls_token``,
+    ``reg_token`` and ``pos_embed``. Parameters with the same learning rate and weight decay form one group, so that a
+    fused optimizer launches few kernels.
 
     In a config: ``optim_wrapper=dict(constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.65))``; without the rate, or with 1, it only separates parameters by weight

@@ -3,7 +3,7 @@
 from .frozen import Frozen, Precision, fingerprint
 from .initialization import InitRule, init_layers, rescale_blocks, trunc_normal
 from .position_bias import Context, RelativePositionBias, RelativePositions
-from .transformer import Attention, Block, PatchEmbed, drop_path_rates, select_tokens, to_map
+from .transformer import Attention, Block, PatchEmbed, drop_path_rates, require_patch, select_tokens, to_map
 
 __all__ = [
     'Attention',
@@ -18,6 +18,7 @@ __all__ = [
     'drop_path_rates',
     'fingerprint',
     'init_layers',
+    'require_patch',
     'rescale_blocks',
     'select_tokens',
     'to_map',

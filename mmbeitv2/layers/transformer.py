@@ -23,17 +23,23 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_channels, embed_dims, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        height, width = x.shape[-2:]
-        if min(height, width) < self.patch_size:
-            raise InputError(
-                f'an image of {height}x{width} pixels is smaller than one patch of '
-                f'{self.patch_size}x{self.patch_size}. Resize it first.'
-            )
+        height, width = require_patch(x, self.patch_size)
         if height % self.patch_size or width % self.patch_size:
             x = F.pad(x, (0, -width % self.patch_size, 0, -height % self.patch_size))
         x = self.proj(x)
         grid = (x.shape[2], x.shape[3])
         return x.flatten(2).transpose(1, 2), grid  # (B, D, h, w) -> (B, N, D)
+
+
+def require_patch(images: Tensor, patch_size: int) -> tuple[int, int]:
+    """Height and width of images (B, C, H, W), which are refused if they are smaller than one patch."""
+    height, width = images.shape[-2:]
+    if min(height, width) < patch_size:
+        raise InputError(
+            f'an image of {height}x{width} pixels is smaller than one patch of {patch_size}x{patch_size}. Resize it '
+            'first.'
+        )
+    return height, width
 
 
 class Block(nn.Module):

@@ -11,9 +11,10 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import LayerNorm2d
 from torch import Tensor, nn
 
-from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.backbones import BEiTv2ViT, TimmViT
+from mmbeitv2.backbones.timm_vit import BlockArguments, set_prefix_tokens
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers import to_map
+from mmbeitv2.layers import Context, to_map
 from mmbeitv2.registry import MODELS
 
 # The probability of masked attention is what is left of a sixth of the training, raised to this power (EoMT's code).
@@ -50,54 +51,92 @@ class EoMTViT(BEiTv2ViT):
 
     def __init__(self, num_queries: int = 100, query_blocks: int = 3, num_upscales: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if self.norm is None:
-            raise InputError(f"final_norm={self.final_norm!r} does not fit EoMTViT. Set it to 'norm'.")
-        if not 1 <= query_blocks <= self.depth:
-            raise InputError(
-                f'query_blocks={query_blocks} does not fit a backbone of {self.depth} blocks. Choose from 1 to '
-                f'{self.depth}.'
-            )
-        self.query_blocks = query_blocks
-        self.mask_module = MaskModule(
-            self.embed_dims,
-            num_queries,
-            num_upscales,
-            bias_shape=None if self.rel_pos_bias_type == 'none' else (query_blocks, self.num_heads),
-        )
+        bias_shape = None if self.rel_pos_bias_type == 'none' else (query_blocks, self.num_heads)
+        self.query_blocks = _check_query_blocks(self, query_blocks)
+        self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales, bias_shape)
 
     def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
-        """Predicts masks.
+        """Predicts masks, see :func:`predict_masks`."""
+        return predict_masks(self, x)
 
-        Args:
-            x: images (B, C, H, W), H and W at least one patch.
+    def run_query_block(self, number: int, x: Tensor, context: Context, mask: Tensor | None) -> Tensor:
+        """A block, counted from the first with queries, on queries, CLS and patches (B, Q+1+N, C)."""
+        block = self.blocks[self.depth - self.query_blocks + number]
+        bias = block.get_submodule('attn').position_bias(context)  # type: ignore[operator]  # Attention's
+        return self._run(block, x, self.mask_module.join_bias(bias, number, mask))
 
-        Returns:
-            The predictions after the last block; in training, those before each block with queries come first.
-        """
-        x, grid = self._embed(x, None)  # (B, 1+N, C)
-        context = self.position_context(grid)
-        first = self.depth - self.query_blocks
-        probs = attn_mask_probs(self.query_blocks) if self.training else []
-        predictions = []
-        for i, block in enumerate(self.blocks):
-            if i == first:
-                x = torch.cat((x, self.mask_module.queries.expand(x.shape[0], -1, -1)), dim=1)  # (B, 1+N+Q, C)
-            if i < first:
-                x = self._run(block, x, context)
-            else:
-                mask = None
-                if self.training:
-                    predictions.append(self._predict(x, grid))
-                    mask = masked_attention_mask(predictions[-1].masks, grid, probs[i - first])
-                bias = block.get_submodule('attn').position_bias(context)  # type: ignore[operator]  # Attention's
-                x = self._run(block, x, self.mask_module.join_bias(bias, i - first, mask))
-        predictions.append(self._predict(x, grid))
-        return tuple(predictions)
 
-    def _predict(self, x: Tensor, grid: tuple[int, int]) -> MaskPrediction:
-        assert self.norm is not None  # as checked above
-        _, patches, queries = self.norm(x).split((1, grid[0] * grid[1], x.shape[1] - 1 - grid[0] * grid[1]), dim=1)
-        return MaskPrediction(queries, self.mask_module(queries, to_map(patches, grid)))
+@MODELS.register_module()
+class EoMTTimmViT(TimmViT):
+    """The same with a :class:`TimmViT`. Queries have no position, like the other tokens in front of the patches.
+
+    Args:
+        num_queries: see :class:`EoMTViT`, as the next two.
+        query_blocks: number of last blocks that the queries pass through.
+        num_upscales: how often the patch map is doubled.
+        kwargs: see :class:`TimmViT`. ``final_norm`` must be ``'norm'``; ``out_indices`` and ``out_type`` have no
+            effect.
+    """
+
+    def __init__(self, num_queries: int = 100, query_blocks: int = 3, num_upscales: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.query_blocks = _check_query_blocks(self, query_blocks)
+        self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales)
+        for block in self.blocks[-query_blocks:]:
+            set_prefix_tokens(block, num_queries + self.vit.num_prefix_tokens)
+
+    def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
+        """Predicts masks, see :func:`predict_masks`."""
+        return predict_masks(self, x)
+
+    def run_query_block(self, number: int, x: Tensor, context: BlockArguments, mask: Tensor | None) -> Tensor:
+        """A block, counted from the first with queries, on queries, prefix tokens and patches (B, Q+prefix+N, C)."""
+        number += self.depth - self.query_blocks
+        bias = self.mask_module.join_bias(None, number, mask, self.vit.num_prefix_tokens)
+        arguments = context[number] if bias is None else {**context[number], 'attn_mask': bias}
+        return self._run(self.blocks[number], x, arguments)
+
+
+def predict_masks(vit: Any, images: Tensor) -> tuple[MaskPrediction, ...]:
+    """Runs a backbone with queries in its last blocks.
+
+    Args:
+        vit: an :class:`EoMTViT` or :class:`EoMTTimmViT`.
+        images: (B, C, H, W), H and W at least one patch.
+
+    Returns:
+        The predictions after the last block; in training, those before each block with queries come first.
+    """
+    x, grid, context = vit._embed(images, None)  # (B, prefix+N, C)
+    first = vit.depth - vit.query_blocks
+    for i in range(first):
+        x = vit.run_block(i, x, context)
+    x = torch.cat((vit.mask_module.queries.expand(x.shape[0], -1, -1), x), dim=1)  # (B, Q+prefix+N, C)
+    predictions = []
+    for i, prob in enumerate(attn_mask_probs(vit.query_blocks)):
+        mask = None
+        if vit.training:
+            predictions.append(_predict(vit, x, grid))
+            mask = masked_attention_mask(predictions[-1].masks, grid, prob)
+        x = vit.run_query_block(i, x, context, mask)
+    predictions.append(_predict(vit, x, grid))
+    return tuple(predictions)
+
+
+def _predict(vit: Any, x: Tensor, grid: tuple[int, int]) -> MaskPrediction:
+    x = vit.norm(x)
+    queries, patches = x[:, : len(vit.mask_module.queries)], x[:, -grid[0] * grid[1] :]
+    return MaskPrediction(queries, vit.mask_module(queries, to_map(patches, grid)))
+
+
+def _check_query_blocks(vit: Any, query_blocks: int) -> int:
+    if vit.final_norm != 'norm':
+        raise InputError(f"final_norm={vit.final_norm!r} does not fit {type(vit).__name__}. Set it to 'norm'.")
+    if not 1 <= query_blocks <= vit.depth:
+        raise InputError(
+            f'query_blocks={query_blocks} does not fit a backbone of {vit.depth} blocks. Choose from 1 to {vit.depth}.'
+        )
+    return query_blocks
 
 
 class MaskModule(BaseModule):
@@ -130,25 +169,26 @@ class MaskModule(BaseModule):
         """Mask logits (B, Q, H, W) of queries (B, Q, C) on the patch map (B, C, h, w)."""
         return torch.einsum('bqc,bchw->bqhw', self.mask_mlp(queries), self.upscale(patches))
 
-    def join_bias(self, bias: Tensor | None, block: int, mask: Tensor | None) -> Tensor | None:
-        """The position bias of CLS, patches and queries.
+    def join_bias(self, bias: Tensor | None, block: int, mask: Tensor | None, num_prefix: int = 1) -> Tensor | None:
+        """The position bias of queries, prefix tokens and patches.
 
         Args:
             bias: (1, num_heads, 1+N, 1+N), that of CLS and patches, or None.
             block: number of the block, counted from the first with queries.
             mask: (B, Q, N) bool, true where the query must not attend to the patch; None for no restriction.
+            num_prefix: number of prefix tokens: CLS and registers.
 
         Returns:
-            (1 or B, num_heads or 1, 1+N+Q, 1+N+Q), or None.
+            (1 or B, num_heads or 1, T, T) with T = Q + prefix + N, or None.
         """
         num_queries = len(self.queries)
         if self.query_bias is not None:
             assert bias is not None  # both exist, or none does
-            bias = _append_queries(bias, self.query_bias[block], num_queries)
+            bias = _prepend_queries(bias, self.query_bias[block], num_queries)
         if mask is None:
             return bias
-        num_patches = mask.shape[2]
-        mask = F.pad(mask, (1, num_queries, 1 + num_patches, 0)).unsqueeze(1)  # (B, 1, 1+N+Q, 1+N+Q)
+        not_queries = num_prefix + mask.shape[2]
+        mask = F.pad(mask, (num_queries + num_prefix, 0, 0, not_queries)).unsqueeze(1)  # (B, 1, T, T)
         if bias is None:
             bias = self.queries.new_zeros(())
         return bias.masked_fill(mask, float('-inf'))
@@ -172,16 +212,16 @@ def _upscale_layer(dim: int) -> nn.Sequential:
     )
 
 
-def _append_queries(bias: Tensor, entries: Tensor, num_queries: int) -> Tensor:
-    """(1, num_heads, T, T) and five entries (5, num_heads) -> (1, num_heads, T+Q, T+Q)."""
+def _prepend_queries(bias: Tensor, entries: Tensor, num_queries: int) -> Tensor:
+    """(1, num_heads, T, T) and five entries (5, num_heads) -> (1, num_heads, Q+T, Q+T)."""
     cls_to_query, patch_to_query, query_to_cls, query_to_patch, query_to_query = entries.unsqueeze(2)  # (heads, 1)
     num_patches = bias.shape[2] - 1
     to_query = torch.cat((cls_to_query, patch_to_query.expand(-1, num_patches)), dim=1)  # (heads, T)
     from_query = torch.cat(
-        (query_to_cls, query_to_patch.expand(-1, num_patches), query_to_query.expand(-1, num_queries)), dim=1
-    )  # (heads, T+Q)
-    upper = torch.cat((bias[0], to_query.unsqueeze(2).expand(-1, -1, num_queries)), dim=2)  # (heads, T, T+Q)
-    return torch.cat((upper, from_query.unsqueeze(1).expand(-1, num_queries, -1)), dim=1).unsqueeze(0)
+        (query_to_query.expand(-1, num_queries), query_to_cls, query_to_patch.expand(-1, num_patches)), dim=1
+    )  # (heads, Q+T)
+    lower = torch.cat((to_query.unsqueeze(2).expand(-1, -1, num_queries), bias[0]), dim=2)  # (heads, T, Q+T)
+    return torch.cat((from_query.unsqueeze(1).expand(-1, num_queries, -1), lower), dim=1).unsqueeze(0)
 
 
 @torch.no_grad()

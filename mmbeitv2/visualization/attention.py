@@ -48,9 +48,12 @@ def attention_picture(
         raise InputError(f'patch {row} {column} lies outside the grid of {h}x{w} patches, counted from 0')
     channels = channels_of(cfg)
     pixels = read_image(image, (h * side, w * side), fit, channels)
-    attention = attention_of_layer(backbone, normalize(pixels, cfg)[None], layer)[0]  # (heads, 1+N, 1+N)
-    cls = attention[:, 0, 1:].unflatten(1, (h, w)).numpy()
-    chosen = attention[:, 1 + row * w + column, 1:].unflatten(1, (h, w)).numpy()
+    attention = attention_of_layer(backbone, normalize(pixels, cfg)[None], layer)[0]  # (heads, prefix+N, prefix+N)
+    prefix = attention.shape[1] - h * w  # CLS and registers
+    if prefix == 0:
+        raise InputError('the backbone has no CLS token, whose attention is drawn')
+    cls = attention[:, 0, prefix:].unflatten(1, (h, w)).numpy()
+    chosen = attention[:, prefix + row * w + column, prefix:].unflatten(1, (h, w)).numpy()
     shown = pixels if channels is None else channels.picture(pixels)
     return draw_attention(shown.permute(1, 2, 0).numpy(), cls, chosen, (row, column))
 
@@ -71,7 +74,7 @@ class _Recorder(TorchFunctionMode):
 
 @torch.inference_mode()
 def attention_of_layer(backbone: nn.Module, images: Tensor, layer: int = -1) -> Tensor:
-    """Attention of a block: (B, num_heads, 1+N, 1+N), each row the weights over the tokens, CLS first.
+    """Attention of a block: (B, num_heads, T, T), each row the weights over the tokens, CLS first and patches last.
 
     Args:
         backbone: in eval mode, with ``blocks`` that compute their attention by ``F.scaled_dot_product_attention``.
@@ -84,7 +87,7 @@ def attention_of_layer(backbone: nn.Module, images: Tensor, layer: int = -1) -> 
     number = require_layer(backbone, layer)
     with _Recorder() as recorder:
         backbone(images)
-    if len(recorder.found) != len(backbone.blocks):  # type: ignore[arg-type]
+    if len(recorder.found) < len(backbone.blocks):  # type: ignore[arg-type]
         raise InputError(
             'the attention of this backbone cannot be drawn: its blocks do not call F.scaled_dot_product_attention'
         )

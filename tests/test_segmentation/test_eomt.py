@@ -189,14 +189,14 @@ def test_queries_have_a_position_bias_of_their_own_that_starts_at_zero_and_learn
         vit.mask_module.query_bias.copy_(torch.randn(2, 5, 2))
         vit.mask_module.queries = torch.nn.Parameter(torch.zeros(2, WIDTH))
         joined = vit.mask_module.join_bias(table, 1, None)
-    assert torch.equal(joined[:, :, :4, :4], table)
+    assert torch.equal(joined[:, :, 2:, 2:], table)
     for of_head in range(2):
         cls_query, patch_query, query_cls, query_patch, query_query = vit.mask_module.query_bias[1, :, of_head]
-        assert (joined[0, of_head, 0, 4:] == cls_query).all()
-        assert (joined[0, of_head, 1:4, 4:] == patch_query).all()
-        assert (joined[0, of_head, 4:, 0] == query_cls).all()
-        assert (joined[0, of_head, 4:, 1:4] == query_patch).all()
-        assert (joined[0, of_head, 4:, 4:] == query_query).all()
+        assert (joined[0, of_head, 2, :2] == cls_query).all()
+        assert (joined[0, of_head, 3:, :2] == patch_query).all()
+        assert (joined[0, of_head, :2, 2] == query_cls).all()
+        assert (joined[0, of_head, :2, 3:] == query_patch).all()
+        assert (joined[0, of_head, :2, :2] == query_query).all()
 
 
 def test_patches_that_cannot_see_the_queries_are_those_of_the_vit_without_queries() -> None:

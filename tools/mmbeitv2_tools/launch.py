@@ -15,7 +15,6 @@ from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import read_config
 from mmbeitv2_tools.runner import SafeRunner
@@ -77,7 +76,9 @@ def _pad_whole_images(model: nn.Module) -> None:
     for module in model.modules():  # the segmentor, which may be wrapped
         backbone, preprocessor = (getattr(module, name, None) for name in ('backbone', 'data_preprocessor'))
         is_whole = (getattr(module, 'test_cfg', None) or {}).get('mode') == 'whole'
-        if is_whole and isinstance(backbone, BEiTv2ViT) and preprocessor is not None and preprocessor.test_cfg is None:
+        if not is_whole or preprocessor is None or preprocessor.test_cfg is not None:
+            continue
+        if backbone is not None and hasattr(backbone, 'resize_positions'):  # a ViT of this package
             preprocessor.test_cfg = dict(size_divisor=backbone.patch_size)
 
 
