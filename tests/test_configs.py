@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
@@ -68,6 +69,8 @@ def test_every_config_builds(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for part in ('backbone', 'tokenizer'):
         if cfg.model.get(part):
             cfg.model[part].init_cfg = None
+            if 'pretrained' in cfg.model[part]:
+                cfg.model[part].pretrained = False
     if cfg.model.type != 'mmbeitv2.VQKD' and 'data_preprocessor' not in cfg.model:
         cfg.model.data_preprocessor = dict(type='ClsDataPreprocessor', **cfg.data_preprocessor)
     monkeypatch.setattr(BaseModule, 'init_weights', lambda self: None)  # which a tokenizer calls as it is built
@@ -374,3 +377,25 @@ def test_adapting_keeps_the_network_and_the_tokenizer_of_the_pretraining(arch: s
     assert cfg.optim_wrapper.optimizer.lr < base.optim_wrapper.optimizer.lr * cfg.auto_scale_lr.base_batch_size / 2048
     assert weights in cfg.model.init_cfg.checkpoint
     assert is_published(cfg.model.init_cfg.checkpoint) or arch == 's'
+
+
+@pytest.mark.parametrize('name', ['dinov3_vit-s', 'dinov3_vit-b', 'dinov3_vit-l', 'dinov2_vit-b', 'siglip2_vit-b'])
+def test_a_model_of_timm_is_adapted_to_the_clusters_of_its_own_features(name: str) -> None:
+    cfg, kmeans = load(f'adapt/{name}_adapt.py'), load(f'adapt/{name}_kmeans.py')
+    backbone, tokenizer = cfg.model.backbone, cfg.model.tokenizer
+    assert {key: value for key, value in tokenizer.items() if key != 'init_cfg'} == {
+        key: value for key, value in kmeans.model.items() if key != 'data_preprocessor'
+    }
+    assert tokenizer.init_cfg.checkpoint == f'work_dirs/{name}_kmeans/epoch_{kmeans.train_cfg.max_epochs}.pth'
+    assert backbone.model == tokenizer.teacher.model
+    source = timm.models.get_pretrained_cfg(backbone.model)
+    assert source.hf_hub_id == f'timm/{backbone.model}'  # it has weights
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    torch.testing.assert_close(preprocessor.mean.flatten(), torch.tensor(source.mean), atol=1e-3, rtol=0)
+    torch.testing.assert_close(preprocessor.std.flatten(), torch.tensor(source.std), atol=1e-3, rtol=0)
+    with torch.device('meta'):
+        vit = MODELS.build(backbone | dict(pretrained=False))
+    assert (vit.patch_size, vit.out_indices[-1]) == (tokenizer.patch_size, vit.depth - 1)
+    mask = next(step for step in cfg.train_dataloader.dataset.pipeline if 'MaskGenerator' in step.type)
+    assert vit.grid_size == (mask.grid_size, mask.grid_size)
+    assert mask.num_masked / mask.grid_size**2 == pytest.approx(75 / 196, abs=0.001)

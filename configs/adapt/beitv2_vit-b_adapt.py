@@ -7,7 +7,7 @@
 _base_ = [
     '../_base_/models/beitv2_vit-b.py',
     '../_base_/datasets/imagenet_pretraining.py',
-    '../_base_/schedules/beitv2_1600e.py',
+    '../_base_/schedules/adapt_10k.py',
     '../_base_/default_runtime.py',
 ]
 data_root = 'data/own'
@@ -21,17 +21,6 @@ train_dataloader = dict(
     sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
     dataset=dict(data_root=data_root, data_prefix='images'),
 )
-# A quarter of the pretraining's learning rate for a batch of this size, and less in lower layers.
-optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(layer_decay_rate=0.8))
-# Counted in iterations, so that one schedule serves 5,000 to 1,000,000 images: how far the weights have to move depends
-# on how different the images are, not on how many. Crops, colors and masks are new in each pass. 10,000 iterations are
-# 5.12 million samples: 1024 passes over 5,000 images, 51 over 100,000, 5 over 1,000,000. To change the length, set
-# T_max, end and max_iters.
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=500),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, T_max=9500, by_epoch=False, begin=500, end=10000),
-]
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=10000)
 default_hooks = dict(
     logger=dict(interval=50, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1),

@@ -2,7 +2,7 @@
 
 from .batch_norm_neck import BatchNormNeck
 from .eomt_head import EoMTHead
-from .eomt_vit import EoMTViT
+from .eomt_vit import EoMTTimmViT, EoMTViT
 from .preprocessor import ChannelsSegDataPreprocessor
 from .seg_folder import SegFolder, read_class_names
 from .seg_labels import LabelTable, LoadSegLabels, read_label_table
@@ -13,6 +13,7 @@ __all__ = [
     'ChannelsSegDataPreprocessor',
     'EfficientUPerHead',
     'EoMTHead',
+    'EoMTTimmViT',
     'EoMTViT',
     'LabelTable',
     'LoadSegLabels',

@@ -210,6 +210,15 @@ def _shrink_vit(node: dict) -> None:
     node['img_size'], node['patch_size'] = (GRID, 1) if is_decoder else (SIDE, PATCH)
     if is_decoder:
         node['in_channels'] = min(node.get('in_channels', CODE_DIM), CODE_DIM)
+    _shrink_depth(node)
+
+
+def _shrink_timm(node: dict) -> None:
+    node.update(pretrained=False, img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS)
+    _shrink_depth(node)
+
+
+def _shrink_depth(node: dict) -> None:
     if isinstance(node.get('out_indices'), list | tuple):
         count = len(node['out_indices'])
         node['out_indices'] = tuple(range(DEPTH - count, DEPTH))
@@ -236,6 +245,7 @@ def _any_classes(node: dict) -> None:
 
 _CHANGES: tuple[tuple[tuple[str, ...], Callable[[dict], None]], ...] = (
     (('BEiTv2ViT', 'EoMTViT'), _shrink_vit),
+    (('TimmViT', 'EoMTTimmViT'), _shrink_timm),
     (('EfficientUPerHead', 'UPerHead', 'FCNHead'), _shrink_head),
     (('BlockMaskGenerator', 'RandomMaskGenerator'), _shrink_mask),
     (('VectorQuantizePytorch',), lambda node: node.update(levels=[4, 4])),

@@ -1,0 +1,3 @@
+# As dinov3_vit-b_kmeans.py, with timm's DINOv3 ViT-L/16.
+_base_ = 'dinov3_vit-b_kmeans.py'
+model = dict(teacher=dict(model='vit_large_patch16_dinov3.lvd1689m'))
