@@ -19,20 +19,74 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmbeitv2_tools.errors import one_sentence_errors
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor, nn
 
-from demo.small_clip import MEAN, STD, ImageTower
 from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.resizing import fit_image
+from mmbeitv2.errors import InputError
 from mmbeitv2.inference.visual_tokenizer import to_tensor
+from mmbeitv2.layers import Precision
+from mmbeitv2.registry import MODELS
+from mmbeitv2.teachers import FrozenTeacher
 
+# Of CLIP's images in [0, 1], as open_clip has them; importing it takes a second.
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 # Of the images in pixels, and what their random crops need beyond it; channels of the embeddings; images of a step.
 IMG_SIZE, MARGIN = 48, 6
 WIDTH = 128
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
+
+
+class ImageTower(nn.Module):
+    """A convolutional network whose feature map has a cell for every 8x8 pixels.
+
+    Its image embedding is the mean of the map, so that the cells themselves are drawn to the captions. The map ends
+    with a batch norm: without it, the features of all cells share a large mean, and the cosine in VQ-KD's loss hardly
+    tells them apart.
+
+    Args:
+        width: channels of the last stage and of the embedding.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        sizes = [(3, width // 4, 2), (width // 4, width // 2, 2), (width // 2, width // 2, 1), (width // 2, width, 2)]
+        sizes += [(width, width, 1)] * 2
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in sizes:
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.proj = nn.Sequential(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width, affine=False))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature map (B, width, H/8, W/8) of normalized images (B, 3, H, W)."""
+        return self.proj(self.layers(images))
+
+
+@MODELS.register_module()
+class SmallCLIPTeacher(FrozenTeacher):
+    """The image tower of a CLIP that ``python -m demo.clip`` has trained.
+
+    Args:
+        pretrained: ``small_clip.pth``, which that command wrote.
+        precision: of the network's products under autocast, see :class:`Frozen`.
+    """
+
+    def __init__(self, pretrained: str, precision: Precision = 'float16') -> None:
+        if not Path(pretrained).is_file():
+            raise InputError(
+                f'teacher weights {pretrained!r} do not exist. Make them by python -m demo.clip IMAGES FOLDER.'
+            )
+        saved = torch.load(pretrained, map_location='cpu', weights_only=True)
+        tower = ImageTower(saved['width'])
+        tower.load_state_dict(saved['state_dict'])
+        super().__init__(tower, saved['img_size'], MEAN, STD, precision)
+        self.embed_dims = saved['width']
+
+    def patch_features(self, images: Tensor) -> Tensor:
+        return self.module(images)
 
 
 def text_tower(num_words: int, width: int) -> nn.Module:
@@ -134,6 +188,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('out', type=Path, metavar='OUT', help='folder to write the model to')
     parser.add_argument('--epochs', type=int, default=5, help='default: %(default)s')
     args = parser.parse_args(argv)
+    from mmbeitv2_tools.errors import one_sentence_errors
+
     with one_sentence_errors('demo.clip'):
         train(args.folder, args.out, args.epochs)
 

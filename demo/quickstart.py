@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,24 +17,17 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 import mmbeitv2
-from demo.console import call, say, seeds_table, table
 from demo.images import Data, fingerprint, list_labeled, read_data, scaled
 from mmbeitv2.engine.resuming import last_checkpoint
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.fileio.folders import claim_folder, remove_folder, require_claimable, require_removable
+from mmbeitv2.fileio.folders import claim_folder, require_claimable
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.inference.config import merge_options, read_config
 
-# Name in the marks of the work dir and of the stages' folders.
+# Name in the mark of the work dir.
 TOOL = 'quickstart.sh'
-# What tools/train.py and tools/test.py leave in a work dir, see mmbeitv2.fileio.folders.
-_RUN: tuple[str, ...] = ('*.py', 'epoch_*.pth', 'iter_*.pth', 'last_checkpoint', '.lock', 'metrics.json')
-_RUN += tuple(f'{"[0-9]" * 8}_{"[0-9]" * 6}/{file}' for file in ('*.log', '*.json', 'vis_data/*.json', 'vis_data/*.py'))
-_RUN += tuple(f'test/{pattern}' for pattern in _RUN)
-_NUMBER = '[0-9]' * 5
-_SCENES = tuple(f'{folder}/*/*/{_NUMBER}.{end}' for folder in ('imagenet', 'ade20k') for end in ('jpg', 'png'))
-_PICTURES = ('codebook', 'positions', 'usage', 'masks', 'segmentations', 'overview', 'curves')
+_EVERY = 20  # seconds between two lines that tell how far a stage is
 
 
 class Stage(NamedTuple):
@@ -40,13 +37,12 @@ class Stage(NamedTuple):
     results: tuple[str, ...] = ('metrics.json', 'last_checkpoint')  # files that it must have left
     is_shared: bool = False  # whether several seeds have it in common
     module: str = ''  # of its command; '' for a training by tools/train.py and tools/test.py
-    others: tuple[str, ...] = _RUN  # that it writes
 
 
 # In the order in which they run.
 STAGES = {
-    'sample': Stage((), ('imagenet/captions.tsv', 'imagenet/labeled.txt'), True, 'demo.sample_set', _SCENES),
-    'teacher': Stage(('sample',), ('small_clip.pth',), True, 'demo.clip', ()),
+    'sample': Stage((), ('imagenet/captions.tsv', 'imagenet/labeled.txt'), True, 'demo.sample_set'),
+    'teacher': Stage(('sample',), ('small_clip.pth',), True, 'demo.clip'),
     'tokenizer': Stage(('teacher',), is_shared=True),
     'pretrain': Stage(('tokenizer',), is_shared=True),
     'finetune': Stage(('pretrain',)),
@@ -54,10 +50,9 @@ STAGES = {
     'segment': Stage(('pretrain',)),
     'segment_scratch': Stage(('sample',)),
     'pictures': Stage(
-        ('finetune', 'finetune_scratch', 'segment', 'segment_scratch'),
-        ('index.html', *(f'{name}.png' for name in _PICTURES)),
+        ('finetune', 'segment', 'segment_scratch'),
+        ('index.html', 'codebook.png', 'positions.png', 'usage.png', 'masks.png', 'overview.png'),
         module='demo.pictures',
-        others=(),
     ),
 }
 # Number of the summary -> stage and its metric.
@@ -76,7 +71,7 @@ SCORES = {
 
 
 class Quickstart:
-    """The quickstart with one seed. Nothing is made or deleted before :meth:`run`.
+    """The quickstart with one seed. Nothing is written before :meth:`run`, and nothing is deleted but records.
 
     Args:
         root: folder with ``configs``, ``demo`` and ``tools``.
@@ -96,8 +91,6 @@ class Quickstart:
         self.work_dir, self.shared_dir = work_dir.resolve(), (shared_dir or work_dir).resolve()
         for folder in (self.shared_dir, self.work_dir):
             require_claimable(folder, TOOL)
-        for name, stage in STAGES.items():
-            require_removable(self.folder(name), TOOL, stage.results + stage.others)
         self.user_data = None if data is None else read_data(data.resolve())
         self.inputs = [_code()]
         if data is not None:
@@ -111,7 +104,7 @@ class Quickstart:
         self.keys: dict[str, str] = {}
 
     def forget(self) -> None:
-        """Makes every stage run again; its folder is replaced when its turn comes."""
+        """Makes every stage run again."""
         for name in STAGES:
             self._record(name).unlink(missing_ok=True)
 
@@ -145,16 +138,15 @@ class Quickstart:
         return read_data(self.folder('sample') / 'imagenet')
 
     def _run_stage(self, name: str) -> None:
-        stage, folder, record, config = STAGES[name], self.folder(name), self._record(name), self._config(name)
-        settings = [name, self._seed(name), self.inputs, [self.keys[need] for need in stage.needs], config]
+        folder, record, config = self.folder(name), self._record(name), self._config(name)
+        settings = [name, self._seed(name), self.inputs, [self.keys[need] for need in STAGES[name].needs], config]
         self.keys[name] = key = hashlib.sha256(json.dumps(settings).encode(errors='surrogateescape')).hexdigest()
         if self._is_done(name, key):
             self.seconds[name] = json.loads(record.read_text())['seconds']
             say(f'{name:17} {self.seconds[name]:5.0f} s  (done before)')
             return
         record.unlink(missing_ok=True)
-        remove_folder(folder, TOOL, stage.results + stage.others)
-        claim_folder(folder, TOOL)
+        folder.mkdir(exist_ok=True)
         if config:
             AtomicBackend().put_text(config, folder / f'{name}.py')
         start = time.monotonic()
@@ -253,6 +245,71 @@ def _code() -> str:
         for path in sorted(folder.rglob('*.py')):
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def call(stage: str, command: list[str], folder: Path, log: Path, start: float) -> None:
+    """Runs a Python command, its output into a log file, and shows now and then how far it is.
+
+    Args:
+        stage: its name, for the screen.
+        command: arguments of Python.
+        folder: to run in.
+        log: file to which the output is added.
+        start: ``time.monotonic()`` at the start of the stage.
+
+    Raises:
+        InputError: with the command's own last sentence if it fails.
+    """
+    with (
+        log.open('a') as stream,
+        subprocess.Popen([sys.executable, *command], cwd=folder, stdout=stream, stderr=stream) as process,
+    ):
+        try:
+            while process.poll() is None:
+                try:
+                    process.wait(_EVERY)
+                except subprocess.TimeoutExpired:
+                    say(f'{stage:17} {time.monotonic() - start:5.0f} s  {progress(log)}')
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode:
+        reason = log.read_text(errors='replace').strip().rpartition('\n')[2].rpartition(': error: ')[2]
+        raise InputError(f'stage {stage} failed: {reason} (log: {str(log)!r})')
+
+
+def progress(log: Path) -> str:
+    """The last line of a log that tells of training, without date and logger."""
+    lines = re.findall(r'(?:Epoch\(|Iter\(|epoch ).*', log.read_text(errors='replace'))
+    return ' '.join(lines[-1].split())[:80] if lines else ''
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + '\n')
+    sys.stdout.flush()
+
+
+def table(summary: dict) -> str:
+    """The summary for a person."""
+    text = """\
+codebook usage              {codebook_usage:5.1f} %   reconstruction loss {reconstruction_loss:.3f} (1 - cosine)
+masked-token accuracy       {mim_accuracy:5.1f} %   chance {mim_accuracy_chance:.1f} %, always the most frequent code \
+{mim_accuracy_majority:.1f} %
+classification, top-1       {top1_pretrained:5.1f} %   from scratch {top1_scratch:.1f} %
+segmentation, mIoU          {miou_pretrained:5.1f} %   from scratch {miou_scratch:.1f} %
+time                        {total:5.0f} s   without the installation"""
+    return text.format(**summary, total=sum(summary['seconds'].values()))
+
+
+def seeds_table(summaries: list[dict]) -> str:
+    """Mean and standard deviation over seeds."""
+    lines = []
+    for key in [key for key in summaries[0] if key not in ('seed', 'seconds')]:
+        values = [summary[key] for summary in summaries]
+        all_of_them = '  '.join(f'{value:.3f}' for value in values)
+        lines.append(f'{key:22}{statistics.mean(values):8.3f} ± {statistics.stdev(values):.3f}   {all_of_them}')
+    return '\n'.join(lines)
 
 
 def run_quickstart(args: argparse.Namespace, root: Path) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from mmbeitv2_tools.errors import one_sentence_errors
 from numpy.random import Generator
 
-from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.folders import claim_folder
 
 SIZE = 96
 # Shape -> its typical texture, as a zebra is mostly striped: nine objects in ten have it, so the texture alone tells
@@ -263,17 +263,15 @@ def write_sample_set(folder: Path, seed: int = 0, counts: dict[str, int] = COUNT
     """Draws the whole set.
 
     Args:
-        folder: where to; must hold no ``imagenet`` and no ``ade20k``.
+        folder: where to: a new or an empty folder, or one that this function has made.
         seed: of the whole set.
         counts: scenes of each split.
         processes: number of processes.
 
     Raises:
-        InputError: if ``folder`` holds them.
+        InputError: if ``folder`` holds something else.
     """
-    for name in ('imagenet', 'ade20k'):
-        if (folder / name).exists():
-            raise InputError(f'{str(folder / name)!r} exists already. Choose another folder, or remove it.')
+    claim_folder(folder, 'demo.sample_set')
     captions: list[tuple[Path, str]] = []
     with ProcessPoolExecutor(processes) as pool:
         for split, count in counts.items():

@@ -60,7 +60,7 @@ def test_a_config_is_data_that_names_its_source_and_is_two_levels_deep(path: Pat
 
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)
 def test_every_config_builds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)  # from where demo.small_clip is found
+    monkeypatch.chdir(ROOT)  # from where demo.clip is found
     cfg = load(path)
     # Only what must be fetched is left out: weights, and the teacher that consists of them.
     for part in (cfg.model, cfg.model.get('tokenizer') or {}):

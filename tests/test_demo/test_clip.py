@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import MODELS
 
 from demo import clip
-from demo.small_clip import MEAN, STD, SmallCLIPTeacher
+from demo.clip import MEAN, STD, SmallCLIPTeacher
 from mmbeitv2.errors import InputError
 
 

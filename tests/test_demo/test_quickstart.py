@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from demo import console, images, quickstart, sample_set
+from demo import images, quickstart, sample_set
 from demo.images import LEAST_IMAGES, LEAST_LABELED, Data, fingerprint, list_labeled, read_data
-from demo.quickstart import SCORES, STAGES, TOOL, Quickstart
+from demo.quickstart import SCORES, STAGES, Quickstart
 from mmbeitv2.apis import read_config
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.folders import MARKER, claim_folder
 from tests.conftest import ROOT, refused, run_tool
 from tests.forked import start
 
@@ -108,7 +107,7 @@ def test_all_stages_run_continue_after_a_kill_and_run_again_when_something_chang
     assert summary == json.loads((work / 'summary.json').read_text())
     assert {*SCORES, 'seed', 'seconds'} == set(summary)
     assert list(summary['seconds']) == list(STAGES)
-    assert f'from scratch {summary["top1_scratch"]:.1f} %' in console.table(summary)
+    assert f'from scratch {summary["top1_scratch"]:.1f} %' in quickstart.table(summary)
     for name, stage in STAGES.items():
         assert all((work / name / result).is_file() for result in stage.results), name
     config = read_config(str(work / 'segment' / 'segment.py'))
@@ -149,7 +148,7 @@ def test_seeds_share_one_pretraining(root: Path, tmp_path: Path) -> None:
     shared = {name for name in STAGES if runs[0].folder(name) == runs[1].folder(name)}
     assert shared == {'sample', 'teacher', 'tokenizer', 'pretrain'}
     summaries = [dict.fromkeys(SCORES, 1.0) | {'top1_pretrained': top1} for top1 in (40.0, 42.0)]
-    assert re.search(r'top1_pretrained +41\.000 ± 1\.414 ', console.seeds_table(summaries))
+    assert re.search(r'top1_pretrained +41\.000 ± 1\.414 ', quickstart.seeds_table(summaries))
 
 
 def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(
@@ -218,23 +217,6 @@ def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_l
     assert sorted(tmp_path.rglob('*')) == before
 
 
-def test_files_of_the_user_in_the_work_dir_or_in_the_folder_of_a_stage_are_never_deleted(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    work_dir = tmp_path / 'work'
-    notes = work_dir / 'tokenizer' / 'notes.txt'
-    notes.parent.mkdir(parents=True)
-    notes.touch()
-    command = ['--fresh', '--work-dir', str(work_dir)]
-    assert "holds 'tokenizer'" in refused(capsys, 'quickstart', *command)
-    (work_dir / MARKER).write_text(TOOL)  # a work dir of the quickstart, the folder of the stage is the user's
-    assert "holds 'notes.txt'" in refused(capsys, 'quickstart', *command)
-    claim_folder(tmp_path / 'stage', TOOL)
-    shutil.copy(tmp_path / 'stage' / MARKER, notes.parent)  # the folder is the quickstart's, the file is not
-    assert "holds 'notes.txt'" in refused(capsys, 'quickstart', *command)
-    assert notes.is_file()
-
-
 @pytest.mark.parametrize(
     ('number', 'code', 'said'), [(signal.SIGTERM, 143, ''), (signal.SIGINT, 130, 'quickstart.sh: interrupted\n')]
 )
@@ -245,7 +227,7 @@ def test_a_signal_ends_the_stage(tmp_path: Path, number: int, code: int, said: s
         'import pathlib, signal, sys, time\n'
         'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         'signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))\n'
-        'from demo.console import call\n'
+        'from demo.quickstart import call\n'
         'from mmbeitv2_tools.errors import one_sentence_errors\n'
         'stage = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"\n'
         'with one_sentence_errors("quickstart.sh"):\n'
@@ -267,7 +249,7 @@ def test_a_signal_ends_the_stage(tmp_path: Path, number: int, code: int, said: s
 def test_a_failed_stage_is_told_with_its_own_last_sentence(tmp_path: Path) -> None:
     command = ['-c', 'import sys; print("first", flush=True); sys.exit("train.py: error: there is no image")']
     with pytest.raises(InputError, match='stage pretrain failed: there is no image'):
-        console.call('pretrain', command, tmp_path, tmp_path / 'log', time.monotonic())
+        quickstart.call('pretrain', command, tmp_path, tmp_path / 'log', time.monotonic())
 
 
 def test_help_needs_no_environment() -> None:

@@ -59,8 +59,10 @@ def test_labels_mark_the_object_and_the_caption_names_it() -> None:
         assert set(np.unique(scene.labels)) == {1 + SHAPES.index(shape), ground}
 
 
-def test_a_folder_that_holds_a_set_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / 'imagenet').mkdir()
-    with pytest.raises(InputError, match='exists already. Choose another folder'):
-        write_sample_set(tmp_path, counts=COUNTS)
-    assert not list((tmp_path / 'imagenet').iterdir())
+def test_a_folder_of_the_user_is_left_alone_and_an_own_one_drawn_again(tmp_path: Path) -> None:
+    (tmp_path / 'data' / 'imagenet').mkdir(parents=True)
+    with pytest.raises(InputError, match="holds 'imagenet'. Choose a new or an empty folder"):
+        write_sample_set(tmp_path / 'data', counts=COUNTS)
+    assert not list((tmp_path / 'data' / 'imagenet').iterdir())
+    for _ in range(2):
+        write_sample_set(tmp_path / 'own', counts=dict.fromkeys(COUNTS, 5))

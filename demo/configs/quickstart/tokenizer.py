@@ -1,7 +1,7 @@
 # Paper, table 8, at the size of the sample set: 48x48 images of 6x6 patches, 64 codes, a small CLIP as teacher.
 # Wide and shallow, with initial weights for this width: so small a budget of steps teaches little to a deep, narrow ViT
 # whose weights start at the standard deviation of 0.02, which suits a width of 768.
-custom_imports = dict(imports=['demo.small_clip'], allow_failed_imports=False)
+custom_imports = dict(imports=['demo.clip'], allow_failed_imports=False)
 _base_ = [
     '../../../configs/_base_/models/vqkd_vit-b.py',
     '../../../configs/_base_/datasets/imagenet_tokenizer.py',
