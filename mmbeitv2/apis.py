@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from mmbeitv2.checkpoints.model_hub import register_published_models as register_published_models
     from mmbeitv2.checkpoints.zoo import describe_model as describe_model
     from mmbeitv2.checkpoints.zoo import list_models as list_models
-    from mmbeitv2.evaluation.complexity import complexity as complexity
     from mmbeitv2.evaluation.probing import probe_features as probe_features
     from mmbeitv2.inference.config import read_config as read_config
     from mmbeitv2.inference.exporting import export_model as export_model
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'VisualTokenizer': 'inference.visual_tokenizer',
-    'complexity': 'evaluation.complexity',
     'convert_checkpoint': 'checkpoints.conversion',
     'describe_model': 'checkpoints.zoo',
     'export_model': 'inference.exporting',

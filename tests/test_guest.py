@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 # In a fresh process. What mmpretrain, mmseg and open_clip change on import is theirs, so they are imported first.
 SNAPSHOT = """
 import importlib, logging, multiprocessing, os, pathlib, pkgutil, signal, sys, warnings
-import cv2, fvcore.nn, numpy, torch, mmengine.runner, mmpretrain.apis
+import cv2, numpy, torch, mmengine.runner, mmpretrain.apis
 import mmseg.apis, open_clip, timm, transformers, sklearn.neighbors
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
@@ -84,7 +84,7 @@ HOOKS.build(dict(type='mmbeitv2.SeedStepHook'))
 HOOKS.build(dict(type='mmbeitv2.AtomicCheckpointHook', interval=1))
 compare(before, snapshot())
 
-from mmbeitv2.apis import VisualTokenizer, complexity, export_model, load_model, probe_features
+from mmbeitv2.apis import VisualTokenizer, export_model, load_model, probe_features
 config, checkpoint, tokenizer, tokenizer_weights = sys.argv[2:6]
 folder = pathlib.Path(sys.argv[6])
 before['start'] = multiprocessing.get_start_method()  # the first bar of tqdm settles on the default
@@ -93,7 +93,6 @@ for use in (
     lambda: VisualTokenizer(tokenizer, tokenizer_weights, device='cpu'),
     lambda: probe_features(config, checkpoint, folder, folder, num_neighbors=1, num_workers=0, device='cpu'),
     lambda: export_model(tokenizer, tokenizer_weights, sys.argv[1] + '.pt2'),
-    lambda: complexity(tokenizer, (32, 32)),
 ):
     use()
     compare(before, snapshot())

@@ -5,7 +5,7 @@
 die() { echo "error: $*" >&2; exit 1; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-needed='mmbeitv2, mmpretrain, mmseg, open_clip, fvcore, sklearn, vector_quantize_pytorch, importlinter, pytest'
+needed='mmbeitv2, mmpretrain, mmseg, open_clip, sklearn, vector_quantize_pytorch, importlinter, pytest'
 
 is_ready() { "$1" - "$root" 2>/dev/null <<PY
 import pathlib, sys
