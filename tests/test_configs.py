@@ -189,26 +189,6 @@ def test_learning_rate_at_the_first_the_warmest_the_middle_and_the_last_step(nam
     assert rates[-1] == pytest.approx(end, rel=0.05)
 
 
-def test_the_models_of_the_tokenizer_and_of_pretraining_are_the_papers() -> None:
-    for depth, name in ((3, '3x768x12'), (1, '1x768x12')):
-        model = load(f'tokenizer/vqkd_vit-b_{name}-clip_100e.py').model
-        assert model.decoder.arch.depth == depth
-        assert (model.quantizer.num_codes, model.quantizer.code_dim) == (8192, 32)
-        assert model.teacher.model == 'ViT-B-16-quickgelu'
-    for arch, blocks, layer in (('b', 12, 9), ('l', 24, 21)):
-        cfg = load(f'beitv2_vit-{arch}_1600e.py')
-        assert cfg.model.backbone.out_indices == (layer - 1, blocks - 1)
-        assert cfg.model.neck.depth == 2
-        mask = next(step for step in cfg.train_dataloader.dataset.pipeline if 'MaskGenerator' in step.type)
-        assert (mask.grid_size, mask.num_masked, mask.min_block) == (14, 75, 16)
-    first = load('beit_vit-b_800e.py').model
-    assert (first.neck, first.tokenizer.type, first.data_preprocessor.view_size) == (
-        None,
-        'mmbeitv2.DALLETokenizer',
-        112,
-    )
-
-
 @pytest.mark.parametrize('name', [name for name in RECIPES if name.startswith('classification')])
 def test_finetuning_mixes_images_smooths_labels_and_starts_from_the_pretraining_that_it_names(name: str) -> None:
     cfg = load(f'{name}.py')
@@ -237,15 +217,6 @@ def weights_of(pretrained: str, arch: str) -> str:
     return pretrained.replace('-', f'_{arch}_', 1)
 
 
-@pytest.mark.parametrize('variant', ['a', 'r', 'sketch'])
-def test_robustness_is_scored_over_the_classes_that_there_are(variant: str) -> None:
-    cfg = load(f'classification/beitv2-1600e_vit-b_ft-100e_imagenet-{variant}.py')
-    assert cfg.test_dataloader.dataset.type == 'mmbeitv2.ImageNetVariant'
-    assert cfg.test_dataloader.dataset.data_root == f'data/imagenet-{variant}'
-    assert cfg.test_dataloader.dataset.pipeline == cfg.val_dataloader.dataset.pipeline
-    assert cfg.test_evaluator.type == 'mmbeitv2.SubsetAccuracy'
-
-
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs/segmentation').glob('*_upernet_*')), ids=name_of)
 def test_segmentation_has_one_size_in_all_places_and_starts_from_the_weights_that_it_names(path: Path) -> None:
     cfg = load(path)
@@ -261,60 +232,6 @@ def test_segmentation_has_one_size_in_all_places_and_starts_from_the_weights_tha
     assert train[3].scale == test[1].scale == (4 * side, side)
     assert train[4].crop_size == (side, side)
     assert [step.scale[1] / side for step in cfg.tta_pipeline[1].transforms[0]] == [0.5, 0.75, 1, 1.25, 1.5, 1.75]
-
-
-@pytest.mark.parametrize(
-    ('name', 'key', 'value'),
-    [
-        ('layer6', 'backbone.out_indices', (5, 11)),
-        ('layer11', 'backbone.out_indices', (10, 11)),
-        ('head-depth1', 'neck.depth', 1),
-        ('head-depth3', 'neck.depth', 3),
-        ('unshared', 'head.shared_head', False),
-        ('no-aggregation', 'neck', None),
-        ('vqkd-1x768x12', 'tokenizer.decoder.arch.depth', 1),
-        ('vqkd-6x768x12', 'tokenizer.decoder.arch.depth', 6),
-        ('vqkd-s-1x384x6', 'tokenizer.encoder.arch', 'small'),
-        ('vqkd-dim16', 'tokenizer.quantizer.code_dim', 16),
-        ('vqkd-dim64', 'tokenizer.quantizer.code_dim', 64),
-        ('vqkd-dino', 'tokenizer.target_dims', 768),
-        ('kmeans-clip', 'tokenizer.type', 'mmbeitv2.KMeansTokenizer'),
-    ],
-)
-def test_an_ablation_changes_what_it_is_named_for_and_nothing_of_the_recipe(name: str, key: str, value: object) -> None:
-    cfg, base = load(f'ablation/beitv2_vit-b_{name}_300e.py'), load('beitv2_vit-b_300e.py')
-    node: object = cfg.model
-    for part in key.split('.'):
-        node = node[part]  # type: ignore[index]
-    assert node == value
-    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader'):
-        assert cfg[part] == base[part]
-
-
-def test_pretraining_fits_the_tokenizers_that_its_ablations_name() -> None:
-    """A checkpoint of the tokenizer's config has the shapes of the tokenizer in the pretraining's config."""
-    pairs = {
-        'vqkd-6x768x12': 'vqkd_vit-b_6x768x12-clip_100e',
-        'vqkd-s-1x384x6': 'vqkd_vit-s_1x384x6-clip_100e',
-        'vqkd-dim16': 'vqkd_vit-b_1x768x12-dim16-clip_100e',
-        'vqkd-dim64': 'vqkd_vit-b_1x768x12-dim64-clip_100e',
-        'kmeans-clip': 'kmeans_vit-b-clip_1e',
-    }
-    for name, tokenizer in pairs.items():
-        cfg = load(f'ablation/beitv2_vit-b_{name}_300e.py').model.tokenizer
-        recipe = load(f'tokenizer/{tokenizer}.py')
-        assert cfg.init_cfg.checkpoint == f'work_dirs/{tokenizer}/epoch_{recipe.train_cfg.max_epochs}.pth'
-        trained = recipe.model
-        assert cfg.get('teacher', trained.teacher) == trained.teacher
-        for model in (cfg, trained):
-            model.update(teacher=None, target_dims=512, init_cfg=None)
-        with torch.device('meta'):
-            shapes = [
-                {key: value.shape for key, value in MODELS.build(model).state_dict().items()
-                 if not key.startswith('data_preprocessor')}
-                for model in (cfg, trained)
-            ]  # fmt: skip
-        assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)

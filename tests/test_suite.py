@@ -37,15 +37,3 @@ def test_signals_end_what_the_suite_starts_also_where_it_was_started_with_signal
         timeout=200,
     )
     assert done.stdout.split() == [str(-signal.SIGINT), str(-signal.SIGHUP)], done.stderr[-500:]
-
-
-@pytest.mark.gpu
-def test_tests_of_a_gpu_are_skipped_without_one() -> None:
-    assert torch.cuda.is_available()
-
-
-def test_no_linter_of_the_suite_can_fail_unseen() -> None:
-    """`set -e` ends a script at a command that fails, but not at one in front of `&&`."""
-    lines = (ROOT / 'tools' / 'run_tests.sh').read_text().splitlines()
-    for linter in ('ruff check .', 'ruff format --check .', 'lint-imports --no-cache'):
-        assert linter in lines, linter

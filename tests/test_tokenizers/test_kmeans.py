@@ -103,19 +103,6 @@ def test_a_step_updates_the_codebook_and_computes_no_gradient() -> None:
     assert not [key for key in model.state_dict() if key.startswith('teacher.')]
 
 
-@pytest.mark.parametrize(
-    ('changes', 'sentence'),
-    [
-        (dict(img_size=30), 'img_size=30 must be a multiple of patch_size=8'),
-        (dict(teacher=None), 'without a teacher needs target_dims'),
-        (dict(in_channels=5), 'its teacher takes three. Set teacher_channels'),
-    ],
-)
-def test_bad_settings_are_refused_in_a_sentence(changes: dict, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        build(**changes)
-
-
 def test_what_a_tokenizer_without_a_teacher_cannot_do_is_said() -> None:
     with pytest.raises(InputError, match='has no teacher'):
         build(teacher=None, target_dims=8).tokenize(torch.rand(1, 3, 32, 32))

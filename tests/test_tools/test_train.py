@@ -87,15 +87,6 @@ def test_classification_trains_and_its_checkpoint_is_scored(
     assert re.search(r'does not fit: \S+ has shape \(.*32.*\) in the file and \(.*64.*\) in the model', said)
 
 
-def test_a_launcher_that_did_not_start_the_process_is_named(
-    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv('RANK', raising=False)
-    config = classification_config(tmp_path, image_folder)
-    said = refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'work'), '--launcher', 'pytorch')
-    assert 'train.py: error: --launcher pytorch needs the environment variable RANK' in said
-
-
 def test_slurm_gets_one_process_per_gpu_each_of_which_knows_its_rank(tmp_path: Path) -> None:
     commands = {
         'srun': 'echo "$@"; while [ "$1" != bash ]; do shift; done; "$@"',  # what it is asked to start, which it starts
@@ -269,31 +260,6 @@ def test_classes_are_scored_in_the_order_of_the_training_only(
     config.write_text(text.replace('NAMES', "('Katze', 'Hund')"))
     run_tool('test', *command)
     assert "number 0 is 'cat' and 'Katze'. This is right only if both names mean the same" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize('out', ['--out', '--show-dir'])
-def test_label_maps_and_pictures_of_images_of_one_name_are_all_written(tmp_path: Path, out: str) -> None:
-    if out == '--show-dir' and mmseg.__version__ < '1.3':
-        pytest.skip('mmsegmentation 1.2 gives images of one name one picture')
-    config = segmentation_config(tmp_path)
-    for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
-        for folder in ('a', 'b'):
-            (tmp_path / f'seg/{kind}/val/{folder}').mkdir()
-            (tmp_path / f'seg/{kind}/val/{2 if folder == "a" else 3}.{suffix}').rename(
-                tmp_path / f'seg/{kind}/val/{folder}/1.{suffix}'
-            )
-    with Path(config).open('a') as stream:
-        stream.write("test_dataloader['dataset']['pipeline'] = [pipeline[0], pipeline[1], pipeline[3]]\n")
-    cfg = read_config(config)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'model.pth')
-    DefaultScope._instance_dict.clear()  # mmengine keeps that of former runs
-    folder = tmp_path / 'out'
-    run_tool('test', config, str(tmp_path / 'model.pth'), '--work-dir', str(tmp_path / 'work'), out, str(folder))
-    written = list(folder.rglob('*.png'))
-    assert len(written) == 4
-    if out == '--out':
-        assert {path.relative_to(folder).as_posix() for path in written} == {'0.png', '1.png', 'a/1.png', 'b/1.png'}
 
 
 def test_no_two_files_that_are_written_have_one_name(tmp_path: Path, image_folder: Path) -> None:
