@@ -138,6 +138,7 @@ ROWS: list[tuple[str, str, Arguments, str]] = [
     ('no images', 'train', train(f'{DATA}.data_root=/nope'), '/nope'),
     ('batch larger than the data', 'train', train('train_dataloader.batch_size=64'), 'batch_size'),
     ('images cut off', 'train', train(f'{DATA}.data_root={{root}}/spoilt'), r'\.jpg'),
+    ('no launcher', 'train', lambda w: [w.pretraining, '--launcher', 'pytorch'], 'environment variable RANK'),
     ('GPU only', 'train', lambda w: [w.pretraining, '--amp'], '--amp needs a GPU'),
     ('load_from not there', 'train', train('load_from=gone.pth'), r'gone\.pth'),
     ('resume from nothing', 'train', lambda w: [w.pretraining, '--resume', 'gone.pth'], r'gone\.pth'),

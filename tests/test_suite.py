@@ -7,9 +7,6 @@ import signal
 import subprocess
 import sys
 
-import pytest
-import torch
-
 from tests.conftest import ROOT
 
 

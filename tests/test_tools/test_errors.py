@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from mmbeitv2_tools.errors import one_sentence_errors
 from torch.utils.data import DataLoader, Dataset
 
 from mmbeitv2.errors import InputError, UnreadableImageError
-from tests.conftest import ROOT
 
 
 class Unreadable(Dataset):

@@ -15,7 +15,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import cv2
-import mmseg
 import numpy as np
 import pytest
 import torch
