@@ -8,11 +8,11 @@ from typing import Any
 
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader, load_from_ceph, load_from_local
+from mmengine.runner.checkpoint import CheckpointLoader, load_from_ceph, load_from_http, load_from_local
 
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.checkpoints.reading import WRAPPERS, read_checkpoint, weights_of
-from mmbeitv2.checkpoints.tensors import read_file
+from mmbeitv2.checkpoints.tensors import read_file, tensors_only
 from mmbeitv2.checkpoints.zoo import SCHEME, is_published
 
 
@@ -28,9 +28,6 @@ def load_from_mmbeitv2(name: str, map_location: Any = None) -> Any:
     content = read_file(path, map_location)
     if isinstance(content, dict) and any(isinstance(content.get(key), dict) for key in WRAPPERS):
         content.setdefault('state_dict', weights_of(content))
-    if name.startswith('mmcls://'):  # whole classifiers, asked for as a backbone
-        state = content.get('state_dict', content)
-        content = {'state_dict': {key[9:]: value for key, value in state.items() if key.startswith('backbone.')}}
     return content
 
 
@@ -42,18 +39,22 @@ def loading_tensors_only() -> Iterator[None]:
     a project registered itself are left as they are. At the end, mmengine is as it was. The block holds for all
     threads; those of different threads must not overlap.
     """
+    # CheckpointLoader offers no public way to ask for a loader, or to take one away.
     former = dict(CheckpointLoader._schemes)
-    for prefix, loader in {**dict.fromkeys((SCHEME, 'hf-hub:', 'timm/'), load_from_local), **former}.items():
-        if loader.__module__ == load_from_local.__module__:  # mmengine's own
-            lent = load_from_store if loader is load_from_ceph else load_from_mmbeitv2
-            CheckpointLoader.register_scheme(prefix, lent, force=True)
+    lent = dict.fromkeys({SCHEME, 'hf-hub:', 'timm/'} - former.keys(), load_from_mmbeitv2)
+    places = {load_from_local: load_from_mmbeitv2, load_from_http: load_from_mmbeitv2, load_from_ceph: load_from_store}
+    lent |= {prefix: places[loader] for prefix, loader in former.items() if loader in places}
+    for prefix, loader in lent.items():
+        CheckpointLoader.register_scheme(prefix, loader, force=True)
     try:
-        yield
+        with tensors_only():
+            yield
     finally:
-        kept = {prefix: own for prefix, own in CheckpointLoader._schemes.items() if own.__module__ != __name__}
-        CheckpointLoader._schemes = {}  # to be sorted in anew
-        for prefix, loader in {**former, **kept}.items():
-            CheckpointLoader.register_scheme(prefix, loader, force=True)
+        for prefix, loader in lent.items():
+            if CheckpointLoader._schemes[prefix] is loader:
+                CheckpointLoader._schemes.pop(prefix)
+                if prefix in former:
+                    CheckpointLoader.register_scheme(prefix, former[prefix])
 
 
 def load_from_store(name: str, map_location: Any = None) -> Any:

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmengine.runner.checkpoint import (
-    CheckpointLoader,
-    get_deprecated_model_names,
-    get_external_models,
-    get_mmcls_models,
-    get_torchvision_models,
-)
-
 from mmbeitv2.checkpoints.downloading import download, download_from_hub
-from mmbeitv2.checkpoints.zoo import describe_model, is_published, list_models
+from mmbeitv2.checkpoints.zoo import SCHEME, describe_model, is_published, list_models
 from mmbeitv2.errors import InputError
 
-_ZOOS = {
-    'torchvision': get_torchvision_models,
-    'modelzoo': get_torchvision_models,
-    'open-mmlab': get_external_models,
-    'openmmlab': get_external_models,
-    'mmcls': get_mmcls_models,
-}
 _WEIGHT_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors', '.pkl', '.tar')
 
 
@@ -36,8 +20,7 @@ def locate(name: str | Path) -> Path:
     Args:
         name: in this order: a path that exists; a name of the zoo (:func:`mmbeitv2.apis.list_models`), with or without
             ``mmbeitv2://``; ``http://`` or ``https://``; ``hf-hub:owner/name`` or ``hf-hub:owner/name/file``;
-            ``timm/name``, a model of timm with or without its tag; OpenMMLab's ``torchvision://``, ``open-mmlab://``,
-            ``mmcls://``; else a path.
+            ``timm/name``, a model of timm with or without its tag; else a path.
 
     Raises:
         InputError: if the file cannot be found or downloaded. Whoever reads the file checks whether a path exists.
@@ -52,7 +35,7 @@ def locate(name: str | Path) -> Path:
         return download_from_hub('/'.join(parts[:2]), '/'.join(parts[2:]) or None)
     if name.startswith('timm/') and Path(name).suffix not in _WEIGHT_SUFFIXES:
         return _locate_in_timm(name)
-    scheme, separator, rest = name.partition('://')
+    scheme, separator, _ = name.partition('://')
     if not separator:
         # A name without a folder and an ending that nearly is one of the zoo's was not meant as a path.
         is_path = '/' in name or Path(name).suffix in _WEIGHT_SUFFIXES
@@ -61,21 +44,13 @@ def locate(name: str | Path) -> Path:
         return Path(name)
     if scheme in ('http', 'https'):
         return download(name)
-    if scheme not in _ZOOS:
-        raise InputError(f'checkpoint {name!r}: {scheme}:// cannot be read. Download the file and pass its path.')
-    models = _ZOOS[scheme]()
-    rest = get_deprecated_model_names().get(rest, rest)
-    if rest not in models:
-        raise InputError(f'{scheme}:// has no model {rest!r}. Check the spelling, or pass the path of a file.')
-    return locate(models[rest])
+    raise InputError(f'checkpoint {name!r}: {scheme}:// cannot be read. Download the file and pass its path.')
 
 
-def projects_loader(name: str) -> Callable | None:
-    """The loader of a scheme that a project registered in mmengine's ``CheckpointLoader``; None for a file, and for
-    names that mmengine or this package reads."""
-    loader = CheckpointLoader._get_checkpoint_loader(name)
-    is_known = loader.__module__.startswith(('mmengine.', 'mmbeitv2.', 'mmpretrain.'))
-    return None if is_known or os.path.exists(name) or is_published(name) else loader
+def is_left_to_mmengine(name: str) -> bool:
+    """Whether a name has a scheme that this package does not read, such as ``s3://``, ``torchvision://`` or one that a
+    project registered in mmengine's ``CheckpointLoader``."""
+    return '://' in name and not name.startswith(('http://', 'https://', SCHEME)) and not os.path.exists(name)
 
 
 def _locate_in_timm(name: str) -> Path:

@@ -13,7 +13,8 @@ import errno
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +43,30 @@ class _Dtype:
             self.value = np.dtype(f'{self.value.kind}8[{count}{unit.decode()}]')
         self.value = self.value.newbyteorder(state[1])
 
+    def __reduce__(self) -> tuple:
+        return np.dtype, (self.value.str,)
 
-class _Array:
+
+class _Array(np.ndarray):
     """Stands in for ``numpy.ndarray``, and for the function that makes an empty one to be filled."""
 
-    value: np.ndarray | None = None
-
-    def __init__(self, *_: object) -> None: ...
+    def __new__(cls, *_: object) -> _Array:
+        return np.empty(0).view(cls)
 
     def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, is_fortran, data = state
-        self.value = np.ndarray(shape, dtype.value, data, order='F' if is_fortran else 'C').copy('K')
+        version, shape, dtype, is_fortran, data = state
+        super().__setstate__((version, shape, dtype.value, is_fortran, data))
+
+    def __reduce__(self) -> Any:  # as an array of NumPy's own
+        return np.asarray(self).__reduce__()
 
 
 class _History(HistoryBuffer):
     """Becomes mmengine's ``HistoryBuffer``, without the functions that its file asks for."""
 
     def __setstate__(self, state: dict) -> None:
-        log, count = (np.asarray(_resolved(state[key], {})) for key in ('_log_history', '_count_history'))
         self.__class__ = HistoryBuffer
+        log, count = (np.asarray(state[key]) for key in ('_log_history', '_count_history'))
         HistoryBuffer.__init__(self, log, count, state['max_length'])
 
 
@@ -89,6 +95,20 @@ _SAFE: list[Callable | tuple[Callable, str]] = [
 ]
 
 
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """In this block, ``torch.load`` reads tensors and plain data only, whoever calls it."""
+    name = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+    former = os.environ.get(name)
+    os.environ[name] = '1'
+    try:
+        with torch.serialization.safe_globals(_SAFE):
+            yield
+    finally:
+        os.environ.pop(name)
+        os.environ.update({} if former is None else {name: former})
+
+
 def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     """The content of a file that torch or safetensors wrote, tensors and plain data only.
 
@@ -104,7 +124,7 @@ def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:
         if file.suffix == '.safetensors':
             return load_file(file, str(map_location) if isinstance(map_location, str | torch.device) else 'cpu')
         with torch.serialization.safe_globals(_SAFE):
-            return _resolved(torch.load(file, map_location=map_location, weights_only=True), {})
+            return torch.load(file, map_location=map_location, weights_only=True)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers raise
@@ -130,24 +150,6 @@ def is_cut_off(file: Path) -> bool:
     with file.open('rb') as stream:
         stream.seek(-min(file.stat().st_size, 1 << 16), os.SEEK_END)
         return b'PK\5\6' not in stream.read()  # the end of the directory of a zip archive
-
-
-def _resolved(value: Any, done: dict[int, tuple[object, object]]) -> Any:
-    """Data with arrays and types in the place of their stand-ins; ``done`` keeps what was visited, and its result."""
-    if isinstance(value, _Array | _Dtype):
-        return value.value
-    if isinstance(value, argparse.Namespace):
-        _resolved(vars(value), done)
-    elif type(value) in (dict, list, tuple) or isinstance(value, dict):
-        if id(value) in done:
-            return done[id(value)][1]
-        done[id(value)] = (value, value)
-        if isinstance(value, tuple):
-            done[id(value)] = (value, tuple(_resolved(child, done) for child in value))
-            return done[id(value)][1]
-        for key, child in list(value.items() if isinstance(value, dict) else enumerate(value)):
-            value[key] = _resolved(child, done)
-    return value
 
 
 def _reason(error: Exception) -> str:

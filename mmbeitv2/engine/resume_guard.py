@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from mmbeitv2.checkpoints.reading import check_exact, check_loadable, named_as_in, require_sound, weights_of
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
+from mmbeitv2.inference.config import walk_settings
 from mmbeitv2.layers.frozen import Frozen, fingerprint
 from mmbeitv2.registry import HOOKS
 
@@ -79,11 +80,11 @@ class ResumeGuardHook(Hook):
         checkpoint['meta']['run'] = dict(self._record)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        path = str(runner._load_from or 'last_checkpoint')
+        path = str(runner.cfg.get('load_from') or 'last_checkpoint')
         model = unwrapped(runner)
         weights = named_as_in(model, weights_of(checkpoint))
         require_sound(weights, [name for name, _ in model.named_parameters() if name in weights], path)
-        if not runner._resume:
+        if not runner.cfg.get('resume'):
             check_loadable(weights, model.state_dict(), path)
             checkpoint.setdefault('state_dict', weights)
             return
@@ -106,10 +107,7 @@ class ResumeGuardHook(Hook):
         """Describes what has changed, and refuses changes that are not allowed."""
         self._record, former = record_of(runner), meta.get('run')
         if former is None:
-            runner.logger.warning(
-                f'{path} does not record its tokenizer, images and settings, so they are not compared with those '
-                'of this run'
-            )
+            runner.logger.warning(f'{path} does not record its tokenizer, images and settings, so they may differ')
             return []
         changes = differences(former, self._record)
         seed = (runner.cfg.get('randomness') or {}).get('seed')
@@ -152,20 +150,18 @@ def check_optimizer_state(saved: dict, optimizer: Optimizer, path: str) -> None:
     Raises:
         InputError: if groups or shapes differ.
     """
-    groups, saved_groups = (
-        [group['params'] for group in state['param_groups']] for state in (optimizer.state_dict(), saved)
-    )
-    fits = [len(group) for group in groups] == [len(group) for group in saved_groups]
+    sizes = [[len(group['params']) for group in of['param_groups']] for of in (optimizer.state_dict(), saved)]
     parameters = chain.from_iterable(group['params'] for group in optimizer.param_groups)
-    for index, parameter in zip(chain.from_iterable(saved_groups), parameters, strict=False):
-        moments = saved['state'].get(index, {})
-        shapes = [moments[key].shape for key in _PER_ELEMENT if moments.get(key) is not None]
-        fits = fits and all(shape == parameter.shape for shape in shapes)
+    indices = chain.from_iterable(group['params'] for group in saved['param_groups'])
+    fits = sizes[0] == sizes[1] and all(
+        moment is None or key not in _PER_ELEMENT or moment.shape == parameter.shape
+        for index, parameter in zip(indices, parameters, strict=True)
+        for key, moment in saved['state'].get(index, {}).items()
+    )
     if not fits:
         raise InputError(
-            f'{path} does not fit the optimizer: its state is of {len(saved_groups)} groups of other parameters than '
-            f'the {len(groups)} of this run. Resume with the settings of the former run, or start a new run from the '
-            f'weights with --cfg-options load_from={path}'
+            f'{path} does not fit the optimizer: its state is of other parameters. Resume with the settings of the '
+            f'former run, or start a new run from the weights with --cfg-options load_from={path}'
         )
 
 
@@ -222,24 +218,24 @@ def record_of(runner: Runner) -> Record:
 
 def settings_of(cfg: Config) -> Record:
     """The settings of a config that matter, each by its dotted key, for example ``model.head.num_codes``."""
-    settings = {'.'.join(path): value for path, value in _flatten(cfg.to_dict(), ()) if not _PLACES & set(path)}
-    return {key: value for key, value in settings.items() if _is_below(key, (*_MEANING, *_SETTINGS))}
+    return {
+        key: _text_of(value)
+        for key, value in walk_settings(cfg.to_dict())
+        if not (isinstance(value, (dict, list, tuple)) and value)  # whose own settings follow
+        and not _PLACES & set(key.split('.'))
+        and _is_below(key, (*_MEANING, *_SETTINGS))
+    }
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, str) and value.startswith('local-dir:'):
+        return "'local-dir:...'"
+    return repr([] if value == () else value)  # the command line gives a list for a tuple
 
 
 def _is_below(key: str, names: Iterable[str]) -> bool:
     """Whether a setting is one of those named, or a part of one."""
     return any(key == name or key.startswith(f'{name}.') for name in names)
-
-
-def _flatten(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(value, tuple):
-        value = list(value)  # which the command line gives for a tuple
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    if not isinstance(value, (dict, list)) or not value:
-        text = repr(value)
-        yield path, "'local-dir:...'" if text.startswith("'local-dir:") else text
-    for key, child in children:
-        yield from _flatten(child, (*path, str(key)))
 
 
 def fingerprints(model: nn.Module) -> Record:
@@ -248,27 +244,23 @@ def fingerprints(model: nn.Module) -> Record:
     return {name: f'weights {fingerprint(part)}' for name, part in parts.items()}
 
 
-def describe_dataset(dataset: object) -> str:
+def describe_dataset(dataset: Any) -> str:
     """Number of images, and a hash of their paths below their common folder, and of their labels or the paths of their
     label images from that folder."""
-    count = len(dataset)  # type: ignore[arg-type]
+    count = len(dataset)
     if not count or not hasattr(dataset, 'get_data_info'):
         return f'{count} samples'
 
-    def samples() -> Iterator[tuple[str, object, str | None]]:
-        for index in range(count):
-            info = dataset.get_data_info(index)
-            yield str(info.get('img_path') or ''), info.get('gt_label'), info.get('seg_map_path')
+    def paths() -> Iterator[str]:
+        return (str(dataset.get_data_info(index).get('img_path') or '') for index in range(count))
 
-    common, *_ = next(samples())
-    for path, *_ in samples():
-        if not path.startswith(common):
-            common = os.path.commonprefix((common, path))  # noqa: RUF071 (commonpath refuses some pairs)
+    common = os.path.commonprefix((min(paths()), max(paths())))  # noqa: RUF071 (commonpath refuses some pairs)
     folder = common[: common.rfind('/') + 1]
     digest = hashlib.sha256()
-    for path, label, label_image in samples():
-        text = f'{path.removeprefix(folder)}\0{label}\0'
-        if label_image is not None:
+    for index, path in enumerate(paths()):
+        info = dataset.get_data_info(index)
+        text = f'{path.removeprefix(folder)}\0{info.get("gt_label")}\0'
+        if (label_image := info.get('seg_map_path')) is not None:
             text += f'{os.path.relpath(label_image, folder)}\0'
         digest.update(text.encode(errors='surrogateescape'))
     return f'{count} images, names and labels {digest.hexdigest()[:16]}'

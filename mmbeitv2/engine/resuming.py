@@ -14,7 +14,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from mmbeitv2.checkpoints.locating import locate, projects_loader
+from mmbeitv2.checkpoints.locating import is_left_to_mmengine, locate
 from mmbeitv2.checkpoints.tensors import existing_file, is_cut_off
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import PARTIAL, AtomicBackend
@@ -126,7 +126,7 @@ def prepare_resume(cfg: Config) -> str | None:
             checkpoint.
     """
     start = cfg.get('load_from')
-    if start and projects_loader(start) is None:
+    if start and not is_left_to_mmengine(start):
         existing_file(locate(start))
     if start or not cfg.get('resume'):
         return None
