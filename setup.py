@@ -17,7 +17,7 @@ MIM_FILES = ('configs', 'tools', 'model-index.yml')
 NEED_A_CLONE = ('build_docs.sh', 'env.sh', 'gpu_report.sh', 'quickstart.py', 'quickstart.sh', 'run_tests.sh')
 
 # Extra -> its file in requirements/.
-EXTRAS = {name: name for name in ('channels', 'docs', 'export', 'masks', 'quantizers', 'tests')}
+EXTRAS = {name: name for name in ('channels', 'docs', 'export', 'masks', 'quantizers', 'tests', 'tiff')}
 EXTRAS['openmmlab'] = 'mminstall'
 
 

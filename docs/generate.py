@@ -30,6 +30,7 @@ TOOLS = {
     'Data': ('channel_statistics.py',),
     'Codes': ('tokenize_images.py', 'judge_tokenizer.py', 'visualize_codebook.py', 'visualize_masks.py'),
     'Features': ('probe_features.py', 'visualize_attention.py', 'visualize_patch_pca.py'),
+    'Predictions': ('predict.py', 'dist_predict.sh'),
     'Weights': ('convert_checkpoint.py', 'export_onnx.py'),
     'Speed': ('benchmark.py', 'get_flops.py', 'gpu_report.sh'),
     'The clone': ('quickstart.sh', 'run_tests.sh', 'build_docs.sh'),

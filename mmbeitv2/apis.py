@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmbeitv2.inference.config import read_config as read_config
     from mmbeitv2.inference.exporting import export_model as export_model
     from mmbeitv2.inference.loading import load_model as load_model
+    from mmbeitv2.inference.predicting import predict as predict
     from mmbeitv2.inference.visual_tokenizer import VisualTokenizer as VisualTokenizer
 
 _HOMES = {
@@ -24,6 +25,7 @@ _HOMES = {
     'export_model': 'inference.exporting',
     'list_models': 'checkpoints.zoo',
     'load_model': 'inference.loading',
+    'predict': 'inference.predicting',
     'probe_features': 'evaluation.probing',
     'read_config': 'inference.config',
     'register_published_models': 'checkpoints.model_hub',

@@ -12,9 +12,7 @@ _base_ = [
 ]
 data_root = 'data/own'
 num_classes = 2  # as many as classes.txt has lines
-label_table = (
-    None  # or 'labels.txt' in data_root, in place of classes.txt: a line "VALUE, CLASS" or "R G B, CLASS" each
-)
+label_table = None  # or 'labels.txt', in place of classes.txt: lines "VALUE, CLASS" or "R G B, CLASS"
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='beitv2-base_in1k-1600e_ft-in21k_release')),
     decode_head=dict(num_classes=num_classes),

@@ -148,8 +148,7 @@ class ImageFolder(ImageDataset, CustomDataset):
         if len(outside) == len(files):
             raise InputError(
                 f'{place} has no class folders with images. Put the images of each class into its own folder, or set '
-                'with_label=False. To predict images without labels, use ImageClassificationInferencer '
-                '(docs/guides/inference.md).'
+                'with_label=False. To predict images without labels, use tools/predict.py (docs/guides/predict.md).'
             )
         self.set_classes(names, place)
         empty = set(names).difference(path.split(os.sep)[0] for path in files)

@@ -120,16 +120,16 @@ def _channel_loaders(cfg: Config, node: object) -> Iterator[dict]:
     children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     for child in children:
         yield from _channel_loaders(cfg, child)
-    if isinstance(node, dict) and issubclass(_class_of(cfg, node, TRANSFORMS), LoadChannels):
+    if isinstance(node, dict) and issubclass(class_of(cfg, node, TRANSFORMS), LoadChannels):
         yield node
 
 
 def is_tokenizer(cfg: Config) -> bool:
     """Whether the model of a config is a tokenizer itself."""
-    return hasattr(_class_of(cfg, cfg.model, MODELS), 'tokenize')
+    return hasattr(class_of(cfg, cfg.model, MODELS), 'tokenize')
 
 
-def _class_of(cfg: Config, settings: dict, registry: Registry) -> type:
+def class_of(cfg: Config, settings: dict, registry: Registry) -> type:
     """The class that would be built of some settings of a config; ``object`` if they name none."""
     kind = settings.get('type')
     if isinstance(kind, str):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from torch import nn
 
 from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint, require_fit
 from mmbeitv2.errors import InputError
@@ -81,6 +82,20 @@ def usable_device(device: str | int | torch.device) -> torch.device:
             f'device {str(device)!r} cannot be used ({reason}). Use cpu, or a GPU of this machine.'
         ) from error
     return chosen
+
+
+def pad_whole_images(model: nn.Module) -> None:
+    """Lets mmseg's preprocessor pad images to whole patches, as it cuts the padding off again.
+
+    Where the backbone pads by itself, mmseg stretches the logits of the padded image to the size of the image.
+    """
+    for module in model.modules():  # the segmentor, which may be wrapped
+        backbone, preprocessor = (getattr(module, name, None) for name in ('backbone', 'data_preprocessor'))
+        is_whole = (getattr(module, 'test_cfg', None) or {}).get('mode') == 'whole'
+        if not is_whole or preprocessor is None or preprocessor.test_cfg is not None:
+            continue
+        if backbone is not None and hasattr(backbone, 'resize_positions'):  # a ViT of this package
+            preprocessor.test_cfg = dict(size_divisor=backbone.patch_size)
 
 
 def _without_weights(settings: dict, target_dims: int = 512) -> dict:

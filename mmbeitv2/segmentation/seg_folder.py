@@ -108,7 +108,7 @@ class SegFolder(BaseDataset):
             if label not in there:
                 raise InputError(
                     f'image {str(images / path)!r} has no label image {str(labels / label)!r}. Add it, or remove the '
-                    'image. To predict images without labels, use MMSegInferencer (docs/guides/inference.md).'
+                    'image. To predict images without labels, use tools/predict.py (docs/guides/predict.md).'
                 )
             samples.append(
                 {

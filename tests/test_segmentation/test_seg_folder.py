@@ -181,7 +181,7 @@ def test_missing_files_are_named(root: Path) -> None:
         InputError, match=r"image '.*photos/c.png' has no label image '.*labels/c.png'. Add it"
     ) as error:
         SegFolder(str(root), 'classes.txt', FLAT)
-    assert 'To predict images without labels, use MMSegInferencer' in str(error.value)
+    assert 'To predict images without labels, use tools/predict.py' in str(error.value)
     with pytest.raises(InputError, match=r"image folder '.*/images' not found"):
         SegFolder(str(root), 'classes.txt')
     with pytest.raises(InputError, match=r"class list '.*names.txt' not found"):

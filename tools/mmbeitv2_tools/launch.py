@@ -13,10 +13,10 @@ import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
-from torch import nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import read_config
+from mmbeitv2.inference.loading import pad_whole_images
 from mmbeitv2_tools.runner import SafeRunner
 
 
@@ -47,7 +47,7 @@ def build_runner(cfg: Config) -> Runner:
         runner = RUNNERS.build(cfg)
         if isinstance(runner.model, dict):  # a FlexibleRunner would build it when it starts
             runner.model = MODELS.build(runner.model)
-    _pad_whole_images(runner.model)
+    pad_whole_images(runner.model)
     return runner
 
 
@@ -68,27 +68,29 @@ def _adapt_loaders(cfg: Config) -> None:
             loader.persistent_workers = False  # which torch refuses
 
 
-def _pad_whole_images(model: nn.Module) -> None:
-    """Lets mmseg's preprocessor pad images to whole patches, as it cuts the padding off again.
+def join_processes(device: str | None) -> tuple[int, str | None]:
+    """Connects processes that share images out and only wait for each other at the end.
 
-    Where the backbone pads by itself, mmseg stretches the logits of the padded image to the size of the image.
+    Returns:
+        Rank of this process, and its device: ``device``, or else its GPU.
     """
-    for module in model.modules():  # the segmentor, which may be wrapped
-        backbone, preprocessor = (getattr(module, name, None) for name in ('backbone', 'data_preprocessor'))
-        is_whole = (getattr(module, 'test_cfg', None) or {}).get('mode') == 'whole'
-        if not is_whole or preprocessor is None or preprocessor.test_cfg is not None:
-            continue
-        if backbone is not None and hasattr(backbone, 'resize_positions'):  # a ViT of this package
-            preprocessor.test_cfg = dict(size_divisor=backbone.patch_size)
+    _require_torchrun()
+    dist.init_process_group('gloo', timeout=timedelta(days=30))
+    own = f'cuda:{os.environ["LOCAL_RANK"]}' if torch.cuda.is_available() else None
+    return dist.get_rank(), device or own
 
 
-def _prepare_distributed(cfg: Config) -> None:
-    """DDP with gradients as views of its buckets; without a GPU by gloo, which mmengine does not set up by itself."""
+def _require_torchrun() -> None:
     if 'RANK' not in os.environ:
         raise InputError(
             '--launcher pytorch needs the environment variable RANK, which torchrun sets. Start the processes with '
             'tools/dist_train.sh CONFIG GPUS, or leave --launcher out.'
         )
+
+
+def _prepare_distributed(cfg: Config) -> None:
+    """DDP with gradients as views of its buckets; without a GPU by gloo, which mmengine does not set up by itself."""
+    _require_torchrun()
     wrapper = cfg.setdefault(
         'model_wrapper_cfg',
         ConfigDict(

@@ -74,7 +74,12 @@ def make_run_parser(description: str | None) -> argparse.ArgumentParser:
         action='store_true',
         help='check the config, data, checkpoints (which are downloaded) and disk, print what would run, and stop',
     )
+    add_launcher(parser)
+    return parser
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Adds what a tool needs that torchrun.sh starts."""
     started = 'how the processes were started: pytorch means by torchrun'
     parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none', help=started)
     parser.add_argument('--only-parse', action='store_true', help=argparse.SUPPRESS)  # for torchrun.sh
-    return parser

@@ -1,0 +1,156 @@
+"""The images of a prediction, and the folder of its results: what is done is recorded, and never done again."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import all_gather_object, barrier, get_dist_info
+
+from mmbeitv2.datasets.file_backends import read_lines
+from mmbeitv2.datasets.image_folder import find_images
+from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.atomic import write_atomically
+from mmbeitv2.fileio.folders import claim_folder
+from mmbeitv2.fileio.locking import hold_folder
+
+TOOL = 'predict.py'
+_RECORD = '.predict'
+_LIST = '.txt'
+
+
+def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str]) -> dict[str, str]:
+    """Images by what a person names.
+
+    Args:
+        inputs: image files; folders of any depth; patterns like ``photos/*/2024*.jpg``; text files (``.txt``) that list
+            image files or folders, one per line, relative to the folder of the list.
+        extensions: of image files in folders, in lower case.
+
+    Returns:
+        Name of each image, which is its path below the innermost folder around all inputs, and its path; sorted.
+
+    Raises:
+        InputError: if an input does not exist or holds no image, or if two images have the same name apart from the
+            extension, as their results would have.
+    """
+    folders: list[str] = []
+    found: dict[str, None] = {}
+    for path in _expand(map(str, inputs)):
+        if os.path.isdir(path):
+            folders.append(os.path.abspath(path))
+            found |= dict.fromkeys(os.path.join(folders[-1], name) for name in find_images(Path(path), extensions))
+        else:
+            folders.append(os.path.dirname(os.path.abspath(path)))
+            found[os.path.abspath(path)] = None
+    root = os.path.commonpath(folders)
+    files = {os.path.relpath(path, root): path for path in sorted(found)}
+    stems: dict[str, str] = {}
+    for name in files:
+        other = stems.setdefault(os.path.splitext(name)[0], name)
+        if other != name:
+            raise InputError(
+                f'the results of {files[other]!r} and {files[name]!r} would have the same name. Rename one of them, or '
+                'predict them into different folders.'
+            )
+    return files
+
+
+def _expand(inputs: Iterator[str]) -> Iterator[str]:
+    """The files and folders of inputs that may be patterns or lists."""
+    for path in inputs:
+        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+        if not matches:
+            raise InputError(f'input {path!r} not found. Pass image files, folders, patterns, or a .txt list of them.')
+        for match in matches:
+            if not match.lower().endswith(_LIST):
+                yield match
+                continue
+            for number, line in enumerate(read_lines(match, 'image list'), 1):
+                listed = os.path.join(os.path.dirname(match), line)
+                if not os.path.exists(listed):
+                    raise InputError(
+                        f'line {number} of image list {match!r} names {line[:99]!r}, which does not exist in the '
+                        'folder of the list. Correct or remove the line.'
+                    )
+                yield listed
+
+
+class PredictionFolder:
+    """A folder of results. Several processes may write into it, each the results of other images.
+
+    A hidden folder in it holds what the results were made with, and a line for each image that is done.
+
+    Args:
+        folder: made if it is missing; else empty or of an earlier prediction.
+        made_by: what the results depend on besides the images.
+
+    Raises:
+        InputError: if it holds something else, or results that were made by something else, or if another prediction
+            writes into it.
+    """
+
+    def __init__(self, folder: Path, made_by: dict[str, str]) -> None:
+        self.folder = folder
+        self.rank, self.num_processes = get_dist_info()
+        record = folder / _RECORD / 'made_by.json'
+        if self.rank == 0:
+            claim_folder(folder, TOOL)
+            hold_folder(folder, 'prediction', '--out')
+            known = json.loads(record.read_text()) if record.is_file() else made_by
+            differing = sorted(key for key in known.keys() | made_by if known.get(key) != made_by.get(key))
+            if differing:
+                raise InputError(
+                    f'the results in {str(folder)!r} were made with another model or other settings (different: '
+                    f'{", ".join(differing)}). Remove the folder, or choose another --out.'
+                )
+            write_atomically(record, json.dumps(made_by).encode())
+        barrier()  # no process writes into a folder that is not taken
+        self._journal = record.parent / f'done-{self.rank}.jsonl'
+        #: what :meth:`record` noted of each image, in this run or before
+        self.done: dict[str, dict[str, Any]] = {}
+        self._read_journals()
+
+    def _read_journals(self) -> None:
+        entries = []
+        for journal in self._journal.parent.glob('done-*.jsonl'):
+            for line in journal.read_text().splitlines():
+                with suppress(ValueError):  # a kill cut it off
+                    entries.append(json.loads(line))
+        self.done = {entry['image']: entry for entry in sorted(entries, key=lambda entry: entry['when'])}
+
+    def gather(self, messages: list[str]) -> list[str]:
+        """The messages of all processes, once all have come here; :attr:`done` then has the images of all."""
+        gathered = [message for part in all_gather_object(messages) for message in part]
+        self._read_journals()
+        return gathered
+
+    def share(self, files: dict[str, str]) -> dict[str, str]:
+        """The images that this process predicts."""
+        return dict(list(files.items())[self.rank :: self.num_processes])
+
+    def is_done(self, image: str, path: str, outputs: Sequence[Path] = ()) -> bool:
+        """Whether the results of an image are there and the image is still that of the results."""
+        entry = self.done.get(image)
+        return entry is not None and entry['stamp'] == _stamp(path) and all(output.is_file() for output in outputs)
+
+    def record(self, image: str, path: str, **results: Any) -> None:
+        """Notes that the results of an image are complete."""
+        self.done[image] = dict(image=image, stamp=_stamp(path), when=time.time(), **results)
+        with self._journal.open('a') as stream:
+            stream.write(f'\n{json.dumps(self.done[image])}\n')
+
+
+def _stamp(path: str) -> list[int]:
+    """Size and time of the last change."""
+    try:
+        about = os.stat(path)
+    except OSError:  # it is unreadable, which its reader says
+        return []
+    return [about.st_size, about.st_mtime_ns]
