@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Literal, get_args
 
@@ -70,15 +70,7 @@ class LoadChannels(LoadImage):
         self.num_kept = channels if keep is None else len(keep)
 
     def decode(self, content: bytes) -> np.ndarray:
-        return self.checked(decode_channels(content, self.max_pixels, self.check_kind))
-
-    def check_kind(self, channels: int, dtype: np.dtype) -> None:
-        """Raises an InputError if an image of this kind, as its header tells, is not what the config expects."""
-        if channels != self.channels or _type_of(dtype) != self.dtype:
-            raise InputError(
-                f'it has {channels} {"channel" if channels == 1 else "channels"} of type {dtype.name}, but '
-                f'LoadChannels expects channels={self.channels} and dtype={self.dtype!r} of every image'
-            )
+        return self.checked(decode_channels(content, self.max_pixels))
 
     def checked(self, pixels: np.ndarray) -> np.ndarray:
         """Checks pixels (H, W, N) against the config and returns the channels to keep: uint8, or float32 for any other
@@ -87,14 +79,17 @@ class LoadChannels(LoadImage):
         Raises:
             InputError: naming what differs.
         """
-        self.check_kind(pixels.shape[2], pixels.dtype)
+        channels = pixels.shape[2]
+        if channels != self.channels or pixels.dtype != self.dtype:
+            raise InputError(
+                f'it has {channels} {"channel" if channels == 1 else "channels"} of type {pixels.dtype}, but '
+                f'LoadChannels expects channels={self.channels} and dtype={self.dtype!r} of every image'
+            )
         kept = pixels if self.keep is None else pixels[..., self.keep]
         return kept if kept.dtype == np.uint8 else kept.astype(np.float32)
 
 
-def decode_channels(
-    content: bytes, max_pixels: int = MAX_PIXELS, check_kind: Callable[[int, np.dtype], None] = lambda *kind: None
-) -> np.ndarray:
+def decode_channels(content: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes an image file without changing its values.
 
     ``.npy`` files hold (H, W, N) or (H, W). The channels of a TIFF are its samples, interleaved or as planes, or else
@@ -104,8 +99,6 @@ def decode_channels(
     Args:
         content: the bytes of the file.
         max_pixels: images with more pixels (height times width) are rejected after reading the header.
-        check_kind: called with the number of channels and their type before memory is taken for the pixels; it raises
-            an InputError to reject the image.
 
     Returns:
         Pixels (H, W, N), uint8, uint16, int16, or float32 for floating-point numbers of any width; RGB and not BGR.
@@ -116,11 +109,11 @@ def decode_channels(
     """
     with decoding(content):
         if content.startswith(_NPY):
-            pixels = _read_npy(content, max_pixels, check_kind)
+            pixels = _read_npy(content, max_pixels)
         elif content.startswith(_TIFF):
-            pixels = _read_tiff(content, max_pixels, check_kind)
+            pixels = _read_tiff(content, max_pixels)
         else:
-            pixels = _read_picture(content, max_pixels, check_kind)
+            pixels = _read_picture(content, max_pixels)
         return to_supported_type(pixels)
 
 
@@ -151,22 +144,20 @@ def to_supported_type(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(pixels.dtype.newbyteorder('='), copy=False)
 
 
-def _read_npy(content: bytes, max_pixels: int, check_kind: Callable[[int, np.dtype], None]) -> np.ndarray:
+def _read_npy(content: bytes, max_pixels: int) -> np.ndarray:
     stream = BytesIO(content)
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(stream)
-    if dtype.hasobject:
-        raise InputError('it holds Python objects, not numbers')
-    _check_shape(shape, max_pixels)
-    check_kind(1 if len(shape) == 2 else shape[2], dtype)
+    if len(shape) > 1:
+        check_size(shape[1], shape[0], max_pixels)
     if len(content) - stream.tell() < math.prod(shape) * dtype.itemsize:  # before memory is taken for the array
         raise InputError('it is truncated')
     stream.seek(0)
     return np.load(stream, allow_pickle=False)
 
 
-def _read_tiff(content: bytes, max_pixels: int, check_kind: Callable[[int, np.dtype], None]) -> np.ndarray:
+def _read_tiff(content: bytes, max_pixels: int) -> np.ndarray:
     try:
         import tifffile
     except ImportError:
@@ -187,24 +178,17 @@ def _read_tiff(content: bytes, max_pixels: int, check_kind: Callable[[int, np.dt
                 f'its array has the shape {tuple(shape)} of axes {axes}; a file must hold one image with its channels'
             )
         height, width = shape[axes.index('Y')], shape[axes.index('X')]
-        channels = math.prod(shape[axis] for axis in rest)
-        _check_shape((height, width, channels), max_pixels)
-        check_kind(channels, series.dtype)
+        check_size(width, height, max_pixels)
         pixels = np.moveaxis(series.asarray(), [axes.index('Y'), axes.index('X')], [0, 1])
         return pixels.reshape(height, width, -1)
 
 
-def _read_picture(content: bytes, max_pixels: int, check_kind: Callable[[int, np.dtype], None]) -> np.ndarray:
+def _read_picture(content: bytes, max_pixels: int) -> np.ndarray:
     with Image.open(BytesIO(content)) as image:  # reads the header only
-        check_size(image, max_pixels)
+        check_size(*image.size, max_pixels)
         # Of 16-bit PNGs with several channels Pillow keeps the upper eight bits; OpenCV reads some that are cut off.
         is_gray16 = image.mode == 'I' or image.mode.startswith('I;16')
-        is_deep = content.startswith(_PNG) and content[24] == 16 and not is_gray16
-        is_plain = image.mode in _PLAIN_MODES or is_gray16
-        # Pillow tells 32 from 16 bits by the values of mode I only, see below.
-        kind = np.uint16 if is_deep or is_gray16 else np.float32 if image.mode == 'F' else np.uint8
-        check_kind(len(image.getbands()) if is_plain else 3, np.dtype(kind))
-        if is_deep:
+        if content.startswith(_PNG) and content[24] == 16 and not is_gray16:
             if not content.endswith(_PNG_END):
                 raise InputError('it is truncated')
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -213,23 +197,7 @@ def _read_picture(content: bytes, max_pixels: int, check_kind: Callable[[int, np
             order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]  # OpenCV gives BGR
             return np.ascontiguousarray(pixels[..., order])
         turned = upright(image)
-        values = np.array(turned if is_plain else turned.convert('RGB'))
+        values = np.array(turned if is_gray16 or turned.mode in _PLAIN_MODES else turned.convert('RGB'))
         if turned.mode == 'I' and values.min() >= 0 and values.max() <= 65535:  # a 16-bit PNG in older Pillows
             return values.astype(np.uint16)
         return values
-
-
-def _type_of(dtype: np.dtype) -> str:
-    """The name in ``ChannelType``."""
-    return 'float32' if dtype.kind == 'f' else dtype.name
-
-
-def _check_shape(shape: Sequence[int], max_pixels: int) -> None:
-    """Checks a shape (H, W, N) or (H, W) that a header tells."""
-    if len(shape) in (2, 3) and not 0 < shape[0] * shape[1] <= max_pixels:
-        raise InputError(f'it has {shape[1]}x{shape[0]} pixels, but only 1 to max_pixels={max_pixels} are allowed')
-    if len(shape) not in (2, 3) or (len(shape) == 3 and not 1 <= shape[2] <= MAX_CHANNELS):
-        raise InputError(
-            f'its array has the shape {tuple(shape)}, but (height, width, channels) with 1 to {MAX_CHANNELS} '
-            'channels is expected'
-        )

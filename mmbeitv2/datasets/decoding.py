@@ -44,7 +44,7 @@ def decode_image(content: bytes, min_side: int | None = None, max_pixels: int = 
             another type of pixels than supported.
     """
     with decoding(content), Image.open(BytesIO(content)) as image:  # reads the header only
-        check_size(image, max_pixels)
+        check_size(*image.size, max_pixels)
         # OpenCV decodes a JPEG to the same pixels in two thirds of Pillow's time, but some versions of it return
         # what there is of a file that is cut off: whatever does not end as a JPEG does is left to Pillow.
         if image.format == 'JPEG' and image.mode in ('L', 'RGB') and content.endswith(b'\xff\xd9'):
@@ -83,9 +83,8 @@ def _scale_flag(side: int, min_side: int | None) -> int:
     return cv2.IMREAD_COLOR
 
 
-def check_size(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
+def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """Raises an InputError if an image has no pixels or too many."""
-    width, height = image.size
     if not 0 < width * height <= max_pixels:
         raise InputError(f'it has {width}x{height} pixels, but only 1 to max_pixels={max_pixels} are allowed')
 

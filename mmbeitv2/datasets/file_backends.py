@@ -27,7 +27,7 @@ def backend_for(path: str, backend_args: dict | None = None) -> fileio.BaseStora
     """The file backend of mmengine that reads a remote path.
 
     Raises:
-        InputError: if none is registered for its prefix, or its client is not installed.
+        InputError: if none is registered for its prefix.
     """
     try:
         return fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
@@ -36,8 +36,6 @@ def backend_for(path: str, backend_args: dict | None = None) -> fileio.BaseStora
             f'no file backend of mmengine can read {path!r}. Register one for the prefix {error} '
             '(mmengine.fileio.register_backend).'
         ) from error
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(f'{path!r} cannot be read: {error}') from error
 
 
 def read_file(path: str, backend_args: dict | None = None) -> bytes:

@@ -26,8 +26,8 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
     Links to folders are followed. Hidden files and folders, whose names start with a dot, are left out.
 
     Raises:
-        InputError: if there is no such folder, no image in it, a folder that cannot be read, or an endless chain of
-            links.
+        InputError: if there is no such folder, no image in it, or an endless chain of links.
+        OSError: if a folder in it cannot be read.
     """
     if not root.is_dir():
         raise InputError(
@@ -35,7 +35,7 @@ def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> lis
         )
     ends = tuple(extension.lower() for extension in extensions)
     paths = []
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse_folder):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith('.')]
         for path in (Path(folder, name) for name in folders):
             if path.is_symlink() and path.resolve() in [parent.resolve() for parent in path.parents]:
@@ -55,11 +55,8 @@ def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dic
     return {path: os.path.join(root, path) for path in find_images(root, extensions)}
 
 
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(
-        f'folder {error.filename!r} cannot be read ({error.strerror}). Change its permissions, or move it out of the '
-        'data set.'
-    ) from error
+def _raise(error: OSError) -> None:
+    raise error
 
 
 @DATASETS.register_module()
@@ -120,38 +117,35 @@ class ImageFolder(ImageDataset, CustomDataset):
             if self.max_unreadable == 0:
                 self._check_existence([sample['img_path'] for sample in samples])
             return samples
-        files, classes = self.find_files()
-        if not self.with_label:
-            return [{'img_path': place} for place in files.values()]
-        self._check_classes(files, classes)
-        number = {name: i for i, name in enumerate(classes)}
-        return [
-            {'img_path': place, 'gt_label': number[path.split(os.sep)[0]]}
-            for path, place in files.items()
-            if os.sep in path
-        ]
-
-    def find_files(self) -> tuple[dict[str, str], list[str]]:
-        """Path of each image in the folder, with the path or address by which it is read, and the class folders."""
         folder = self.img_prefix
         if is_remote(folder):
             paths = list_files(folder, self.extensions, self.backend_args)
         else:
-            folder = str(Path(folder))
             paths = find_images(Path(folder), self.extensions)
-        return {path: join(folder, path) for path in paths}, class_folders(folder, paths)
+        places = [join(folder, path) for path in paths]
+        if not self.with_label:
+            return [{'img_path': place} for place in places]
+        number = {name: i for i, name in enumerate(self._find_classes(paths))}
+        return [
+            {'img_path': place, 'gt_label': number[path.split(os.sep)[0]]}
+            for path, place in zip(paths, places, strict=True)
+            if os.sep in path
+        ]
 
-    def _check_classes(self, files: dict[str, str], names: list[str]) -> None:
-        """Makes the names of the class folders the classes if none are set, and reports what has no class."""
-        place = f'image folder {self.img_prefix.rstrip("/")!r}'
-        outside = [path for path in files if os.sep not in path]
-        if len(outside) == len(files):
+    def _find_classes(self, paths: list[str]) -> list[str]:
+        """Names of the class folders, which become the classes if none are set; reports what has no class."""
+        folder = self.img_prefix.rstrip('/')
+        place = f'image folder {folder!r}'
+        outside = [path for path in paths if os.sep not in path]
+        if len(outside) == len(paths):
             raise InputError(
                 f'{place} has no class folders with images. Put the images of each class into its own folder, or set '
                 'with_label=False. To predict images without labels, use tools/predict.py (docs/guides/predict.md).'
             )
-        self.set_classes(names, place)
-        empty = set(names).difference(path.split(os.sep)[0] for path in files)
+        names = {path.split(os.sep)[0] for path in paths if os.sep in path}
+        empty: set[str] = set()
+        if not is_remote(folder):  # which has no empty folders
+            empty = {path.name for path in os.scandir(folder) if path.is_dir() and path.name[0] != '.'} - names
         for message, found in (
             ('lie outside the class folders and are left out', outside),
             ('hold no images', empty),
@@ -159,6 +153,9 @@ class ImageFolder(ImageDataset, CustomDataset):
             if found:
                 text = f'{len(found)} entries of {place} {message}: {", ".join(sorted(found)[:5])}'
                 print_log(text, logger='current', level=logging.WARNING)
+        classes = sorted(names | empty)
+        self.set_classes(classes, place)
+        return classes
 
     def _parse(self, line: str, number: int) -> dict:
         """A line of ``ann_file``."""
@@ -190,18 +187,6 @@ class ImageFolder(ImageDataset, CustomDataset):
                     f'image {path!r} in line {number} of image list {self.ann_file!r} not found. Correct the '
                     'line, or data_root and data_prefix.'
                 )
-
-
-def class_folders(root: str, paths: Sequence[str]) -> list[str]:
-    """Names of the folders below ``root``, sorted; for a file backend, of those that hold images.
-
-    Args:
-        root: folder of the images.
-        paths: of the images, relative to it.
-    """
-    if is_remote(root):
-        return sorted({path.split('/')[0] for path in paths if '/' in path})
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
 
 
 @DATASETS.register_module()

@@ -16,7 +16,7 @@ from mmpretrain.datasets import transforms as mmpretrain_transforms
 from torch import Tensor
 
 from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image
-from mmbeitv2.datasets.file_backends import backend_for, is_remote, read_file, unreadable_image
+from mmbeitv2.datasets.file_backends import read_file, unreadable_image
 from mmbeitv2.datasets.resizing import Fit, fit_image, resize
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import TRANSFORMS
@@ -61,8 +61,6 @@ class LoadImage(BaseTransform):
     def transform(self, results: dict) -> dict:
         path = str(results['img_path'])
         content = results.pop('img_bytes', None)  # of a table
-        if content is None and is_remote(path):
-            backend_for(path, self.backend_args)  # without it no image can be read
         try:
             results['img'] = self.decode(read_file(path, self.backend_args) if content is None else content)
         except (OSError, ValueError) as error:

@@ -149,7 +149,7 @@ def to_tensor(image: ImageLike) -> Tensor:
     elif isinstance(image, Image.Image):
         mode = image.mode
         try:
-            check_size(image)
+            check_size(*image.size)
             image = to_rgb(image)
         except (OSError, ValueError) as error:
             raise UnreadableImageError(f'a PIL image of mode {mode!r} cannot be read: {error}') from error

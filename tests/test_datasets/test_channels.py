@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -120,8 +119,9 @@ def with_nan() -> np.ndarray:
         (npy(sample(6, np.uint8)), "it has 6 channels of type uint8, .* dtype='uint16'"),
         (npy(np.moveaxis(sample(6, np.uint16, 40, 50), 2, 0)), r'shape \(6, 40, 50\), but \(height, width, channels\)'),
         (npy(sample(6, np.uint16))[:-10], 'it is truncated'),
-        (npy(np.zeros((2, 2, 6), np.int64)), 'it has 6 channels of type int64'),
-        (npy(np.array([{}])), 'Python objects'),
+        (npy(np.zeros(5, np.uint16)), r'shape \(5,\), but'),
+        (npy(np.zeros((2, 2, 6), np.int64)), 'its values are of type int64; convert them'),
+        (npy(np.array([[{}]])), 'truncated|allow_pickle'),
         (npy(np.zeros((0, 2, 6), np.uint16)), 'it has 2x0 pixels'),
         (tiff(sample(6, np.uint16), planarconfig='contig')[:-10], 'it is truncated'),
         (tiff(sample(6, np.uint16), planarconfig='contig', compression='zlib')[:300], 'truncated|damaged'),
@@ -142,22 +142,6 @@ def test_values_that_are_not_finite_are_refused() -> None:
     for content in (npy(with_nan()), tiff(with_nan(), planarconfig='contig')):
         with pytest.raises(InputError, match='1 of its 1224 values are NaN or infinite'):
             decode_channels(content)
-
-
-def test_another_kind_of_image_is_refused_by_its_header() -> None:
-    content = tiff(np.zeros((32, 2000, 2000), np.uint16), planarconfig='separate', compression='zlib')
-    stream = io.BytesIO()
-    Image.new('RGB', (3000, 3000)).save(stream, 'png')
-    load = LoadChannels(4)
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError, match="it has 32 channels of type uint16, but .* channels=4 and dtype='uint8'"):
-            load.decode(content)
-        assert tracemalloc.get_traced_memory()[1] < 10e6  # of 256 MB
-    finally:
-        tracemalloc.stop()
-    with pytest.raises(InputError, match='it has 3 channels of type uint8'):  # and not: it is truncated
-        load.decode(stream.getvalue()[:60])
 
 
 def test_a_large_header_takes_no_memory() -> None:
