@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.resizing import fit_image
-from mmbeitv2.errors import InputError
 from mmbeitv2.inference.visual_tokenizer import to_tensor
 from mmbeitv2.layers import Precision
 from mmbeitv2.registry import MODELS
@@ -75,10 +74,6 @@ class SmallCLIPTeacher(FrozenTeacher):
     """
 
     def __init__(self, pretrained: str, precision: Precision = 'float16') -> None:
-        if not Path(pretrained).is_file():
-            raise InputError(
-                f'teacher weights {pretrained!r} do not exist. Make them by python -m demo.clip IMAGES FOLDER.'
-            )
         saved = torch.load(pretrained, map_location='cpu', weights_only=True)
         tower = ImageTower(saved['width'])
         tower.load_state_dict(saved['state_dict'])
@@ -87,11 +82,6 @@ class SmallCLIPTeacher(FrozenTeacher):
 
     def patch_features(self, images: Tensor) -> Tensor:
         return self.module(images)
-
-
-def text_tower(num_words: int, width: int) -> nn.Module:
-    """Embeds a caption, given as the number of times that it holds each word: the order of words does not count."""
-    return nn.Sequential(nn.Linear(num_words, width), nn.ReLU(), nn.Linear(width, width))
 
 
 def count_words(captions: Sequence[str]) -> Tensor:
@@ -145,7 +135,9 @@ def train(folder: Path, out: Path, epochs: int) -> None:
     images = load_images([path for path, _ in pairs], IMG_SIZE + MARGIN)
     captions, caption_of = np.unique([caption for _, caption in pairs], return_inverse=True)
     words, labels = count_words(captions.tolist()), torch.from_numpy(caption_of)
-    tower, text = ImageTower(WIDTH), text_tower(words.shape[1], WIDTH)
+    tower = ImageTower(WIDTH)
+    # Embeds the counts of a caption's words; their order does not matter.
+    text = nn.Sequential(nn.Linear(words.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
     log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
     batch = min(BATCH_SIZE, len(pairs))
     steps = epochs * (len(pairs) // batch)
@@ -172,10 +164,8 @@ def train(folder: Path, out: Path, epochs: int) -> None:
             with torch.no_grad():
                 log_scale.clamp_(0, math.log(100))
             total += loss.item()
-        sys.stdout.write(
-            f'epoch {epoch + 1}/{epochs}  loss {total / max(1, len(order) // batch):.3f}  '
-            f'{time.monotonic() - start:.0f} s\n'
-        )
+        mean = total / (steps // epochs)
+        sys.stdout.write(f'epoch {epoch + 1}/{epochs}  loss {mean:.3f}  {time.monotonic() - start:.0f} s\n')
         sys.stdout.flush()
     out.mkdir(parents=True, exist_ok=True)
     saved = {'width': WIDTH, 'img_size': IMG_SIZE, 'state_dict': tower.state_dict()}

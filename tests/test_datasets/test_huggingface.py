@@ -48,7 +48,7 @@ def in_library(columns: dict) -> datasets.Dataset:
     return datasets.Dataset.from_dict(columns, features)
 
 
-@pytest.mark.parametrize('kind', ['parquet', 'bytes', 'folder of parquet', 'one split', 'splits'])
+@pytest.mark.parametrize('kind', ['parquet', 'bytes', 'folder of parquet', 'splits'])
 def test_a_table_gives_the_batches_of_the_folder(image_folder: Path, tmp_path: Path, table: dict, kind: str) -> None:
     init_default_scope('mmpretrain')
     path, split = tmp_path / 'table', 'train'
@@ -60,8 +60,6 @@ def test_a_table_gives_the_batches_of_the_folder(image_folder: Path, tmp_path: P
     elif kind == 'folder of parquet':
         path.mkdir()
         in_library(table).to_parquet(path / 'train.parquet')
-    elif kind == 'one split':
-        in_library(table).save_to_disk(path)
     else:
         split = 'extra'
         datasets.DatasetDict({'extra': in_library(table)}).save_to_disk(path)

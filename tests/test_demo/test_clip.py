@@ -8,8 +8,7 @@ import torch
 from mmengine.registry import MODELS
 
 from demo import clip
-from demo.clip import MEAN, STD, SmallCLIPTeacher
-from mmbeitv2.errors import InputError
+from demo.clip import MEAN, STD
 
 
 def test_what_it_writes_is_a_teacher_whose_features_have_no_common_mean(
@@ -25,11 +24,6 @@ def test_what_it_writes_is_a_teacher_whose_features_have_no_common_mean(
     features = teacher(images, (2, 2))
     assert features.shape == (16, 4, 32)
     assert features.mean(dim=(0, 1)).norm() < 0.5 * features.norm(dim=2).mean()
-
-
-def test_weights_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match='do not exist. Make them by python -m demo.clip'):
-        SmallCLIPTeacher(str(tmp_path / 'small_clip.pth'))
 
 
 def test_the_loss_counts_all_images_of_a_caption_as_its_own() -> None:
