@@ -7,14 +7,13 @@ its prefix; ``checkpoints/`` knows file formats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from mmbeitv2.backbones.base import FinalNorm, ViTBackbone, freeze, require_known, resolve_grid, resolve_indices
 from mmbeitv2.errors import InputError
 from mmbeitv2.interfaces import MaskedFeatures
 from mmbeitv2.layers import (
@@ -42,12 +41,11 @@ ARCH: dict[str, tuple[int, int, int]] = {
 }
 
 OutType = Literal['raw', 'featmap', 'cls_token', 'avg_featmap']
-FinalNorm = Literal['norm', 'fc_norm', 'none']
 RelPosBias = Literal['none', 'shared', 'per_layer']
 
 
 @MODELS.register_module()
-class BEiTv2ViT(BaseBackbone):
+class BEiTv2ViT(ViTBackbone):
     """Vision transformer of BEiT v2 (paper, section 2 and table 9).
 
     Args:
@@ -120,11 +118,6 @@ class BEiTv2ViT(BaseBackbone):
         self.fc_norm = nn.LayerNorm(dim, eps=1e-6) if final_norm == 'fc_norm' else None
         self._freeze_stages()
 
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        """Notes the patch grid beside torch's versions of modules: the number of positions does not tell it."""
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        getattr(destination, '_metadata', {}).setdefault(prefix[:-1], {})['grid_size'] = self.grid_size
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encodes a batch of images.
 
@@ -138,8 +131,8 @@ class BEiTv2ViT(BaseBackbone):
         """
         x, grid, context = self._embed(x, mask)  # (B, 1+N, C)
         outputs = []
-        for i, block in enumerate(self.blocks):
-            x = self._run(block, x, context)
+        for i in range(self.depth):
+            x = self.run_block(i, x, context)
             if i in self.out_indices:
                 outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
         return tuple(outputs)
@@ -158,15 +151,14 @@ class BEiTv2ViT(BaseBackbone):
         Raises:
             InputError: if the backbone is not set up for pretraining.
         """
-        layer_l = require_pretraining(self)
+        layer_l = self.require_pretraining()
         x, _grid, context = self._embed(images, mask)  # (B, 1+N, C)
-        *blocks, last = self.blocks
         layer_l_patches = None
-        for i, block in enumerate(blocks, start=1):
-            x = self._run(block, x, context)
-            if i == layer_l:
+        for i in range(self.depth - 1):
+            x = self.run_block(i, x, context)
+            if i + 1 == layer_l:
                 layer_l_patches = x[:, 1:]
-        x = self._run(last, x, context, F.pad(masked_index + 1, (1, 0)))  # (B, 1+M, C): token 0 is CLS
+        x = self.run_block(self.depth - 1, x, context, F.pad(masked_index + 1, (1, 0)))  # (B, 1+M, C): token 0 is CLS
         return MaskedFeatures(self.final_norm_of(x[:, 1:]), x[:, :1], layer_l_patches, context)
 
     def final_norm_of(self, tokens: Tensor) -> Tensor:
@@ -188,7 +180,7 @@ class BEiTv2ViT(BaseBackbone):
         Raises:
             InputError: if the backbone is not set up for pretraining with patch aggregation.
         """
-        layer_l = require_aggregation(self)
+        layer_l = self.require_aggregation()
         rate = self.drop_path_rate if drop_path_rate is None else drop_path_rate
         rates = drop_path_rates(rate, max(self.depth, layer_l + depth))[layer_l : layer_l + depth]
         blocks = self._build_blocks(rates, **settings)
@@ -207,7 +199,7 @@ class BEiTv2ViT(BaseBackbone):
         """Images (B, C, H, W) -> tokens (B, 1+N, C), CLS first, the grid (h, w), and the context of the blocks."""
         x, grid = self.patch_embed(x)  # (B, N, C)
         if mask is not None:
-            x = mask_patches(x, mask, self.mask_token)
+            x = self.mask_patches(x, mask)
         x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
         if self.pos_embed is not None:
             x = x + resize_pos_embed(self.pos_embed, self.grid_size, grid)
@@ -220,14 +212,9 @@ class BEiTv2ViT(BaseBackbone):
         positions = RelativePositions(grid, relative_position_index(grid, self.cls_token.device))
         return positions if self.rel_pos_bias is None else self.rel_pos_bias(positions)
 
-    def run_block(self, number: int, x: Tensor, context: Context) -> Tensor:
-        """A block on all tokens (B, 1+N, C)."""
-        return self._run(self.blocks[number], x, context)
-
-    def _run(self, block: nn.Module, *inputs: Tensor | Context) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
+    def run_block(self, number: int, x: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
+        """A block on all tokens (B, 1+N, C), see :class:`Block`."""
+        return self.run(self.blocks[number], x, context, queries)
 
     @torch.no_grad()
     def resize_positions(self, grid: tuple[int, int]) -> None:
@@ -296,58 +283,7 @@ class BEiTv2ViT(BaseBackbone):
         ]
         if self.frozen_stages >= self.depth:  # before, blocks that are trained use the shared bias
             frozen += [self.rel_pos_bias, self.norm, self.fc_norm]
-        for part in frozen:
-            if isinstance(part, nn.Module):
-                part.eval()
-            if part is not None:
-                part.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> BEiTv2ViT:
-        """Sets the mode; frozen parts stay in eval mode."""
-        super().train(mode)
-        self._freeze_stages()
-        return self
-
-
-def require_known(*settings: tuple[str, str, object]) -> None:
-    for name, value, literal in settings:
-        if value not in get_args(literal):
-            raise InputError(f'{name}={value!r} is unknown. Choose one of {", ".join(get_args(literal))}.')
-
-
-def mask_patches(x: Tensor, mask: Tensor, mask_token: Tensor | None) -> Tensor:
-    """Patches (B, N, C) with the mask token (1, 1, C) where the mask (B, N) is true."""
-    if mask_token is None:
-        raise InputError('a mask was given, but the backbone has no mask token. Set use_mask_token=True.')
-    if mask.shape != x.shape[:2]:
-        raise InputError(
-            f'the mask has shape {tuple(mask.shape)}, but the images have patches of shape {tuple(x.shape[:2])}. Both '
-            'must have the same grid.'
-        )
-    return torch.where(mask.unsqueeze(-1), mask_token.to(x.dtype), x)
-
-
-def require_pretraining(backbone: Any) -> int | None:
-    """Checks the settings that pretraining needs; the layer l, counted from 1, or None if there is none."""
-    if backbone.out_type != 'raw' or backbone.final_norm != 'norm' or backbone.mask_token is None:
-        raise InputError("pretraining needs a backbone with out_type='raw', final_norm='norm' and use_mask_token=True")
-    if backbone.out_indices[-1] != backbone.depth - 1 or len(backbone.out_indices) > 2:
-        raise InputError(
-            f'pretraining needs a backbone whose out_indices, here {backbone.out_indices}, are the last block, or one '
-            'block (layer l of the patch aggregation) and the last'
-        )
-    return backbone.out_indices[0] + 1 if len(backbone.out_indices) == 2 else None
-
-
-def require_aggregation(backbone: Any) -> int:
-    """Checks the settings that pretraining with patch aggregation needs; the layer l, counted from 1."""
-    layer_l = require_pretraining(backbone)
-    if layer_l is None:
-        raise InputError(
-            f'out_indices={backbone.out_indices} of the backbone must be two blocks, l and the last one, because the '
-            'patch aggregation reads the patches after block l'
-        )
-    return layer_l
+        freeze(frozen)
 
 
 def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
@@ -357,20 +293,3 @@ def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
     if isinstance(arch, str) and arch in ARCH:
         return ARCH[arch]
     raise InputError(f'arch={arch!r} is unknown. Choose one of {", ".join(ARCH)}, or a dict of {", ".join(names)}.')
-
-
-def resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
-    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    if height % patch_size or width % patch_size or min(height, width) < patch_size:
-        raise InputError(f'img_size={img_size} is not a multiple of patch_size={patch_size}. Change one of them.')
-    return height // patch_size, width // patch_size
-
-
-def resolve_indices(out_indices: int | Sequence[int], depth: int) -> tuple[int, ...]:
-    indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
-    resolved = [index % depth for index in indices]
-    if any(not -depth <= index < depth for index in indices) or resolved != sorted(set(resolved)):
-        raise InputError(
-            f'out_indices={indices} must name blocks in increasing order; the backbone has {depth}, counted from 0'
-        )
-    return tuple(resolved)

@@ -10,21 +10,11 @@ from typing import Any, Literal
 
 import timm
 import torch
-from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from mmbeitv2.backbones.beitv2_vit import (
-    FinalNorm,
-    mask_patches,
-    require_aggregation,
-    require_known,
-    require_pretraining,
-    resolve_grid,
-    resolve_indices,
-)
+from mmbeitv2.backbones.base import FinalNorm, ViTBackbone, freeze, require_known, resolve_grid, resolve_indices
 from mmbeitv2.errors import InputError
 from mmbeitv2.interfaces import MaskedFeatures
 from mmbeitv2.layers import require_patch, select_tokens, to_map, trunc_normal
@@ -35,7 +25,7 @@ BlockArguments = list[dict[str, Any]]  # what each block of timm takes beside th
 
 
 @MODELS.register_module()
-class TimmViT(BaseBackbone):
+class TimmViT(ViTBackbone):
     """A plain ViT of timm (classes ``VisionTransformer`` and ``Eva``) for every use that :class:`BEiTv2ViT` has.
 
     It runs timm's own modules; the names of its weights are timm's after the prefix ``vit.``. Register tokens take part
@@ -162,8 +152,7 @@ class TimmViT(BaseBackbone):
         Raises:
             InputError: if the backbone is not set up for pretraining.
         """
-        self._require_cls_token()
-        layer_l = require_pretraining(self)
+        layer_l = self.require_pretraining()
         prefix = self.vit.num_prefix_tokens
         x, _grid, context = self._embed(images, mask)  # (B, prefix+N, C)
         layer_l_patches = None
@@ -190,14 +179,15 @@ class TimmViT(BaseBackbone):
         Raises:
             InputError: if the backbone is not set up for pretraining with patch aggregation.
         """
-        self._require_cls_token()
-        layer_l = require_aggregation(self)
+        layer_l = self.require_aggregation()
         numbers = [min(layer_l + i, self.depth - 1) for i in range(depth)]
         return nn.ModuleList(AggregationBlock(copy.deepcopy(self.blocks[number]), number) for number in numbers)
 
-    def _require_cls_token(self) -> None:
+    def require_pretraining(self) -> int | None:
+        """Checks the settings that pretraining needs; the layer l, counted from 1, or None if there is none."""
         if self.vit.cls_token is None:
             raise InputError('pretraining needs a CLS token, which this model does not have. Set use_cls_token=True.')
+        return super().require_pretraining()
 
     def _embed(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[int, int], BlockArguments]:
         """Images (B, C, H, W) -> tokens (B, prefix+N, C), the grid (h, w), and what each block takes beside tokens."""
@@ -206,7 +196,7 @@ class TimmViT(BaseBackbone):
         x = vit.patch_embed(x)  # (B, h, w, C)
         grid = (x.shape[1], x.shape[2])
         if mask is not None:
-            x = mask_patches(x.flatten(1, 2), mask, self.mask_token).unflatten(1, grid)
+            x = self.mask_patches(x.flatten(1, 2), mask).unflatten(1, grid)
         embedded = vit._pos_embed(x)  # of Eva: with the rotary angles
         x, rope = embedded if isinstance(embedded, tuple) else (embedded, None)
         context: BlockArguments = [{} if rope is None else {'rope': rope}] * self.depth
@@ -216,12 +206,7 @@ class TimmViT(BaseBackbone):
 
     def run_block(self, number: int, x: Tensor, context: BlockArguments) -> Tensor:
         """A block on all tokens (B, prefix+N, C)."""
-        return self._run(self.blocks[number], x, context[number])
-
-    def _run(self, block: nn.Module, x: Tensor, arguments: dict[str, Any]) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False, **arguments)
-        return block(x, **arguments)
+        return self.run(self.blocks[number], x, **context[number])
 
     def _format(self, x: Tensor, grid: tuple[int, int], is_last: bool) -> Tensor:
         vit, pools_first = self.vit, self.final_norm == 'fc_norm'
@@ -245,11 +230,6 @@ class TimmViT(BaseBackbone):
         self.vit.set_input_size(img_size=(grid[0] * self.patch_size, grid[1] * self.patch_size))
         self.grid_size = grid
 
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        """Notes the patch grid, as :class:`BEiTv2ViT` does."""
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        getattr(destination, '_metadata', {}).setdefault(prefix[:-1], {})['grid_size'] = self.grid_size
-
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter for layer-wise lr decay: 0 embedding, 1..depth blocks, depth+1 what follows.
 
@@ -270,17 +250,7 @@ class TimmViT(BaseBackbone):
         frozen += self.blocks[: self.frozen_stages]
         if self.frozen_stages >= self.depth:
             frozen += [self.vit.norm, self.vit.fc_norm, self.vit.attn_pool]
-        for part in frozen:
-            if isinstance(part, nn.Module):
-                part.eval()
-            if part is not None:
-                part.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> TimmViT:
-        """Sets the mode; frozen parts stay in eval mode."""
-        super().train(mode)
-        self._freeze_stages()
-        return self
+        freeze(frozen)
 
 
 # Parts of timm's models in front of the blocks.

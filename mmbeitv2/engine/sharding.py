@@ -25,7 +25,8 @@ from mmbeitv2.registry import STRATEGIES
 class FullyShardStrategy(DDPStrategy):
     """Shards parameters, gradients and optimizer state over all processes (torch's FSDP2), block by block.
 
-    Blocks are the members of every ``nn.ModuleList`` that the model, or a part of it, calls ``blocks``.
+    Blocks are the members of every ``nn.ModuleList`` or ``nn.Sequential`` that the model, or a part of it, calls
+    ``blocks``.
 
     Each block is gathered before it computes and freed afterwards (ZeRO stage 3, Rajbhandari et al. 2020). Checkpoints
     are the same as without sharding, complete tensors under the same names, so either kind of run can resume the
@@ -51,7 +52,7 @@ class FullyShardStrategy(DDPStrategy):
             broadcast(tensor.data)  # the ranks may have been seeded apart
         mesh = init_device_mesh(get_device(), (self.world_size,))
         for name, module in model.named_modules():
-            if name.rpartition('.')[2] == 'blocks' and isinstance(module, nn.ModuleList):
+            if name.rpartition('.')[2] == 'blocks' and isinstance(module, (nn.ModuleList, nn.Sequential)):
                 for block in module:
                     fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)  # in place

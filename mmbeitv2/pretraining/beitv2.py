@@ -21,9 +21,9 @@ class BEiTv2(BaseSelfSupervisor):
     Any parts that offer what :mod:`mmbeitv2.interfaces` says can be used.
 
     Args:
-        backbone: config of a backbone, see :class:`mmbeitv2.interfaces.PretrainingBackbone`. A :class:`BEiTv2ViT` needs
-            ``out_type='raw'``, ``final_norm='norm'``, ``use_mask_token=True``, and as ``out_indices`` the layers l and
-            L (with a neck) or L alone.
+        backbone: config of a backbone, see :class:`mmbeitv2.interfaces.PretrainingBackbone`. A :class:`BEiTv2ViT` or
+            :class:`TimmViT` needs ``out_type='raw'``, ``final_norm='norm'``, ``use_mask_token=True``, and as
+            ``out_indices`` the layers l and L (with a neck) or L alone.
         tokenizer: config of the tokenizer, with ``init_cfg`` for its weights. It is really frozen, see :class:`Frozen`.
         head: config of the head; ``embed_dims`` and ``num_codes`` are taken from the backbone and the tokenizer.
         neck: config of the patch aggregation, or None; its blocks are made by the backbone.

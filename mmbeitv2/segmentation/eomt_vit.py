@@ -63,7 +63,7 @@ class EoMTViT(BEiTv2ViT):
         """A block, counted from the first with queries, on queries, CLS and patches (B, Q+1+N, C)."""
         block = self.blocks[self.depth - self.query_blocks + number]
         bias = block.get_submodule('attn').position_bias(context)  # type: ignore[operator]  # Attention's
-        return self._run(block, x, self.mask_module.join_bias(bias, number, mask))
+        return self.run(block, x, self.mask_module.join_bias(bias, number, mask))
 
 
 @MODELS.register_module()
@@ -94,7 +94,7 @@ class EoMTTimmViT(TimmViT):
         number += self.depth - self.query_blocks
         bias = self.mask_module.join_bias(None, number, mask, self.vit.num_prefix_tokens)
         arguments = context[number] if bias is None else {**context[number], 'attn_mask': bias}
-        return self._run(self.blocks[number], x, arguments)
+        return self.run(self.blocks[number], x, **arguments)
 
 
 def predict_masks(vit: Any, images: Tensor) -> tuple[MaskPrediction, ...]:
