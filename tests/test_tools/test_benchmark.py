@@ -9,13 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch
 from mmbeitv2_tools.benchmarks import comparison, models
 from mmseg.models import BEiT, UPerHead
-from vector_quantize_pytorch import VectorQuantize
 
 from mmbeitv2.backbones import BEiTv2ViT
-from mmbeitv2.interfaces import Quantizer
 from tests.conftest import ROOT, refused, run_tool
 
 
@@ -68,13 +65,6 @@ def test_the_peers_are_those_of_the_other_libraries() -> None:
     assert (type(ours.backbone), type(peer.backbone)) == (BEiTv2ViT, BEiT)
     assert type(peer.decode_head) is UPerHead
     assert type(ours.decode_head) is not UPerHead
-    quantizer = models.PeerQuantizer(num_codes=12, code_dim=4).eval()
-    assert isinstance(quantizer, Quantizer)
-    assert isinstance(quantizer.quantize, VectorQuantize)
-    vectors, loss, codes = quantizer(torch.randn(3, 4, 2, 5))
-    assert (vectors.shape, loss.numel(), codes.shape) == ((3, 4, 2, 5), 1, (3, 10))
-    nearest = quantizer.lookup(codes).transpose(1, 2).unflatten(2, (2, 5))
-    torch.testing.assert_close(nearest, vectors)
 
 
 def test_bad_input_to_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

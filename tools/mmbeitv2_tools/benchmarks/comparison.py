@@ -24,9 +24,6 @@ from mmbeitv2_tools.benchmarks.pipelines import measure_data
 
 # What is measured -> batch size on CPU and on a GPU.
 _BATCH_SIZES = {'pretrain': (4, 256), 'tokenizer': (8, 64), 'segment': (2, 16), 'data': (64, 64)}
-# Floating point operations per image of a pretraining step with ViT-B, in units of 1e9: backbone forward and backward
-# 105, neck 18, head 6, tokenizer forward 35 (docs/benchmarks.md).
-_PRETRAIN_GFLOP = 163
 
 
 def run_benchmark(args: argparse.Namespace) -> None:
@@ -71,10 +68,6 @@ def _measure_steps(args: argparse.Namespace) -> dict:
     device = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     result: dict = {'device': device, 'batch_size': args.batch_size, 'amp': args.amp, 'compiled': args.compile}
     result |= _compare(args.what, args.batch_size, args)
-    if args.what == 'pretrain' and not args.tiny:
-        rate = _matmul_rate(args)
-        result['matmul_tflops'] = rate / 1e12
-        result['share_of_matmul_rate'] = result['ours'] * _PRETRAIN_GFLOP * 1e9 / rate
     if args.what == 'segment':
         for mode in ('slide', 'whole'):
             result |= {f'{mode}_{key}': value for key, value in _compare(mode, 1, args).items()}
@@ -118,19 +111,6 @@ def _peak_of_this_process(name: str, is_ours: bool, args: argparse.Namespace) ->
     found = re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())
     assert found is not None
     return 1024 * int(found[1])
-
-
-def _matmul_rate(args: argparse.Namespace) -> float:
-    """Floating point operations per second of a large product in the precision of the step."""
-    side = 8192 if args.device == 'cuda' else 2048
-    dtype = torch.float32 if args.amp == 'none' else getattr(torch, args.amp)
-    a, b = (torch.randn(side, side, device=args.device, dtype=dtype) for _ in range(2))
-
-    def multiply() -> None:
-        (a @ b)[0, 0].item()  # which waits for the GPU
-
-    multiply()
-    return 2 * side**3 / alternate({'matmul': multiply}, 10)['matmul']
 
 
 def _profile(args: argparse.Namespace) -> str:

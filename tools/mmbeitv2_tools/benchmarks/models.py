@@ -17,7 +17,7 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmbeitv2 import CONFIGS
 from mmbeitv2.apis import read_config
@@ -34,29 +34,6 @@ _PEER_CONFIG = 'beitv2/beitv2_beit-base-p16_8xb256-amp-coslr-1600e_in1k.py'
 # Width and side of images at tiny size, which only shows that everything runs.
 _WIDTH, _SIDE = 48, 128
 _TINY = {768: _WIDTH, 512: _SIDE, 341: 85, (512, 512): (_SIDE, _SIDE), (341, 341): (85, 85)}
-
-
-class PeerQuantizer(nn.Module):
-    """The cosine quantizer of vector-quantize-pytorch, as :class:`mmbeitv2.interfaces.Quantizer`."""
-
-    def __init__(self, num_codes: int, code_dim: int) -> None:
-        super().__init__()
-        try:
-            from vector_quantize_pytorch import VectorQuantize
-        except ImportError as error:
-            raise InputError('the peer is not installed: pip install vector-quantize-pytorch') from error
-        self.num_codes, self.code_dim = num_codes, code_dim
-        self.quantize = VectorQuantize(
-            code_dim, num_codes, decay=0.99, use_cosine_sim=True, accept_image_fmap=True, commitment_weight=1.0
-        )
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(z.device.type, enabled=False):
-            quantized, codes, loss = self.quantize(z.float())
-        return quantized, loss, codes.flatten(1)
-
-    def lookup(self, codes: Tensor) -> Tensor:
-        return self.quantize.codebook[codes]
 
 
 def our_config(args: argparse.Namespace) -> Config:
@@ -105,10 +82,11 @@ def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], obje
         type='mmbeitv2.TimmTeacher', model='vit_base_patch16_clip_quickgelu_224', pretrained=False, img_size=224
     )
     cfg.model.quantizer.kmeans_init = False  # which would want as many patches as codes in the first batch
-    model = _build(cfg, args)
     if not is_ours:
-        model.quantize = PeerQuantizer(model.quantize.num_codes, model.quantize.code_dim)
-    return _training_step(model, {'inputs': _random_images(args.batch_size)}, args, is_ours)
+        sizes = dict(code_dim=cfg.model.quantizer.code_dim, codebook_size=cfg.model.quantizer.num_codes)
+        settings = dict(quantizer='VectorQuantize', decay=0.99, use_cosine_sim=True, commitment_weight=1.0)
+        cfg.model.quantizer = dict(type='mmbeitv2.VectorQuantizePytorch', **sizes, **settings)
+    return _training_step(_build(cfg, args), {'inputs': _random_images(args.batch_size)}, args, is_ours)
 
 
 def segmentation_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
