@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from mmengine.logging import print_log
 
 from mmbeitv2.checkpoints.tensors import read_file
@@ -41,13 +41,7 @@ def download(url: str) -> Path:
     digest = _DIGEST.search(path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f'.{path.name}.lock'))
-        try:
-            held = lock.acquire(timeout=1)
-        except Timeout:
-            print_log(f'Waiting for another process, which downloads {url} to {path}', logger='current')
-            held = lock.acquire()
-        with held:
+        with FileLock(path.with_name(f'.{path.name}.lock')):
             if not path.exists():
                 print_log(f'Downloading {url} to {path}', logger='current')
                 timeout = socket.getdefaulttimeout()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 from mmengine.fileio import get_local_path
@@ -12,7 +14,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_from_ceph, load_fr
 
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.checkpoints.reading import WRAPPERS, read_checkpoint, weights_of
-from mmbeitv2.checkpoints.tensors import read_file, tensors_only
+from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.checkpoints.zoo import SCHEME, is_published
 
 
@@ -43,18 +45,38 @@ def loading_tensors_only() -> Iterator[None]:
     former = dict(CheckpointLoader._schemes)
     lent = dict.fromkeys({SCHEME, 'hf-hub:', 'timm/'} - former.keys(), load_from_mmbeitv2)
     places = {load_from_local: load_from_mmbeitv2, load_from_http: load_from_mmbeitv2, load_from_ceph: load_from_store}
-    lent |= {prefix: places[loader] for prefix, loader in former.items() if loader in places}
+    lent |= {
+        prefix: places.get(loader) or _guarded(loader)
+        for prefix, loader in former.items()
+        if loader.__module__ == load_from_local.__module__  # mmengine's own
+    }
     for prefix, loader in lent.items():
         CheckpointLoader.register_scheme(prefix, loader, force=True)
     try:
-        with tensors_only():
-            yield
+        yield
     finally:
         for prefix, loader in lent.items():
             if CheckpointLoader._schemes[prefix] is loader:
                 CheckpointLoader._schemes.pop(prefix)
                 if prefix in former:
                     CheckpointLoader.register_scheme(prefix, former[prefix])
+
+
+def _guarded(loader: Callable) -> Callable:
+    """A loader of one of mmengine's zoos, whose ``torch.load`` reads tensors and plain data only."""
+    name = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+
+    @wraps(loader)
+    def load(*arguments: Any, **options: Any) -> Any:
+        former = os.environ.get(name)
+        os.environ[name] = '1'
+        try:
+            return loader(*arguments, **options)
+        finally:
+            os.environ.pop(name)
+            os.environ.update({} if former is None else {name: former})
+
+    return load
 
 
 def load_from_store(name: str, map_location: Any = None) -> Any:

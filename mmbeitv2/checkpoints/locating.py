@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from mmengine.runner.checkpoint import CheckpointLoader
+
 from mmbeitv2.checkpoints.downloading import download, download_from_hub
-from mmbeitv2.checkpoints.zoo import SCHEME, describe_model, is_published, list_models
+from mmbeitv2.checkpoints.zoo import describe_model, is_published, list_models
 from mmbeitv2.errors import InputError
 
 _WEIGHT_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors', '.pkl', '.tar')
@@ -47,10 +50,12 @@ def locate(name: str | Path) -> Path:
     raise InputError(f'checkpoint {name!r}: {scheme}:// cannot be read. Download the file and pass its path.')
 
 
-def is_left_to_mmengine(name: str) -> bool:
-    """Whether a name has a scheme that this package does not read, such as ``s3://``, ``torchvision://`` or one that a
-    project registered in mmengine's ``CheckpointLoader``."""
-    return '://' in name and not name.startswith(('http://', 'https://', SCHEME)) and not os.path.exists(name)
+def projects_loader(name: str) -> Callable | None:
+    """The loader of a scheme that a project registered in mmengine's ``CheckpointLoader``; None for a file, and for
+    names that mmengine or this package reads."""
+    loader = CheckpointLoader._get_checkpoint_loader(name)  # there is no public way to ask
+    is_known = loader.__module__.startswith(('mmengine.', 'mmbeitv2.', 'mmpretrain.'))
+    return None if is_known or os.path.exists(name) or is_published(name) else loader
 
 
 def _locate_in_timm(name: str) -> Path:

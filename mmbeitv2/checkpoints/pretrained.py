@@ -258,7 +258,9 @@ class PretrainedBEiTv2:
         for key in (*refused, *missing):
             verbs = ('has', 'does not have') if refused else ('lacks', 'has')
             raise InputError(
-                f'checkpoint {self.checkpoint!r} {verbs[0]} {prefix}{key}, which the model {verbs[1]}: {_remedy(key)}'
+                f'checkpoint {self.checkpoint!r} {verbs[0]} {prefix}{key}, which the model {verbs[1]}. Set '
+                'layer_scale_init_value (0 for none), rel_pos_bias, use_abs_pos_emb and use_mask_token of the backbone '
+                'as in the run that made the checkpoint.'
             )
         if unused:
             done.append(f'left out {", ".join(unused)}')
@@ -298,15 +300,3 @@ def is_encoder(module: object) -> bool:
     names = ('patch_embed', 'blocks', 'grid_size')
     has_all = isinstance(module, nn.Module) and all(hasattr(module, name) for name in names)
     return has_all and hasattr(module.patch_embed, 'proj')  # type: ignore[attr-defined]
-
-
-def _remedy(key: str) -> str:
-    if 'gamma_' in key:
-        return 'set layer_scale_init_value of the backbone as in pretraining (0 for none)'
-    if TABLE in key:
-        return "set rel_pos_bias of the backbone ('shared', 'per_layer' or 'none') as in the checkpoint"
-    if 'pos_embed' in key:
-        return 'set use_abs_pos_emb of the backbone as in the checkpoint'
-    if 'mask_token' in key:
-        return 'set use_mask_token=False'
-    return 'set the backbone as in the run that made the checkpoint'

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from mmbeitv2.checkpoints.formats import Format, StateDict, is_tokenizer, recognize, require_complete, to_ours
-from mmbeitv2.checkpoints.locating import is_left_to_mmengine, locate
-from mmbeitv2.checkpoints.tensors import read_file, tensors_only
+from mmbeitv2.checkpoints.locating import locate, projects_loader
+from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.checkpoints.zoo import is_published
 from mmbeitv2.errors import InputError
 
@@ -109,8 +108,8 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     """Reads a file of this package, of the BEiT v2 release, of timm, mmpretrain or Hugging Face transformers.
 
     Args:
-        path: a path, a name that :func:`mmbeitv2.checkpoints.locating.locate` accepts, or one with another scheme of
-            mmengine's ``CheckpointLoader``, also one that the project registered itself.
+        path: a path, a name that :func:`mmbeitv2.checkpoints.locating.locate` accepts, or one with a scheme that the
+            project registered in mmengine's ``CheckpointLoader``.
         use_ema: take the averaged weights that a file has beside the last ones (``model_ema`` of timm and DeiT). That
             they are left out otherwise is logged.
 
@@ -118,11 +117,8 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
         InputError: if the file is missing, holds no weights, or is refused by
             :func:`mmbeitv2.checkpoints.tensors.read_file`.
     """
-    if is_left_to_mmengine(path):
-        with tensors_only():
-            content = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    else:
-        content = read_file(locate(path))
+    loader = projects_loader(path)
+    content = loader(path, map_location='cpu') if loader else read_file(locate(path))
     content = content if isinstance(content, dict) else {}
     meta = content.get('meta')
     averaged = next((content[key] for key in _AVERAGED if key in content), None)

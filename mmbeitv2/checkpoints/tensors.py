@@ -13,8 +13,7 @@ import errno
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +92,6 @@ _SAFE: list[Callable | tuple[Callable, str]] = [
     *((_Array, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
     *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
 ]
-
-
-@contextmanager
-def tensors_only() -> Iterator[None]:
-    """In this block, ``torch.load`` reads tensors and plain data only, whoever calls it."""
-    name = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
-    former = os.environ.get(name)
-    os.environ[name] = '1'
-    try:
-        with torch.serialization.safe_globals(_SAFE):
-            yield
-    finally:
-        os.environ.pop(name)
-        os.environ.update({} if former is None else {name: former})
 
 
 def read_file(path: str | Path, map_location: Any = 'cpu') -> Any:

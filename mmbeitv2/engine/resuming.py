@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from mmbeitv2.checkpoints.locating import is_left_to_mmengine, locate
+from mmbeitv2.checkpoints.locating import locate, projects_loader
 from mmbeitv2.checkpoints.tensors import existing_file, is_cut_off
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import PARTIAL, AtomicBackend
@@ -54,8 +53,7 @@ class _KeepingBackend(AtomicBackend):
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook``, except that ``last_checkpoint`` always names a complete checkpoint, even after a
-    kill.
+    """mmengine's ``CheckpointHook``, except that a complete checkpoint exists at all times, even after a kill.
 
     mmengine's hook writes directly into the file, and removes the oldest checkpoint, or the former best one, before it
     writes the next. This hook only removes files in its own folder, even after the work dir was copied, and also
@@ -66,7 +64,6 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     priority = 'VERY_LOW'
-    keep_ckpt_ids: deque
     file_backend: _KeepingBackend
 
     def __init__(self, **kwargs: Any) -> None:
@@ -80,32 +77,14 @@ class AtomicCheckpointHook(CheckpointHook):
                 partial.unlink()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        name = self.filename_tmpl.format(step)
-        self.last_ckpt = str(Path(self.out_dir) / name)
-        outdated = []
-        if self.max_keep_ckpts > 0:
-            kept = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
-            outdated, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
-            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
-            runner.message_hub.update_info('keep_ckpt_ids', kept)
-        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-            **self.args,
-        )
-        if is_main_process():
-            self.file_backend.put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
-            for old in outdated:
-                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
+        super()._save_checkpoint_with_step(runner, step, meta)
+        self._remove_outdated()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
+        self._remove_outdated()
+
+    def _remove_outdated(self) -> None:
         for path in self.file_backend.outdated:  # that of a former place, if the work dir was copied
             Path(self.out_dir, Path(path).name).unlink(missing_ok=True)
         self.file_backend.outdated.clear()
@@ -126,7 +105,7 @@ def prepare_resume(cfg: Config) -> str | None:
             checkpoint.
     """
     start = cfg.get('load_from')
-    if start and not is_left_to_mmengine(start):
+    if start and projects_loader(start) is None:
         existing_file(locate(start))
     if start or not cfg.get('resume'):
         return None
@@ -137,9 +116,7 @@ def prepare_resume(cfg: Config) -> str | None:
         return f'No checkpoint in {str(work_dir)!r} to resume from. The run starts from the beginning.'
     problem = 'does not exist' if not path.is_file() else 'is truncated' if is_cut_off(path) else None
     if problem:
-        others = (*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth'))
-        whole = [other for other in others if other.name != path.name and not is_cut_off(other)]
-        newest = max(whole, key=lambda other: other.stat().st_mtime, default=None)
+        newest = _newest_whole(work_dir, path.name)
         remedy = f'continue from the one before with --resume {newest}' if newest else 'start in another --work-dir'
         raise InputError(f'the last checkpoint {str(path)!r} {problem}: {remedy}')
     cfg.load_from = str(path)
@@ -149,10 +126,20 @@ def prepare_resume(cfg: Config) -> str | None:
 def last_checkpoint(work_dir: Path) -> Path | None:
     """The file that ``last_checkpoint`` of a work dir names, which may not exist; None if nothing was saved yet.
 
-    In a copied work dir, it is the file of that name there.
+    In a copied work dir, it is the file of that name there. A run that was killed while it wrote ``last_checkpoint``
+    leaves it empty; then it is the newest checkpoint.
     """
     pointer = work_dir / 'last_checkpoint'
     if not pointer.is_file():
         return None
-    named = Path(pointer.read_text(errors='replace').strip())
-    return work_dir / named.name if (work_dir / named.name).is_file() else named
+    named = pointer.read_text(errors='replace').strip()
+    if not named:
+        return _newest_whole(work_dir)
+    here = work_dir / Path(named).name
+    return here if here.is_file() else Path(named)
+
+
+def _newest_whole(work_dir: Path, but: str = '') -> Path | None:
+    files = (*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth'))
+    whole = [file for file in files if file.name != but and not is_cut_off(file)]
+    return max(whole, key=lambda file: file.stat().st_mtime, default=None)

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import huggingface_hub
 import pytest
 import torch
-from filelock import FileLock
 from safetensors.torch import save
 
-from mmbeitv2.checkpoints import downloading
-from mmbeitv2.checkpoints.downloading import cached_path, download, download_from_hub
+from mmbeitv2.checkpoints.downloading import cached_path, download
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.errors import InputError
 
@@ -78,32 +76,6 @@ def test_a_file_arrives_whole_and_of_many_who_ask_one_downloads(server: str, tmp
     assert files(tmp_path) == [paths[0]]
     assert paths[0].read_bytes() == BODY
     assert Handler.asked == [f'/{name}']
-
-
-def test_who_waits_for_a_download_says_so(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(tmp_path, 'model.safetensors')
-    url = f'{server}/model.safetensors'
-    path = cached_path(url)
-    path.parent.mkdir(parents=True)
-    said: list[str] = []
-    is_held, is_said = Event(), Event()
-
-    def note(line: str, **_: object) -> None:
-        said.append(line)
-        is_said.set()
-
-    def hold() -> None:
-        with FileLock(path.with_name(f'.{path.name}.lock')):
-            is_held.set()
-            is_said.wait(60)
-
-    monkeypatch.setattr(downloading, 'print_log', note)
-    other = Thread(target=hold)
-    other.start()
-    assert is_held.wait(60)
-    assert download(url).read_bytes() == BODY
-    other.join()
-    assert said[0] == f'Waiting for another process, which downloads {url} to {path}'
 
 
 def test_files_of_one_name_at_two_addresses_are_two_files_inside_the_cache() -> None:
@@ -167,15 +139,6 @@ def test_a_repository_of_hugging_face_is_downloaded_by_its_library(
         assert Handler.asked[-1] == f'/{address}'
     with pytest.raises(InputError, match=r'owner/missing/resolve/main/pytorch_model\.bin cannot be downloaded'):
         locate('hf-hub:owner/missing')
-
-
-def test_offline_the_sentence_names_the_repository_and_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
-    with pytest.raises(InputError) as caught:
-        download_from_hub('owner/name')
-    assert 'https://huggingface.co/owner/name/resolve/main/model.safetensors' in str(caught.value)
-    assert huggingface_hub.constants.HF_HUB_CACHE in str(caught.value)
-    assert '\n' not in str(caught.value)
 
 
 def test_a_name_of_the_zoo_is_its_address_and_a_file_of_this_name_comes_first(

@@ -16,7 +16,7 @@ from mmbeitv2.checkpoints import PretrainedBEiTv2
 from mmbeitv2.checkpoints.grids import source_grid
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.positions import resize_pos_embed, resize_relative_position_table
-from tests.conftest import tiny_tokenizer, tiny_vit
+from tests.conftest import tiny_vit
 
 TABLE = 'rel_pos_bias.relative_position_bias_table'
 
@@ -103,22 +103,6 @@ def test_the_grid_follows_from_the_numbers_or_is_undecided(
             source_grid(state, target, None, 'x')
     else:
         assert source_grid(state, target, None, 'x') == expected
-
-
-def test_a_tokenizer_of_another_size_gets_the_positions_of_its_own_grid(tmp_path: Path) -> None:
-    def sized(img_size: tuple) -> dict:
-        config = tiny_tokenizer()
-        grid = (img_size[0] // 8, img_size[1] // 8)
-        return config | dict(
-            encoder=config['encoder'] | dict(img_size=img_size), decoder=config['decoder'] | dict(img_size=grid)
-        )
-
-    source = MODELS.build(sized((64, 256)))
-    nn.init.normal_(source.encoder.pos_embed)
-    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'tokenizer.pth')
-    model = MODELS.build(sized((64, 512)))
-    PretrainedBEiTv2(str(tmp_path / 'tokenizer.pth'))(model)
-    assert torch.equal(model.encoder.pos_embed, resize_pos_embed(source.encoder.pos_embed, (8, 32), (8, 64)))
 
 
 @pytest.mark.parametrize('target', [(1, 12), (3, 12), (1, 4), (4, 1)])

@@ -137,13 +137,6 @@ def test_wrong_settings_are_refused() -> None:
             groups_by_name(model, 1.0, 0.1, **paramwise)
 
 
-def test_a_model_without_a_backbone_is_told_that_the_rate_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr('mmbeitv2.engine.layer_decay.print_log', lambda line, **_: said.append(line))
-    groups_by_name(MODELS.build(tiny_vit()), 1.0, 0.1, layer_decay_rate=0.5)
-    assert 'the model, a BEiTv2ViT, has no backbone (its first parameter is cls_token' in said[0]
-
-
 def test_the_constructor_of_mmpretrain_gives_the_same_rates() -> None:
     init_default_scope('mmpretrain')
     head = dict(type='LinearClsHead', num_classes=2, in_channels=32)

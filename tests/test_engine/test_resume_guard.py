@@ -93,15 +93,6 @@ def test_another_model_is_refused_before_a_step(former: Path, tmp_path: Path, ch
         resume(former, tmp_path, changes)
 
 
-def test_a_refused_resume_leaves_the_config_of_the_former_run(former: Path, tmp_path: Path) -> None:
-    shutil.copytree(former / 'work', tmp_path / 'work')
-    (written,) = (tmp_path / 'work').glob('*.py')
-    before = written.read_text()
-    with pytest.raises(InputError, match='does not fit'):
-        resume(former, tmp_path / 'work', {'model.backbone.mlp_ratio': 2})
-    assert {path: path.read_text() for path in (tmp_path / 'work').glob('*.py')} == {written: before}
-
-
 @pytest.mark.parametrize(
     'damage', [lambda s: s['state'][2].update(exp_avg=torch.zeros(5)), lambda s: s['param_groups'].pop()]
 )

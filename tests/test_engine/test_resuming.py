@@ -175,5 +175,8 @@ def test_a_checkpoint_that_cannot_be_resumed_from_is_named_with_the_one_before(t
     last.unlink()
     with pytest.raises(InputError, match=r"'elsewhere/epoch_11.pth' does not exist: continue from .*epoch_10.pth"):
         prepare_resume(cfg)
+    (tmp_path / 'last_checkpoint').write_text('')  # killed in the middle
+    assert prepare_resume(cfg) is None
+    assert cfg.load_from == str(tmp_path / 'epoch_10.pth')
     with pytest.raises(InputError, match="checkpoint 'none.pth' not found"):
         prepare_resume(Config(dict(work_dir=str(tmp_path), resume=True, load_from='none.pth')))

@@ -88,35 +88,6 @@ def test_a_published_model_is_converted_and_gives_the_weights_to_start_from_and_
     assert 'is the checkpoint to convert' in refused(capsys, *to_cache)
 
 
-@pytest.mark.parametrize('option', ['load_from', 'model.backbone.init_cfg.checkpoint'])
-def test_without_a_network_the_check_says_where_the_file_can_be_put(
-    config: str, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    address = 'http://127.0.0.1:9/released.pth'
-    publish(monkeypatch, address)
-    options = [f'{option}={NAME}']
-    if option != 'load_from':
-        options.append('model.backbone.init_cfg.type=mmbeitv2.PretrainedBEiTv2')
-    command = ('train', config, '--work-dir', str(tmp_path / 'work'), '--check')
-    sentence = refused(capsys, *command, '--cfg-options', *options)
-    assert f'{address} cannot be downloaded (' in sentence
-    assert 'Connection refused). Download it on another machine and put it at ' in sentence
-    assert str(tmp_path / 'torch') in sentence
-    assert not (tmp_path / 'work').exists()
-
-
-def test_a_misspelled_name_is_refused_before_anything_is_built(
-    config: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    for arguments in (
-        ('train', config, '--work-dir', str(tmp_path / 'work'), '--resume', NAME.replace('ft', 'fr')),
-        ('convert_checkpoint', NAME.replace('ft', 'fr'), str(tmp_path / 'new.pth'), '--to', 'mmbeitv2'),
-    ):
-        assert f'Did you mean {NAME!r}' in refused(capsys, *arguments)
-    assert not (tmp_path / 'work').exists()
-
-
 def test_a_scheme_that_the_project_registered_is_read_by_its_own_loader(
     config: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

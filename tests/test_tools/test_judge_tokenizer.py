@@ -76,25 +76,6 @@ def test_a_tokenizer_that_sees_a_patch_alone_gives_it_the_same_code_in_the_mirro
         assert found['stable_jitter']['value'] < 1
 
 
-def test_a_tokenizer_of_six_channels_is_judged_on_arrays_with_label_images(tmp_path: Path) -> None:
-    model = tiny_tokenizer(encoder=dict(tiny_tokenizer()['encoder'], in_channels=6), teacher_channels=(2, 1, 0))
-    model['data_preprocessor'] = dict(type='mmpretrain.ClsDataPreprocessor', mean=[99] * 6, std=[99] * 6, to_rgb=False)
-    load = dict(type='mmbeitv2.LoadChannels', channels=6, dtype='uint16')
-    six = write_model(tmp_path, 'six', model, f'train_dataloader = dict(dataset=dict(pipeline=[{load!r}]))\n')
-    for folder in ('images', 'labels'):
-        (tmp_path / folder).mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(4):
-        np.save(tmp_path / 'images' / f'{i}.npy', rng.integers(0, 200, (40, 48, 6), dtype=np.uint16))
-        Image.fromarray(rng.integers(0, 3, (40, 48), dtype=np.uint8)).save(tmp_path / 'labels' / f'{i}.png')
-    numbers = tmp_path / 'six.json'
-    labels = ('--labels', str(tmp_path / 'labels'))
-    run_tool('judge_tokenizer', *six, str(tmp_path / 'images'), *labels, '--json', str(numbers))
-    report = json.loads(numbers.read_text())
-    assert report['num_images'] == 4
-    assert 0 < report['tokenizers'][0]['label_information']['value'] < 1
-
-
 def test_every_tool_for_codes_takes_k_means_and_dall_e(
     tmp_path: Path, image_folder: Path, kmeans: tuple[str, str]
 ) -> None:

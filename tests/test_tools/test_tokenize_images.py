@@ -164,21 +164,6 @@ def test_codebook_is_drawn(
     assert 'has the code(s) 99' in refused(capsys, *command, '--codes', '99')
 
 
-def test_bad_input_to_visualize_codebook(
-    tmp_path: Path, image_folder: Path, tokenizer: tuple[str, str], capsys: pytest.CaptureFixture
-) -> None:
-    command = ['visualize_codebook', *tokenizer, str(image_folder), '--out']
-    mine = tmp_path / 'mine' / 'index.html'
-    mine.parent.mkdir()
-    mine.write_text('of the user')
-    for out, message in ((mine.parent, "holds 'index.html'"), (image_folder, 'Choose a new or an empty folder')):
-        assert message in refused(capsys, *command, str(out))
-    assert mine.read_text() == 'of the user'
-    assert 'too many for one picture' in refused(capsys, *command, str(tmp_path / 'o'), '--most-used', '3000')
-    assert 'argument --context' in refused(capsys, *command, str(tmp_path / 'o'), '--context=-1', code=2)
-    assert not (tmp_path / 'o').exists()
-
-
 def test_masks_are_drawn_with_pictures_from_codes(
     tmp_path: Path, image_folder: Path, tokenizer: tuple[str, str], pretrained: tuple[str, str]
 ) -> None:
