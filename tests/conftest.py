@@ -20,9 +20,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.registry import MODELS
+from mmengine.utils import ManagerMixin
 from torch import nn
 from yapf.yapflib import yapf_api
 
@@ -108,17 +107,25 @@ def tiny_pretraining(**changes: object) -> dict:
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _as_in_a_new_process() -> None:
+    forget_former_runs()
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _no_former_log() -> None:
-    """mmengine keeps loggers and visualizers of all runners, whose files may be closed or gone, and their scopes."""
-    for manager in (MMLogger, DefaultScope, Visualizer, *Visualizer.__subclasses__()):
+def forget_former_runs() -> None:
+    """mmengine keeps loggers and visualizers of all runners, whose files may be closed or gone, scopes and progress."""
+    for manager in managers():
         manager._instance_dict.clear()
+
+
+def managers() -> list[type[ManagerMixin]]:
+    """mmengine's classes that keep their instances."""
+    found = list(ManagerMixin.__subclasses__())
+    for manager in found:
+        found += manager.__subclasses__()
+    return found
 
 
 @pytest.fixture

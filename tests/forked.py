@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 import torch.multiprocessing as mp
-from mmengine.utils import ManagerMixin
 
-from tests.conftest import ROOT, free_port, run_tool
+from tests.conftest import ROOT, forget_former_runs, free_port, run_tool
 
 # Where autograd has threads for GPUs, it does not work in a fork.
 _METHOD = 'spawn' if torch.cuda.is_available() else 'fork'
@@ -49,20 +48,8 @@ def _call(function: Callable, args: tuple, log: Path, environment: dict[str, str
     os.chdir(ROOT)
     os.environ |= environment
     torch.set_num_threads(1)
-    forget_the_past()
+    forget_former_runs()
     function(*args)
-
-
-def forget_the_past() -> None:
-    """What a new process would not have: mmengine's loggers, visualizers and scopes."""
-    for manager in _managers(ManagerMixin):
-        manager._instance_dict.clear()
-
-
-def _managers(parent: type) -> Iterator[type]:
-    for child in parent.__subclasses__():
-        yield child
-        yield from _managers(child)
 
 
 def train(config: str, work_dir: Path, *options: str, ok: bool = True, **environment: str) -> str:

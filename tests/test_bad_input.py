@@ -20,9 +20,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.registry import MODELS
 
 from tests.conftest import ROOT, classification_config, pretraining_config, run_tool, tiny_tokenizer
 
@@ -66,12 +64,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(autouse=True)
 def _as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The current folder is an empty one of the test's own; mmengine has forgotten former runs."""
+    """The current folder is an empty one of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
     monkeypatch.setenv('LOCAL_RANK', '0')
-    for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        kind._instance_dict.clear()
 
 
 def poison(path: Path) -> None:

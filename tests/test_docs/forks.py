@@ -26,7 +26,7 @@ from typing import NoReturn
 
 import torch
 
-from tests.forked import forget_the_past
+from tests.conftest import forget_former_runs
 
 CLIENT = """#!{python} -SE
 import json, os, socket, sys
@@ -120,7 +120,7 @@ def _become(client: socket.socket, program: Callable[[list[str]], None]) -> NoRe
         os.environ.clear()
         os.environ.update(env)
         gc.freeze()  # mmengine collects garbage often, and need not look through all that is imported
-        forget_the_past()
+        forget_former_runs()
         logging.getLogger().handlers.clear()  # pytest's
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)  # the threads of the parent are not in the fork

@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.logging import MMLogger
-from mmengine.utils import ManagerMixin
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, managers
 
 CLASSES = ('cat', 'dog')
 # Beside what the real configs say: sizes, where the data is, and one more place for the curves.
@@ -100,7 +99,7 @@ class Run(NamedTuple):
 @contextmanager
 def process_of_its_own(*argv: str) -> Iterator[None]:
     """What a new process would have: its own arguments, and none of mmengine's loggers, visualizers and scopes."""
-    before = sys.argv, {manager: manager._instance_dict.copy() for manager in _managers(ManagerMixin)}
+    before = sys.argv, {manager: manager._instance_dict.copy() for manager in managers()}
     sys.argv = list(argv)
     for manager in before[1]:
         manager._instance_dict.clear()
@@ -111,15 +110,9 @@ def process_of_its_own(*argv: str) -> Iterator[None]:
         for handler in [handler for logger in MMLogger._instance_dict.values() for handler in logger.handlers]:
             if isinstance(handler, logging.FileHandler):
                 handler.close()
-        for manager in _managers(ManagerMixin):
+        for manager in managers():
             manager._instance_dict.clear()
             manager._instance_dict.update(before[1].get(manager, {}))
-
-
-def _managers(parent: type) -> Iterator[type]:
-    for child in parent.__subclasses__():
-        yield child
-        yield from _managers(child)
 
 
 def run_tool(library: str, tool: str, *args: str) -> None:

@@ -18,7 +18,7 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch.nn.parallel import DistributedDataParallel
 
-from mmbeitv2.interfaces import MaskedFeatures, PretrainingBackbone
+from mmbeitv2.interfaces import PretrainingBackbone
 from mmbeitv2.pretraining.beitv2 import BEiTv2
 from mmbeitv2.pretraining.preprocessor import MaskedBatch
 from mmbeitv2.registry import MODELS as OURS
@@ -219,11 +219,6 @@ def test_plain_images_give_features_in_the_tools_of_mmpretrain() -> None:
 def test_parts_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**changes)
-
-
-def test_a_neck_without_the_patches_of_layer_l_says_so() -> None:
-    with pytest.raises(ValueError, match='needs the patches after layer l'):
-        build().neck(MaskedFeatures(None, torch.randn(2, 1, 32), None), torch.zeros(2, 1, dtype=torch.long))
 
 
 def test_a_view_of_another_grid_than_the_mask_is_refused() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,13 +38,6 @@ THEIR_NAMES = {
     'mask_module.upscale.0.2': 'upscale_block.block.0.conv2',
     'mask_module.upscale.0.3': 'upscale_block.block.0.layernorm2d',
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_running_training() -> Iterator[None]:
-    MessageHub._instance_dict.clear()
-    yield
-    MessageHub._instance_dict.clear()
 
 
 def at_progress(iteration: int, of: int) -> None:
@@ -315,11 +307,3 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         head(in_channels=16)(backbone().eval()(images))
     with pytest.raises(InputError, match="Set backbone.type='mmbeitv2.EoMTViT'"):
         head()(MODELS.build(tiny_vit(out_type='featmap'))(images))
-
-
-def test_transformers_that_is_missing_is_named_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(__import__('sys').modules, 'mmbeitv2.segmentation.mask_loss', None)
-    with pytest.raises(InputError, match=r"pip install 'mmbeitv2\[masks\]'"):
-        head()

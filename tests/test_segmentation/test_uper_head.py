@@ -108,20 +108,6 @@ def test_at_the_size_of_vit_b_it_takes_little_more_than_half_of_the_operations()
     assert ours == pytest.approx(510e9, rel=0.001)
 
 
-@pytest.mark.parametrize(
-    ('channels', 'sizes'),
-    [
-        (64, [(256, 512), (128, 256), (64, 128), (32, 64)]),
-        (64, [(128, 128)] * 4),
-        (768, [(32, 32)] * 4),
-        (8, [(32, 32), (16, 16), (8, 8), (4, 4)]),
-    ],
-)
-def test_it_never_takes_more_operations(channels: int, sizes: list[tuple[int, int]]) -> None:
-    ours, peer = operations(channels, *sizes)
-    assert ours <= peer
-
-
 def test_other_kinds_of_convolution_are_refused() -> None:
     for kind in ('Conv2d', nn.Conv2d):
         build('mmbeitv2.EfficientUPerHead', conv_cfg=dict(type=kind))

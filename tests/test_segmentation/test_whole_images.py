@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
@@ -73,16 +72,6 @@ def test_a_rectangular_image_gives_what_mmsegs_beit_gives() -> None:
     assert all('relative_position_index' in key for key in missing)
     image = torch.randint(0, 256, (3, 48, 64), dtype=torch.uint8)
     torch.testing.assert_close(logits(model, image), logits(peer, image), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize('shape', [(43, 32), (32, 43), (61, 35), (9, 80)])
-def test_images_of_any_shape_follow_each_other(shape: tuple[int, int]) -> None:
-    model, images = ours(), [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in (shape, (40, 40))]
-    first = [logits(model, image) for image in images]
-    for image, expected in zip(images, first, strict=True):
-        assert expected.isfinite().all()
-        torch.testing.assert_close(logits(ours(), image), expected)  # a model that has seen no other size
-        torch.testing.assert_close(logits(model, image), expected)
 
 
 def test_sides_that_are_no_multiples_of_the_patch_count_as_zeros_beyond_the_image() -> None:
