@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import cv2
+import mmseg
 import numpy as np
 import pytest
 import torch
