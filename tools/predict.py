@@ -9,7 +9,6 @@ interruption and leaves out what is done. Images that cannot be read are listed 
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -21,7 +20,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, folder, pattern, or .txt file of paths')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder: new, empty, or of an earlier prediction')
     parser.add_argument('--batch-size', type=positive, default=1, help='images or tiles at once (default: 1)')
-    parser.add_argument('--format', choices=['csv', 'parquet'], default='csv', help='of the classes (default: csv)')
+    parser.add_argument(
+        '--format', dest='table_format', choices=['csv', 'parquet'], default='csv', help='of the classes (default: csv)'
+    )
     parser.add_argument('--topk', type=positive, default=1, help='classes per image (default: 1)')
     parser.add_argument('--overlay', action='store_true', help='also write images in the colors of their classes')
     parser.add_argument('--confidence', action='store_true', help='also write the probability of the predicted class')
@@ -30,40 +31,23 @@ def main(argv: list[str] | None = None) -> None:
     memory = 'with --tiled, megabytes for the logits of an image (default: 1000)'
     parser.add_argument('--memory', type=positive, default=1000, metavar='MB', help=memory)
     add_launcher(parser)
-    args = parser.parse_args(argv)
-    if args.only_parse:
+    options = vars(parser.parse_args(argv))
+    launcher = options.pop('launcher')
+    if options.pop('only_parse'):
         return
     with one_sentence_errors('predict.py'):
-        run(args)
+        from mmbeitv2_tools.launch import join_processes
 
+        from mmbeitv2.errors import InputError
+        from mmbeitv2.inference.predicting import predict
 
-def run(args: argparse.Namespace) -> None:
-    """Predicts, and names what could not be read."""
-    from mmbeitv2_tools.launch import join_processes
-
-    from mmbeitv2.errors import InputError
-    from mmbeitv2.inference.predicting import predict
-
-    rank, device = (0, args.device) if args.launcher == 'none' else join_processes(args.device)
-    unreadable = predict(
-        args.config,
-        args.checkpoint,
-        args.inputs,
-        args.out,
-        table_format=args.format,
-        topk=args.topk,
-        overlay=args.overlay,
-        confidence=args.confidence,
-        tiled=args.tiled,
-        memory=args.memory,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        device=device,
-        cfg_options=args.cfg_options,
-    )
-    if rank == 0 and unreadable:
-        sys.stdout.write('\n'.join(unreadable) + '\n')
-        raise InputError(f'{len(unreadable)} images could not be read; they are named above. All others are done.')
+        rank = 0
+        if launcher != 'none':
+            rank, options['device'] = join_processes(options['device'])
+        unreadable = predict(**options)
+        if rank == 0 and unreadable:
+            sys.stdout.write('\n'.join(unreadable) + '\n')
+            raise InputError(f'{len(unreadable)} images could not be read; they are named above. All others are done.')
 
 
 if __name__ == '__main__':

@@ -7,15 +7,17 @@ import numpy as np
 import torch
 from mmcv.transforms import LoadAnnotations
 from mmengine.config import Config
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmbeitv2.datasets.channels import to_supported_type
+from mmbeitv2.datasets.decoding import to_rgb
 from mmbeitv2.datasets.file_backends import unreadable_image
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.inference.channels import Channels, channels_of
 from mmbeitv2.inference.config import scope_of
-from mmbeitv2.inference.tiling import TIFF_EXTENSIONS, ArrayImage, TiffImage, rgb_of
+from mmbeitv2.inference.tiling import TIFF_EXTENSIONS, ArrayImage, TiffImage
 from mmbeitv2.registry import TRANSFORMS
 from mmbeitv2.segmentation.seg_labels import LoadSegLabels
 
@@ -79,7 +81,7 @@ class PipelineImages(Dataset):
 
     def _convert(self, pixels: np.ndarray) -> np.ndarray:
         if self.channels is None:
-            return rgb_of(pixels)[..., ::-1]  # BGR
+            return to_rgb(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))[..., ::-1]  # BGR
         return self.channels.loader.checked(to_supported_type(pixels))
 
     def picture(self, pixels: np.ndarray) -> np.ndarray:

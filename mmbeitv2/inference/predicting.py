@@ -25,7 +25,7 @@ from mmbeitv2.inference.channels import channels_of, class_of, image_extensions
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import load_model, pad_whole_images
 from mmbeitv2.inference.pipeline_images import PipelineImages
-from mmbeitv2.inference.prediction_folder import PredictionFolder, find_inputs
+from mmbeitv2.inference.prediction_folder import PredictionFolder, find_inputs, require_distinct
 from mmbeitv2.inference.segmenting import Classes, Maps, segment, segment_tiled
 from mmbeitv2.layers import fingerprint
 from mmbeitv2.registry import DATASETS
@@ -90,7 +90,8 @@ def predict(
     if table_format not in get_args(TableFormat):
         raise InputError(f'table_format={table_format!r} must be one of {", ".join(get_args(TableFormat))}')
     cfg = read_config(str(config), cfg_options)
-    files = find_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs, image_extensions(channels_of(cfg)))
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    files = find_inputs(inputs, image_extensions(channels_of(cfg)), out)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = load_model(cfg, checkpoint, device=device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     is_segmentor = hasattr(model, 'encode_decode')
@@ -100,7 +101,9 @@ def predict(
         )
     if tiled and not is_segmentor:
         raise InputError('only a segmentor predicts by tiles. Leave out the option --tiled.')
-    if not is_segmentor and table_format == 'parquet':
+    if is_segmentor:
+        require_distinct(files)
+    elif table_format == 'parquet':
         _parquet()
     pad_whole_images(model)
     classes = _classes_of(cfg, str(checkpoint), model.num_classes if is_segmentor else model.head.num_classes)

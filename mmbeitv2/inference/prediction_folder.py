@@ -25,20 +25,20 @@ _RECORD = '.predict'
 _LIST = '.txt'
 
 
-def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str]) -> dict[str, str]:
+def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str], out: str | Path) -> dict[str, str]:
     """Images by what a person names.
 
     Args:
         inputs: image files; folders of any depth; patterns like ``photos/*/2024*.jpg``; text files (``.txt``) that list
             image files or folders, one per line, relative to the folder of the list.
         extensions: of image files in folders, in lower case.
+        out: folder of the results, whose pictures are no inputs.
 
     Returns:
         Name of each image, which is its path below the innermost folder around all inputs, and its path; sorted.
 
     Raises:
-        InputError: if an input does not exist or holds no image, or if two images have the same name apart from the
-            extension, as their results would have.
+        InputError: if an input does not exist or holds no image.
     """
     folders: list[str] = []
     found: dict[str, None] = {}
@@ -50,7 +50,12 @@ def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str]) -> dict
             folders.append(os.path.dirname(os.path.abspath(path)))
             found[os.path.abspath(path)] = None
     root = os.path.commonpath(folders)
-    files = {os.path.relpath(path, root): path for path in sorted(found)}
+    results = os.path.abspath(out)
+    return {os.path.relpath(path, root): path for path in sorted(found) if not Path(path).is_relative_to(results)}
+
+
+def require_distinct(files: dict[str, str]) -> None:
+    """Raises an InputError if two images have the same name apart from the extension, as their results would have."""
     stems: dict[str, str] = {}
     for name in files:
         other = stems.setdefault(os.path.splitext(name)[0], name)
@@ -59,7 +64,6 @@ def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str]) -> dict
                 f'the results of {files[other]!r} and {files[name]!r} would have the same name. Rename one of them, or '
                 'predict them into different folders.'
             )
-    return files
 
 
 def _expand(inputs: Iterator[str]) -> Iterator[str]:

@@ -141,22 +141,8 @@ class TiffImage:
         try:
             pixels = self.file.read(window=((top, top + height), (left, left + width)))
             return self.convert(np.moveaxis(pixels, 0, -1))
-        except (OSError, InputError) as error:
+        except (OSError, TypeError, InputError) as error:  # Pillow's TypeError means pixels of another kind
             raise unreadable_image(self.path, error) from error
-
-
-def rgb_of(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (h, w, bands) of a TIFF as (h, w, 3) uint8, by the rules of :func:`mmbeitv2.datasets.decoding.to_rgb`.
-
-    Raises:
-        InputError: if they are neither gray nor RGB of 8 or 16 bits.
-    """
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(f'its values are of type {pixels.dtype}; convert it to 8 or 16 bits')
-    if pixels.shape[2] == 2 or pixels.shape[2] > 4:
-        raise InputError(f'it has {pixels.shape[2]} bands, but the model takes RGB')
-    pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-    return pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
 
 
 @contextmanager

@@ -217,6 +217,11 @@ def test_inputs_are_images_folders_patterns_and_lists(
         f'{name}/nested/{number}.jpg' for name in ('cat', 'dog') for number in (1, 2)
     ]
     assert images_of('cat/nested/3.jpg') == ['3.jpg']
+    draw(image_folder / 'out/labels/0.png')
+    predict(classifier, image_folder, '--out', image_folder / 'predicted')
+    draw(image_folder / 'predicted/labels/0.png')  # whose results are no inputs
+    predict(classifier, image_folder, '--out', image_folder / 'predicted')
+    assert len(rows_of(image_folder / 'predicted/predictions.csv')) == 17
 
 
 def test_what_cannot_work_is_refused_before_the_work(
