@@ -134,7 +134,7 @@ def segment(model: Any, images: PipelineImages, maps: Maps, num_workers: int) ->
             data = model.data_preprocessor(pseudo_collate([sample]), False)
             metas = [each.metainfo for each in data['data_samples']]
             if model.test_cfg.mode == 'slide':
-                logits = _slide(model, data['inputs'], metas)
+                logits = blended_slide_inference(model, data['inputs'], metas)
             else:
                 logits = model.inference(data['inputs'], metas)
             scores = model.postprocess_result(logits, data['data_samples'])[0].seg_logits.data
@@ -144,7 +144,7 @@ def segment(model: Any, images: PipelineImages, maps: Maps, num_workers: int) ->
         yield name, sample if isinstance(sample, str) else {}
 
 
-def _slide(model: Any, inputs: Tensor, metas: list[dict]) -> Tensor:
+def blended_slide_inference(model: Any, inputs: Tensor, metas: list[dict]) -> Tensor:
     """Logits (1, C, H, W) of an image, like mmseg's slide inference with blended seams."""
     (height, width), (crop, stride) = inputs.shape[2:], _tile_settings(model)
 
