@@ -189,6 +189,26 @@ def test_learning_rate_at_the_first_the_warmest_the_middle_and_the_last_step(nam
     assert rates[-1] == pytest.approx(end, rel=0.05)
 
 
+def test_the_models_of_the_tokenizer_and_of_pretraining_are_the_papers() -> None:
+    for depth, name in ((3, '3x768x12'), (1, '1x768x12')):
+        model = load(f'tokenizer/vqkd_vit-b_{name}-clip_100e.py').model
+        assert model.decoder.arch.depth == depth
+        assert (model.quantizer.num_codes, model.quantizer.code_dim) == (8192, 32)
+        assert model.teacher.model == 'ViT-B-16-quickgelu'
+    for arch, blocks, layer in (('b', 12, 9), ('l', 24, 21)):
+        cfg = load(f'beitv2_vit-{arch}_1600e.py')
+        assert cfg.model.backbone.out_indices == (layer - 1, blocks - 1)
+        assert cfg.model.neck.depth == 2
+        mask = next(step for step in cfg.train_dataloader.dataset.pipeline if 'MaskGenerator' in step.type)
+        assert (mask.grid_size, mask.num_masked, mask.min_block) == (14, 75, 16)
+    first = load('beit_vit-b_800e.py').model
+    assert (first.neck, first.tokenizer.type, first.data_preprocessor.view_size) == (
+        None,
+        'mmbeitv2.DALLETokenizer',
+        112,
+    )
+
+
 @pytest.mark.parametrize('name', [name for name in RECIPES if name.startswith('classification')])
 def test_finetuning_mixes_images_smooths_labels_and_starts_from_the_pretraining_that_it_names(name: str) -> None:
     cfg = load(f'{name}.py')
