@@ -23,9 +23,9 @@ from mmbeitv2.inference.visual_tokenizer import to_tensor
 
 NUM_COMPARED = 8  # images
 # Largest difference of outputs, in units of the largest output, or of 1 if that is smaller.
-TOLERANCE = 1e-4
+TOLERANCE, HALF_TOLERANCE = 1e-4, 1e-2
 # Share of the codes that may differ, where two codes are equally near up to rounding.
-TIES = 0.005
+TIES, HALF_TIES = 0.005, 0.05
 
 
 def export_model(
@@ -36,6 +36,8 @@ def export_model(
     img_size: Sequence[int] | None = None,
     images: str | Path | None = None,
     cfg_options: Sequence[str] | dict | None = None,
+    dynamic: bool = False,
+    half: bool = False,
 ) -> str:
     """Writes a model as an ONNX file or a program of ``torch.export``, if its outputs equal those of the model.
 
@@ -51,6 +53,10 @@ def export_model(
         img_size: side of the images in pixels, or height and width; None for that of the model.
         images: folder of images to compare on; None for random ones.
         cfg_options: settings that override the config's.
+        dynamic: leave height and width free: positions are resized inside the file, by bicubic interpolation as in the
+            model's forward. The sides are multiples of the patch size, of twice that if the model has a layer that
+            halves its feature maps. The file is compared at three sizes.
+        half: compute in half precision; only for ONNX. Input and output remain float32.
 
     Returns:
         What was written, and how far the outputs differ.
@@ -61,37 +67,100 @@ def export_model(
     out = Path(out)
     if out.suffix not in ('.onnx', '.pt2'):
         raise InputError(f'{str(out)!r} must end in .onnx, or in .pt2 for a torch.export program')
+    if half and out.suffix != '.onnx':
+        raise InputError(f'{str(out)!r} cannot be in half precision, only a file that ends in .onnx')
     cfg = read_config(config, cfg_options)
     part = part or ('tokenizer' if is_tokenizer(cfg) else 'model')
-    model = load_model(cfg, checkpoint, part)
+    model = load_model(cfg, checkpoint, part).requires_grad_(False)
     exported = ExportedModel(model, *_normalization(cfg, part)).eval()
     # The first part with positions on a grid of patches sees the image.
     vit = next((each for each in model.modules() if hasattr(each, 'resize_positions')), None)
-    size = _resolve_size(img_size, vit)
-    compared = read_images(images, size)
+    sizes = [_resolve_size(img_size, vit)]
+    step = 1 if vit is None else vit.patch_size
+    if dynamic:
+        # How torch.export rounds the sides of a pooled map depends on whether they are even.
+        step *= 2 if any(isinstance(each, nn.MaxPool2d) for each in model.modules()) else 1
+        height, width = (max(side // step, 2) * step for side in sizes[0])
+        sizes = [(height, width), (height + 2 * step, width + step), (height - step, 2 * width)]
+    compared = [read_images(images, size) for size in sizes]
     with torch.no_grad():
-        expected = exported(compared)
-        if vit is not None:
-            vit.resize_positions((size[0] // vit.patch_size, size[1] // vit.patch_size))
-            model.requires_grad_(False)
-        program = torch.export.export(
-            exported, (compared[:2],), dynamic_shapes=({0: torch.export.Dim('batch')},), strict=False
-        )
+        expected = [exported(each) for each in compared]
+        if dynamic:
+            program = _dynamic_program(exported, compared[1][:2], step)
+        else:
+            if vit is not None:
+                vit.resize_positions((sizes[0][0] // vit.patch_size, sizes[0][1] // vit.patch_size))
+                model.requires_grad_(False)
+            free = ({0: torch.export.Dim('batch')},)
+            program = torch.export.export(exported, (compared[0][:2],), dynamic_shapes=free, strict=False)
     out.parent.mkdir(parents=True, exist_ok=True)
+    tolerance, ties = (HALF_TOLERANCE, HALF_TIES) if half else (TOLERANCE, TIES)
+    lines = []
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         path = Path(folder, out.name)
-        _write(program, path, exported.names)
-        outputs = dict(zip(exported.names, _run(path, compared), strict=True))
-        report = compare(dict(zip(exported.names, expected, strict=True)), outputs)
+        _write(program, path, exported.names, half)
+        for size, batch, wanted in zip(sizes, compared, expected, strict=True):
+            outputs = dict(zip(exported.names, _run(path, batch), strict=True))
+            report = compare(dict(zip(exported.names, wanted, strict=True)), outputs, tolerance, ties)
+            shapes = ', '.join(f'{name} (B, {", ".join(map(str, each.shape[1:]))})' for name, each in outputs.items())
+            lines.append(f'{size[0]}x{size[1]} -> {shapes}; compared on {len(batch)} images: {report}')
         written = sorted(Path(folder).iterdir())  # the file, and its weights beside it if they are too large for it
         megabytes = sum(file.stat().st_size for file in written) / 1e6
         for file in written:
             os.replace(file, out.parent / file.name)
-    shapes = ', '.join(f'{name} (B, {", ".join(map(str, each.shape[1:]))})' for name, each in outputs.items())
-    return (
-        f'{out}: images (B, 3, {size[0]}, {size[1]}) float32, RGB in 0..255 -> {shapes}; {megabytes:.1f} MB\n'
-        f'compared on {len(compared)} images: {report}'
+    sides = f'H and W multiples of {step}' if dynamic else 'of one size'
+    about = f'{out}: images (B, 3, H, W) float32, RGB in 0..255, {sides}; {megabytes:.1f} MB'
+    return '\n'.join((about, *lines))
+
+
+def _dynamic_program(exported: ExportedModel, example: Tensor, step: int) -> torch.export.ExportedProgram:
+    """The program for images whose sides are any multiples of ``step``."""
+    module: Any
+    for module in list(exported.modules()):
+        if 'grid_size' in vars(module) and module.grid_size is not None:
+            # A list never equals the tuple of an image's grid, so positions are resized also for their own grid, where
+            # this changes nothing. Otherwise, that grid would be the only one that the program refuses.
+            module.grid_size = list(module.grid_size)
+        for name, child in module.named_children():
+            if isinstance(child, nn.AdaptiveAvgPool2d) and isinstance(child.output_size, int):
+                setattr(module, name, FreeAveragePool(child.output_size))
+    sides = {2: step * torch.export.Dim('rows', min=1), 3: step * torch.export.Dim('columns', min=1)}
+    program = torch.export.export(
+        exported,
+        (example,),
+        dynamic_shapes=({0: torch.export.Dim('batch'), **sides},),
+        strict=False,
+        prefer_deferred_runtime_asserts_over_guards=True,
     )
+    # What is left was true of the example, and chose between ways that give the same results: it would refuse sizes for
+    # which another way is faster. The outputs are compared at several sizes instead.
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten._assert_scalar.default:
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    return program
+
+
+class FreeAveragePool(nn.Module):
+    """``AdaptiveAvgPool2d`` as two products of matrices, because ONNX knows it only for maps of a fixed size."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, side, side)."""
+        rows, columns = (_averages(side, self.side, x) for side in x.shape[2:])
+        return rows @ x @ columns.T
+
+
+def _averages(side: int, target: int, like: Tensor) -> Tensor:
+    """The matrix (target, side) that averages a vector over ``target`` intervals, as ``adaptive_avg_pool1d`` does."""
+    i = torch.arange(target, device=like.device)[:, None]
+    position = torch.arange(side, device=like.device)
+    inside = (position >= i * side // target) & (position < ((i + 1) * side + target - 1) // target)
+    return inside.to(like) / inside.sum(dim=1, keepdim=True)
 
 
 class ExportedModel(nn.Module):
@@ -161,13 +230,19 @@ def read_images(folder: str | Path | None, size: tuple[int, int]) -> Tensor:
     return images if len(images) > 1 else images.repeat(2, 1, 1, 1)  # an example of one would fix the size of a batch
 
 
-def _write(program: torch.export.ExportedProgram, path: Path, names: list[str]) -> None:
+def _write(program: torch.export.ExportedProgram, path: Path, names: list[str], half: bool) -> None:
     if path.suffix == '.pt2':
         torch.export.save(program, path)
         return
     onnx_program = torch.onnx.export(program, input_names=['images'], output_names=names, dynamo=True, verbose=False)
     assert onnx_program is not None
-    onnx_program.save(path)
+    if not half:
+        onnx_program.save(path)
+        return
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(onnx_program.model_proto, keep_io_types=True), path)
 
 
 def _run(path: Path, images: Tensor) -> list[Tensor]:
@@ -181,7 +256,9 @@ def _run(path: Path, images: Tensor) -> list[Tensor]:
     return [torch.from_numpy(output) for output in session.run(None, {'images': images.numpy()})]
 
 
-def compare(expected: dict[str, Tensor], outputs: dict[str, Tensor]) -> str:
+def compare(
+    expected: dict[str, Tensor], outputs: dict[str, Tensor], tolerance: float = TOLERANCE, ties: float = TIES
+) -> str:
     """Compares the outputs of an exported file with the model's, and returns a summary of the differences.
 
     Raises:
@@ -193,12 +270,12 @@ def compare(expected: dict[str, Tensor], outputs: dict[str, Tensor]) -> str:
         if name == 'codes':
             equal = int((wanted == got).sum())
             found.append(f'{equal} of {wanted.numel()} codes are equal')
-            differs = wanted.numel() - equal > TIES * wanted.numel()
+            differs = wanted.numel() - equal > ties * wanted.numel()
         else:
             largest = max(wanted.abs().max().item(), 1.0)
             difference = (wanted - got).abs().max().item() / largest
             found.append(f'{name} differ by at most {difference:.2g} times the largest value, {largest:.3g}')
-            differs = not difference <= TOLERANCE  # also if it is NaN
+            differs = not difference <= tolerance  # also if it is NaN
         if differs:
             raise InputError(
                 f'the exported file and the model give different outputs: {found[-1]}. Nothing was written.'

@@ -26,10 +26,10 @@ def num_relative_distances(grid: tuple[int, int]) -> int:
 def relative_position_index(grid: tuple[int, int], device: torch.device | str | None = None) -> Tensor:
     """Row of the bias table for every pair of tokens, CLS first: (1+N, 1+N) int64."""
     h, w = grid
-    patches = torch.arange(h * w, device=device)
-    rows, columns = patches // w, patches % w
+    rows = torch.arange(h, device=device)[:, None].expand(h, w).flatten()
+    columns = torch.arange(w, device=device).repeat(h)
     distances = num_relative_distances(grid)
-    index = patches.new_full((1 + h * w, 1 + h * w), distances)  # from CLS to the patches
+    index = rows.new_full((1 + h * w, 1 + h * w), distances)  # from CLS to the patches
     index[1:, 1:] = (rows[:, None] - rows + h - 1) * (2 * w - 1) + columns[:, None] - columns + w - 1
     index[1:, 0] = distances + 1
     index[0, 0] = distances + 2

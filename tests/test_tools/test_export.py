@@ -16,8 +16,11 @@ from mmengine.runner import load_checkpoint
 from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.inference import exporting
+from mmbeitv2.inference.channels import normalization_of
+from mmbeitv2.inference.config import read_config
+from mmbeitv2.inference.loading import load_model
 from mmbeitv2.registry import MODELS as OWN
-from tests.conftest import classification_config, refused, run_tool, tiny_vit
+from tests.conftest import classification_config, refused, run_tool, tiny_tokenizer, tiny_vit
 from tests.test_inference.foreign import sign_tokenizer, with_weights
 
 SEGMENTOR = dict(
@@ -127,6 +130,48 @@ def test_logits_of_an_exported_segmentor_have_the_size_of_the_image(
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
+def kinds_with_free_sides() -> list:
+    backbone = tiny_vit(rel_pos_bias='shared', use_abs_pos_emb=True, out_type='featmap', out_indices=(0, 1))
+    head = dict(type='LinearClsHead', num_classes=5, in_channels=32)
+    classifier = dict(type='ImageClassifier', backbone=tiny_vit(rel_pos_bias='per_layer'), head=head)
+    return [
+        pytest.param('mmpretrain', classifier, '.onnx', (), id='classifier'),
+        pytest.param('mmpretrain', backbone, '.onnx', ('--half',), id='backbone, half'),
+        pytest.param('mmpretrain', tiny_tokenizer(), '.onnx', (), id='tokenizer'),
+        pytest.param('mmseg', UPERNET, '.onnx', (), id='UperNet'),
+        pytest.param('mmseg', UPERNET, '.pt2', (), id='UperNet by torch.export'),
+        pytest.param('mmseg', EOMT, '.onnx', (), id='EoMT'),
+    ]
+
+
+@pytest.mark.parametrize(('scope', 'config', 'suffix', 'options'), kinds_with_free_sides())
+def test_height_and_width_are_free(
+    scope: str, config: dict, suffix: str, options: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At sizes that the tool has not seen, and at the model's own, against the model in torch."""
+    files = write(tmp_path, f"default_scope = '{scope}'\nmodel = {config!r}\ndata_preprocessor = dict(to_rgb=True)\n")
+    out = tmp_path / f'a{suffix}'
+    run_tool('export_onnx', *files, str(out), '--dynamic', *options)
+    step = 16 if config is UPERNET else 8
+    report = capsys.readouterr().out
+    assert f'H and W multiples of {step}' in report
+    assert report.count('compared on 8 images') == 3
+    part = 'tokenizer' if 'quantizer' in config else 'model'
+    model = load_model(files[0], files[1], part)
+    _, outputs = exporting.outputs_of(model)
+    mean, std = torch.tensor(127.5), torch.tensor(127.5)
+    if part == 'model':
+        mean, std, _ = normalization_of(read_config(files[0]))
+    for size in ((32, 32), (32, 80), (96, 64)):
+        images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, *size)).astype(np.float32))
+        with torch.no_grad():
+            expected = outputs((images - mean) / std)
+            program = torch.export.load(out).module() if suffix == '.pt2' else None
+            found = program(images) if program else map(torch.from_numpy, run_onnx(out, images.numpy()))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-2 if options else 1e-4, rtol=1e-2 if options else 1e-4)
+
+
 def test_a_subclass_of_the_backbone_and_a_foreign_quantizer_are_exported(tmp_path: Path, images: np.ndarray) -> None:
     class OwnViT(BEiTv2ViT):
         pass
@@ -184,4 +229,5 @@ def test_bad_input(tokenizer: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
     out = str(tmp_path / 'a.onnx')
     assert "'a.pth' must end in .onnx" in refused(capsys, 'export_onnx', *tokenizer, 'a.pth')
     assert 'multiples of the patch size, 8' in refused(capsys, 'export_onnx', *tokenizer, out, '--img-size', '33')
+    assert 'cannot be in half precision' in refused(capsys, 'export_onnx', *tokenizer, 'a.pt2', '--half')
     assert not Path(out).exists()
