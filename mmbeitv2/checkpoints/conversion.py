@@ -10,7 +10,7 @@ from mmengine.runner.checkpoint import save_checkpoint
 from safetensors.torch import save
 
 from mmbeitv2.checkpoints.formats import Format, StateDict, from_ours
-from mmbeitv2.checkpoints.hugging_face import hf_files
+from mmbeitv2.checkpoints.hugging_face import hf_files, hf_weights
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.checkpoints.reading import read_checkpoint, require_sound
 from mmbeitv2.errors import InputError
@@ -51,7 +51,7 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
     _check_target(locate(source), path, to)
     file = read_checkpoint(source, use_ema)
     require_sound(file.ours, file.ours, file.path)
-    state, left_out = from_ours(file.ours, to)
+    state, left_out = hf_weights(file) if to == 'hf' else from_ours(file.ours, to)
     write = AtomicBackend().put
     if to == 'hf':
         contents = {name: json.dumps(content, indent=2) + '\n' for name, content in hf_files(file).items()}

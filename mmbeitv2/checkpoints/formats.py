@@ -75,6 +75,8 @@ _MMPRETRAIN: Pairs = [
     ('head.lm_head.', 'head.cls_head.'),
     *((prefix, prefix) for prefix in ('backbone.', 'head.fc.', 'quantize.', 'encoder.', 'decoder.')),
     *((f'{name}_task_layer.', f'{name}_task_layer.') for name in ('encode', 'decode')),
+    # mmseg's segmentors, whose encoder has the same names.
+    *((prefix, prefix) for prefix in ('neck.upsample_', 'decode_head.', 'auxiliary_head.')),
 ]
 _HF: Pairs = [
     *_inside_blocks(
@@ -101,6 +103,10 @@ _HF: Pairs = [
     ('backbone.norm.', 'beit.layernorm.'),
     ('head.lm_head.', 'lm_head.'),
     ('head.fc.', 'classifier.'),
+    ('neck.upsample_4x.', 'fpn1.'),
+    ('neck.upsample_2x.', 'fpn2.'),
+    *((f'{head}.{ours}', f'{head}.{theirs}') for head in ('decode_head', 'auxiliary_head')
+      for ours, theirs in (('conv_seg.', 'classifier.'), ('', ''))),
 ]  # fmt: skip
 
 
@@ -134,11 +140,13 @@ def to_ours(state: StateDict, source: Format) -> StateDict:
     state = {key: value for key, value in state.items() if not key.endswith('relative_position_index')}
     if source == 'mmbeitv2':
         return state
+    if source == 'hf':  # Data2VecVision is a BEiT that was pretrained otherwise
+        state = {re.sub(r'^data2vec_vision\.', 'beit.', key): value for key, value in state.items()}
     if source == 'hf' and not any(key.startswith('beit.') for key in state):  # a bare BeitModel
         state = {f'beit.{key}': value for key, value in state.items()}
     pairs = [(theirs, ours) for ours, theirs in _table(source, state)]
     state, _ = _renamed(state, pairs)
-    return _join_qkv(state) if source == 'hf' else state
+    return _without_identity_block(_join_qkv(state)) if source == 'hf' else state
 
 
 def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
@@ -157,8 +165,8 @@ def from_ours(state: StateDict, target: Format) -> tuple[StateDict, list[str]]:
             weight = state.get('quantize.embedding.weight')
             unused = {} if weight is None else {'cluster_size': torch.zeros(len(weight)), 'embed_avg': weight.clone()}
             return state | {f'quantize.embedding.{name}': value for name, value in unused.items()}, []
-    if any(key.startswith('decode_head.') for key in state) and target not in ('mmbeitv2', 'official'):
-        raise InputError(f'the format {target} cannot hold a segmentation model. Choose official or mmbeitv2.')
+    if any(key.startswith('decode_head.') for key in state) and target == 'timm':
+        raise InputError('the format timm cannot hold a segmentation model. Choose official or mmbeitv2.')
     if target == 'mmbeitv2':
         return dict(state), []
     if target == 'mmpretrain' and 'neck.norm.weight' in state:
@@ -253,3 +261,31 @@ def _one_bias_per_layer(state: StateDict) -> StateDict:
         f'{start}.attn.{TABLE}': state[shared].clone() for start in _blocks_of(state, 'backbone.', '.attn.qkv.weight')
     }
     return {key: value for key, value in state.items() if key != shared} | tables
+
+
+def with_identity_block(state: StateDict) -> StateDict:
+    """The weights with one block more, which changes nothing because its last layers are zero.
+
+    Hugging Face's ``BeitForSemanticSegmentation`` cannot read what comes out of its last block.
+    """
+    starts = _blocks_of(state, 'backbone.', '.norm1.weight')
+    last = max(starts, key=lambda start: int(start.rpartition('.')[2]))
+    new = f'backbone.blocks.{len(starts)}'
+    block = {key.replace(last, new, 1): value.clone() for key, value in state.items() if key.startswith(f'{last}.')}
+    for key in block:
+        if key.startswith(_last_layers(new)):
+            block[key].zero_()
+    return state | block
+
+
+def _without_identity_block(state: StateDict) -> StateDict:
+    starts = _blocks_of(state, 'backbone.', '.norm1.weight')
+    last = f'backbone.blocks.{len(starts) - 1}'
+    layers = [value for key, value in state.items() if key.startswith(_last_layers(last))]
+    if not layers or any(layer.any() for layer in layers):
+        return state
+    return {key: value for key, value in state.items() if not key.startswith(f'{last}.')}
+
+
+def _last_layers(block: str) -> tuple[str, ...]:
+    return f'{block}.attn.proj.', f'{block}.mlp.fc2.'

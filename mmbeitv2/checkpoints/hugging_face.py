@@ -8,17 +8,21 @@ import math
 from contextlib import suppress
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+from mmengine.registry import DATASETS
 
-from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict
+from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict, from_ours, with_identity_block
 from mmbeitv2.checkpoints.reading import Checkpoint
 from mmbeitv2.checkpoints.zoo import describe_model, is_published
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.positions import NUM_CLS_DISTANCES
 
 _IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+# Blocks that UperNet reads, for files that do not tell them, by the number of blocks (paper, appendix G).
+_OUT_INDICES = {12: (3, 5, 7, 11), 24: (7, 11, 15, 23)}
+_RESCALES = [4, 2, 1, 0.5]
 
 
 def hf_files(file: Checkpoint) -> dict[str, dict]:
@@ -33,17 +37,20 @@ def hf_files(file: Checkpoint) -> dict[str, dict]:
     """
     config = hf_config(file.ours, file.grid_of(''))
     settings = _settings_of(file)
+    if _is_segmentor(file.ours):
+        config |= _upernet_config(file.ours, settings)
     about = file.meta.get('dataset_meta')
     classes = about.get('classes') if isinstance(about, dict) else None
-    if classes is None and config.get('num_labels') == 1000 and 'ImageNet' in str(_test_set(settings).get('type')):
-        classes = IMAGENET_CATEGORIES
+    if classes is None:  # those of the class of the data set
+        kind = f'{settings.get("default_scope", "mmpretrain")}.{_test_set(settings).get("type")}'
+        classes = getattr(DATASETS.get(kind), 'METAINFO', {}).get('classes')
     if classes is not None and config.get('num_labels') == len(classes):
         del config['num_labels']
         names = dict(enumerate(map(str, classes)))
         config |= dict(id2label=names, label2id={name: number for number, name in names.items()})
     files = {'config.json': config}
     if config['num_channels'] == 3:
-        preprocessor = hf_preprocessor(settings, config['image_size'])
+        preprocessor = hf_preprocessor(settings, config['image_size'], _is_segmentor(file.ours))
         if preprocessor is not None:
             files['preprocessor_config.json'] = preprocessor
         if not settings:
@@ -55,6 +62,82 @@ def hf_files(file: Checkpoint) -> dict[str, dict]:
     return files
 
 
+def hf_weights(file: Checkpoint) -> tuple[StateDict, list[str]]:
+    """The weights for a folder under Hugging Face's names, and this package's names of those that have no place there.
+
+    Raises:
+        InputError: if Hugging Face's BEiT cannot be such a model.
+    """
+    ours, left_out = file.ours, []
+    if _is_segmentor(ours):
+        config = _upernet_config(ours, _settings_of(file))
+        if not config['use_auxiliary_head']:
+            left_out = [key for key in ours if key.startswith('auxiliary_head.')]
+            ours = {key: value for key, value in ours.items() if key not in left_out}
+        if config['num_hidden_layers'] > _depth_of(ours):
+            ours = with_identity_block(ours)
+    state, others = from_ours(ours, 'hf')
+    return state, left_out + others
+
+
+def _is_segmentor(ours: StateDict) -> bool:
+    return any(key.startswith('decode_head.') for key in ours)
+
+
+def _depth_of(ours: StateDict) -> int:
+    return len({key.split('.')[2] for key in ours if key.startswith('backbone.blocks.')})
+
+
+def _upernet_config(ours: StateDict, settings: dict[str, Any]) -> dict:
+    """What ``config.json`` says of a segmentor beside its encoder.
+
+    ``BeitForSemanticSegmentation`` counts the embedding and blocks from 1 in ``out_indices``, and never reads the last
+    of them: our block i, counted from 0, is its i + 2, and a model that reads its last block gets one more.
+    """
+    model = settings.get('model') or {}
+    backbone, neck, head, auxiliary = (
+        model.get(part) or {} for part in ('backbone', 'neck', 'decode_head', 'auxiliary_head')
+    )
+    width, depth = len(ours['backbone.patch_embed.proj.weight']), _depth_of(ours)
+    indices = backbone.get('out_indices', _OUT_INDICES.get(depth, ()))
+    channels = ours.get('decode_head.fpn_bottleneck.conv.weight', torch.zeros(0)).shape[0]
+    scales = list(head.get('pool_scales', (1, 2, 3, 6)))
+    num_pools = sum(key.startswith('decode_head.psp_modules.') and key.endswith('.conv.weight') for key in ours)
+    has_pyramid = 'neck.upsample_4x.3.weight' in ours and list(neck.get('rescales', _RESCALES)) == _RESCALES
+    obstacles = {
+        'a decode head other than UperNet': not channels,
+        'a neck other than Feature2Pyramid with rescales 4, 2, 1, 0.5': not has_pyramid,
+        f'{channels} channels in the decode head, instead of the {width} of the backbone': channels != width,
+        'a decode head without batch norm': 'decode_head.fpn_bottleneck.bn.running_var' not in ours,
+        'align_corners=True': head.get('align_corners', False),
+        'a norm in the backbone after the last block': bool(
+            {'backbone.norm.weight', 'backbone.fc_norm.weight'} & set(ours)
+        ),
+        f'{num_pools} pooled maps, whose pool_scales the file does not tell': num_pools != len(scales),
+        'out_indices that the file does not tell, or that are not four': len(indices) != 4,
+    }
+    for obstacle in [what for what, is_so in obstacles.items() if is_so]:
+        raise InputError(
+            f'the hf format cannot hold a segmentor with {obstacle}. Choose mmbeitv2, official or mmpretrain.'
+        )
+    blocks = [index % depth for index in indices]
+    first = ours.get('auxiliary_head.convs.0.conv.weight', torch.zeros(0))
+    is_plain = first.shape[1:] == (width, 3, 3) and auxiliary.get('in_index', 2) == 2
+    return dict(
+        architectures=['BeitForSemanticSegmentation'],
+        num_labels=len(ours['decode_head.conv_seg.weight']),
+        num_hidden_layers=depth + (max(blocks) == depth - 1),
+        out_indices=[block + 2 for block in blocks],
+        pool_scales=scales,
+        use_auxiliary_head=is_plain,  # which only training uses
+        auxiliary_channels=len(first) or width,
+        auxiliary_num_convs=sum(
+            key.startswith('auxiliary_head.convs.') and key.endswith('.conv.weight') for key in ours
+        ),
+        auxiliary_concat_input='auxiliary_head.conv_cat.conv.weight' in ours,
+    )
+
+
 def hf_config(ours: StateDict, grid: tuple[int, int] | None = None) -> dict:
     """The ``config.json`` of Hugging Face's BEiT for the weights of a model of this package.
 
@@ -63,7 +146,7 @@ def hf_config(ours: StateDict, grid: tuple[int, int] | None = None) -> dict:
         grid: the patch grid (h, w), where the file tells it; None for the square one that fits.
     """
     width, channels, patch_size, _ = ours['backbone.patch_embed.proj.weight'].shape
-    depth = len({key.split('.')[2] for key in ours if key.startswith('backbone.blocks.')})
+    depth = _depth_of(ours)
     is_shared = f'backbone.{SHARED_TABLE}' in ours
     table = ours.get(f'backbone.{SHARED_TABLE}', ours.get(f'backbone.blocks.0.attn.{TABLE}'))
     positions = ours.get('backbone.pos_embed')
@@ -105,21 +188,44 @@ def hf_config(ours: StateDict, grid: tuple[int, int] | None = None) -> dict:
     return config
 
 
-def hf_preprocessor(settings: dict[str, Any], image_size: int) -> dict | None:
+def hf_preprocessor(settings: dict[str, Any], image_size: int, is_segmentor: bool = False) -> dict | None:
     """The ``preprocessor_config.json`` for the test images of a config; None if the model takes BGR images.
 
-    The pixels are the same, but the crop lies one to the left or top of ours where the margin is odd.
+    The pixels are the same, but the crop lies one to the left or top of ours where the margin is odd. A segmentor gets
+    the image stretched to its own size, because transformers has no windows that slide over larger ones.
 
     Args:
         settings: of the config; empty if it is not known.
         image_size: side of the model's images in pixels.
+        is_segmentor: whether the model is one.
     """
     model = settings.get('model') or {}
     statistics = _IMAGENET | (settings.get('data_preprocessor') or {}) | (model.get('data_preprocessor') or {})
     transforms = {str(each.get('type')).rpartition('.')[2]: each for each in _test_set(settings).get('pipeline') or ()}
     is_pretraining = str(statistics.get('type')).endswith('BEiTv2DataPreprocessor')  # which gives RGB by default
-    if settings and 'LoadChannels' not in transforms and not statistics.get('to_rgb', is_pretraining):
+    if (
+        settings
+        and 'LoadChannels' not in transforms
+        and not statistics.get('bgr_to_rgb', statistics.get('to_rgb', is_pretraining))
+    ):
         return None
+    normalization = dict(
+        do_rescale=True,
+        rescale_factor=1 / 255,
+        do_normalize=True,
+        image_mean=[value / 255 for value in statistics['mean']],
+        image_std=[value / 255 for value in statistics['std']],
+    )
+    if is_segmentor:
+        return dict(
+            image_processor_type='BeitImageProcessor',
+            do_resize=True,
+            size={'height': image_size, 'width': image_size},
+            resample=2,  # bilinear, as mmseg's Resize
+            do_center_crop=False,
+            do_reduce_labels=bool(_test_set(settings).get('reduce_zero_label', False)),
+            **normalization,
+        )
     fit = transforms.get('FitImage', {})
     scale = fit.get('scale', image_size)
     height, width = (scale, scale) if isinstance(scale, int) else scale
@@ -132,11 +238,7 @@ def hf_preprocessor(settings: dict[str, Any], image_size: int) -> dict | None:
         resample=3,  # bicubic
         do_center_crop=True,
         crop_size={'height': image_size, 'width': image_size},
-        do_rescale=True,
-        rescale_factor=1 / 255,
-        do_normalize=True,
-        image_mean=[value / 255 for value in statistics['mean']],
-        image_std=[value / 255 for value in statistics['std']],
+        **normalization,
     )
 
 

@@ -110,8 +110,9 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     Args:
         path: a path, a name that :func:`mmbeitv2.checkpoints.locating.locate` accepts, or one with a scheme that the
             project registered in mmengine's ``CheckpointLoader``.
-        use_ema: take the averaged weights that a file has beside the last ones (``model_ema`` of timm and DeiT). That
-            they are left out otherwise is logged.
+        use_ema: take the averaged weights that a file has beside the last ones (``model_ema`` of DeiT,
+            ``state_dict_ema`` of timm). That they are left out otherwise is logged. mmengine's ``EMAHook`` writes the
+            averaged weights as the ``state_dict``, so they are taken in any case, which is logged too.
 
     Raises:
         InputError: if the file is missing, holds no weights, or is refused by
@@ -122,9 +123,13 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     content = content if isinstance(content, dict) else {}
     meta = content.get('meta')
     averaged = next((content[key] for key in _AVERAGED if key in content), None)
-    if use_ema and averaged is None:
+    if 'ema_state_dict' in content:
+        note = 'its state_dict holds the weights that mmengine averaged (EMAHook); these are taken'
+        print_log(f'{path}: {note}, not the last ones of the training.', logger='current')
+        averaged = content
+    elif use_ema and averaged is None:
         raise InputError(f'checkpoint {path!r} has no averaged weights ({" or ".join(_AVERAGED)}).')
-    if averaged is not None and not use_ema:
+    elif averaged is not None and not use_ema:
         option = 'use_ema=True (convert_checkpoint.py --ema) takes them instead'
         print_log(f'{path} also has averaged weights, which are left out; {option}.', logger='current')
     content = averaged if use_ema else content
