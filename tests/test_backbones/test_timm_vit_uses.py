@@ -124,11 +124,10 @@ def test_queries_leave_the_angles_of_the_patches_as_they_are() -> None:
         torch.testing.assert_close(seen[0], plain(images)[0])
 
 
-@pytest.mark.parametrize('model', [DINOV3, DINOV2])
 def test_pictures_and_operations_of_a_pretraining(
-    model: str, image: str, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    image: str, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretraining = tiny_pretraining(backbone=settings(model, **PRETRAINING))
+    pretraining = tiny_pretraining(backbone=settings(**PRETRAINING))
     data = f'train_dataloader = dict(dataset=dict(pipeline={MASKED!r}))\n'
     files = write_model(tmp_path, 'pretraining', pretraining, data)
     run_tool('visualize_attention', *files, image, '--out', str(tmp_path / 'attention.png'))
