@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.logging import MessageHub
@@ -254,5 +255,5 @@ def attn_mask_probs(query_blocks: int) -> list[float]:
     hub = MessageHub.get_current_instance()
     is_training = hub.get_info('loop_stage') == 'train'  # else it may be the hub of a run that has ended
     progress = hub.get_info('iter', 0) / hub.get_info('max_iters', 1) if is_training else 0.0
-    starts = torch.linspace(1 / 6, 4 / 6, query_blocks, dtype=torch.float64, device='cpu').tolist()
+    starts = np.linspace(1 / 6, 4 / 6, query_blocks).tolist()
     return [(1 - min(max(6 * (progress - start), 0.0), 1.0)) ** _ANNEALING_POWER for start in starts]
