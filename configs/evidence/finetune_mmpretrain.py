@@ -1,0 +1,15 @@
+# As finetune.py, of the ViTs of mmpretrain.
+_base_ = './finetune.py'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='VisionTransformer',
+        arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512),
+        img_size=48,
+        patch_size=8,
+        out_type='avg_featmap',
+        init_cfg=dict(
+            type='Pretrained', checkpoint='work_dirs/evidence/cpu/mae/seed_0/iter_2000.pth', prefix='backbone.'
+        ),
+    )
+)

@@ -1,0 +1,16 @@
+# As beitv2.py, with the codes of tokenizer_kmeans.py.
+_base_ = './beitv2.py'
+model = dict(
+    tokenizer=dict(
+        _delete_=True,
+        type='mmbeitv2.KMeansTokenizer',
+        target_dims=96,
+        img_size=48,
+        patch_size=8,
+        quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=512),
+        teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
+        init_cfg=dict(
+            type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/tokenizer_kmeans/seed_0/iter_150.pth'
+        ),
+    )
+)

@@ -1,0 +1,14 @@
+# Ours: k-means of the features of the teacher of tokenizer.py.
+_base_ = '../_base_/evidence.py'
+model = dict(
+    type='mmbeitv2.KMeansTokenizer',
+    teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
+    img_size=48,
+    patch_size=8,
+    quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=512, dead_code_steps=20),
+    data_preprocessor=dict(type='ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+)
+train_dataloader = dict(collate_fn=dict(type='mmbeitv2.stack_samples'))
+optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='mmbeitv2.NoOptimizer'))
+param_scheduler = None
+custom_hooks = [dict(type='mmbeitv2.SeedStepHook')]

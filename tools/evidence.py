@@ -1,0 +1,50 @@
+"""Runs the study of docs/evidence.md, as far as it has not been run, and writes its tables and plots.
+
+    python tools/evidence.py --preset cpu --jobs 2 --minutes 120
+
+A job that was done has a record in docs/evidence/PRESET, and is not run again; one that was stopped continues where it
+was. The data is expected in data/cifar10 and data/camvid.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mmbeitv2_tools.errors import one_sentence_errors
+from mmbeitv2_tools.options import make_parser, positive
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument('--preset', choices=['cpu', 'gpu'], default='cpu', help='size of the study (default: cpu)')
+    parser.add_argument('--only', nargs='+', default=[], metavar='JOB', help='jobs whose names begin like this')
+    parser.add_argument('--jobs', type=positive, default=2, help='processes at once (default: %(default)s)')
+    parser.add_argument('--minutes', type=float, help='stop after this time')
+    parser.add_argument('--teacher', metavar='FILE', help="weights of timm's mobilenetv2_100, if not downloaded")
+    parser.add_argument(
+        '--list', action='store_true', help='only list the jobs that are known and whether they are done'
+    )
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evidence'), help='folder of the runs')
+    parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of evidence.md and of the records')
+    args = parser.parse_args(argv)
+    with one_sentence_errors('evidence.py'):
+        from mmbeitv2.errors import InputError
+        from mmbeitv2_tools.evidence.page import write_page
+        from mmbeitv2_tools.evidence.running import run_study
+        from mmbeitv2_tools.evidence.study import CONFIGS, Study
+
+        records = args.docs / 'evidence' / args.preset
+        study = Study(CONFIGS / f'{args.preset}.py', args.work_dir / args.preset, records, args.teacher)
+        if args.list:
+            for job in study.jobs():
+                print(f'{"done" if job.name in study.records else "open"}  {job.name}')
+            return
+        failed = run_study(study, args.only, args.jobs, args.minutes)
+        write_page(study, args.docs, args.preset)
+        if failed:
+            raise InputError(f'{", ".join(failed)} failed. Read log.txt in their folders in {str(args.work_dir)!r}.')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The study of docs/evidence.md."""

@@ -1,0 +1,131 @@
+"""Runs the jobs of a study as processes, several at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mmbeitv2.fileio.atomic import write_atomically
+from mmbeitv2_tools.evidence.study import Job, Study
+
+_LOG_POINTS = 20
+
+
+def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | None) -> list[str]:
+    """Runs what is missing, and returns the names of the jobs that failed.
+
+    Args:
+        study: the study.
+        only: parts of names: a job runs if one of them begins its name; all run if there is none.
+        num_jobs: processes at once, one thread each on a CPU.
+        minutes: after which the running ones are stopped; they continue where they were when the study is run again.
+    """
+    commit = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12'], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    deadline = time.monotonic() + 60 * (minutes or 1e9)
+    running: dict[str, tuple[Job, subprocess.Popen]] = {}
+    failed: list[str] = []
+    try:
+        while time.monotonic() < deadline:
+            for name, (job, process) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[name]
+                if process.returncode == 0:
+                    study.save(job, record_of(study, job, commit))
+                else:
+                    failed.append(name)
+                print(f'{datetime.now():%H:%M} {name}: {"failed, see log.txt" if process.returncode else "done"}')
+            for job in open_jobs(study, only, {*running, *failed}):
+                if len(running) == num_jobs:
+                    break
+                running[job.name] = job, start(study, job, num_jobs)
+            if not running:
+                break
+            time.sleep(1)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.wait()
+    return failed
+
+
+def open_jobs(study: Study, only: list[str], known: set[str]) -> Iterator[Job]:
+    """Jobs that are neither done nor known, whose files are there; a job whose file is needed and gone runs again."""
+    jobs = {job.name: job for job in study.jobs()}
+    owners = {study.file(job): job for job in jobs.values() if job.checkpoint}
+    wanted = [job for job in jobs.values() if not only or any(job.name.startswith(part) for part in only)]
+    seen = set(known)
+    while wanted:
+        job = wanted.pop(0)
+        if job.name in seen or (job.name in study.records and (not job.checkpoint or study.file(job).exists())):
+            continue
+        if job.name in study.records and not any(study.file(job) in other.needs for other in wanted):
+            continue
+        missing = [owners[path] for path in job.needs if not path.exists()]
+        if missing:
+            wanted = [other for other in missing if other.name not in seen] + wanted
+            continue
+        seen.add(job.name)
+        yield job
+
+
+def start(study: Study, job: Job, num_jobs: int) -> subprocess.Popen:
+    """Starts the process of a job in its folder."""
+    folder = study.work / job.name
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / 'config.py'
+    write_atomically(config, study.config(job).pretty_text.encode())
+    if job.checkpoint is None:
+        module = ['-m', 'mmbeitv2_tools.evidence.readings', str(config), '--json', str(folder / 'scores.json')]
+        command = [*module, '--bank-step', str(study.cfg.bank_step), '--camvid', study.cfg.camvid]
+        command += ['--dense'] if job.dense else []
+    else:
+        command = ['tools/train.py', str(config), '--work-dir', str(folder), '--resume']
+    paths = [str(Path.cwd()), str(Path.cwd() / 'tools'), *filter(None, [os.environ.get('PYTHONPATH')])]
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
+    if num_jobs > 1:
+        environment['OMP_NUM_THREADS'] = '1'
+    with (folder / 'log.txt').open('a') as log:
+        return subprocess.Popen([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def record_of(study: Study, job: Job, commit: str) -> dict:
+    """What a finished job leaves: how it was run, what it gave, seconds, and points of its log."""
+    record: dict = dict(config=job.config, options=job.options, commit=commit)
+    record['date'] = f'{datetime.now(timezone.utc):%Y-%m-%d}'
+    folder = study.work / job.name
+    if job.checkpoint is None:
+        return {**record, 'result': json.loads((folder / 'scores.json').read_text())}
+    lines = [
+        json.loads(line)
+        for file in sorted(folder.glob('*/vis_data/scalars.json'))
+        for line in file.read_text().splitlines()
+    ]
+    training = {line['iter']: line for line in lines if 'loss' in line or 'iter' in line and 'time' in line}
+    steps = sorted(training)
+    spans = [step - before for before, step in zip([0, *steps], steps, strict=False)]
+    record['seconds'] = round(sum(training[step]['time'] * span for step, span in zip(steps, spans, strict=True)))
+    keys = ('loss', 'acc_mim', 'codebook_usage', 'perplexity')
+    shown = steps[:: max(1, len(steps) // _LOG_POINTS)]
+    record['log'] = [
+        {'step': step, **{key: round(training[step][key], 4) for key in keys if key in training[step]}}
+        for step in shown
+    ]
+    record['result'] = {}
+    for line in lines:
+        if 'accuracy/top1' in line:
+            record['result'] = {'top1': line['accuracy/top1']}
+        elif 'mIoU' in line:
+            record['result'] = {'mIoU': line['mIoU']}
+    last = training[steps[-1]] if steps else {}
+    record['result'] |= {key: last[key] for key in ('loss_reconstruction', *keys[1:]) if key in last}
+    return record

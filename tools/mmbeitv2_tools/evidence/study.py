@@ -1,0 +1,227 @@
+"""A study as a list of jobs, each a command with its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmbeitv2.fileio.atomic import write_atomically
+from mmbeitv2.inference.config import read_config, walk_settings
+
+CONFIGS = Path('configs/evidence')
+# How the ViT of a row is read: the config of its fine-tuning and of its segmentation, what differs there, and what
+# differs where it stays frozen.
+FROZEN = dict(out_type='raw', final_norm='fc_norm')
+ENCODERS: dict[str, tuple[str, dict, dict]] = {
+    'beitv2': ('', {}, dict(out_type='raw', final_norm='norm', rel_pos_bias='shared')),
+    'vqkd': ('', dict(use_abs_pos_emb=True, rel_pos_bias='none'), FROZEN),
+    'supervised': ('', {}, FROZEN),
+    'scratch': ('_scratch', {}, FROZEN),
+    'mmpretrain': ('_mmpretrain', {}, dict(out_type='raw')),
+}
+
+
+@dataclass
+class Job:
+    """One command of a study.
+
+    Args:
+        name: of its record and of its folder below the work dir, row first.
+        config: name of a config of the study.
+        options: what differs from it, nested as in a config.
+        checkpoint: file in its folder that it leaves for others, or None for readings of frozen features.
+        needs: files of other jobs.
+        dense: whether a frozen reading includes CamVid.
+    """
+
+    name: str
+    config: str
+    options: dict = field(default_factory=dict)
+    checkpoint: str | None = None
+    needs: list[Path] = field(default_factory=list)
+    dense: bool = False
+
+    @property
+    def row(self) -> str:
+        return self.name.split('/')[0]
+
+
+class Study:
+    """The jobs of a study that its records allow to name.
+
+    Args:
+        path: config of the study.
+        work: folder of the runs.
+        records: folder of the records, one file for each row.
+        teacher: weights of the teacher; None for those that timm downloads.
+    """
+
+    def __init__(self, path: Path, work: Path, records: Path, teacher: str | None = None) -> None:
+        self.cfg = Config.fromfile(path)
+        self.work, self.folder, self.teacher = work, records, teacher
+        rows = {name: {'number': i, **row} for i, (name, row) in enumerate(self.cfg.rows.items())}
+        rows |= {name: {**self.cfg.variant, **row} for name, row in self.cfg.variants.items()}
+        self.rows: dict[str, dict] = rows
+        self.records: dict[str, dict] = {}
+        for file in sorted(records.glob('*.json')):
+            self.records.update(json.loads(file.read_text()))
+
+    def save(self, job: Job, record: dict) -> None:
+        """Adds the record of a job to the file of its row."""
+        self.records[job.name] = record
+        own = {name: value for name, value in self.records.items() if name.split('/')[0] == job.row}
+        text = json.dumps(dict(sorted(own.items())), indent=1)
+        write_atomically(self.folder / f'{job.row}.json', text.encode())
+
+    def result(self, name: str) -> Any:
+        """What a job gave, or None."""
+        return self.records.get(name, {}).get('result')
+
+    def jobs(self) -> Iterator[Job]:
+        """All jobs that can be named so far, the first seed of each row first."""
+        for seed in range(3):
+            for name, row in self.rows.items():
+                if seed < row['seeds']:
+                    yield from self.row_jobs(name, row, seed)
+
+    def row_jobs(self, name: str, row: dict, seed: int) -> Iterator[Job]:
+        """The jobs of a row with one seed; the first seed also chooses the learning rates."""
+        if row.get('tokenizer'):
+            yield self.tokenizer_job(row['tokenizer'])
+        pretrained = None
+        if row.get('config'):
+            if seed == 0 and 'lr_of' not in row:
+                for lr in self.cfg.lrs:
+                    yield from self.pretraining(name, row, f'lr_{lr:g}', lr, self.cfg.sweep_share, 0)
+            lr = self.best_lr(row.get('lr_of', name), self.cfg.lrs, '/frozen', held_out)
+            if lr is None:
+                return
+            if seed == 0 and row.get('curve'):
+                yield from self.pretraining(name, row, 'half', lr, 0.5, 0)
+            *jobs, last = self.pretraining(name, row, f'seed_{seed}', lr, 1.0, seed)
+            yield from jobs
+            pretrained = last.needs[-1]
+        elif row['encoder'] == 'vqkd':
+            pretrained = self.file(self.tokenizer_job(row['tokenizer']))
+        yield self.frozen_job(f'{name}/seed_{seed}/frozen', row, pretrained, seed, dense=True)
+        if row['encoder'] == 'teacher':
+            return
+        if seed == 0 and 'lr_of' not in row:
+            for lr in self.cfg.finetuning_lrs:
+                yield self.finetuning_job(f'{name}/finetune_lr_{lr:g}', row, pretrained, '10', lr, 0, is_choice=True)
+        lr = self.best_lr(row.get('lr_of', name), self.cfg.finetuning_lrs, '', top1, 'finetune_lr_')
+        if lr is None:
+            return
+        for share in self.cfg.finetuning:
+            yield self.finetuning_job(f'{name}/seed_{seed}/finetune_{share}', row, pretrained, share, lr, seed)
+        yield self.segmentation_job(f'{name}/seed_{seed}/segment', row, pretrained, seed)
+
+    def best_lr(self, name: str, lrs: Any, suffix: str, score: Any, prefix: str = 'lr_') -> float | None:
+        """The learning rate of a row with the best score; None until all are known."""
+        results = [self.result(f'{name}/{prefix}{lr:g}{suffix}') for lr in lrs]
+        if any(result is None for result in results):
+            return None
+        return max(zip(map(score, results), lrs, strict=True))[1]
+
+    def file(self, job: Job) -> Path:
+        return self.work / job.name / str(job.checkpoint)
+
+    def tokenizer_job(self, name: str) -> Job:
+        tokenizer = self.cfg.tokenizers[name]
+        options = {**self.schedule(tokenizer['steps'], 1e-3, 0), 'model': tokenizer.get('model', {})}
+        if name == 'kmeans':
+            options.pop('optim_wrapper')
+            options.pop('param_scheduler')
+        return Job(f'tokenizers/{name}', tokenizer['config'], options, f'iter_{tokenizer["steps"]}.pth')
+
+    def pretraining(self, name: str, row: dict, run: str, lr: float, share: float, seed: int) -> list[Job]:
+        """A pretraining, and the reading of its frozen features."""
+        steps = round(self.cfg.steps * share)
+        options, needs = merge(row.get('options', {}), self.schedule(steps, lr, seed)), []
+        if row.get('tokenizer'):
+            tokenizer = self.cfg.tokenizers[row['tokenizer']]
+            needs = [self.file(self.tokenizer_job(row['tokenizer']))]
+            settings = {**tokenizer.get('model', {}), 'init_cfg': dict(checkpoint=str(needs[0]))}
+            if 'target_dims' in tokenizer:
+                settings['target_dims'] = tokenizer['target_dims']
+            options = merge(options, dict(model=dict(tokenizer=settings)))
+        job = Job(f'{name}/{run}/pretrain', row['config'], options, f'iter_{steps}.pth', needs)
+        return [job, self.frozen_job(f'{name}/{run}/frozen', row, self.file(job), seed, dense=False)]
+
+    def frozen_job(self, name: str, row: dict, checkpoint: Path | None, seed: int, dense: bool) -> Job:
+        if row['encoder'] == 'teacher':
+            return Job(name, 'teacher', {}, dense=dense)
+        suffix, backbone, frozen = ENCODERS[row['encoder']]
+        options = self.backbone_options({**backbone, **frozen}, checkpoint, seed)
+        return Job(name, f'finetune{suffix}', options, needs=[checkpoint] if checkpoint else [], dense=dense)
+
+    def finetuning_job(
+        self, name: str, row: dict, checkpoint: Path | None, share: str, lr: float, seed: int, is_choice: bool = False
+    ) -> Job:
+        suffix, backbone, _ = ENCODERS[row['encoder']]
+        settings = self.cfg.finetuning[share]
+        options = merge(self.backbone_options(backbone, checkpoint, seed), self.schedule(settings['steps'], lr, seed))
+        options['train_dataloader'] = dict(dataset=dict(step=settings['step']))
+        if is_choice:  # scored on training images that 10 % of the labels do not include
+            options['val_dataloader'] = dict(dataset=dict(data_prefix='train', step=10, offset=9))
+        return Job(
+            name, f'finetune{suffix}', options, f'iter_{settings["steps"]}.pth', [checkpoint] if checkpoint else []
+        )
+
+    def segmentation_job(self, name: str, row: dict, checkpoint: Path | None, seed: int) -> Job:
+        suffix, backbone, _ = ENCODERS[row['encoder']]
+        steps, lr = self.cfg.segmentation['steps'], self.cfg.segmentation['lr']
+        options = merge(self.backbone_options(backbone, checkpoint, seed), self.schedule(steps, lr, seed))
+        return Job(name, f'segment{suffix}', options, f'iter_{steps}.pth', [checkpoint] if checkpoint else [])
+
+    def backbone_options(self, backbone: dict, checkpoint: Path | None, seed: int) -> dict:
+        weights = {} if checkpoint is None else {'init_cfg': dict(checkpoint=str(checkpoint))}
+        return dict(model=dict(backbone={**backbone, **weights}), randomness=dict(seed=seed))
+
+    def schedule(self, steps: int, lr: float, seed: int) -> dict:
+        """The settings of a training of so many steps, with linear warm-up and cosine decay."""
+        warmup = max(1, round(steps * self.cfg.warmup))
+        cosine = dict(eta_min=1e-5, T_max=steps - warmup, by_epoch=False, begin=warmup, end=steps)
+        return dict(
+            optim_wrapper=dict(optimizer=dict(lr=lr)),
+            param_scheduler=[
+                dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=warmup),
+                dict(type='CosineAnnealingLR', **cosine),
+            ],
+            train_cfg=dict(max_iters=steps, val_interval=steps),
+            randomness=dict(seed=seed),
+        )
+
+    def config(self, job: Job) -> Config:
+        """The config of a job, with the teacher of this study."""
+        cfg = read_config(str(CONFIGS / f'{job.config}.py'))
+        cfg.merge_from_dict(job.options)
+        if self.teacher is not None:
+            for key, value in walk_settings(cfg.to_dict()):
+                if value == 'mmbeitv2.TimmTeacher':
+                    cfg.merge_from_dict({f'{key.rpartition(".")[0]}.pretrained': self.teacher})
+        return cfg
+
+
+def held_out(result: dict) -> float:
+    """The better of the two forms of features on held-out images."""
+    return max(form['held_out'] for form in result['images'].values())
+
+
+def top1(result: dict) -> float:
+    """The accuracy of a fine-tuning."""
+    return result['top1']
+
+
+def merge(first: dict, second: dict) -> dict:
+    """Both nested dictionaries in one; the second has the last word."""
+    merged = dict(first)
+    for key, value in second.items():
+        inside = merged.get(key)
+        merged[key] = merge(inside, value) if isinstance(inside, dict) and isinstance(value, dict) else value
+    return merged
