@@ -29,10 +29,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of evidence.md and of the records')
     args = parser.parse_args(argv)
     with one_sentence_errors('evidence.py'):
-        from mmbeitv2.errors import InputError
         from mmbeitv2_tools.evidence.page import write_page
         from mmbeitv2_tools.evidence.running import run_study
         from mmbeitv2_tools.evidence.study import CONFIGS, Study
+
+        from mmbeitv2.errors import InputError
 
         records = args.docs / 'evidence' / args.preset
         study = Study(CONFIGS / f'{args.preset}.py', args.work_dir / args.preset, records, args.teacher)

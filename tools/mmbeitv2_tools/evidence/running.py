@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -110,10 +111,10 @@ def record_of(study: Study, job: Job, commit: str) -> dict:
         for file in sorted(folder.glob('*/vis_data/scalars.json'))
         for line in file.read_text().splitlines()
     ]
-    training = {line['iter']: line for line in lines if 'loss' in line or 'iter' in line and 'time' in line}
+    training = {line['iter']: line for line in lines if 'iter' in line}  # by step; a resumed run repeats some
     steps = sorted(training)
-    spans = [step - before for before, step in zip([0, *steps], steps, strict=False)]
-    record['seconds'] = round(sum(training[step]['time'] * span for step, span in zip(steps, spans, strict=True)))
+    if steps:  # the median, because other work on the machine slows some steps down
+        record['seconds'] = round(steps[-1] * statistics.median(training[step]['time'] for step in steps))
     keys = ('loss', 'acc_mim', 'codebook_usage', 'perplexity')
     shown = steps[:: max(1, len(steps) // _LOG_POINTS)]
     record['log'] = [
