@@ -8,6 +8,7 @@ was. The data is expected in data/cifar10 and data/camvid.
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -39,8 +40,9 @@ def main(argv: list[str] | None = None) -> None:
         study = Study(CONFIGS / f'{args.preset}.py', args.work_dir / args.preset, records, args.teacher)
         if args.list:
             for job in study.jobs():
-                print(f'{"done" if job.name in study.records else "open"}  {job.name}')
+                sys.stdout.write(f'{"done" if job.name in study.records else "open"}  {job.name}\n')
             return
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the jobs are stopped too
         failed = run_study(study, args.only, args.jobs, args.minutes)
         write_page(study, args.docs, args.preset)
         if failed:
@@ -48,4 +50,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

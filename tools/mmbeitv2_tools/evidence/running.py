@@ -43,7 +43,9 @@ def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | Non
                     study.save(job, record_of(study, job, commit))
                 else:
                     failed.append(name)
-                print(f'{datetime.now():%H:%M} {name}: {"failed, see log.txt" if process.returncode else "done"}')
+                ending = 'failed, see log.txt' if process.returncode else 'done'
+                sys.stdout.write(f'{datetime.now():%H:%M} {name}: {ending}\n')
+                sys.stdout.flush()
             for job in open_jobs(study, only, {*running, *failed}):
                 if len(running) == num_jobs:
                     break
