@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, pstdev
 
@@ -47,7 +48,7 @@ def write_page(study: Study, docs: Path, preset: str) -> None:
         plot(study).savefig(stream, dpi=110)
     before, rest = text.split(begin, 1)
     after = rest.split(end, 1)[1]
-    write_atomically(page, f'{before}{begin}\n\n{"\n\n".join(parts)}\n\n{end}{after}'.encode())
+    write_atomically(page, '\n\n'.join([before + begin, *parts, end + after]).encode())
 
 
 def progress(study: Study) -> str:
@@ -100,22 +101,22 @@ def main_table(study: Study, preset: str) -> str:
     curves = {name: budget(study, name) for name, row in study.rows.items() if row.get('curve')}
     complete = [points[-1][1] for points in curves.values() if points and points[-1][0] == 1]
     common = min(complete, default=None)
-    head = ['pretraining', 'lr', 'read from', *READINGS, 'seconds', f'linear at {common or "–"} s', 'records']
+    head = ['pretraining', 'lr', 'read from', *READINGS, 'seconds', f'linear at {common or "-"} s', 'records']
     lines = []
     for name, row in study.rows.items():
         if name in study.cfg.variants:
             continue
         frozen = study.result(f'{name}/seed_0/frozen')
-        form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '–'
+        form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '-'
         lr = study.best_lr(name, study.cfg.lrs, '/frozen', lambda result: chosen(result)['held_out'])
         spent = seconds(study, name)
         lines.append(
             [
                 row['title'],
-                f'{lr:g}' if lr and row.get('config') else '–',
+                f'{lr:g}' if lr and row.get('config') else '-',
                 {'cls': 'CLS', 'mean': 'mean patch'}.get(form, form),
                 *(cell(values(study, name, reading)) for reading in READINGS),
-                f'{spent:.0f}' if spent else '–',
+                f'{spent:.0f}' if spent else '-',
                 at_seconds(curves.get(name, []), common),
                 f'[{name}](evidence/{preset}/{name}.json)',
             ]
@@ -126,11 +127,11 @@ def main_table(study: Study, preset: str) -> str:
 def at_seconds(points: list[tuple[float, float, float]], common: float | None) -> str:
     """Linear top-1 at so many seconds, interpolated between runs of different length."""
     if common is None or len(points) < 2 or not points[0][1] <= common <= points[-1][1]:
-        return '–'
-    for (_, early, low), (_, late, high) in zip(points, points[1:], strict=False):
+        return '-'
+    for (_, early, low), (_, late, high) in pairwise(points):
         if early <= common <= late:
             return f'{low + (high - low) * (common - early) / (late - early):.1f}'
-    return '–'
+    return '-'
 
 
 def claims_table(study: Study) -> str:
@@ -143,7 +144,9 @@ def claims_table(study: Study) -> str:
             margins = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
             cells.append(signed(margins))
             verdicts.append(verdict(margins))
-        lines.append([text, *cells, ', '.join(f'{key}: {value}' for key, value in zip(CLAIM_READINGS, verdicts))])
+        lines.append(
+            [text, *cells, ', '.join(f'{key}: {value}' for key, value in zip(CLAIM_READINGS, verdicts, strict=True))]
+        )
     head = ['claim', *(f'margin, {reading}' for reading in CLAIM_READINGS), 'verdict']
     return table(head, lines)
 
@@ -165,7 +168,7 @@ def variants_table(study: Study, preset: str) -> str:
         row = study.rows[name]
         tokenizer = study.result(f'tokenizers/{row["tokenizer"]}') or {}
         keys = ('loss_reconstruction', 'codebook_usage', 'perplexity')
-        own = [f'{tokenizer[key]:.4g}' if key in tokenizer else '–' for key in keys]
+        own = [f'{tokenizer[key]:.4g}' if key in tokenizer else '-' for key in keys]
         readings = [cell(values(study, name, reading)) for reading in head[4:8]]
         lines.append([row['title'], *own, *readings, f'[{name}](evidence/{preset}/{name}.json)'])
     return table(head, lines)
@@ -174,7 +177,7 @@ def variants_table(study: Study, preset: str) -> str:
 def cell(found: dict[int, float]) -> str:
     """The mean, with the single seeds where there are several."""
     if not found:
-        return '–'
+        return '-'
     text = f'{mean(found.values()):.1f}'
     return text if len(found) == 1 else f'{text} ({", ".join(f"{value:.1f}" for value in found.values())})'
 
@@ -182,7 +185,7 @@ def cell(found: dict[int, float]) -> str:
 def signed(margins: Sequence[float]) -> str:
     """As :func:`cell`, with signs."""
     if not margins:
-        return '–'
+        return '-'
     return f'{mean(margins):+.1f} ({", ".join(f"{value:+.1f}" for value in margins)})'
 
 
