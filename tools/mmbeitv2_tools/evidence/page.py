@@ -55,7 +55,12 @@ def progress(study: Study) -> str:
     """How far the study is."""
     wanted = [f'{name}/seed_{seed}' for name, row in study.rows.items() for seed in range(row['seeds'])]
     done = sum(f'{name}/segment' in study.records or name.startswith('teacher/') for name in wanted)
-    return f'{done} of {len(wanted)} rows and seeds are complete. A dash is what has not been run.'
+    return f'{done} of {len(wanted)} rows and seeds are complete. A dash, and a row that is missing, has not been run.'
+
+
+def started(study: Study, name: str) -> bool:
+    """Whether anything of a row has been run."""
+    return any(key.startswith(f'{name}/') for key in study.records)
 
 
 def chosen(frozen: dict) -> dict[str, float]:
@@ -104,7 +109,7 @@ def main_table(study: Study, preset: str) -> str:
     head = ['pretraining', 'lr', 'read from', *READINGS, 'seconds', f'linear at {common or "-"} s', 'records']
     lines = []
     for name, row in study.rows.items():
-        if name in study.cfg.variants:
+        if name in study.cfg.variants or not started(study, name):
             continue
         frozen = study.result(f'{name}/seed_0/frozen')
         form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '-'
@@ -164,7 +169,7 @@ def variants_table(study: Study, preset: str) -> str:
     """Tables 4 and 5 and quantizers: the tokenizer's own numbers, and what pretraining with it gives."""
     head = ['row', 'tokenizer loss', 'usage', 'perplexity', 'k-NN', 'linear', '10 %', 'CamVid, fine-tuned', 'records']
     lines = []
-    for name in ('beitv2', 'kmeans', *study.cfg.variants):
+    for name in filter(lambda each: started(study, each), ('beitv2', 'kmeans', *study.cfg.variants)):
         row = study.rows[name]
         tokenizer = study.result(f'tokenizers/{row["tokenizer"]}') or {}
         keys = ('loss_reconstruction', 'codebook_usage', 'perplexity')
