@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
@@ -125,9 +126,9 @@ class BEiTv2(BaseSelfSupervisor):
         ]
 
     def _tokenize(self, inputs: MaskedBatch) -> Tensor:
-        """The tokenizer's codes of the uncorrupted images, (B, N)."""
+        """The tokenizer's codes of the uncorrupted images, (B, N), or what else it gives each patch, (B, N, D)."""
         codes = self.tokenizer.call('tokenize', inputs['views'])
-        if codes.shape != inputs['mask'].shape:
+        if codes.shape[:2] != inputs['mask'].shape:
             raise InputError(
                 f'the tokenizer makes {codes.shape[1]} codes per image, but the mask has {inputs["mask"].shape[1]} '
                 'patches. The view_size of the data preprocessor, the patch size of the tokenizer and the grid_size '
@@ -144,7 +145,8 @@ class BEiTv2(BaseSelfSupervisor):
             if self.neck.shared_head:
                 aggregated = self.backbone.final_norm_of(aggregated)
             aggregated = aggregated.flatten(0, 1)
-        return self.head.loss(masked, aggregated, codes.gather(1, index).flatten())
+        images = torch.arange(len(codes), device=codes.device).unsqueeze(1)
+        return self.head.loss(masked, aggregated, codes[images, index].flatten(0, 1))
 
     def cls_features(self, crops: Tensor) -> Tensor:
         """CLS tokens after the final norm, of unit length, (B, C), of whole crops (B, 3, H, W) uint8, as loaded."""

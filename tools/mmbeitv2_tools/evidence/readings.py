@@ -31,6 +31,7 @@ from mmbeitv2.fileio.atomic import write_atomically
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.registry import DATASETS, MODELS
 from mmbeitv2.segmentation import LoadSegLabels, SegFolder
+from mmbeitv2_tools.evidence.study import CONFIGS
 from mmbeitv2_tools.options import make_parser
 
 WEIGHT_DECAYS = (1e-4, 1e-3, 1e-2)
@@ -187,7 +188,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(cfg.randomness.seed)
     scores: dict = {'images': read_images(cfg, args.bank_step)}
     if args.dense:
-        classes = list(read_config('configs/evidence/segment.py').classes)
+        classes = list(Config.fromfile(CONFIGS / 'segment.py').classes)
         scores['camvid_linear'] = read_camvid(cfg, args.camvid, classes)
     write_atomically(args.json, json.dumps(scores, indent=1).encode())
 

@@ -10,10 +10,9 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 
 from mmbeitv2.fileio.atomic import write_atomically
-from mmbeitv2_tools.evidence.study import Job, Study
+from mmbeitv2_tools.evidence.study import ROOT, Job, Study
 
 _LOG_POINTS = 20
 
@@ -27,9 +26,8 @@ def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | Non
         num_jobs: processes at once, one thread each on a CPU.
         minutes: after which the running ones are stopped; they continue where they were when the study is run again.
     """
-    commit = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12'], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    described = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
+    commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     deadline = time.monotonic() + 60 * (minutes or 1e9)
     running: dict[str, tuple[Job, subprocess.Popen]] = {}
     failed: list[str] = []
@@ -92,8 +90,8 @@ def start(study: Study, job: Job, num_jobs: int) -> subprocess.Popen:
         command = [*module, '--bank-step', str(study.cfg.bank_step), '--camvid', study.cfg.camvid]
         command += ['--dense'] if job.dense else []
     else:
-        command = ['tools/train.py', str(config), '--work-dir', str(folder), '--resume']
-    paths = [str(Path.cwd()), str(Path.cwd() / 'tools'), *filter(None, [os.environ.get('PYTHONPATH')])]
+        command = [str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(folder), '--resume']
+    paths = [str(ROOT), str(ROOT / 'tools'), *filter(None, [os.environ.get('PYTHONPATH')])]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
     if num_jobs > 1:
         environment['OMP_NUM_THREADS'] = '1'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from mmengine.config import Config
 from mmbeitv2.fileio.atomic import write_atomically
 from mmbeitv2.inference.config import read_config, walk_settings
 
-CONFIGS = Path('configs/evidence')
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / 'configs/evidence'
 # How the ViT of a row is read: the config of its fine-tuning and of its segmentation, what differs there, and what
 # differs where it stays frozen.
 FROZEN = dict(out_type='raw', final_norm='fc_norm')
@@ -200,7 +202,7 @@ class Study:
     def config(self, job: Job) -> Config:
         """The config of a job, with the teacher of this study."""
         cfg = read_config(str(CONFIGS / f'{job.config}.py'))
-        cfg.merge_from_dict(job.options)
+        cfg.merge_from_dict(copy.deepcopy(job.options))  # merging takes _delete_ away
         if self.teacher is not None:
             for key, value in walk_settings(cfg.to_dict()):
                 if value == 'mmbeitv2.TimmTeacher':

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import timm
+import torch
+from mmbeitv2_tools.evidence.page import verdict, write_page
+from mmbeitv2_tools.evidence.running import run_study
+from mmbeitv2_tools.evidence.study import CONFIGS, Job, Study
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmbeitv2.registry import MODELS
+from tests.conftest import run_tool
+
+
+@pytest.fixture(scope='module')
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp('teacher') / 'mobilenetv2_100.pth'
+    torch.save(timm.create_model('mobilenetv2_100').state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with data/cifar10 and data/camvid, in which the test runs."""
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 20), ('val', 5)):
+        for i in range(10):
+            folder = tmp_path / 'data/cifar10' / split / f'class{i}'
+            folder.mkdir(parents=True)
+            for j in range(count):
+                cv2.imwrite(str(folder / f'{j:02}.png'), np.uint8(25 * i + rng.integers(0, 25, (32, 32, 3))))
+    for split in ('training', 'validation', 'test'):
+        for kind in ('images', 'annotations'):
+            (tmp_path / 'data/camvid' / kind / split).mkdir(parents=True)
+        labels = np.repeat(np.arange(12, dtype=np.uint8), 30)[:, None].repeat(480, axis=1)  # 11 classes and void
+        cv2.imwrite(str(tmp_path / f'data/camvid/annotations/{split}/a.png'), labels)
+        cv2.imwrite(str(tmp_path / f'data/camvid/images/{split}/a.png'), np.stack([labels * 20] * 3, axis=2))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def study_of(folder: Path, teacher: str | None = None) -> Study:
+    return Study(CONFIGS / 'cpu.py', folder / 'runs', folder / 'records', teacher)
+
+
+def known_jobs() -> dict[str, Job]:
+    """All jobs of the first seed, as if each learning rate had been tried."""
+    study = study_of(Path('nowhere'))
+    score = dict(knn=0.0, linear=0.0, held_out=0.0)
+    for name in study.rows:
+        for lr in study.cfg.lrs:
+            study.records[f'{name}/lr_{lr:g}/frozen'] = dict(result=dict(images=dict(mean=score)))
+        for lr in study.cfg.finetuning_lrs:
+            study.records[f'{name}/finetune_lr_{lr:g}'] = dict(result=dict(top1=0.0))
+    jobs = {job.name: job for job in study.jobs()}
+    assert {name.split('/')[0] for name in jobs} == {*study.rows, 'tokenizers'}
+    return {name: job for name, job in jobs.items() if re.search('tokenizers|seed_0', name)}
+
+
+JOBS = known_jobs()
+
+
+@pytest.mark.parametrize('name', [name for name in JOBS if not re.search('frozen|finetune_10', name)])
+def test_the_model_of_each_job_trains(name: str, data: Path, teacher: str) -> None:
+    study = study_of(data, teacher)
+    cfg = study.config(JOBS[name])
+    init_default_scope(cfg.default_scope)
+    for part in (cfg.model, cfg.model.get('backbone', {}), cfg.model.get('tokenizer', {})):
+        part.pop('init_cfg', None)  # its weights are those of another job
+    loader = cfg.train_dataloader
+    # A tokenizer's first batch has at least as many patches as codes.
+    loader.update(batch_size=64 if 'tokenizers' in name else 2, num_workers=0, persistent_workers=False)
+    model = MODELS.build(cfg.model)
+    batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    total, _ = model.parse_losses(losses)
+    assert total.isfinite()
+    assert total.requires_grad or 'kmeans' in name
+
+
+def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None:
+    study = study_of(data, teacher)
+    study.cfg.merge_from_dict(dict(steps=4, sweep_share=0.5, lrs=(1e-3,), bank_step=1))
+    failed = run_study(study, ['mae/lr_', 'teacher'], 2, 10)
+    assert not failed, (data / 'runs' / failed[0] / 'log.txt').read_text()[-2000:]
+    records = json.loads((data / 'records/mae.json').read_text())
+    assert sorted(records) == ['mae/lr_0.001/frozen', 'mae/lr_0.001/pretrain']
+    assert records['mae/lr_0.001/pretrain']['options']['optim_wrapper']['optimizer']['lr'] == 1e-3
+    assert (data / 'runs/mae/lr_0.001/pretrain/iter_2.pth').exists()
+    # The classes differ in brightness, which the teacher sees, and random features too; the rows of the labels as well.
+    teachers = json.loads((data / 'records/teacher.json').read_text())['teacher/seed_0/frozen']['result']
+    assert teachers['images']['mean']['linear'] > 50
+    assert teachers['camvid_linear'] > 20
+    before = (data / 'records/mae.json').stat().st_mtime_ns
+    assert run_study(study_of(data, teacher), ['teacher'], 1, 1) == []
+    assert (data / 'records/mae.json').stat().st_mtime_ns == before
+
+    page = data / 'evidence.md'
+    page.write_text('before\n<!-- evidence cpu: begin -->\nold\n<!-- evidence cpu: end -->\nafter\n')
+    write_page(study, data, 'cpu')
+    text = page.read_text()
+    assert text.startswith('before\n')
+    assert text.endswith('after\n')
+    assert 'old' not in text
+    assert '| the teacher |' in text
+    assert '| MAE (mmpretrain) |' in text
+    assert (data / 'images/evidence_cpu.png').exists()
+
+
+def test_the_jobs_are_listed(data: Path, capsys: pytest.CaptureFixture) -> None:
+    run_tool('evidence', '--list', '--docs', str(data))
+    assert 'open  scratch/seed_0/frozen\n' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('margins', 'word'),
+    [
+        ([1.0, 2.0, 1.5], 'shown'),
+        ([-1.0, -2.0, -1.5], 'turned round'),
+        ([1.0, -0.1, 2.0], 'not shown'),
+        ([3.0], 'open'),
+    ],
+)
+def test_a_claim_is_shown_if_every_seed_agrees_by_more_than_the_spread(margins: list[float], word: str) -> None:
+    assert verdict(margins) == word
