@@ -54,7 +54,8 @@ def write_page(study: Study, docs: Path, preset: str) -> None:
 def progress(study: Study) -> str:
     """How far the study is."""
     wanted = [f'{name}/seed_{seed}' for name, row in study.rows.items() for seed in range(row['seeds'])]
-    done = sum(f'{name}/segment' in study.records or name.startswith('teacher/') for name in wanted)
+    last = [f'{name}/{"frozen" if name.startswith("teacher/") else "segment"}' for name in wanted]
+    done = sum(name in study.records for name in last)
     return f'{done} of {len(wanted)} rows and seeds are complete. A dash, and a row that is missing, has not been run.'
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ def tokens_of(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return forms if patches.shape == tokens.shape else {'cls': tokens[:, 0], **forms}
 
 
-def num_patches(backbone: nn.Module, images: Tensor) -> int:
+def num_patches(backbone: Any, images: Tensor) -> int:
     """How many patches a backbone makes of images (B, 3, H, W)."""
     side = backbone.patch_size if hasattr(backbone, 'patch_size') else backbone.patch_embed.projection.stride[0]
     return (images.shape[2] // side) * (images.shape[3] // side)
@@ -108,7 +109,9 @@ def read_camvid(cfg: Config, root: Path, classes: list[str]) -> float:
     splits = {name: list(camvid(backbone, preprocessor, root, name, classes)) for name in ('training', 'validation')}
     maps = torch.cat([features for features, _ in splits['training']])  # (n, C, h, w)
     mean, std = maps.mean(dim=(0, 2, 3), keepdim=True), maps.std(dim=(0, 2, 3), keepdim=True) + 1e-6
-    targets = torch.cat([shares(labels, maps.shape[2:], len(classes)) for _, labels in splits['training']])
+    targets = torch.cat(
+        [shares(labels, (maps.shape[2], maps.shape[3]), len(classes)) for _, labels in splits['training']]
+    )
     patches = ((maps - mean) / std).permute(0, 2, 3, 1).flatten(0, 2)  # (n·h·w, C)
     fitted = [fit_patches(patches, targets, decay) for decay in PATCH_WEIGHT_DECAYS]
     scores = [mean_iou(linear, splits['validation'], mean, std) for linear in fitted]
@@ -134,10 +137,10 @@ def camvid(
         yield patches.transpose(1, 2).unflatten(2, (CAMVID_SIZE[0] // side, CAMVID_SIZE[1] // side)), labels
 
 
-def shares(labels: Tensor, grid: torch.Size, num_classes: int) -> Tensor:
+def shares(labels: Tensor, grid: tuple[int, int], num_classes: int) -> Tensor:
     """Share of each class in each patch (B·h·w, K) of labels (B, H, W); zeros where no pixel is labeled."""
     hot = F.one_hot(labels.where(labels < num_classes, num_classes), num_classes + 1)[..., :num_classes]
-    return F.adaptive_avg_pool2d(hot.permute(0, 3, 1, 2).float(), tuple(grid)).permute(0, 2, 3, 1).flatten(0, 2)
+    return F.adaptive_avg_pool2d(hot.permute(0, 3, 1, 2).float(), grid).permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def fit_patches(patches: Tensor, targets: Tensor, weight_decay: float) -> nn.Linear:
