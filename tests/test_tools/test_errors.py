@@ -45,6 +45,12 @@ def test_a_sentence_of_a_data_loading_process_is_the_same(capsys: pytest.Capture
     assert capsys.readouterr().err == "tool.py: error: image 'a.jpg' cannot be read\n"
 
 
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match='130'), one_sentence_errors('tool.py'):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == 'tool.py: interrupted\n'
+
+
 @pytest.mark.parametrize(
     'error', [RuntimeError('odd'), SyntaxError('odd'), OSError('odd'), BrokenPipeError(errno.EPIPE, 'of a worker')]
 )

@@ -15,7 +15,7 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation import codebook_statistics
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 from mmbeitv2.visualization.tokenizer_report import judge, page
-from tests.conftest import NUM_CODES, TEACHER, refused, run_tool, tiny_kmeans, tiny_tokenizer, tiny_vit, write_model
+from tests.conftest import NUM_CODES, TEACHER, run_tool, tiny_kmeans, tiny_tokenizer, tiny_vit, write_model
 from tests.test_inference.foreign import foreign_tokenizer
 
 
@@ -111,15 +111,3 @@ def test_a_foreign_quantizer_goes_through_judging_and_pictures(tmp_path: Path, i
     assert 'signs &lt;!--&lt;script&gt;' in html
     assert save_codebook_pictures(signs, paths, tmp_path, 'signs') == len(np.unique(codes))
     assert (tmp_path / 'index.html').is_file()
-
-
-def test_bad_input_to_judge_tokenizer(
-    tmp_path: Path, image_folder: Path, tokenizer: tuple[str, str], capsys: pytest.CaptureFixture
-) -> None:
-    command = ('judge_tokenizer', *tokenizer, str(image_folder))
-    assert 'cannot be read (No such file or directory)' in refused(capsys, *command, '--labels', str(tmp_path))
-    assert 'without label images' in refused(capsys, *command, '--ignored-labels', '0', code=2)
-    (image_folder / 'cat' / 'cut.jpg').write_bytes((image_folder / 'cat' / 'nested' / '0.jpg').read_bytes()[:300])
-    assert 'cut.jpg' in refused(capsys, *command)
-    shutil.rmtree(image_folder / 'cat')
-    assert 'only one class folder' in refused(capsys, *command, '--classes')

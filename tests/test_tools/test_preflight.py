@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import random
 import re
@@ -25,7 +24,6 @@ from mmbeitv2_tools.preflight import checked_runner, describe_run
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmbeitv2.datasets import ImageFolder
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.inference.config import read_config
@@ -123,30 +121,15 @@ def plan(cfg: Config, is_training: bool = True) -> str:
 
 
 def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, classification: str) -> None:
-    empty, broken, other = tmp_path / 'empty', tmp_path / 'broken', tmp_path / 'other'
-    (empty / 'cat').mkdir(parents=True)
-    shutil.copytree(images / 'train', broken)
-    for path in broken.rglob('*.jpg'):
-        path.write_bytes(b'no image')
+    other, third = tmp_path / 'other', tmp_path / 'third'
     shutil.copytree(images / 'val', other)
     (other / 'dog').rename(other / 'wolf')
-    third = tmp_path / 'third'
     shutil.copytree(images / 'train', third)
     shutil.copytree(third / 'dog', third / 'elk')
     (tmp_path / 'list.txt').write_text('cat/0.jpg 0\ndog/1.jpg 7\n')
     cases = [
-        ((f'{DATASET}.data_root={tmp_path / "nowhere"}',), "image folder '.*nowhere.*' not found"),
-        ((f'{DATASET}.data_root={empty}',), "'.*empty.*' holds no images"),
-        ((f'{DATASET}.data_root={broken}',), r'broken/.*jpg'),
-        (
-            ('train_dataloader.batch_size=64',),
-            'does not fill one batch: 16 images .* are fewer than batch_size=64',
-        ),
         ((f'val_dataloader.dataset.data_root={other}',), "not those of train_dataloader: 'dog', 'wolf' differs"),
-        (
-            (f'{DATASET}.data_root={third}',),
-            r'of 3 classes, but model.head.num_classes=2. Set model.head.num_classes=3',
-        ),
+        ((f'{DATASET}.data_root={third}',), 'are of 3 classes, but model.head.num_classes=2. Set'),
         ((f'{DATASET}.ann_file={tmp_path / "list.txt"}', 'train_dataloader.drop_last=False'), 'dog/1.jpg.*label 7'),
     ]
     for options, words in cases:
@@ -155,58 +138,23 @@ def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, c
     assert not (tmp_path / 'work').exists()
 
 
-def damage_label(root: Path, name: str) -> None:
-    """Makes one thing wrong with a segmentation data set."""
-    label = root / 'labels' / 'train' / '2.png'
-    pixels = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
-    if name == 'value':
-        pixels[5, 5] = 4
-    elif name == 'size':
-        pixels = pixels[:-3]
-    cv2.imwrite(str(label), pixels)
-    if name == 'cut off':
-        label.write_bytes(label.read_bytes()[:100])
-    elif name == 'all ignored':
-        for each in (root / 'labels' / 'train').iterdir():
-            cv2.imwrite(str(each), np.zeros((64, 64), np.uint8))
-
-
-@pytest.mark.parametrize(
-    ('name', 'words'),
-    [
-        (
-            'value',
-            "train_dataloader.*train/2.png' has the label 3, but there are 3 classes, counted from 0",
-        ),
-        ('size', "train/2.png' has 64x61 pixels, but its image has 64x64"),
-        ('cut off', "label image '.*train/2.png' cannot be read"),
-        ('all ignored', 'train_dataloader: all pixels of all label images are ignored'),
-    ],
-)
-def test_label_images_are_checked(tmp_path: Path, name: str, words: str) -> None:
-    config = segmentation_config(tmp_path)
-    damage_label(tmp_path / 'seg', name)
-    said = sentence(config, tmp_path / 'work')
-    assert re.search(words, said), said
+def test_label_images_are_checked(tmp_path: Path) -> None:
+    config, labels = segmentation_config(tmp_path), tmp_path / 'seg/labels/train'
+    pixels = cv2.imread(str(labels / '2.png'), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(labels / '2.png'), pixels[:-3])
+    assert "train/2.png' has 64x61 pixels, but its image has 64x64" in sentence(config, tmp_path / 'work')
+    pixels[5, 5] = 4
+    cv2.imwrite(str(labels / '2.png'), pixels)
+    assert "train/2.png' has the label 3, but there are 3 classes, counted" in sentence(config, tmp_path / 'work')
+    for each in labels.iterdir():
+        cv2.imwrite(str(each), np.zeros((64, 64), np.uint8))
+    assert 'all pixels of all label images are ignored' in sentence(config, tmp_path / 'work')
 
 
 def test_a_single_class_of_images_is_refused(tmp_path: Path, images: Path, classification: str) -> None:
     shutil.copytree(images / 'train/cat', tmp_path / 'one/cat')
     said = sentence(classification, tmp_path / 'work', f'{DATASET}.data_root={tmp_path / "one"}')
     assert 'train_dataloader and model.head.num_classes know a single class' in said
-
-
-def test_the_option_that_sets_the_number_of_classes_is_named(tmp_path: Path) -> None:
-    config = Path(segmentation_config(tmp_path))
-    (tmp_path / 'seg/classes.txt').write_text('a\nb\nc\nd\n')
-    config.write_text(f"""{config.read_text()}
-num_classes = 3
-train_dataloader['dataset'] = dict(type='mmbeitv2.SegFolder', data_root={str(tmp_path / 'seg')!r}, pipeline=pipeline,
-                                   data_prefix=train_dataloader['dataset']['data_prefix'])
-val_dataloader = val_cfg = val_evaluator = None
-""")
-    said = sentence(str(config), tmp_path / 'work')
-    assert 'of 4 classes, but model.decode_head.num_classes=3. Set num_classes=4' in said
 
 
 def test_classes_that_never_occur_and_ignored_pixels_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -248,11 +196,6 @@ def test_what_openmmlab_runs_is_not_refused(tmp_path: Path, classification: str,
 def test_a_work_dir_that_cannot_be_written_is_named(
     tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / 'file').write_text('mine')
-    for folder in (tmp_path / 'file', tmp_path / 'file' / 'below'):
-        said = sentence(pretraining, folder)
-        assert said.startswith(f"work dir '{folder}': cannot write to '{tmp_path / 'file'}' (Not a directory)")
-    assert (tmp_path / 'file').read_text() == 'mine'
     assert "work dir '/proc/work': cannot write to '/proc'" in sentence(pretraining, '/proc/work')
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(100, 0, 1000))
@@ -279,23 +222,13 @@ def test_the_plan_tells_what_will_run_and_leaves_nothing(tmp_path: Path, classif
     assert 'test images   16' in plan(loaded(classification, tmp_path / 'work'), is_training=False)
 
 
-def test_the_checks_draw_no_random_number_and_list_the_data_once(
-    tmp_path: Path, pretraining: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-
-    listed = []
-    load = ImageFolder.load_data_list
-    monkeypatch.setattr(ImageFolder, 'load_data_list', lambda self: listed.append(1) or load(self))
-
-    def state() -> str:
-        return json.dumps([random.random(), np.random.rand(), torch.rand(1).item()])
+def test_the_checks_draw_no_random_number(tmp_path: Path, pretraining: str) -> None:
+    def state() -> list[float]:
+        return [random.random(), np.random.rand(), torch.rand(1).item()]
 
     cfg = loaded(pretraining, tmp_path / 'work')
     build_runner(cfg)
     expected = state()
     DefaultScope._instance_dict.clear()
-    runner = checked_runner(cfg, is_training=True)
+    checked_runner(cfg, is_training=True)
     assert state() == expected
-    runner.train()
-    assert len(listed) == 1
-    assert (tmp_path / 'work' / 'epoch_2.pth').is_file()

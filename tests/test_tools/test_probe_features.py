@@ -34,15 +34,11 @@ def test_features_of_a_pretrained_backbone_are_probed(tmp_path: Path, command: l
     assert json.loads((tmp_path / 'probe.json').read_text()) == {'knn_top1': 100, 'linear_top1': 100}
 
 
-@pytest.mark.parametrize(
-    ('moved', 'to', 'message'),
-    [('dark/0.png', 'stray.png', "stray.png' is not in a class folder"), ('dark', 'other', 'the same class folders')],
-)
 def test_folders_of_other_classes_are_refused(
-    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture, moved: str, to: str, message: str
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
 ) -> None:
-    (tmp_path / 'query' / moved).rename(tmp_path / 'query' / to)
-    assert message in refused(capsys, *command)
+    (tmp_path / 'query/dark').rename(tmp_path / 'query/other')
+    assert 'the same class folders' in refused(capsys, *command)
 
 
 @pytest.mark.parametrize('temperature', [0.1, 0.005])  # exp(1 / 0.005) is beyond float32

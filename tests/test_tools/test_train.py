@@ -6,12 +6,7 @@ import json
 import os
 import pickle
 import re
-import shutil
-import signal
 import subprocess
-import sys
-import time
-from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -22,13 +17,11 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from mmbeitv2.inference.config import read_config
-from tests import forked
 from tests.conftest import (
     ROOT,
     classification_config,
     forget_former_runs,
     free_port,
-    last_line,
     pretraining_config,
     randomize,
     refused,
@@ -38,7 +31,7 @@ from tests.conftest import (
 )
 from tests.test_tools.test_preflight import segmentation_config
 
-LONGER, ENDLESS = 'train_cfg.max_epochs=3', 'train_cfg.max_epochs=10000'
+LONGER = 'train_cfg.max_epochs=3'
 
 
 def random_checkpoint(config: str) -> str:
@@ -48,18 +41,6 @@ def random_checkpoint(config: str) -> str:
         torch.save(dict(state_dict=randomize(MODELS.build(cfg.model)).state_dict()), path)
     forget_former_runs()
     return str(path)
-
-
-def test_pretraining_trains_and_resumes(tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture) -> None:
-    config = pretraining_config(tmp_path, image_folder)
-    run_tool('train', config, '--work-dir', str(tmp_path / 'work'))
-    output = capsys.readouterr().out
-    assert 'length        2 epochs of 4 steps, 8 steps' in output
-    for name in ('loss_mim', 'loss_mim_cls', 'acc_mim', 'acc_mim_cls'):
-        assert re.search(rf'{name}: \d', output)
-    run_tool('train', config, '--work-dir', str(tmp_path / 'work'), '--resume', '--cfg-options', LONGER)
-    assert 'resumed epoch: 2' in capsys.readouterr().out
-    assert (tmp_path / 'work' / 'epoch_3.pth').is_file()
 
 
 @pytest.mark.gpu
@@ -118,60 +99,17 @@ def test_slurm_gets_one_process_per_gpu_each_of_which_knows_its_rank(tmp_path: P
     assert 'usage: GPUS=8 tools/slurm_test.sh' in run('bash', 'tools/slurm_test.sh', 'part', ok=False)
 
 
-def test_dist_train_runs_two_processes_which_sigterm_ends_and_dist_test_scores_by_two(
-    tmp_path: Path, image_folder: Path
-) -> None:
-    config, work = classification_config(tmp_path, image_folder), tmp_path / 'work'
-    process = subprocess.Popen(
-        ['bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(work), '--cfg-options', ENDLESS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {'CUDA_VISIBLE_DEVICES': '', 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'},
-    )
-    try:
-        assert process.stdout is not None
-        lines = takewhile(lambda line: 'Saving checkpoint at 2 ' not in line, process.stdout)
-        assert '[2][2/2]  lr' in ''.join(lines)
-        process.terminate()
-        process.communicate(timeout=120)  # until no process has its output open
-        assert process.returncode != 0
-    finally:
-        process.kill()
-    assert not list(work.glob('*.tmp'))
-    out, checkpoint = tmp_path / 'm.json', str(work / 'epoch_1.pth')
-    run('bash', 'tools/dist_test.sh', config, checkpoint, '2', '--work-dir', str(tmp_path), '--out', str(out))
+def test_dist_test_scores_by_two_processes(tmp_path: Path, image_folder: Path) -> None:
+    config, out = classification_config(tmp_path, image_folder), tmp_path / 'metrics.json'
+    command = ('bash', 'tools/dist_test.sh', config, random_checkpoint(config), '2', '--work-dir', str(tmp_path))
+    run(*command, '--out', str(out))
     assert 'accuracy/top1' in json.loads(out.read_text())
 
 
-def test_of_two_processes_torchrun_shows_the_sentence_of_the_one_that_failed(tmp_path: Path) -> None:
-    script = tmp_path / 'script.py'
-    script.write_text("""
-import os, time
-from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2.errors import InputError
-with one_sentence_errors('train.py'):
-    if os.environ['RANK'] == '1':
-        raise InputError("image '3.jpg' cannot be read")
-    time.sleep(60)
-""")
-    launcher = ('-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', str(free_port()))
-    output = run(sys.executable, *launcher, str(script), ok=False)
-    assert "train.py: error: image '3.jpg' cannot be read" in output.rpartition('Root Cause')[2]
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'ok', 'message'),
-    [
-        ((), False, 'usage: tools/dist_train.sh CONFIG GPUS'),
-        (('a.py', 'x'), False, "must be a whole number, not 'x'"),
-        (('a.py', '2', '--ampp'), False, 'unrecognized arguments: --ampp'),
-        (('a.py', '2', '--help'), True, 'usage: train.py'),
-    ],
-)
-def test_dist_train_explains_itself_once(arguments: tuple, ok: bool, message: str) -> None:
-    assert run('bash', 'tools/dist_train.sh', *arguments, ok=ok).count(message) == 1
+def test_dist_train_explains_itself_once() -> None:
+    assert 'usage: tools/dist_train.sh CONFIG GPUS' in run('bash', 'tools/dist_train.sh', ok=False)
+    said = run('bash', 'tools/dist_train.sh', 'a.py', '2', '--ampp', ok=False)
+    assert said.count('unrecognized arguments: --ampp') == 1
 
 
 def test_a_machine_says_what_it_waits_for_and_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,25 +118,6 @@ def test_a_machine_says_what_it_waits_for_and_gives_up(tmp_path: Path, monkeypat
         monkeypatch.setenv(name, value)
     output = run('bash', 'tools/dist_train.sh', 'a.py', '1', ok=False)
     assert f'machine 0 of 2 waits for the others at 127.0.0.1:{settings["PORT"]}, at most 1 s' in output
-
-
-def test_ctrl_c_ends_training_with_one_line(tmp_path: Path, image_folder: Path) -> None:
-    config, log = pretraining_config(tmp_path, image_folder), tmp_path / 'log.txt'
-    with Path(config).open('a') as stream:  # within a long epoch: between two, libraries swallow the exception
-        stream.write("data = dict(type='RepeatDataset', times=1000, dataset=train_dataloader['dataset'])\n")
-        stream.write('train_dataloader.update(dataset=data)\n')
-    process = forked.start(run_tool, 'train', config, '--work-dir', str(tmp_path / 'work'), log=log)
-    try:
-        while not log.exists() or '/4000]' not in log.read_text():
-            assert process.is_alive()
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGINT)
-        process.join(60)
-        assert process.exitcode == 130
-    finally:
-        process.kill()
-    assert last_line(log.read_text()) == 'train.py: interrupted'
-    assert 'Traceback' not in log.read_text()
 
 
 def test_a_config_with_averaged_weights_is_scored_with_them(
@@ -241,19 +160,6 @@ def test_a_pretraining_checkpoint_is_scored_with_its_own_tokenizer_only(
     run_tool('test', *command, 'randomness.seed=0')
 
 
-def test_weights_are_scored_whatever_wraps_them(tmp_path: Path, image_folder: Path) -> None:
-    config = classification_config(tmp_path, image_folder)
-    state = torch.load(random_checkpoint(config))['state_dict']
-    scores = []
-    for name in ('state_dict', 'model'):
-        torch.save({name: state}, tmp_path / f'{name}.pth')
-        out = tmp_path / f'{name}.pkl'
-        run_tool('test', config, str(tmp_path / f'{name}.pth'), '--work-dir', str(tmp_path / 'work'), '--out', str(out))
-        scores.append(torch.stack([sample['pred_score'] for sample in pickle.loads(out.read_bytes())]))
-    assert torch.equal(*scores)
-    assert (scores[0].std(0) > 0.01).all()
-
-
 def test_classes_are_scored_in_the_order_of_the_training_only(
     tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -270,7 +176,7 @@ def test_classes_are_scored_in_the_order_of_the_training_only(
     assert "number 0 is 'cat' and 'Katze'. This is right only if both names mean the same" in capsys.readouterr().out
 
 
-def test_no_two_files_that_are_written_have_one_name(tmp_path: Path, image_folder: Path) -> None:
+def test_no_two_label_maps_have_one_name(tmp_path: Path) -> None:
     """Images that differ in their endings alone, or whose folders end where their names begin."""
     config = segmentation_config(tmp_path)
     for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
@@ -294,29 +200,6 @@ def test_no_two_files_that_are_written_have_one_name(tmp_path: Path, image_folde
     assert names == {'0.png', '1.jpg.png', '1.bmp.png', '2.png', 'a/1.png'}
     # With reduce_zero_label the classes have the numbers of the label images, from 1.
     assert {label for path in folder.rglob('*.png') for label in np.unique(cv2.imread(str(path)))} <= {1, 2, 3}
-
-    for folder_name, name in (('cat_1', '2.jpg'), ('cat', '1_2.jpg')):
-        (image_folder / folder_name).mkdir(exist_ok=True)
-        shutil.copy(image_folder / 'dog/nested/0.jpg', image_folder / folder_name / name)
-    config = classification_config(tmp_path, image_folder)
-    Path(config).write_text(Path(config).read_text().replace("'num_classes': 2", "'num_classes': 3"))
-    forget_former_runs()
-    folder = tmp_path / 'pictures'
-    command = ['test', config, random_checkpoint(config), '--work-dir', str(tmp_path / 'work')]
-    run_tool(*command, '--show-dir', str(folder))
-    assert len(list(folder.glob('*.png'))) == len(list(image_folder.rglob('*.jpg')))
-
-
-def test_blocks_without_a_gradient_train_where_the_config_says_that_there_are_some(
-    tmp_path: Path, image_folder: Path
-) -> None:
-    """The second block comes after the only one whose output is used."""
-    config = classification_config(tmp_path, image_folder)
-    options = ('--cfg-options', 'model.backbone.out_indices=0', 'train_cfg.max_epochs=1')
-    said = forked.train_by_two(config, tmp_path / 'work', *options, 'find_unused_parameters=True')
-    assert '2 process(es)' in said
-    state = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)
-    assert len(state['optimizer']['state']) < len(state['state_dict'])  # nothing is kept of what has no gradient
 
 
 def test_a_model_that_saves_its_lora_layers_only_is_resumed_and_scored(tmp_path: Path, image_folder: Path) -> None:
