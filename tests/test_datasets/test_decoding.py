@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmbeitv2.datasets.channels import decode_channels
-from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image, to_rgb, upright_size
+from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image, to_rgb
 
 
 def picture(height: int = 90, width: int = 120) -> np.ndarray:
@@ -64,21 +64,6 @@ def test_an_orientation_that_cannot_be_read_is_ignored(kind: str, exif: bytes) -
     assert np.array_equal(to_rgb(Image.open(io.BytesIO(content))), plain)
 
 
-@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
-@pytest.mark.parametrize('orientation', [6, 300])
-def test_an_orientation_counts_beside_a_tag_that_cannot_be_written_again(kind: str, orientation: int) -> None:
-    """Two tags in TIFF's form: the orientation, and an offset that is a letter."""
-    entries = struct.pack('<HHIHHHHII', 0x0112, 3, 1, orientation, 0, 0x0111, 2, 1, ord('A'))
-    exif = b'Exif\0\0II*\0\x08\0\0\0' + struct.pack('<H', 2) + entries + bytes(4)
-    options = {'lossless': True} if kind == 'WEBP' else {}
-    content = encoded(Image.fromarray(picture()), kind, exif=exif, **options)
-    plain = Image.open(io.BytesIO(encoded(Image.fromarray(picture()), kind, **options))).convert('RGB')
-    expected = plain.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else plain
-    assert np.array_equal(to_rgb(Image.open(io.BytesIO(content))), np.asarray(expected))
-    assert np.array_equal(decode_image(content)[..., ::-1], np.asarray(expected))
-    assert upright_size(Image.open(io.BytesIO(content))) == (expected.height, expected.width)
-
-
 def test_every_type_of_pixels_becomes_eight_bit_rgb() -> None:
     gray = picture()[..., 0]
     sixteen = gray.astype(np.uint16) * 256 + 77
@@ -117,34 +102,21 @@ def test_pixels_without_an_obvious_range_are_refused(pixels: np.ndarray, message
         decode_image(encoded(Image.fromarray(pixels), 'TIFF'))
 
 
-@pytest.mark.parametrize('opencv_returns', ['nothing', 'what there is'])
 @pytest.mark.parametrize(
     ('kind', 'options'),
     [
         ('JPEG', {}),
         ('JPEG', {'progressive': True}),
         ('PNG', {}),
-        ('BMP', {}),
-        ('PPM', {}),
         ('WEBP', {}),
-        ('TIFF', {}),
         ('TIFF', {'compression': 'tiff_lzw'}),
     ],
 )
-def test_a_file_that_is_cut_off_is_refused(
-    kind: str, options: dict, opencv_returns: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if opencv_returns == 'what there is':  # OpenCV 4 fills the rest with gray
-        monkeypatch.setattr(cv2, 'imdecode', lambda *_: picture())
+def test_a_file_that_is_cut_off_is_refused(kind: str, options: dict) -> None:
     content = encoded(Image.fromarray(picture()), kind, **options)
     for share in (0.02, 0.3, 0.6, 0.98):
         with pytest.raises((ValueError, OSError)):
             decode_image(content[: int(share * len(content))])
-
-
-def test_a_jpeg_with_something_behind_it_is_read() -> None:
-    content = encoded(Image.fromarray(picture()), 'JPEG')
-    assert np.array_equal(decode_image(content + b'\0\0trailer'), decode_image(content))
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -159,10 +131,6 @@ def test_images_of_too_many_pixels_are_refused_by_their_header() -> None:
         decode_image(png_header(30000, 30000))
     with pytest.raises(ValueError, match=r'it has 3000x4000 pixels, but only 1 to max_pixels=1000000 are allowed'):
         decode_image(png_header(3000, 4000), max_pixels=1_000_000)
-    content = encoded(Image.fromarray(picture(90, 120)), 'PNG')
-    assert decode_image(content, max_pixels=90 * 120).shape == (90, 120, 3)
-    with pytest.raises(ValueError, match='it has 120x90 pixels'):
-        decode_image(content, max_pixels=90 * 120 - 1)
 
 
 def test_damaged_files_never_escape_as_another_error() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 import shutil
 from pathlib import Path
 
@@ -90,10 +89,8 @@ def test_the_table_of_a_folder_gives_its_batches(image_folder: Path) -> None:
         assert_equal(batches(dataset, num_workers), expected)
 
 
-@pytest.mark.parametrize('saved', ['table', 'splits'])
-def test_a_saved_table_has_the_rows_that_the_split_names(tmp_path: Path, table: dict, saved: str) -> None:
-    data = in_library(table)
-    (datasets.DatasetDict(train=data) if saved == 'splits' else data).save_to_disk(tmp_path / 'table')
+def test_a_saved_table_has_the_rows_that_the_split_names(tmp_path: Path, table: dict) -> None:
+    in_library(table).save_to_disk(tmp_path / 'table')
     for split, rows in (
         ('train', range(16)),
         ('train[:50%]', range(8)),
@@ -126,18 +123,11 @@ def test_unreadable_rows_are_named_or_replaced(tmp_path: Path, table: dict) -> N
     assert all(dataset[i]['img'].shape == (40, 48, 3) for i in range(16))
 
 
-def test_a_copy_for_another_process_reads_the_same(tmp_path: Path, table: dict) -> None:
-    dataset = HuggingFaceImages(write_parquet(tmp_path / 'table.parquet', table), pipeline=LOAD)
-    assert (pickle.loads(pickle.dumps(dataset))[5]['img'] == dataset[5]['img']).all()
-
-
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
         (dict(image_column='img'), "cannot be loaded .*img.*'image', 'label', 'number'"),
-        (dict(image_column='number'), r'cannot be loaded .*int64'),
         (dict(label_column='image'), "has rows without a label in label_column='image'"),
-        (dict(split='val'), "split 'val' of data set '.*' cannot be loaded .*val"),
         (dict(path='no/such'), "data set 'no/such' cannot be loaded"),
         (dict(label_column='label', classes=['a']), "has 2 classes in label_column='label', but 1 classes are set"),
     ],
@@ -146,10 +136,3 @@ def test_what_is_missing_is_named(tmp_path: Path, table: dict, settings: dict, m
     path = write_parquet(tmp_path / 'table.parquet', table)
     with pytest.raises(InputError, match=message):
         HuggingFaceImages(**dict(path=path) | settings)
-
-
-@pytest.mark.parametrize('labels', [[-1] * 16, [0] * 15 + [None], ['a'] * 15 + [None], [0.5] * 16])
-def test_labels_that_are_none_are_refused(tmp_path: Path, table: dict, labels: list) -> None:
-    path = write_parquet(tmp_path / 'table.parquet', table | dict(label=labels))
-    with pytest.raises(InputError, match=r"has rows without a label in label_column='label' \("):
-        HuggingFaceImages(path, label_column='label')
