@@ -1,5 +1,6 @@
 # The study of docs/evidence.md for two CPU cores; tools/evidence.py runs it.
 camvid = 'data/camvid'
+changes = dict()  # of the configs beside this one, by name
 steps = 2000  # of a pretraining; 64 images each
 warmup = 0.05  # share of the steps of any training
 # The learning rate of a row is chosen at a quarter of the steps, by a linear probe of held-out training images.
@@ -52,7 +53,7 @@ tokenizers = dict(
 
 # A row is a pretraining with its readings. `encoder` tells how its ViT is read; `lr_of` takes the learning rate of
 # another row. Rows with `curve` are also read at a quarter and a half of the steps.
-no_neck = dict(model=dict(backbone=dict(out_indices=(5,)), neck=None))
+no_neck = dict(model=dict(backbone=dict(out_indices=(-1,)), neck=None))
 random_mask = dict(
     train_dataloader=dict(
         dataset=dict(

@@ -1,7 +1,7 @@
 # As beitv2.py without aggregation, predicting the teacher's features of the masked patches instead of codes.
 _base_ = './beitv2.py'
 model = dict(
-    backbone=dict(out_indices=(5,)),
+    backbone=dict(out_indices=(-1,)),
     neck=None,
     head=dict(_delete_=True, type='mmbeitv2.FeatureHead'),
     tokenizer=dict(

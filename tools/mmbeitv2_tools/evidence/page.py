@@ -54,8 +54,9 @@ def write_page(study: Study, docs: Path, preset: str) -> None:
 def progress(study: Study) -> str:
     """How far the study is."""
     wanted = [f'{name}/seed_{seed}' for name, row in study.rows.items() for seed in range(row['seeds'])]
-    last = [f'{name}/{"frozen" if name.startswith("teacher/") else "segment"}' for name in wanted]
-    done = sum(name in study.records for name in last)
+    done = 0
+    for name in wanted:
+        done += f'{name}/{"frozen" if name.startswith("teacher/") else "segment"}' in study.records
     return f'{done} of {len(wanted)} rows and seeds are complete. A dash, and a row that is missing, has not been run.'
 
 
@@ -87,8 +88,8 @@ def seconds(study: Study, name: str, run: str = 'seed_0') -> float | None:
     row = study.rows[name]
     jobs = [f'{name}/{run}/pretrain'] if row.get('config') else []
     jobs += [f'tokenizers/{row["tokenizer"]}'] if row.get('tokenizer') else []
-    found = [study.records.get(job, {}).get('seconds') for job in jobs]
-    return None if not found or None in found else sum(found)
+    found = [study.records[job]['seconds'] for job in jobs if 'seconds' in study.records.get(job, {})]
+    return sum(found) if found and len(found) == len(jobs) else None
 
 
 def budget(study: Study, name: str) -> list[tuple[float, float, float]]:

@@ -39,6 +39,7 @@ WEIGHT_DECAYS = (1e-4, 1e-3, 1e-2)
 PATCH_WEIGHT_DECAYS = (1e-5, 1e-4, 1e-3)
 # Height and width at which CamVid is read, multiples of the patch size.
 CAMVID_SIZE = (176, 240)
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def read_images(cfg: Config, bank_step: int) -> dict[str, dict[str, float]]:
@@ -49,7 +50,7 @@ def read_images(cfg: Config, bank_step: int) -> dict[str, dict[str, float]]:
         bank_step: one of so many training images is learned from.
     """
     backbone = build_backbone(cfg)
-    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor).to(DEVICE)
     dataset = cfg.val_dataloader.dataset
     features, labels = {}, {}
     for split, options in (('bank', dict(data_prefix='train', step=bank_step)), ('query', {})):
@@ -67,7 +68,7 @@ def read_images(cfg: Config, bank_step: int) -> dict[str, dict[str, float]]:
 @torch.no_grad()
 def tokens_of(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """The CLS token (B, C), if there is one, and the mean of the patches (B, C) of images (B, 3, H, W)."""
-    tokens = backbone(images)[-1]
+    tokens = backbone(images)[-1].float().cpu()
     patches = tokens[:, -num_patches(backbone, images) :]
     forms = {'mean': patches.mean(dim=1)}
     return forms if patches.shape == tokens.shape else {'cls': tokens[:, 0], **forms}
@@ -105,7 +106,7 @@ def score_images(bank: Tensor, labels: np.ndarray, queries: Tensor, truth: np.nd
 def read_camvid(cfg: Config, root: Path, classes: list[str]) -> float:
     """mIoU in percent of a linear classifier of patches on CamVid's test split, its logits enlarged to the labels."""
     backbone = build_backbone(cfg, CAMVID_SIZE)
-    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor).to(DEVICE)
     splits = {name: list(camvid(backbone, preprocessor, root, name, classes)) for name in ('training', 'validation')}
     maps = torch.cat([features for features, _ in splits['training']])  # (n, C, h, w)
     mean, std = maps.mean(dim=(0, 2, 3), keepdim=True), maps.std(dim=(0, 2, 3), keepdim=True) + 1e-6
@@ -129,7 +130,7 @@ def camvid(
     images = SegFolder(str(root), classes, prefix, ignored_labels=[11], pipeline=pipeline, test_mode=True)
     for batch in DataLoader(images, 8, num_workers=1, collate_fn=pseudo_collate):
         inputs = preprocessor({'inputs': torch.stack(batch['inputs'])})['inputs']
-        tokens = backbone(inputs)[-1]
+        tokens = backbone(inputs)[-1].cpu()
         side = int((CAMVID_SIZE[0] * CAMVID_SIZE[1] / num_patches(backbone, inputs)) ** 0.5)
         patches = tokens[:, -num_patches(backbone, inputs) :]
         labels = torch.stack([sample.gt_sem_seg.data for sample in batch['data_samples']])  # (B, 1, 360, 480)
@@ -176,7 +177,7 @@ def build_backbone(cfg: Config, img_size: tuple[int, int] | None = None) -> nn.M
     """The backbone of a config with its weights, for images of this size, in eval mode."""
     backbone = MODELS.build({**cfg.model.backbone, **({} if img_size is None else {'img_size': img_size})})
     backbone.init_weights()
-    backbone.eval()  # returns None for mmpretrain's
+    backbone.to(DEVICE).eval()  # mmpretrain's eval() returns None
     return backbone
 
 

@@ -202,6 +202,7 @@ class Study:
     def config(self, job: Job) -> Config:
         """The config of a job, with the teacher of this study."""
         cfg = read_config(str(CONFIGS / f'{job.config}.py'))
+        cfg.merge_from_dict(copy.deepcopy({**self.cfg.changes.get(job.config, {})}))
         cfg.merge_from_dict(copy.deepcopy(job.options))  # merging takes _delete_ away
         if self.teacher is not None:
             for key, value in walk_settings(cfg.to_dict()):

@@ -1,0 +1,61 @@
+# The study of docs/evidence.md for one GPU: ViT-S with 12 layers, batches of 256, 512 codes. Not run yet.
+_base_ = './cpu.py'
+steps = 1000
+tokenizers = dict(
+    _delete_=True,
+    vqkd=dict(config='tokenizer', steps=500),
+    kmeans=dict(config='tokenizer_kmeans', steps=40),
+    pixels=dict(config='tokenizer_pixels', steps=500, target_dims=192),
+)
+variants = dict(
+    _delete_=True,
+    head2=dict(title='aggregation of depth 2 (1)', options=dict(model=dict(neck=dict(depth=2)))),
+    layer6=dict(title='layer l = 6 (9)', options=dict(model=dict(backbone=dict(out_indices=(5, 11))))),
+)
+loader = dict(batch_size=256, num_workers=2)
+amp = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(enabled=False))
+vit = dict(embed_dims=384, depth=12, num_heads=6)
+rival = dict(embed_dims=384, num_layers=12, num_heads=6, feedforward_channels=1536)
+run = dict(train_dataloader=loader, optim_wrapper=amp)
+pretraining = dict(**run, model=dict(backbone=dict(arch=vit, out_indices=(8, 11)), tokenizer_precision='bfloat16'))
+single = dict(
+    **run, model=dict(backbone=dict(arch=vit, out_indices=(11,)), tokenizer_precision='bfloat16')
+)  # without aggregation
+classifier = dict(**run, model=dict(backbone=dict(arch=vit), head=dict(in_channels=384)))
+segmentor = dict(
+    optim_wrapper=amp,
+    train_dataloader=dict(num_workers=2),
+    model=dict(
+        backbone=dict(arch=vit, out_indices=(3, 5, 7, 11)),
+        neck=dict(embed_dim=384),
+        decode_head=dict(in_channels=[384] * 4),
+        auxiliary_head=dict(in_channels=384),
+    ),
+)
+changes = dict(
+    tokenizer=run,
+    tokenizer_pixels=run,
+    tokenizer_kmeans=dict(train_dataloader=loader),
+    beitv2=pretraining,
+    kmeans=pretraining,
+    features=single,
+    mae=dict(**run, model=dict(backbone=dict(arch=rival), neck=dict(embed_dim=384, decoder_embed_dim=192))),
+    simmim=dict(**run, model=dict(backbone=dict(arch=rival), neck=dict(in_channels=384))),
+    maskfeat=dict(**run, model=dict(backbone=dict(arch=rival), neck=dict(in_channels=384))),
+    mocov3=dict(**run, model=dict(backbone=dict(arch=rival), neck=dict(in_channels=384))),
+    finetune=classifier,
+    finetune_scratch=classifier,
+    finetune_mmpretrain=dict(**run, model=dict(backbone=dict(arch=rival), head=dict(in_channels=384))),
+    segment=segmentor,
+    segment_scratch=segmentor,
+    segment_mmpretrain=dict(
+        optim_wrapper=amp,
+        train_dataloader=dict(num_workers=2),
+        model=dict(
+            backbone=dict(arch=rival, out_indices=(3, 5, 7, 11)),
+            neck=dict(embed_dim=384),
+            decode_head=dict(in_channels=[384] * 4),
+            auxiliary_head=dict(in_channels=384),
+        ),
+    ),
+)
