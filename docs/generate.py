@@ -32,7 +32,7 @@ TOOLS = {
     'Features': ('probe_features.py', 'visualize_attention.py', 'visualize_patch_pca.py'),
     'Predictions': ('predict.py', 'dist_predict.sh'),
     'Weights': ('convert_checkpoint.py', 'export_onnx.py'),
-    'Speed': ('benchmark.py', 'get_flops.py', 'gpu_report.sh'),
+    'Speed and evidence': ('benchmark.py', 'evidence.py', 'get_flops.py', 'gpu_report.sh'),
     'The clone': ('quickstart.sh', 'run_tests.sh', 'build_docs.sh'),
 }
 # Started by other tools, and not by a person.
