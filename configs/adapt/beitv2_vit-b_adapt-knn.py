@@ -1,5 +1,5 @@
-# Ours: beitv2_vit-b_adapt.py, scored by k-nearest neighbors before the first step and every 500. DIR also holds labeled
-# images: train/CLASS/*.jpg to compare with, and val/CLASS/*.jpg to score.
+# Ours: beitv2_vit-b_adapt.py, scored by k-nearest neighbors before the first step and every 500. data/own also holds
+# labeled images: train/CLASS/*.jpg to compare with, and val/CLASS/*.jpg to score.
 _base_ = 'beitv2_vit-b_adapt.py'
 data_root = 'data/own'
 score_loader = dict(

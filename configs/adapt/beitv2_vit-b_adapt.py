@@ -1,9 +1,9 @@
 # Your own images: goes on with pretraining from the released ViT-B/16, batch 512 on 8 GPUs. Not in the paper and not
 # tuned; docs/guides/adapt.md explains it. beitv2_vit-b_adapt-knn.py also scores it.
 #
-#   python tools/train.py configs/adapt/beitv2_vit-b_adapt.py --auto-scale-lr --cfg-options data_root=DIR
+#   python tools/train.py configs/adapt/beitv2_vit-b_adapt.py --auto-scale-lr
 #
-# DIR holds images/, nested to any depth; labels are not needed.
+# data/own, a folder or a link to one, holds images/, nested to any depth; labels are not needed.
 _base_ = [
     '../_base_/models/beitv2_vit-b.py',
     '../_base_/datasets/imagenet_pretraining.py',

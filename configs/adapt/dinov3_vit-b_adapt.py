@@ -1,8 +1,8 @@
 # Your own images: goes on with pretraining from timm's DINOv3 ViT-B/16, batch 512 on 8 GPUs. The codes are clusters of
 # its own features on these images, made by dinov3_vit-b_kmeans.py. Not tuned; docs/guides/adapt.md explains it.
 #
-#   python tools/train.py configs/adapt/dinov3_vit-b_kmeans.py --cfg-options data_root=DIR
-#   python tools/train.py configs/adapt/dinov3_vit-b_adapt.py --auto-scale-lr --cfg-options data_root=DIR
+#   python tools/train.py configs/adapt/dinov3_vit-b_kmeans.py
+#   python tools/train.py configs/adapt/dinov3_vit-b_adapt.py --auto-scale-lr
 _base_ = [
     '../_base_/models/dinov3_vit-b.py',
     '../_base_/datasets/imagenet_pretraining.py',

@@ -1,5 +1,6 @@
 # Your own images: clusters of the patch features of timm's DINOv3 ViT-B/16, which are the codes of
-# dinov3_vit-b_adapt.py; one pass over the images, batch 512 on 8 GPUs. DIR holds images/, nested to any depth.
+# dinov3_vit-b_adapt.py; one pass over the images, batch 512 on 8 GPUs. data/own holds images/, nested to any
+# depth.
 _base_ = [
     '../_base_/datasets/imagenet_tokenizer.py',
     '../_base_/schedules/kmeans_1e.py',

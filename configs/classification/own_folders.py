@@ -1,9 +1,11 @@
 # Your own images: the paper's table 10 (ViT-B) from released weights that know ImageNet-21k, for 30 epochs instead of
 # 100; batch 128 on 1 GPU. Not tuned.
 #
-#   python tools/train.py configs/classification/own_folders.py --cfg-options data_root=DIR num_classes=37
+#   python tools/train.py configs/classification/own_folders.py --cfg-options \
+#       model.head.num_classes=37 data_preprocessor.num_classes=37
 #
-# DIR holds train/CLASS/*.jpg and val/CLASS/*.jpg. The classes are the folders, in alphabetical order.
+# data/own, a folder or a link to one, holds train/CLASS/*.jpg and val/CLASS/*.jpg. The classes are the folders, in
+# alphabetical order.
 _base_ = [
     '../_base_/models/classifier_vit-b.py',
     '../_base_/datasets/imagenet_finetuning.py',

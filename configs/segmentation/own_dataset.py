@@ -1,10 +1,11 @@
 # Your own images: UperNet on the released ViT-B/16, as in the paper's table 11, for 20k iterations; batch 8 on 1 GPU.
 #
-#   python tools/train.py configs/segmentation/own_dataset.py --cfg-options data_root=DIR num_classes=11
+#   python tools/train.py configs/segmentation/own_dataset.py --cfg-options \
+#       model.decode_head.num_classes=11 model.auxiliary_head.num_classes=11
 #
-# DIR holds classes.txt (one name a line, the first line is class 0), images/{train,val} and labels/{train,val}: PNGs of
-# one channel, in which 255 means "ignored". If label images show colors, or values that are no class numbers, name the
-# file that lists them: label_table=labels.txt. docs/guides/segment.md explains every setting.
+# data/own (a folder or a link) holds classes.txt (one name a line, the first line is class 0), images/{train,val},
+# and labels/{train,val} with PNGs of one channel, in which 255 means "ignored". docs/guides/segment.md explains every
+# setting, and what to do with colors.
 _base_ = [
     '../_base_/models/upernet_vit-b.py',
     '../_base_/schedules/upernet_160k.py',
@@ -12,7 +13,6 @@ _base_ = [
 ]
 data_root = 'data/own'
 num_classes = 2  # as many as classes.txt has lines
-label_table = None  # or 'labels.txt', in place of classes.txt: lines "VALUE, CLASS" or "R G B, CLASS"
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='beitv2-base_in1k-1600e_ft-in21k_release')),
     decode_head=dict(num_classes=num_classes),
@@ -57,7 +57,7 @@ train_dataloader = dict(
         type='mmbeitv2.SegFolder',
         data_root=data_root,
         data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
-        label_table=label_table,
+        label_table=None,  # or 'labels.txt', in place of classes.txt: lines "VALUE, CLASS" or "R G B, CLASS"
         reduce_zero_label=False,  # True: 0 means "ignored", and class 0 has the label 1
         ignored_labels=[],  # further values that mean "ignored"
         pipeline=train_pipeline,
@@ -72,7 +72,7 @@ val_dataloader = dict(
         type='mmbeitv2.SegFolder',
         data_root=data_root,
         data_prefix=dict(img_path='images/val', seg_map_path='labels/val'),
-        label_table=label_table,
+        label_table=None,
         reduce_zero_label=False,
         ignored_labels=[],
         pipeline=test_pipeline,

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +19,6 @@ from mmbeitv2.errors import InputError
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Keys whose value is a file, a folder, or a name of one.
-_PATH_KEY = re.compile(
-    r'(.*_)?(dir|file|path|prefix|root)|checkpoint|filename|img_path|load_from|pretrained|seg_map_path'
-)
 # Top-level keys that mmengine's runners and our tools read from the config, beside the arguments of the runners.
 _READ_BESIDE = {
     *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters', 'tta_model'),
@@ -65,16 +59,11 @@ def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -
 def merge_options(cfg: Config, cfg_options: Sequence[str] | Mapping | None) -> Config:
     """Applies the settings of ``--cfg-options`` to a config.
 
-    A variable of the file, such as ``data_root``, is set wherever a setting of the same name holds its value; texts
-    that begin with its value and a slash get the new beginning.
-
     Args:
         cfg: changed in place.
-        cfg_options: strings ``KEY=VALUE``; or dotted keys and values, which are used unchanged. A string's value is
-            read as by mmengine's ``DictAction`` (``3``, ``1e-4``, ``True``, ``None``, ``[a,b]``), with one exception:
-            where the config holds a text, or the key names a file or folder, it is a text as typed, with commas,
-            quotes, backslashes and line breaks; only ``None`` means None, and for other texts ``[...]`` a list. It is
-            never evaluated.
+        cfg_options: strings ``KEY=VALUE``, read as by mmengine's ``DictAction`` (``3``, ``1e-4``, ``True``, ``None``,
+            ``[a,b]``), except that where the config holds a text, the value is a text as typed, or ``None``; or a dict
+            of dotted keys and values.
 
     Returns:
         The config.
@@ -82,13 +71,19 @@ def merge_options(cfg: Config, cfg_options: Sequence[str] | Mapping | None) -> C
     Raises:
         InputError: if an option does not have the form KEY=VALUE, or names a setting that cannot exist.
     """
-    is_typed = not isinstance(cfg_options, Mapping)
-    options = cfg_options if isinstance(cfg_options, Mapping) else dict(map(_split, cfg_options or ()))
+    if isinstance(cfg_options, Mapping):
+        for key in cfg_options:
+            _present(cfg, key)
+        cfg.merge_from_dict(dict(cfg_options))
+        return cfg
     values: dict[str, object] = {}
-    for key, given in options.items():
-        present = _present(cfg, key)
-        value = _interpret(key, given, present) if is_typed else given
-        values |= {key: value, **_uses(cfg, key, present, value)}
+    for option in cfg_options or ():
+        key, equals, text = option.partition('=')
+        if not equals:
+            raise InputError(
+                f'--cfg-options {option!r} does not have the form KEY=VALUE. Write train_cfg.max_epochs=10.'
+            )
+        values[key] = _interpret(key, text, _present(cfg, key))
     cfg.merge_from_dict(values)
     return cfg
 
@@ -100,55 +95,28 @@ def scope_of(cfg: Config) -> AbstractContextManager[None]:
     return DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain'))
 
 
-def _split(option: str) -> tuple[str, str]:
-    key, equals, text = option.partition('=')
-    if not equals or not all(key.split('.')):
-        raise InputError(f'--cfg-options {option!r} does not have the form KEY=VALUE. Write train_cfg.max_epochs=10.')
-    return key, text
-
-
-def _uses(cfg: Config, key: str, present: object, value: object) -> dict[str, object]:
-    """The settings that hold a variable of the file, or a text that begins with it, and what they become."""
-    name, dot, rest = key.partition('.')
-    known = runner_settings()
-    if name in known:
-        return {}
-    if name not in cfg:
-        raise InputError(f'--cfg-options {key}: the setting {name!r} does not exist. {nearest(name, known)}')
-    uses: dict[str, object] = {}
-    for held, text in walk_settings({section: cfg[section] for section in cfg if section in known}):
-        last = held.rpartition('.')[2]
-        if last == name and text == cfg[name]:
-            uses[held + dot + rest] = value
-        elif isinstance(text, str) and isinstance(present, str):
-            is_same_path = text == present and _PATH_KEY.fullmatch(name) and _PATH_KEY.fullmatch(last)
-            if is_same_path or text.startswith(f'{present}/'):
-                uses[held] = f'{value}{text.removeprefix(present)}'
-    if not uses:
-        raise InputError(
-            f'--cfg-options {key}: {name!r} is a variable of {cfg.filename!r} that was used while the file was read, '
-            'and changing it now has no effect. Set what was made of it, or change it in the file.'
-        )
-    return uses
-
-
 def _present(cfg: Config, key: str) -> object:
     """The value at a dotted key; None if it can be added there.
 
     Raises:
-        InputError: if something above it holds no settings, or is a new group whose name is nearly that of another.
+        InputError: if nothing reads a top-level setting of this name, a variable of the file for example; if something
+            above it holds no settings, or is a new group whose name is nearly that of another.
     """
-    node: object = cfg._cfg_dict
+    node: object = {name: cfg.get(name, {}) for name in sorted(_runner_settings())}
+    settings = node
     names = key.split('.')
     for depth, name in enumerate(names):
         items = dict(enumerate(node)) if isinstance(node, list) else node if isinstance(node, dict) else {}
         known = {str(each): value for each, value in items.items()}
         if name not in known:
-            is_misspelled = 0 < depth < len(names) - 1 and get_close_matches(name, known, cutoff=0.75)
-            if isinstance(node, dict) and not is_misspelled:
+            is_misspelled = depth < len(names) - 1 and get_close_matches(name, known, cutoff=0.75)
+            if depth and isinstance(node, dict) and not is_misspelled:
                 return None
             here = '.'.join(names[: depth + 1])
-            raise InputError(f'--cfg-options {key}: the setting {here!r} does not exist. {nearest(name, known)}')
+            same = [place for place, _ in walk_settings(settings) if place.endswith(f'.{key}')]
+            near = same[:3] or get_close_matches(name, known, 3) or sorted(known)[:20] or ['.'.join(names[:depth])]
+            remedy = f'Did you mean {" or ".join(map(repr, near))}?'
+            raise InputError(f'--cfg-options {key}: the setting {here!r} does not exist. {remedy}')
         node = known[name]
     return node
 
@@ -157,35 +125,21 @@ def _interpret(key: str, text: str, present: object) -> object:
     """The value that a text stands for, see :func:`merge_options`."""
     from mmengine.config import DictAction
 
-    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':  # quotes that outlived the shell
-        text = text[1:-1]
-    if text == 'None':
-        return None
-    is_list = text.startswith('[') and text.endswith(']')
-    if _PATH_KEY.fullmatch(key.rpartition('.')[2]) or (isinstance(present, str) and not is_list):
+    if isinstance(present, str) and text != 'None':
         return text
     parser = argparse.ArgumentParser()
     parser.add_argument('--option', nargs=1, action=DictAction)
     try:
-        value = parser.parse_args(['--option', f'value={text}']).option['value']
+        return parser.parse_args(['--option', f'value={text}']).option['value']
     except AssertionError as error:
         raise InputError(f'--cfg-options {key}={text}: the brackets of the value do not match') from error
-    return text if isinstance(value, str) else value  # DictAction takes the blanks away
 
 
-@cache
-def runner_settings() -> frozenset[str]:
+def _runner_settings() -> set[str]:
     """Top-level keys of a config that mmengine's runners and our tools read."""
     from mmengine.runner import FlexibleRunner, Runner
 
-    arguments = {*inspect.signature(Runner).parameters, *inspect.signature(FlexibleRunner).parameters}
-    return frozenset(arguments - {'cfg'} | _READ_BESIDE)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that suggests the known names that are closest to an unknown one."""
-    near = get_close_matches(name, list(known), 3) or sorted(known)[:20]
-    return f'Did you mean {" or ".join(map(repr, near))}?' if near else 'The setting above it holds no settings.'
+    return {*inspect.signature(Runner).parameters, *inspect.signature(FlexibleRunner).parameters, *_READ_BESIDE}
 
 
 def walk_settings(node: object, key: str = '') -> Iterator[tuple[str, object]]:

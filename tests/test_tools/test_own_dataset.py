@@ -65,7 +65,12 @@ def own(tmp_path: Path) -> list[str]:
     (data / 'val.txt').write_text('5\n6\n')
     config = tmp_path / 'tiny.py'
     config.write_text(TINY.format(base=str(ROOT / 'configs' / 'segmentation' / 'own_dataset.py')))
-    return [str(config), '--cfg-options', f'data_root={data}', 'num_classes=3']
+    roots = [f'{split}_dataloader.dataset.data_root={data}' for split in ('train', 'val', 'test')]
+    return [str(config), '--cfg-options', *roots, *number_of_classes(3)]
+
+
+def number_of_classes(number: int) -> list[str]:
+    return [f'model.{head}.num_classes={number}' for head in ('decode_head', 'auxiliary_head')]
 
 
 def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
@@ -108,7 +113,7 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     capsys.readouterr()
     with (tmp_path / "Bob's data" / 'classes.txt').open('a') as stream:
         stream.write('bike\n')
-    options[-1] = 'num_classes=4'
+    options += number_of_classes(4)
     words = 'because the file was trained on 3 classes and the config has 4'
     assert words in refused(capsys, *scoring, *options)
     start = [*options, f'load_from={checkpoint}']
@@ -118,10 +123,10 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ('data_root=nowhere', "class list 'nowhere/classes.txt' not found. Correct its path."),
-        ('num_classes=5', 'are of 3 classes, but model.decode_head.num_classes=5. Set num_classes=3'),
+        ('train_dataloader.dataset.data_root=nowhere', "class list 'nowhere/classes.txt' not found. Correct its path."),
+        ('model.decode_head.num_classes=5', 'but model.decode_head.num_classes=5. Set model.decode_head.num_classes=3'),
         ('train_dataloader.dataset.ignored_labels=[]', 'or name the value in ignored_labels'),
-        ('data_roott=x', "the setting 'data_roott' does not exist"),
+        ('data_root=x', "the setting 'data_root' does not exist. Did you mean 'test_dataloader.dataset.data_root' or"),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_named_before_the_run(

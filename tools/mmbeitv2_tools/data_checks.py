@@ -67,10 +67,9 @@ def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
                 'Make the rest, such as the background, a class of its own.'
             )
         if classes is not None and number != len(classes):
-            option = 'num_classes' if cfg.get('num_classes') == number else name
             raise InputError(
                 f'the images of {key} are of {len(classes)} classes, but {name}={number}. Set '
-                f'{option}={len(classes)}, or correct the classes.'
+                f'{name}={len(classes)}, or correct the classes.'
             )
 
 
