@@ -1,4 +1,4 @@
-"""Our models and their peers, and what a step of each is."""
+"""Our models and pipelines, their peers, and what a step of each is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import cv2
 import mmpretrain
+import numpy as np
 import torch
+from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmengine.registry import MODELS, TRANSFORMS, DefaultScope, init_default_scope
 from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
@@ -21,7 +24,12 @@ from torch import Tensor
 
 from mmbeitv2 import CONFIGS
 from mmbeitv2.apis import read_config
+from mmbeitv2.datasets import find_images
+from mmbeitv2.datasets.seeding import SampleIndex
 from mmbeitv2.errors import InputError
+
+# Does the work, and returns of how many images.
+Step: TypeAlias = Callable[[], int]
 
 PRETRAINING = 'beitv2_vit-b_1600e.py'
 _CONFIG_OF = {
@@ -55,7 +63,7 @@ def _in_its_scope(cfg: Config) -> Config:
     return cfg
 
 
-def pretraining_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
+def pretraining_step(is_ours: bool, args: argparse.Namespace) -> Step:
     """A step of pretraining; the tokenizer has random weights."""
     images, mask = _random_images(args.batch_size), torch.zeros(args.batch_size, 196, dtype=torch.bool)
     for row in mask:
@@ -75,7 +83,7 @@ def pretraining_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], ob
     return _training_step(_build(cfg, args), data, args, is_ours, clip_grad=dict(max_norm=3.0))
 
 
-def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
+def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Step:
     """A step of VQ-KD; the teacher is CLIP's ViT-B/16 with random weights."""
     cfg = our_config(args)
     cfg.model.teacher = dict(
@@ -89,7 +97,7 @@ def tokenizer_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], obje
     return _training_step(_build(cfg, args), {'inputs': _random_images(args.batch_size)}, args, is_ours)
 
 
-def segmentation_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
+def segmentation_step(is_ours: bool, args: argparse.Namespace) -> Step:
     """A step of training UperNet."""
     side = _SIDE if args.tiny else 512
     samples = [
@@ -104,7 +112,7 @@ def segmentation_step(is_ours: bool, args: argparse.Namespace) -> Callable[[], o
     return _training_step(build_segmentor(is_ours, args), data, args, is_ours)
 
 
-def segmentation_of_an_image(mode: str, is_ours: bool, args: argparse.Namespace) -> Callable[[], object]:
+def segmentation_of_an_image(mode: str, is_ours: bool, args: argparse.Namespace) -> Step:
     """Segments an image: ``'slide'``, 683 pixels wide and 512 high, by two crops; ``'whole'``, 512x512, which is the
     only size that mmseg's BEiT takes."""
     side = _SIDE if args.tiny else 512
@@ -116,11 +124,12 @@ def segmentation_of_an_image(mode: str, is_ours: bool, args: argparse.Namespace)
     data = {'inputs': [torch.randint(0, 256, (3, *shape), dtype=torch.uint8)], 'data_samples': [sample]}
 
     @torch.no_grad()
-    def step() -> None:
+    def step() -> int:
         with torch.autocast(args.device, getattr(torch, args.amp, None), enabled=args.amp != 'none'):
             model.test_step(data)
         if args.device == 'cuda':
             torch.cuda.synchronize()
+        return 1
 
     return step
 
@@ -141,11 +150,30 @@ def build_segmentor(is_ours: bool, args: argparse.Namespace, mode: str = 'slide'
     return _build(cfg, args)
 
 
+def loading_step(is_ours: bool, args: argparse.Namespace) -> Step:
+    """Loads images of ``--images`` by the pretraining pipeline on one core."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    found = find_images(args.images)
+    files = [str(args.images / path) for path in found[:: -(-len(found) // args.batch_size)]]  # evenly spread
+    cfg = our_config(args) if is_ours else peer_config()
+    init_default_scope('mmpretrain')
+    pipeline = Compose([TRANSFORMS.build(step) for step in cfg.train_dataloader.dataset.pipeline])
+
+    def step() -> int:
+        for index, file in enumerate(files):
+            pipeline({'img_path': file, 'sample_idx': SampleIndex(index, seed=0, epoch=0)})
+        return len(files)
+
+    return step
+
+
 # What is measured -> how a step is made.
-STEPS: dict[str, Callable[[bool, argparse.Namespace], Callable[[], object]]] = {
+STEPS: dict[str, Callable[[bool, argparse.Namespace], Step]] = {
     'pretrain': pretraining_step,
     'tokenizer': tokenizer_step,
     'segment': segmentation_step,
+    'data': loading_step,
     'slide': partial(segmentation_of_an_image, 'slide'),
     'whole': partial(segmentation_of_an_image, 'whole'),
 }
@@ -182,7 +210,7 @@ def _shrink(settings: Any) -> Any:
 
 def _training_step(
     model: BaseModel, data: dict, args: argparse.Namespace, is_ours: bool, clip_grad: dict | None = None
-) -> Callable[[], float]:
+) -> Step:
     """Preprocessing, forward, backward, clipping and AdamW (ours is fused, as in our configs)."""
     model = model.to(args.device).train()
     if is_ours and args.compile:
@@ -195,9 +223,26 @@ def _training_step(
         is_scaled = not (is_ours and args.amp == 'bfloat16')
         loss_scale = 'dynamic' if is_scaled else dict(enabled=False)
         wrapper = AmpOptimWrapper(loss_scale, args.amp, optimizer=optimizer, clip_grad=clip_grad)
-    return lambda: model.train_step(data, wrapper)['loss'].item()  # which waits for the GPU
+
+    def step() -> int:
+        model.train_step(data, wrapper)['loss'].item()  # which waits for the GPU
+        return args.batch_size
+
+    return step
 
 
 def _random_images(count: int) -> Tensor:
     """(count, 3, 224, 224) uint8."""
     return torch.randint(0, 256, (count, 3, 224, 224), dtype=torch.uint8)
+
+
+def write_jpegs(folder: Path, count: int) -> None:
+    """Writes 500x375 pictures about as rich as photographs (noise of all sizes, 95 KiB; the mean of ImageNet is 110)."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        image = np.zeros((375, 500, 3))
+        for octave in range(8):
+            noise = rng.normal(size=(3 << octave, 4 << octave, 3))
+            image += np.asarray(cv2.resize(noise, (500, 375), interpolation=cv2.INTER_CUBIC), float) / 1.4**octave
+        pixels = (127.5 + 55 * image).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f'{number}.jpg'), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
