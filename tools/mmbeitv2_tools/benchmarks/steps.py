@@ -237,7 +237,7 @@ def _random_images(count: int) -> Tensor:
 
 
 def write_jpegs(folder: Path, count: int) -> None:
-    """Writes 500x375 pictures about as rich as photographs (noise of all sizes, 95 KiB; the mean of ImageNet is 110)."""
+    """Writes 500x375 pictures as rich as photographs: noise of all sizes. They have 95 KiB, those of ImageNet 110."""
     rng = np.random.default_rng(0)
     for number in range(count):
         image = np.zeros((375, 500, 3))
