@@ -88,7 +88,7 @@ setup(
     ],
     python_requires='>=3.10',
     packages=find_packages(include=['mmbeitv2', 'mmbeitv2.*']),
-    package_data={'mmbeitv2': ['py.typed', 'visualization/*.html']},
+    package_data={'mmbeitv2': ['py.typed']},
     cmdclass={'build_py': BuildWithMim},
     # The mm packages are an extra on purpose: the forks that it names would overwrite upstream's, which work too.
     install_requires=requirements('runtime'),

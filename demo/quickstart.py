@@ -51,7 +51,7 @@ STAGES = {
     'segment_scratch': Stage(('sample',)),
     'pictures': Stage(
         ('finetune', 'segment', 'segment_scratch'),
-        ('index.html', 'codebook.png', 'positions.png', 'usage.png', 'masks.png', 'overview.png'),
+        ('index.html', 'codebook.png', 'usage.png', 'masks.png', 'overview.png'),
         module='demo.pictures',
     ),
 }

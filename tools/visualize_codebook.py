@@ -2,7 +2,7 @@
 
     python tools/visualize_codebook.py CONFIG CHECKPOINT DIR --out OUT
 
-OUT gets codebook.png, usage.png, positions.png, and index.html, one self-contained page to browse all codes.
+OUT gets codebook.png, usage.png, and index.html, one self-contained page to browse all codes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
-from mmbeitv2_tools.options import make_parser, natural, positive
+from mmbeitv2_tools.options import make_parser, positive
 
 TOOL = 'visualize_codebook.py'
 
@@ -19,37 +19,25 @@ TOOL = 'visualize_codebook.py'
 def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', 'images', '--fit', '--device', '--cfg-options')
     parser.add_argument('--out', type=Path, required=True, help='folder to write: new, empty, or of an earlier run')
-    parser.add_argument('--codes', type=natural, nargs='+', metavar='CODE', help='codes to draw')
-    parser.add_argument('--most-used', type=positive, metavar='N', help='draw the N most used codes')
     parser.add_argument('--num-images', type=positive, default=2000, help='images to tokenize (default: %(default)s)')
-    parser.add_argument('--context', type=natural, default=2, help='patches around a patch (default: %(default)s)')
     args = parser.parse_args(argv)
     with one_sentence_errors('visualize_codebook.py'):
         from mmbeitv2.apis import VisualTokenizer, read_config
-        from mmbeitv2.errors import InputError
         from mmbeitv2.fileio.folders import claim_folder, require_claimable
         from mmbeitv2.fileio.outputs import require_writable_folder
         from mmbeitv2.inference.channels import channels_of, image_extensions
-        from mmbeitv2.visualization.codebook import MAX_DRAWN, save_codebook_pictures
+        from mmbeitv2.visualization.codebook import save_codebook_pictures
         from mmbeitv2.visualization.pictures import choose_images
 
         require_writable_folder(args.out, '--out')
         require_claimable(args.out, TOOL)
-        if (count := max(len(args.codes or ()), args.most_used or 0)) > MAX_DRAWN:
-            raise InputError(
-                f'{count} codes are too many for one picture. Choose {MAX_DRAWN} or fewer. index.html shows every code.'
-            )
         cfg = read_config(args.config, args.cfg_options)
         images = choose_images(args.images, args.num_images, extensions=image_extensions(channels_of(cfg)))
         tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
-        title = f'{Path(args.checkpoint).name} on {args.images.name}'
         claim_folder(args.out, TOOL)
-        chosen = (args.codes, args.most_used, args.context)
-        num_used = save_codebook_pictures(tokenizer, images, args.out, title, *chosen)
-        sys.stdout.write(
-            f'{len(images)} images, {num_used} of {tokenizer.num_codes} codes: {args.out}/index.html, '
-            'codebook.png, usage.png, positions.png\n'
-        )
+        title = f'{Path(args.checkpoint).name} on {args.images.name}'
+        num_used = save_codebook_pictures(tokenizer, images, args.out, title)
+        sys.stdout.write(f'{len(images)} images, {num_used} of {tokenizer.num_codes} codes: {args.out}/index.html\n')
 
 
 if __name__ == '__main__':

@@ -7,17 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.interfaces import Tokenizer
+
+# Side in pixels of a patch with its surroundings.
+_TILE = 80
 
 Pictures = Sequence[np.ndarray] | np.ndarray  # each (H, W, 3) RGB: uint8, or floats in [0, 1]
 
@@ -151,35 +154,32 @@ def cut_windows(images: np.ndarray, places: np.ndarray, side: int, context: int)
     return images[places[:, 0, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+def code_strip(images: np.ndarray, codes: np.ndarray, code: int, count: int, context: int) -> np.ndarray:
+    """Some patches that have a code, each framed in its surroundings, as one picture; see :func:`draw_codebook`."""
+    side = images.shape[1] // codes.shape[1]
+    scale = (_TILE - 2) / (2 * context + 1)  # pixels of a patch
+    frame = [round(scale * context)] * 2 + [round(scale)] * 2  # x, y, width, height
+    strip = np.full((_TILE, count, _TILE, 3), 255, dtype=np.uint8)
+    for i, window in enumerate(cut_windows(images, places_of(codes, code, count), side, context)):
+        tile = cv2.resize(window, (_TILE - 2, _TILE - 2), interpolation=cv2.INTER_AREA)
+        strip[1:-1, i, 1:-1] = cv2.rectangle(tile, frame, color=(255, 0, 0), thickness=1)
+    return strip.reshape(_TILE, -1, 3)
+
+
 def draw_codebook(
-    images: np.ndarray,
-    codes: np.ndarray,
-    chosen: Sequence[int] | np.ndarray,
-    num_columns: int = 12,
-    context: int = 1,
+    images: np.ndarray, codes: np.ndarray, chosen: Sequence[int] | np.ndarray, context: int = 1
 ) -> Figure:
     """Patches that share a code, each framed in its surroundings (paper, figure 4).
 
     Args:
         images: (n, H, W, 3) uint8 RGB.
         codes: (n, h, w) int.
-        chosen: the codes to show, one a row.
-        num_columns: patches per code, from different images as far as there are some.
+        chosen: the codes to show, one a row, by twelve patches, from different images as far as there are some.
         context: patches of surroundings on each side.
     """
-    side = images.shape[1] // codes.shape[1]
-    figure = new_figure(num_columns * 0.7 + 1, len(chosen) * 0.9)
-    span = (2 * context + 1) * side
-    step = span + max(1, span // 10)  # with a gap
+    figure = new_figure(9.4, len(chosen) * 0.9)
     for axis, code in zip(figure.subplots(len(chosen), squeeze=False)[:, 0], chosen, strict=True):
-        # One axis a row: matplotlib takes seconds for hundreds of them.
-        strip = np.full((span, num_columns * step, 3), 255, dtype=np.uint8)
-        windows = cut_windows(images, places_of(codes, code, num_columns), side, context)
-        for i, window in enumerate(windows):
-            strip[:, i * step : i * step + span] = window
-            corner = (i * step + context * side - 0.5, context * side - 0.5)
-            axis.add_patch(Rectangle(corner, side, side, fill=False, edgecolor='red', linewidth=1.5))
-        show(axis, strip)
+        show(axis, code_strip(images, codes, code, 12, context))
         axis.set_title(f'code {code}, {int((codes == code).sum())} patches', fontsize=6, loc='left')
     return figure
 
@@ -208,22 +208,4 @@ def draw_usage(codes: np.ndarray, num_codes: int) -> Figure:
     histogram.set_xlabel('patches per code')
     histogram.set_ylabel('codes')
     histogram.set_title(f'{int((counts == 0).sum())} codes not used', fontsize=9)
-    return figure
-
-
-def draw_positions(codes: np.ndarray, chosen: Sequence[int] | np.ndarray, num_columns: int = 8) -> Figure:
-    """Where in the image each code occurs: one map of the patch grid per code, dark where often.
-
-    Args:
-        codes: (n, h, w) int.
-        chosen: the codes to show.
-        num_columns: maps in a row.
-    """
-    num_rows = -(-len(chosen) // num_columns)
-    figure = new_figure(num_columns * 0.9, num_rows * 1.1)
-    axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, code in zip(axes, chosen, strict=False):
-        show(axis, (codes == code).sum(axis=0), str(code), cmap='Blues', vmin=0)
     return figure

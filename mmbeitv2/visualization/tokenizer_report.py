@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from markupsafe import Markup
 from torch import Tensor
 from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
@@ -18,7 +19,7 @@ from mmbeitv2.evaluation import codebook_statistics
 from mmbeitv2.evaluation import codes as measures
 from mmbeitv2.evaluation.codes import Measure
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
-from mmbeitv2.visualization.pages import Section, image, render_page
+from mmbeitv2.visualization.pages import image, render_page
 from mmbeitv2.visualization.pictures import code_colors, codes_by_use, draw_codebook, draw_usage, encode_figure
 
 # As in pretraining: brightness, contrast and saturation by factors of 0.6 to 1.4.
@@ -133,13 +134,15 @@ def as_json(judged: Sequence[Judged]) -> list[dict]:
 
 def page(judged: Sequence[Judged], title: str, num_pictures: int) -> str:
     """One HTML page without other files: numbers, code maps, use of the codes, and patches of some codes."""
-    header = ('', *(each.name for each in judged), '')
-    rows = [(name, *(_text(each.numbers.get(name)) for each in judged), _MEANING[name]) for name in judged[0].numbers]
-    sections = [Section('Numbers', header, rows), *(_section(each, num_pictures) for each in judged)]
-    return render_page(title, 'By chance in brackets.', sections)
+    numbers = [('', *(each.name for each in judged), '')]
+    for name, meaning in _MEANING.items():
+        if name in judged[0].numbers:
+            numbers.append((name, *(_text(each.numbers.get(name)) for each in judged), meaning))
+    tables = {'Numbers': numbers, **{each.name: _pictures(each, num_pictures) for each in judged}}
+    return render_page(title, 'By chance in brackets.', tables)
 
 
-def _section(judged: Judged, num_pictures: int) -> Section:
+def _pictures(judged: Judged, num_pictures: int) -> list[tuple]:
     order = codes_by_use(judged.codes)
     maps = [_code_map(*pair) for pair in zip(judged.images[:num_pictures], judged.colors[judged.codes], strict=False)]
     figures = {
@@ -147,11 +150,10 @@ def _section(judged: Judged, num_pictures: int) -> Section:
         'The most used codes': draw_codebook(judged.images, judged.codes, order[:8]),
         'The least used codes': draw_codebook(judged.images, judged.codes, order[-8:][::-1]),
     }
-    pictures = {
-        'Images and their codes: patches of the same color have the same code': [image(content) for content in maps],
-        **{title: [image(encode_figure(figure))] for title, figure in figures.items()},
-    }
-    return Section(judged.name, pictures=pictures)
+    return [
+        ('Images and their codes: patches of one color have the same code', Markup().join(map(image, maps))),
+        *((title, image(encode_figure(figure))) for title, figure in figures.items()),
+    ]
 
 
 def _code_map(picture: np.ndarray, colors: np.ndarray) -> bytes:

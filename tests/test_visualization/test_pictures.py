@@ -56,7 +56,7 @@ def test_the_page_holds_every_code_and_needs_nothing_else(images: np.ndarray, co
         count = (codes == code).sum()
         assert f'<td>{count}</td>' in row
         content = np.frombuffer(base64.b64decode(row.partition('base64,')[2].partition('"')[0]), np.uint8)
-        assert cv2.imdecode(content, cv2.IMREAD_COLOR).shape == (56, 56 * (1 + min(10, count)), 3)
+        assert cv2.imdecode(content, cv2.IMREAD_COLOR).shape == (80, 80 * 11, 3)
 
 
 def test_masks_hide_patches_fade_what_was_seen_and_frame_hits(images: np.ndarray, codes: np.ndarray) -> None:
