@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
-from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmpretrain.engine import VisualizationHook
-from PIL import Image
 
 from mmbeitv2.checkpoints import Checkpoint, loading_tensors_only, read_checkpoint, require_fit
 from mmbeitv2.engine import unwrapped
@@ -36,7 +31,8 @@ def test(args: argparse.Namespace) -> None:
     """Scores a checkpoint by the test set and the metrics of a config; see ``tools/test.py --help`` for ``args``."""
     cfg = load_config(args)
     is_segmentation = cfg.get('default_scope') == 'mmseg'
-    written = None if args.out is None else _check_out(args.out, is_segmentation)
+    if args.out is not None:
+        _check_out(args.out, is_segmentation)
     if args.tta and args.show_dir is not None and not is_segmentation:
         raise InputError(
             '--tta predicts several views of each image, so --show-dir cannot draw. Leave one of them out.'
@@ -53,6 +49,9 @@ def test(args: argparse.Namespace) -> None:
         _enable_pictures(cfg, args)
     if args.tta:
         _enable_tta(cfg, args.config)
+    kind = Path(args.out or '').suffix
+    if args.out is not None and not kind and not args.check:
+        cfg.test_evaluator.output_dir = args.out  # of mmseg's IoUMetric, which makes the folder
     runner = checked_runner(cfg, is_training=False, is_rehearsal=args.check)
     checkpoint = read_checkpoint(args.checkpoint)
     require_fit(unwrapped(runner), checkpoint)
@@ -63,25 +62,24 @@ def test(args: argparse.Namespace) -> None:
             sys.stdout.write(describe_run(runner, cfg, is_training=False, checkpoint=args.checkpoint))
         return
     del checkpoint  # mmengine reads the file anew, with the averaged weights
-    if written == 'label maps':
-        runner.register_hook(LabelMapHook(args.out))
-    if written == 'predictions':
+    if kind == '.pkl':
         runner.test_loop.evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()
-    if written == 'metrics' and runner.rank == 0:
+    if kind == '.json' and runner.rank == 0:
         AtomicBackend().put_text(json.dumps(metrics, default=float), args.out)
 
 
-def _check_out(path: str, is_segmentation: bool) -> str:
-    """What ``--out`` asks for: ``metrics``, ``predictions`` or ``label maps``. Checks that it can be written."""
-    written = {'.json': 'metrics', '.pkl': 'predictions', '': 'label maps'}.get(Path(path).suffix)
-    if written is None or (written == 'label maps' and not is_segmentation):
+def _check_out(path: str, is_segmentation: bool) -> None:
+    """Checks that what ``--out`` asks for is known and can be written."""
+    if Path(path).suffix in ('.json', '.pkl'):
+        require_writable(path)
+    elif is_segmentation and not Path(path).suffix:
+        require_writable_folder(path, '--out')
+    else:
         raise InputError(
             f'--out {path!r} must end in .json (for metrics) or .pkl (for predictions), or be a folder (for the label '
             'maps of a segmentation)'
         )
-    (require_writable_folder if written == 'label maps' else require_writable)(path, '--out')
-    return written
 
 
 def _require_same_classes(runner: Runner, checkpoint: Checkpoint) -> None:
@@ -120,59 +118,16 @@ def _require_same_tokenizer(runner: Runner, checkpoint: Checkpoint) -> None:
             )
 
 
-class LabelMapHook(Hook):
-    """Writes the predicted label maps as PNG, in the folders of their images.
-
-    mmseg's ``IoUMetric`` writes all of them into one folder, where images of one name replace each other. As there,
-    classes count from 1 if the dataset has ``reduce_zero_label``.
-
-    Args:
-        folder: where to write.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-
-    def before_test(self, runner: Runner) -> None:
-        self.paths = relative_paths(runner.test_loop.dataloader.dataset)
-        self.count = Counter(path.with_suffix('') for path in self.paths.values())
-
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: Any = None) -> None:
-        for sample in outputs:
-            labels = sample.pred_sem_seg.data[0].cpu().numpy() + bool(sample.get('reduce_zero_label', False))
-            image = self.paths[sample.img_path]
-            is_only = self.count[image.with_suffix('')] == 1  # else 1.jpg and 1.png keep their endings
-            path = self.folder / f'{image.with_suffix("") if is_only else image}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(labels.astype(np.uint8)).save(path)
-
-
 @HOOKS.register_module()
 class PicturesHook(VisualizationHook):
-    """mmpretrain's ``VisualizationHook``, whose pictures have the folders of their images in their names."""
-
-    def before_test(self, runner: Runner) -> None:
-        self.paths = relative_paths(runner.test_loop.dataloader.dataset)
-        self.count = Counter('_'.join(path.parts) for path in self.paths.values())
+    """mmpretrain's ``VisualizationHook``, whose pictures have the two folders of the image in their names, too."""
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Any) -> None:
         renamed = [sample.new() for sample in outputs]
         for sample in renamed:
             if 'img_path' in sample:  # else mmpretrain numbers them
-                parts = self.paths[sample.img_path].parts
-                is_only = self.count['_'.join(parts)] == 1  # unlike a_b/1.jpg and a/b_1.jpg
-                sample.set_metainfo(dict(img_path=('_' if is_only else '%2F').join(parts)))
+                sample.set_metainfo(dict(img_path='_'.join(Path(sample.img_path).parts[-3:])))
         super().after_test_iter(runner, batch_idx, data_batch, renamed)
-
-
-def relative_paths(dataset: Any) -> dict[str, Path]:
-    """The path of each image of a dataset below the folder of all, by its whole path."""
-    images = sorted({str(dataset.get_data_info(i).get('img_path', '')) for i in range(len(dataset))})
-    prefix = getattr(dataset, 'data_prefix', None) or {}  # which a dataset of several datasets does not have
-    folder = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
-    if not folder or not all(Path(image).is_relative_to(folder) for image in images):
-        folder = os.path.commonpath([os.path.dirname(image) for image in images])
-    return {image: Path(image).relative_to(folder) for image in images}
 
 
 def _enable_pictures(cfg: Config, args: argparse.Namespace) -> None:
