@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,13 +59,6 @@ def list_labeled(data: Data) -> list[str]:
     for label, name in enumerate(data.classes):
         lines += [f'{name}/{file} {label}\n' for file in find_images(data.root / data.train / name)[::5]]
     return lines
-
-
-def fingerprint(root: Path) -> str:
-    """Changes whenever an image is added to the folder, removed, renamed or written again."""
-    files = [root / file for file in find_images(root)]
-    found = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(found).encode(errors='surrogateescape')).hexdigest()
 
 
 def scaled(epochs: int, data: Data) -> int:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-import mmbeitv2
-from demo.images import Data, fingerprint, list_labeled, read_data, scaled
+from demo.images import Data, list_labeled, read_data, scaled
+from mmbeitv2 import __version__
 from mmbeitv2.engine.resuming import last_checkpoint
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
@@ -34,26 +34,21 @@ class Stage(NamedTuple):
     """A stage of the quickstart."""
 
     needs: tuple[str, ...]  # the stages whose results it uses
-    results: tuple[str, ...] = ('metrics.json', 'last_checkpoint')  # files that it must have left
     is_shared: bool = False  # whether several seeds have it in common
     module: str = ''  # of its command; '' for a training by tools/train.py and tools/test.py
 
 
 # In the order in which they run.
 STAGES = {
-    'sample': Stage((), ('imagenet/captions.tsv', 'imagenet/labeled.txt'), True, 'demo.sample_set'),
-    'teacher': Stage(('sample',), ('small_clip.pth',), True, 'demo.clip'),
+    'sample': Stage((), True, 'demo.sample_set'),
+    'teacher': Stage(('sample',), True, 'demo.clip'),
     'tokenizer': Stage(('teacher',), is_shared=True),
     'pretrain': Stage(('tokenizer',), is_shared=True),
     'finetune': Stage(('pretrain',)),
     'finetune_scratch': Stage(('sample',)),
     'segment': Stage(('pretrain',)),
     'segment_scratch': Stage(('sample',)),
-    'pictures': Stage(
-        ('finetune', 'segment', 'segment_scratch'),
-        ('index.html', 'codebook.png', 'usage.png', 'masks.png', 'overview.png'),
-        module='demo.pictures',
-    ),
+    'pictures': Stage(('finetune', 'segment', 'segment_scratch'), module='demo.pictures'),
 }
 # Number of the summary -> stage and its metric.
 SCORES = {
@@ -92,21 +87,13 @@ class Quickstart:
         for folder in (self.shared_dir, self.work_dir):
             require_claimable(folder, TOOL)
         self.user_data = None if data is None else read_data(data.resolve())
-        self.inputs = [_code()]
-        if data is not None:
-            if self.work_dir.is_relative_to(data.resolve()):
-                raise InputError(
-                    f'--work-dir {str(self.work_dir)!r} lies inside the image folder {str(data)!r}, so its pictures '
-                    'would be taken for training images. Choose another --work-dir.'
-                )
-            self.inputs.append(fingerprint(data.resolve()))
+        if data is not None and self.work_dir.is_relative_to(data.resolve()):
+            raise InputError(
+                f'--work-dir {str(self.work_dir)!r} lies inside the image folder {str(data)!r}, so its pictures would '
+                'be taken for training images. Choose another --work-dir.'
+            )
         self.seconds: dict[str, float] = {}
         self.keys: dict[str, str] = {}
-
-    def forget(self) -> None:
-        """Makes every stage run again."""
-        for name in STAGES:
-            self._record(name).unlink(missing_ok=True)
 
     def run(self) -> dict:
         """Runs what is not done yet; the summary, which is also written to ``summary.json``."""
@@ -127,10 +114,6 @@ class Quickstart:
         """Where a stage works."""
         return (self.shared_dir if STAGES[name].is_shared else self.work_dir) / name
 
-    def _record(self, name: str) -> Path:
-        """The file that says with which inputs a stage was done."""
-        return self.folder(name).with_name(f'{name}.done.json')
-
     def _images(self, is_labeled: bool) -> Data:
         """The user's images if there are any, labeled ones where that is needed, else the sample set."""
         if self.user_data is not None and (self.user_data.classes or not is_labeled):
@@ -138,11 +121,14 @@ class Quickstart:
         return read_data(self.folder('sample') / 'imagenet')
 
     def _run_stage(self, name: str) -> None:
-        folder, record, config = self.folder(name), self._record(name), self._config(name)
-        settings = [name, self._seed(name), self.inputs, [self.keys[need] for need in STAGES[name].needs], config]
-        self.keys[name] = key = hashlib.sha256(json.dumps(settings).encode(errors='surrogateescape')).hexdigest()
-        if self._is_done(name, key):
-            self.seconds[name] = json.loads(record.read_text())['seconds']
+        folder, config = self.folder(name), self._config(name)
+        record = folder.with_name(f'{name}.done.json')
+        needed = [self.keys[need] for need in STAGES[name].needs]
+        settings = [__version__, name, self._seed(name), self.user_data, needed, config]
+        self.keys[name] = key = hashlib.sha256(repr(settings).encode()).hexdigest()
+        done = json.loads(record.read_text()) if record.is_file() else {}
+        if done.get('key') == key:
+            self.seconds[name] = done['seconds']
             say(f'{name:17} {self.seconds[name]:5.0f} s  (done before)')
             return
         record.unlink(missing_ok=True)
@@ -155,15 +141,6 @@ class Quickstart:
         self.seconds[name] = round(time.monotonic() - start, 1)
         write_json(record, {'key': key, 'seconds': self.seconds[name]})
         say(f'{name:17} {self.seconds[name]:5.0f} s')
-
-    def _is_done(self, name: str, key: str) -> bool:
-        """Whether a stage was done with the same inputs, and its results are there."""
-        record = self._record(name)
-        results = [self.folder(name) / result for result in STAGES[name].results]
-        if not STAGES[name].module:
-            results.append(last_checkpoint(self.folder(name)) or self.folder(name) / 'last_checkpoint')
-        is_same = record.is_file() and json.loads(record.read_text())['key'] == key
-        return is_same and all(file.is_file() for file in results)
 
     def _seed(self, name: str) -> int:
         return 0 if STAGES[name].is_shared else self.seed
@@ -238,15 +215,6 @@ def write_json(path: Path, content: object) -> None:
     AtomicBackend().put_text(json.dumps(content, indent=2) + '\n', path)
 
 
-def _code() -> str:
-    """Changes whenever this package or the demo does."""
-    digest = hashlib.sha256()
-    for folder in (Path(mmbeitv2.__file__).parent, Path(__file__).parent):
-        for path in sorted(folder.rglob('*.py')):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def call(stage: str, command: list[str], folder: Path, log: Path, start: float) -> None:
     """Runs a Python command, its output into a log file, and shows now and then how far it is.
 
@@ -319,17 +287,12 @@ def run_quickstart(args: argparse.Namespace, root: Path) -> None:
         args: options of ``tools/quickstart.py``.
         root: folder with ``configs``, ``demo`` and ``tools``.
     """
-    seeds = args.seeds or [args.seed]
-    if min(seeds) < 0:
-        raise InputError(f'seed {min(seeds)} must not be negative')
-    if args.seeds and len(set(seeds)) < 2:
-        raise InputError('--seeds needs at least two different numbers. Use --seed for a single one.')
+    if args.seeds and (len(set(args.seeds)) < 2 or min(args.seeds) < 0):
+        raise InputError('--seeds needs at least two different numbers, and none below 0')
     runs = []
-    for seed in seeds:
+    for seed in args.seeds or [0]:
         folder = args.work_dir / f'seed_{seed}' if args.seeds else args.work_dir
         runs.append(Quickstart(root, folder, args.data, seed, shared_dir=args.work_dir))
-    for run in runs if args.fresh else []:
-        run.forget()
     summaries = []
     for run in runs:
         if args.seeds:

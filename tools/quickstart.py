@@ -19,27 +19,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog='quickstart.sh', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        '--data',
-        type=Path,
-        metavar='DIR',
-        help='your images instead of the sample set: any folder, or one with train/CLASS and val/CLASS',
-    )
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/quickstart'),
-        help='folder for all results (default: %(default)s)',
-    )
-    parser.add_argument('--fresh', action='store_true', help='run every stage again, even those that are done')
-    parser.add_argument('--seed', type=int, default=0, help='seed of all stages (default: %(default)s)')
-    parser.add_argument(
-        '--seeds',
-        type=int,
-        nargs='+',
-        metavar='SEED',
-        help='one pretraining, then fine-tuning, segmentation and their controls with each seed: mean and deviation',
-    )
+    own = 'your images instead of the sample set: any folder, or one with train/CLASS and val/CLASS'
+    parser.add_argument('--data', type=Path, metavar='DIR', help=own)
+    results = 'folder for all results (default: %(default)s)'
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'), help=results)
+    means = 'one pretraining, then fine-tuning, segmentation and their controls with each seed: mean and deviation'
+    parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help=means)
     args = parser.parse_args(argv)
     from mmbeitv2_tools.errors import one_sentence_errors
 
