@@ -20,7 +20,8 @@ class TimmTeacher(FrozenTeacher):
     Class and register tokens are dropped.
 
     Args:
-        model: timm's name, for example ``'vit_base_patch16_224.dino'`` or ``'convnext_tiny.dinov3_lvd1689m'``.
+        model: timm's name, for example ``'vit_base_patch16_224.dino'`` or ``'convnext_tiny.dinov3_lvd1689m'``; or
+            ``'hf-hub:ORG/NAME'``, or ``'local-dir:DIR'`` with a ``config.json`` and weights in DIR.
         pretrained: true for timm's weights, downloaded at first use, or a local file.
         img_size: side in pixels of the input images; None for the model's default. A CNN of stride 32 gives the 14x14
             features of a tokenizer from 448 pixels.
@@ -40,7 +41,7 @@ class TimmTeacher(FrozenTeacher):
 
         source = timm.models.get_pretrained_cfg(model)
         options: dict = {}
-        if img_size is not None and (source is None or source.fixed_input_size):
+        if img_size is not None and source is not None and source.fixed_input_size:
             options['img_size'] = img_size  # models that take any image have no such setting
         if isinstance(pretrained, str):
             if not Path(pretrained).is_file():
@@ -49,10 +50,13 @@ class TimmTeacher(FrozenTeacher):
         try:
             network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
         except (OSError, RuntimeError) as error:
-            if pretrained is not True or source is None:
+            name = model.removeprefix('hf-hub:') if model.startswith('hf-hub:') else source and source.hf_hub_id
+            if pretrained is not True or not (name or source):
                 raise
-            address = f'https://huggingface.co/{source.hf_hub_id}' if source.hf_hub_id else source.url
+            address = f'https://huggingface.co/{name}' if name else source.url
             raise cannot_download(str(address), error) from error
+        if img_size is not None and source is None and hasattr(network, 'set_input_size'):
+            network.set_input_size(img_size=img_size)  # which interpolates learned positions
         config = timm.data.resolve_model_data_config(network)
         # A MobileNetV2 takes a third less time with its channels last in memory (one thread, 16 images of 96 pixels).
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

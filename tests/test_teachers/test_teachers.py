@@ -6,6 +6,7 @@ from pathlib import Path
 
 import open_clip
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 
@@ -97,6 +98,21 @@ def test_a_cnn_teaches_by_the_feature_map_of_a_stage() -> None:
     assert teacher.embed_dims == x.shape[1]
 
 
+@pytest.mark.parametrize('model', ['vit_tiny_patch16_224', 'mobilenetv2_050'])
+def test_a_local_folder_of_timm_gives_the_features_of_its_model(model: str, tmp_path: Path) -> None:
+    network = timm.create_model(model).eval()
+    timm.models.save_for_hf(network, tmp_path, safe_serialization=True)
+    size = dict(img_size=64) if model.startswith('vit') else {}
+    file = dict(file=str(tmp_path / 'model.safetensors'))
+    expected = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=file, **size).eval()
+    teacher, images = TimmTeacher(f'local-dir:{tmp_path}', img_size=64), torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        (features,) = expected.forward_intermediates(
+            (images - teacher.mean) / teacher.std, indices=[-1], norm=True, intermediates_only=True
+        )
+    torch.testing.assert_close(teacher(images, tuple(features.shape[-2:])), features.flatten(2).transpose(1, 2))
+
+
 def test_a_hub_out_of_reach_names_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_network(*args: object, **kwargs: object) -> None:
         raise OSError('Network is unreachable')
@@ -106,6 +122,7 @@ def test_a_hub_out_of_reach_names_the_address(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv('HF_HOME', str(tmp_path))
     for build, address in (
         (lambda: TimmTeacher('vit_base_patch16_224.dino'), 'https://huggingface.co/timm/vit_base_patch16_224.dino'),
+        (lambda: TimmTeacher('hf-hub:org/name'), 'https://huggingface.co/org/name'),
         (OpenCLIPTeacher, 'https://openaipublic.azureedge.net/.*/ViT-B-16.pt'),
         (lambda: OpenCLIPTeacher('ViT-B-16-SigLIP', 'webli'), 'https://huggingface.co/timm/ViT-B-16-SigLIP'),
     ):

@@ -1,0 +1,5 @@
+# Ours, not tuned: timm's DINOv3 ViT-B/16 at 256 pixels (16x16 features) as teacher, resampled to 14x14.
+_base_ = 'vqkd_vit-b_3x768x12-clip_100e.py'
+model = dict(
+    teacher=dict(_delete_=True, type='mmbeitv2.TimmTeacher', model='vit_base_patch16_dinov3.lvd1689m', img_size=256),
+)
