@@ -110,7 +110,8 @@ def test_a_local_folder_of_timm_gives_the_features_of_its_model(model: str, tmp_
         (features,) = expected.forward_intermediates(
             (images - teacher.mean) / teacher.std, indices=[-1], norm=True, intermediates_only=True
         )
-    torch.testing.assert_close(teacher(images, tuple(features.shape[-2:])), features.flatten(2).transpose(1, 2))
+    found = teacher(images, tuple(features.shape[-2:]))  # channels last in memory, which rounds otherwise
+    torch.testing.assert_close(found, features.flatten(2).transpose(1, 2), rtol=1e-3, atol=1e-5)
 
 
 def test_a_hub_out_of_reach_names_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
