@@ -51,12 +51,12 @@ class TimmTeacher(FrozenTeacher):
             network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
         except (OSError, RuntimeError) as error:
             name = model.removeprefix('hf-hub:') if model.startswith('hf-hub:') else source and source.hf_hub_id
-            if pretrained is not True or not (name or source):
+            address = f'https://huggingface.co/{name}' if name else source and source.url
+            if pretrained is not True or address is None:
                 raise
-            address = f'https://huggingface.co/{name}' if name else source.url
             raise cannot_download(str(address), error) from error
         if img_size is not None and source is None and hasattr(network, 'set_input_size'):
-            network.set_input_size(img_size=img_size)  # which interpolates learned positions
+            network.set_input_size(img_size=img_size)  # type: ignore[operator]  # interpolates learned positions
         config = timm.data.resolve_model_data_config(network)
         # A MobileNetV2 takes a third less time with its channels last in memory (one thread, 16 images of 96 pixels).
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
