@@ -7,22 +7,20 @@ which has everything imported, forks, and runs the program in the fork.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import logging
+import multiprocessing
 import os
 import runpy
-import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
@@ -40,104 +38,75 @@ sys.exit(answer[0] if answer else 1)
 """
 
 
-class ForkingShell:
-    """Runs bash scripts whose ``python`` is a fork of this process.
+def run_bash(
+    script: str, folder: Path, cwd: Path, env: dict[str, str], program: Callable[[list[str]], None], timeout: float
+) -> tuple[int, str]:
+    """Runs a script of bash, which ends at the first command that fails.
 
     Args:
-        folder: for the client and the socket; its path must be short.
+        script: in bash.
+        folder: for the client and the socket, new and of a short path.
+        cwd: where to run it.
+        env: its environment.
+        program: called in each fork with the arguments of Python, as :func:`run_program`.
+        timeout: in seconds.
+
+    Returns:
+        The exit code, and what was written to standard output and standard error.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener.bind(str(folder / 'socket'))
-        self._listener.listen()
-        for name in 'python', 'python3':
-            client = folder / name
-            client.write_text(CLIENT.format(python=sys.executable, address=str(folder / 'socket')))
-            client.chmod(0o755)
-
-    def run(
-        self, script: str, cwd: Path, env: dict[str, str], program: Callable[[list[str]], None], timeout: float
-    ) -> tuple[int, str]:
-        """Runs a script, which ends at the first command that fails.
-
-        Args:
-            script: in bash.
-            cwd: where to run it.
-            env: its environment.
-            program: called in each fork with the arguments of Python, as :func:`run_program`.
-            timeout: in seconds.
-
-        Returns:
-            The exit code, and what was written to standard output and standard error.
-        """
-        output = self.folder / 'output'
-        env = env | {'PATH': f'{self.folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{env["PATH"]}'}
-        ends = time.monotonic() + timeout
-        forks: list[int] = []
-        with output.open('wb') as stream:
-            shell = subprocess.Popen(
-                ['bash', '-euo', 'pipefail', '-c', script],
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
-            while shell.poll() is None:
-                if time.monotonic() > ends:
-                    for pid in (shell.pid, *forks):
-                        os.killpg(pid, signal.SIGKILL)
-                    stream.write(f'\nstill running after {timeout:.0f} s'.encode())
-                elif select.select([self._listener], [], [], 0.01)[0]:
-                    client, _ = self._listener.accept()
-                    pid = os.fork()
-                    if pid == 0:
-                        _become(client, program)
+    address = str(folder / 'socket')
+    for name in 'python', 'python3':
+        (folder / name).write_text(CLIENT.format(python=sys.executable, address=address))
+        (folder / name).chmod(0o755)
+    env = env | {'PATH': f'{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{env["PATH"]}'}
+    ends, forks = time.monotonic() + timeout, {}
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
+        (folder / 'output').open('w+', errors='replace') as output,
+    ):
+        listener.bind(address)
+        listener.listen()
+        command = ['bash', '-euo', 'pipefail', '-c', script]
+        files = dict(stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        shell = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **files)
+        while shell.poll() is None and time.monotonic() < ends:
+            for ready in wait([listener, *forks], 0.01):
+                if ready is listener:
+                    client, _ = listener.accept()
+                    fork = multiprocessing.get_context('fork').Process(target=_become, args=(client, program))
+                    fork.start()
+                    forks[fork.sentinel] = fork, client
+                else:
+                    fork, client = forks.pop(ready)
+                    fork.join()
+                    client.send(bytes([fork.exitcode % 256]))
                     client.close()
-                    forks.append(pid)
-        for pid in forks:
-            os.waitpid(pid, 0)
-        return shell.returncode, output.read_text(errors='replace')
+        if shell.poll() is None:
+            for pid in (shell.pid, *(fork.pid for fork, _ in forks.values())):
+                os.killpg(pid, signal.SIGKILL)
+            output.write(f'\nstill running after {timeout:.0f} s')
+        for fork, _ in forks.values():
+            fork.join()
+        output.seek(0)
+        return shell.wait(), output.read()
 
-    def close(self) -> None:
-        self._listener.close()
 
-
-def _become(client: socket.socket, program: Callable[[list[str]], None]) -> NoReturn:
-    """Turns this process, a fork, into a program of Python, and tells the client its exit code."""
-    code = 1
-    try:
-        os.setsid()
-        request, files, _, _ = socket.recv_fds(client, 2**20, 3)
-        argv, cwd, env = json.loads(request)
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-        sys.stdin, sys.stdout, sys.stderr = (open(number, mode, buffering=1) for number, mode in enumerate('rww'))  # noqa: SIM115
-        os.chdir(cwd)
-        os.environ.clear()
-        os.environ.update(env)
-        gc.freeze()  # mmengine collects garbage often, and need not look through all that is imported
-        forget_former_runs()
-        logging.getLogger().handlers.clear()  # pytest's
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        torch.set_num_threads(1)  # the threads of the parent are not in the fork
-        program(argv)
-        code = 0
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            sys.stderr.write(f'{end.code}\n')
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            client.send(bytes([code]))
-        os._exit(code)
+def _become(client: socket.socket, program: Callable[[list[str]], None]) -> None:
+    """Turns this process, a fork, into the program that a client asks for."""
+    os.setsid()
+    request, files, _, _ = socket.recv_fds(client, 2**20, 3)
+    argv, cwd, env = json.loads(request)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    sys.stdin, sys.stdout, sys.stderr = (open(number, mode, buffering=1) for number, mode in enumerate('rww'))  # noqa: SIM115
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    gc.freeze()  # mmengine collects garbage often, and need not look through all that is imported
+    forget_former_runs()
+    logging.getLogger().handlers.clear()  # pytest's
+    torch.set_num_threads(1)  # the threads of the parent are not in the fork
+    program(argv)
 
 
 def run_program(argv: list[str]) -> None:

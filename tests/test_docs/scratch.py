@@ -15,7 +15,20 @@ from tests.test_docs.tiny import Weights
 # Names of two classes of ImageNet that ImageNet-R has as well.
 SYNSETS = ('n01443537', 'n01484850')
 PETS = ('cat', 'dog')
-SHAPES = ('disc', 'star')
+SAMPLE = 'work_dirs/quickstart/sample'
+CLASSES = {
+    **{f'data/imagenet/{split}': SYNSETS for split in ('train', 'val')},
+    **{f'data/imagenet-{variant}': SYNSETS for variant in ('a', 'r', 'sketch')},
+    **{f'{root}/{split}': PETS for root in ('data/own', 'photos') for split in ('train', 'val')},
+    **{f'{SAMPLE}/imagenet/{split}': ('disc', 'star') for split in ('train', 'val')},
+}
+# Root, folder of the labels, splits and number of labels.
+SEGMENTED = [
+    ('data/own', 'labels', ('train', 'val'), 3),
+    ('data/ade/ADEChallengeData2016', 'annotations', ('training', 'validation'), 151),
+    (f'{SAMPLE}/ade20k', 'annotations', ('training', 'validation'), 18),
+    ('data/camvid', 'annotations', ('training', 'validation', 'test'), 12),
+]
 # File -> config whose weights it has.
 CHECKPOINTS = {
     'tokenizer.pth': 'tokenizer/vqkd_vit-b_3x768x12-clip_100e.py',
@@ -31,34 +44,35 @@ _NOT_LINKED = {'.git', '.venv', 'work_dirs', 'data', 'checkpoints'}
 def make_images(folder: Path) -> None:
     """Everything that pages find in ``data/`` and beside it."""
     rng = np.random.default_rng(0)
-    data, quickstart = folder / 'data', folder / 'work_dirs' / 'quickstart' / 'sample'
-    for split, count in (('train', 4), ('val', 2)):
-        for root, classes in (
-            (data / 'imagenet', SYNSETS),
-            (data / 'own', PETS),
-            (folder / 'photos', PETS),
-            (quickstart / 'imagenet', SHAPES),
-        ):
-            for name in classes:
-                _draw_images(root / split / name, count, rng)
-        _draw_segmented(data / 'own', 'images', 'labels', split, 4, 3, rng)
-    (data / 'satellite' / 'train').mkdir(parents=True)
+    places = [folder / root / name for root, names in CLASSES.items() for name in names]
+    for place in [*places, folder / 'data/satellite/train']:
+        place.mkdir(parents=True)
+    for place in places:
+        for number in range(4):
+            cv2.imwrite(str(place / f'{number}.jpg'), _blocks(rng, 256, 3))
+    for root, labels, splits, count in SEGMENTED:
+        for split in splits:
+            images, maps = folder / root / 'images' / split, folder / root / labels / split
+            images.mkdir(parents=True)
+            maps.mkdir(parents=True)
+            for number in range(4):
+                label = _blocks(rng, count, 1)
+                noise = rng.integers(0, 30, (*label.shape[:2], 3), dtype=np.uint8)
+                cv2.imwrite(str(images / f'{number}.jpg'), 40 * label + noise)
+                cv2.imwrite(str(maps / f'{number}.png'), label)
     for number in range(8):
-        np.save(data / 'satellite' / 'train' / f'{number}.npy', rng.integers(0, 9000, (40, 48, 6), dtype=np.uint16))
-    for variant in 'a', 'r', 'sketch':
-        for name in SYNSETS:
-            _draw_images(data / f'imagenet-{variant}' / name, 2, rng)
-    for split in 'training', 'validation':
-        _draw_segmented(data / 'ade' / 'ADEChallengeData2016', 'images', 'annotations', split, 4, 151, rng)
-        _draw_segmented(quickstart / 'ade20k', 'images', 'annotations', split, 4, 18, rng)
-    for split in 'training', 'validation', 'test':
-        _draw_segmented(data / 'camvid', 'images', 'annotations', split, 4, 12, rng)
-    labeled = (f'{name}/{number}.jpg {label}' for label, name in enumerate(SHAPES) for number in range(4))
-    (quickstart / 'imagenet' / 'labeled.txt').write_text('\n'.join(labeled) + '\n')
-    (data / 'own' / 'classes.txt').write_text('sky\nroad\ncar\n')
-    (data / 'camvid' / 'classes.txt').write_text('\n'.join(f'class {number}' for number in range(11)) + '\n')
+        np.save(folder / f'data/satellite/train/{number}.npy', rng.integers(0, 9000, (40, 48, 6), dtype=np.uint16))
+    labeled = [f'{name}/{number}.jpg {label}\n' for label, name in enumerate(('disc', 'star')) for number in range(4)]
+    (folder / SAMPLE / 'imagenet/labeled.txt').write_text(''.join(labeled))
+    (folder / 'data/own/classes.txt').write_text('sky\nroad\ncar\n')
+    (folder / 'data/camvid/classes.txt').write_text(''.join(f'class {number}\n' for number in range(11)))
     shutil.copy(folder / 'photos/val/cat/0.jpg', folder / 'cat.jpg')
-    cv2.imwrite(str(folder / 'dog.png'), cv2.imread(str(folder / 'photos/val/dog/0.jpg')))
+    cv2.imwrite(str(folder / 'dog.png'), _blocks(rng, 256, 3))
+
+
+def _blocks(rng: np.random.Generator, values: int, channels: int) -> np.ndarray:
+    """(40, 48, channels) uint8, each 8x8 pixels of one value."""
+    return rng.integers(0, values, (5, 6, channels), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
 
 
 def make_scratch(folder: Path, images: Path, weights: Weights) -> None:
@@ -69,22 +83,3 @@ def make_scratch(folder: Path, images: Path, weights: Weights) -> None:
             (folder / path.name).symlink_to(path)
     for name, config in CHECKPOINTS.items():
         shutil.copy(weights.of_config(ROOT / 'configs' / config), folder / name)
-
-
-def _draw_images(folder: Path, count: int, rng: np.random.Generator) -> None:
-    folder.mkdir(parents=True)
-    for number in range(count):
-        blocks = rng.integers(0, 256, (5, 6, 3)).repeat(8, 0).repeat(8, 1)
-        cv2.imwrite(str(folder / f'{number}.jpg'), blocks.astype(np.uint8))
-
-
-def _draw_segmented(
-    root: Path, images: str, labels: str, split: str, count: int, num_labels: int, rng: np.random.Generator
-) -> None:
-    for kind in images, labels:
-        (root / kind / split).mkdir(parents=True)
-    for number in range(count):
-        label = rng.integers(0, num_labels, (5, 6)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
-        image = 40 * label[..., None] + rng.integers(0, 30, (*label.shape, 3))
-        cv2.imwrite(str(root / images / split / f'{number}.jpg'), (image % 256).astype(np.uint8))
-        cv2.imwrite(str(root / labels / split / f'{number}.png'), label)

@@ -7,7 +7,7 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,33 +19,14 @@ from mmengine.registry import MODELS, DefaultScope, Registry
 from mmbeitv2 import registry
 from mmbeitv2.inference.config import walk_settings
 from tests.conftest import ROOT
-from tests.test_docs.blocks import Block, Settings, blocks_of, pages
-from tests.test_docs.forks import ForkingShell, run_program
+from tests.test_docs.blocks import Block, blocks_of, pages
+from tests.test_docs.forks import run_bash, run_program
 from tests.test_docs.scratch import make_images, make_scratch
 from tests.test_docs.tiny import Weights, command_line, everything_tiny, without_weights
 from tests.test_interop.conftest import process_of_its_own
 
-# Imported before a program is forked; with them, everything that a tool needs.
-PACKAGES = (
-    'matplotlib.backends.backend_agg',
-    'matplotlib.pyplot',
-    'mmpretrain.apis',
-    'mmpretrain.datasets',
-    'mmpretrain.evaluation',
-    'mmpretrain.models',
-    'mmseg.apis',
-    'mmseg.datasets',
-    'mmseg.evaluation',
-    'mmseg.models',
-    'mmbeitv2_tools.testing',
-    'mmbeitv2_tools.training',
-    'mmbeitv2.checkpoints',
-    'mmbeitv2.datasets',
-    'mmbeitv2.engine',
-    'mmbeitv2.evaluation',
-    'mmbeitv2.pretraining',
-    'timm',
-)
+# Imported before a program is forked; with them, almost everything that a tool needs.
+PACKAGES = ('matplotlib.pyplot', 'mmpretrain.apis', 'mmseg.apis', 'mmbeitv2_tools.testing', 'mmbeitv2_tools.training')
 REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
 SECONDS = 300
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
@@ -59,28 +40,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 
 
 @pytest.fixture(scope='session')
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('images')
-    make_images(folder)
-    return folder
-
-
-@pytest.fixture(scope='session')
-def shell() -> Iterator[ForkingShell]:
-    with tempfile.TemporaryDirectory(prefix='docs-') as folder:
-        shell = ForkingShell(Path(folder))
-        yield shell
-        shell.close()
-
-
-@pytest.fixture(scope='session')
-def scratch_of(
-    tmp_path_factory: pytest.TempPathFactory, images: Path, weights: Weights
-) -> Callable[[str], tuple[Path, dict[str, object]]]:
+def scratch_of(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Callable[[str], tuple[Path, dict]]:
     """The scratch folder of a page, and the variables of its python blocks."""
+    images = tmp_path_factory.mktemp('images')
+    make_images(images)
 
     @cache
-    def make(page: str) -> tuple[Path, dict[str, object]]:
+    def make(page: str) -> tuple[Path, dict]:
         folder = tmp_path_factory.mktemp(Path(page).stem)
         make_scratch(folder, images, weights)
         return folder, {'__name__': '__main__'}
@@ -88,76 +54,65 @@ def scratch_of(
     return make
 
 
-@pytest.mark.parametrize('page', pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_has_a_marker(page: Path) -> None:
-    unmarked = [block.place for block in blocks_of(page) if not block.kind]
-    reasonless = [block.place for block in blocks_of(page) if block.kind == 'not run' and len(block.text.split()) < 3]
-    assert not reasonless, f'say in one sentence why these are not run: {", ".join(reasonless)}'
-    assert not unmarked, f'write <!-- run: --> or <!-- not run: ... --> above these: {", ".join(unmarked)}'
+def test_every_block_has_a_marker() -> None:
+    assert {block.language for block in BLOCKS} == {'bash', 'python'}
+    unmarked = [block.place for block in BLOCKS if not block.kind]
+    assert not unmarked, 'write <!-- run: --> or <!-- not run: ... --> above these'
+    reasonless = [block.place for block in BLOCKS if block.kind == 'not run' and len(block.text.split()) < 3]
+    assert not reasonless, 'say in one sentence why these are not run'
 
 
 @pytest.mark.parametrize('block', [block for block in BLOCKS if block.kind == 'run'], ids=lambda block: block.place)
 def test_block_runs(
     block: Block,
-    scratch_of: Callable[[str], tuple[Path, dict[str, object]]],
-    shell: ForkingShell,
+    scratch_of: Callable[[str], tuple[Path, dict]],
     weights: Weights,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = block.settings
     if '$MMSEG/analysis_tools' in block.code and mmseg.__version__ < '1.3':
         pytest.skip('mmsegmentation 1.2 draws with OpenCV 4 and counts with an older mmengine only')
     folder, variables = scratch_of(block.page)
-    code = settings.apply(block.code)
+    code = block.code_to_run()
     monkeypatch.chdir(folder)
-    for path in settings.made:
+    for path in block.values_of('made'):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(weights.of_run(path), path)
+    tiny = everything_tiny(weights) if block.values_of('tiny') else contextlib.nullcontext()
     if block.language == 'bash':
-        _run_bash(code, folder, settings, shell, weights)
+        _run_bash(code, folder, tiny, bool(block.values_of('tiny')))
         return
-    tiny = everything_tiny(weights) if settings.is_tiny else contextlib.nullcontext()
     with process_of_its_own('python'), tiny:
-        if settings.is_config:
-            _read_config(code, settings)
+        if config := block.values_of('config'):
+            _read_config(code, Path(config[0] or 'snippet.py'), *block.values_of('base'))
         else:
             exec(compile(code, block.place, 'exec'), variables)
 
 
-def _run_bash(code: str, folder: Path, settings: Settings, shell: ForkingShell, weights: Weights) -> None:
-    environment = {
-        **os.environ,
-        'PYTHONPATH': str(ROOT),
-        'CUDA_VISIBLE_DEVICES': '',
-        'OMP_NUM_THREADS': '1',
-        'TORCH_HOME': str(folder / '.torch'),
-    }
+def _run_bash(code: str, folder: Path, tiny: contextlib.AbstractContextManager, is_tiny: bool) -> None:
+    environment = os.environ | dict(
+        PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1', TORCH_HOME=str(folder / '.torch')
+    )
 
-    def tiny_program(argv: list[str]) -> None:
-        with everything_tiny(weights):
-            run_program(command_line(argv))
+    def program(argv: list[str]) -> None:
+        with tiny:
+            run_program(command_line(argv) if is_tiny else argv)
 
-    program = tiny_program if settings.is_tiny else run_program
-    exit_code, output = shell.run(code, folder, environment, program, SECONDS)
+    with tempfile.TemporaryDirectory(prefix='docs-') as bin_folder:
+        exit_code, output = run_bash(code, Path(bin_folder), folder, environment, program, SECONDS)
     assert exit_code == 0, f'exit code {exit_code}\n{code}\n{output[-3000:]}'
     for word in ('Traceback (most recent call last)', ': error: '):
         assert word not in output, f'{code}\n{output[-3000:]}'
 
 
-def _read_config(code: str, settings: Settings) -> None:
-    path = Path(settings.config or 'snippet.py')
+def _read_config(code: str, path: Path, base: str = '') -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if settings.base:
-        base = settings.base if '::' in settings.base else os.path.abspath(settings.base)
-        code = f'_base_ = {base!r}\n{code}'
-    path.write_text(code)
+    path.write_text((f'_base_ = {os.path.abspath(base)!r}\n' if base else '') + code)
     cfg = Config.fromfile(str(path))
     for key, value in walk_settings({key: cfg[key] for key in cfg}):
         if key.endswith('type') and isinstance(value, str) and value.startswith('mmbeitv2.'):
             assert any(kind.get(value) for kind in REGISTRIES), f'{key} = {value!r} is not registered'
     model = cfg.get('model') or {}
-    scope = cfg.get('default_scope', 'mmpretrain')
-    with DefaultScope.overwrite_default_scope(scope):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         for part in [model] if 'type' in model else model.values():
             if isinstance(part, dict) and 'type' in part:
                 MODELS.build(without_weights(part))

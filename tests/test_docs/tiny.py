@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import mmengine.config
 import timm
 import torch
-from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 import mmbeitv2.checkpoints.locating as locating
-import mmbeitv2.inference.config as apis_config
+import mmbeitv2.inference.config as inference_config
 from mmbeitv2.checkpoints.zoo import describe_model, list_models
 from tests.conftest import NUM_CODES, ROOT, tiny_tokenizer
 
@@ -24,11 +22,10 @@ SIDE, PATCH, GRID = 32, 8, 4
 WIDTH, DEPTH, HEADS = 32, 4, 2
 CODE_DIM = 8
 TEACHER, TEACHER_WIDTH = 'vit_tiny_patch16_224', 192
-# Options of tools/train.py and tools/test.py that a CPU has no use for, with the values that they may have.
-DROPPED = {'--amp': ('auto', 'bfloat16', 'float16'), '--compile': ()}
+_VITS = ('BEiTv2ViT', 'EoMTViT', 'TimmViT', 'EoMTTimmViT')
 
 _real_fromfile = Config.fromfile
-_real_merge = apis_config.merge_options
+_real_merge = inference_config.merge_options
 
 
 class Weights:
@@ -48,42 +45,29 @@ class Weights:
         file = self.folder / f'{"-".join(path.relative_to(ROOT).with_suffix("").parts)}.pth'
         if not file.exists():
             cfg = _shrink(_real_fromfile(str(path)), self)
-            with (
-                DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')),
-                torch.random.fork_rng(),
-                mock.patch.object(MMLogger, 'isEnabledFor', return_value=False),  # it would log every weight
-            ):
-                torch.manual_seed(0)
-                cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+            cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+            with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
                 model = MODELS.build(without_weights(cfg.model))
                 model.init_weights()
-            temporary = file.with_suffix('.tmp')
-            torch.save(dict(state_dict=model.state_dict(), meta={}), temporary)
-            temporary.rename(file)
+            torch.save(dict(state_dict=model.state_dict(), meta={}), file)
         return file
 
     def of_run(self, path: str) -> Path:
         """Of the run that would write the file ``work_dirs/NAME/*.pth``, or ``work_dirs/FOLDER/NAME/*.pth``."""
         *_, folder, name = Path(path).parent.parts
-        stages = [ROOT / top / folder / f'{name}.py' for top in ('configs', 'demo/configs')]
-        found = [path for path in stages if path.exists()] or sorted((ROOT / 'configs').rglob(f'{name}.py'))
-        if len(found) != 1:
-            raise ValueError(f'{path!r} names {len(found)} configs: {", ".join(map(str, found))}')
-        return self.of_config(found[0])
+        found = [file for top in ('configs', 'demo/configs') for file in (ROOT / top).rglob(f'{name}.py')]
+        (config,) = [file for file in found if file.parent.name == folder] or found
+        return self.of_config(config)
 
     def of_address(self, url: str, sha256: str | None = None) -> Path:
         """In place of a download."""
-        if url not in self._by_address:
-            raise ValueError(f'{url!r} is no model of the zoo, so there is no tiny one in its place')
         return self.of_config(Path(describe_model(self._by_address[url]).config))
 
     def teacher(self) -> Path:
         """Of :data:`TEACHER`: always the same ones, as a tokenizer knows its teacher by them."""
         file = self.folder / 'teacher.pth'
         if not file.exists():
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                torch.save(timm.create_model(TEACHER, num_classes=0, img_size=SIDE).state_dict(), file)
+            torch.save(timm.create_model(TEACHER, num_classes=0, img_size=SIDE).state_dict(), file)
         return file
 
 
@@ -98,11 +82,9 @@ def everything_tiny(weights: Weights) -> Iterator[None]:
         return _shrink(_real_merge(cfg, cfg_options), weights)
 
     with (
-        mock.patch.object(mmengine.config.Config, 'fromfile', staticmethod(fromfile)),
-        mock.patch.object(apis_config, 'merge_options', merge_options),
+        mock.patch.object(Config, 'fromfile', staticmethod(fromfile)),
+        mock.patch.object(inference_config, 'merge_options', merge_options),
         mock.patch.object(locating, 'download', weights.of_address),
-        # Four fifths of the time of a tiny training would go into the layout of its dumped config.
-        mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda code, **_: (code, True)),
         mock.patch.object(torch.cuda, 'is_available', return_value=False),
     ):
         yield
@@ -113,17 +95,16 @@ def command_line(argv: list[str]) -> list[str]:
     if argv[:2] == ['-m', 'torch.distributed.run']:
         script = next(number for number, word in enumerate(argv) if word.endswith('.py'))
         argv = argv[script:-2]  # without --launcher pytorch
-    kept: list[str] = []
-    dropped: str | None = None
-    for word in argv:
-        if word in DROPPED:
-            dropped = word
-        elif dropped is not None and word in DROPPED[dropped]:
-            dropped = None
-        else:
-            kept.append(word)
-            dropped = None
-    return kept
+    return [word for word in argv if word not in ('--amp', '--compile')]
+
+
+def without_weights(node: Any) -> Any:
+    """A model whose weights start at random, except for the teacher's."""
+    if isinstance(node, list | tuple):
+        return type(node)(map(without_weights, node))
+    if isinstance(node, dict):
+        return {key: without_weights(value) for key, value in dict.items(node) if key != 'init_cfg'}
+    return node
 
 
 def _shrink(cfg: Config, weights: Weights) -> Config:
@@ -140,37 +121,27 @@ def _walk(node: object, weights: Weights, name: str) -> None:
             _walk(child, weights, name)
     if not isinstance(node, dict):
         return
-    if node.get('type') == 'mmbeitv2.DALLETokenizer':
-        node.clear()
-        node.update(mmengine.config.ConfigDict(tiny_tokenizer()))
-    kind = str(node.get('type'))
-    for key, value in list(dict.items(node)):
-        if key in _NUMBERS:
-            node[key] = _NUMBERS[key](value)
-    for types, change in _CHANGES:
-        if kind.rpartition('.')[2] in types:
-            change(node)
     if name == 'teacher':
         node.clear()
         node.update(type='mmbeitv2.TimmTeacher', model=TEACHER, pretrained=str(weights.teacher()), img_size=SIDE)
         return
+    for key in node.keys() & _NUMBERS.keys():
+        node[key] = _NUMBERS[key](node[key])
+    _shrink_part(node)
     if 'dataset' in node and 'batch_size' in node:
         node.update(batch_size=min(node['batch_size'], 4), num_workers=0, persistent_workers=False)
         node.pop('prefetch_factor', None)
-    if name == 'init_cfg' and 'checkpoint' in node:
-        checkpoint = str(node['checkpoint'])
-        if checkpoint.startswith('work_dirs/') and not Path(checkpoint).exists():
-            node['checkpoint'] = str(weights.of_run(checkpoint))
+    checkpoint = str(node.get('checkpoint'))
+    if name == 'init_cfg' and checkpoint.startswith('work_dirs/') and not Path(checkpoint).exists():
+        node['checkpoint'] = str(weights.of_run(checkpoint))
     for key, child in list(dict.items(node)):
         _walk(child, weights, str(key))
 
 
-def _side(value: object) -> object:
+def _side(value: Any) -> Any:
     """A size in pixels; of two numbers, the first may be the longest side that an image may have."""
     if isinstance(value, list | tuple) and len(value) == 2:
-        if value[0] == value[1]:
-            return (_side(value[0]), _side(value[1]))
-        return (2048, SIDE)
+        return (_side(value[0]), _side(value[1])) if value[0] == value[1] else (2048, SIDE)
     if isinstance(value, int) and value > SIDE:
         return SIDE + PATCH if value in (56, 256) else SIDE
     return value
@@ -180,10 +151,8 @@ def _at_most(limit: int) -> Callable[[Any], Any]:
     return lambda value: min(value, limit) if isinstance(value, int) else value
 
 
-def _width(value: object) -> object:
-    if isinstance(value, list | tuple):
-        return [_width(entry) for entry in value]
-    return WIDTH if isinstance(value, int) and value > WIDTH else value
+def _width(value: Any) -> Any:
+    return list(map(_width, value)) if isinstance(value, list | tuple) else _at_most(WIDTH)(value)
 
 
 # Settings that mean the same wherever they stand.
@@ -199,71 +168,52 @@ _NUMBERS: dict[str, Callable[[Any], Any]] = dict(
     view_size=_side,
     stride=lambda value: (21, 21) if isinstance(value, list | tuple) else value,
     min_side=_at_most(SIDE),
+    min_block=_at_most(2),
     num_queries=_at_most(8),
     num_points=_at_most(64),
+    frozen_stages=_at_most(DEPTH),
 )
 
 
-def _shrink_vit(node: dict) -> None:
-    is_decoder = node.get('patch_size') == 1
-    node['arch'] = mmengine.config.ConfigDict(embed_dims=WIDTH, depth=1 if is_decoder else DEPTH, num_heads=HEADS)
-    node['img_size'], node['patch_size'] = (GRID, 1) if is_decoder else (SIDE, PATCH)
-    if is_decoder:
-        node['in_channels'] = min(node.get('in_channels', CODE_DIM), CODE_DIM)
-    _shrink_depth(node)
+def _shrink_part(node: dict) -> None:
+    kind = str(node.get('type')).rpartition('.')[2]
+    match kind:
+        case 'BEiTv2ViT' | 'EoMTViT' if node.get('patch_size') == 1:  # a decoder
+            node.update(arch=_arch(1), img_size=GRID, in_channels=min(node.get('in_channels', CODE_DIM), CODE_DIM))
+        case 'BEiTv2ViT' | 'EoMTViT':
+            node.update(arch=_arch(DEPTH), img_size=SIDE, patch_size=PATCH)
+        case 'TimmViT' | 'EoMTTimmViT':
+            node.update(pretrained=False, img_size=SIDE, patch_size=PATCH)
+            node.update(embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS)
+        case 'EfficientUPerHead' | 'UPerHead' | 'FCNHead':
+            node.update(channels=WIDTH if node.get('num_convs') == 0 else 8)
+        case 'BlockMaskGenerator' | 'RandomMaskGenerator':
+            node.update(grid_size=GRID, num_masked=6)
+        case 'VectorQuantizePytorch':
+            node.update(levels=[4, 4])
+        case 'KMeansTokenizer':
+            node.update(img_size=SIDE, patch_size=PATCH)
+        case 'DALLETokenizer':
+            node.clear()
+            node.update(ConfigDict(tiny_tokenizer()))
+        case 'ImageNet' | 'ImageNet21k':  # which insists on all classes; a variant's are not all of the head's
+            node.update(type='mmpretrain.CustomDataset', data_prefix=node.pop('split', ''))
+            node.update(metainfo=dict(class_indices=None))
+    if kind in _VITS and isinstance(node.get('out_indices'), list | tuple):
+        node['out_indices'] = tuple(range(DEPTH - len(node['out_indices']), DEPTH))
 
 
-def _shrink_timm(node: dict) -> None:
-    node.update(pretrained=False, img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS)
-    _shrink_depth(node)
-
-
-def _shrink_depth(node: dict) -> None:
-    if isinstance(node.get('out_indices'), list | tuple):
-        count = len(node['out_indices'])
-        node['out_indices'] = tuple(range(DEPTH - count, DEPTH))
-    if 'frozen_stages' in node:
-        node['frozen_stages'] = min(node['frozen_stages'], DEPTH)
-
-
-def _shrink_head(node: dict) -> None:
-    if 'channels' in node:
-        node['channels'] = WIDTH if node.get('num_convs') == 0 else 8
-
-
-def _shrink_mask(node: dict) -> None:
-    node.update(grid_size=GRID, num_masked=6)
-    if 'min_block' in node:
-        node['min_block'] = 2
-
-
-def _any_classes(node: dict) -> None:
-    """mmpretrain's ImageNet insists on all of its classes."""
-    node['type'], node['data_prefix'] = 'mmpretrain.CustomDataset', node.pop('split', '')
-    node['metainfo'] = dict(class_indices=None)  # as of a variant, whose classes are not all of the head's
-
-
-_CHANGES: tuple[tuple[tuple[str, ...], Callable[[dict], None]], ...] = (
-    (('BEiTv2ViT', 'EoMTViT'), _shrink_vit),
-    (('TimmViT', 'EoMTTimmViT'), _shrink_timm),
-    (('EfficientUPerHead', 'UPerHead', 'FCNHead'), _shrink_head),
-    (('BlockMaskGenerator', 'RandomMaskGenerator'), _shrink_mask),
-    (('VectorQuantizePytorch',), lambda node: node.update(levels=[4, 4])),
-    (('KMeansTokenizer',), lambda node: node.update(img_size=SIDE, patch_size=PATCH)),
-    (('ImageNet', 'ImageNet21k'), _any_classes),
-)
+def _arch(depth: int) -> ConfigDict:
+    return ConfigDict(embed_dims=WIDTH, depth=depth, num_heads=HEADS)
 
 
 def _shrink_schedule(cfg: Config) -> None:
     train = cfg.get('train_cfg')
     if not isinstance(train, dict):
         return
-    unit = 'max_iters' if 'max_iters' in train else 'max_epochs'
-    length = 2 if unit == 'max_iters' else 1
-    if unit in train:
-        train[unit] = min(train[unit], length)
-    if 'val_interval' in train:
-        train['val_interval'] = min(train['val_interval'], length)
+    length = 2 if 'max_iters' in train else 1
+    for key in train.keys() & {'max_iters', 'max_epochs', 'val_interval'}:
+        train[key] = min(train[key], length)
     hooks = cfg.get('default_hooks') or {}
     for name, interval in (('checkpoint', length), ('logger', 1)):
         if isinstance(hooks.get(name), dict):
@@ -271,16 +221,3 @@ def _shrink_schedule(cfg: Config) -> None:
     for hook in cfg.get('custom_hooks') or ():
         if 'interval' in hook:
             hook['interval'] = min(hook['interval'], length)
-
-
-def without_weights(node: Any) -> Any:
-    """A model whose weights start at random, except for the teacher's."""
-    if isinstance(node, list | tuple):
-        return type(node)(without_weights(child) for child in node)
-    if isinstance(node, dict):
-        return {
-            key: without_weights(value)
-            for key, value in dict.items(node)
-            if not (key == 'init_cfg' and isinstance(value, dict) and 'checkpoint' in value)
-        }
-    return node
