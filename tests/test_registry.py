@@ -41,24 +41,13 @@ def test_types_resolve_from_other_scopes_without_custom_imports(scope: str, more
     assert 'is not installed' not in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (
-            'import importlib.util as u; find = u.find_spec\n'
-            "u.find_spec = lambda name, *a: None if name == 'mmcv' else find(name, *a)\n",
-            'needs mmcv, which is not installed',
-        ),
-        (
-            'from importlib import metadata; version = metadata.version\n'
-            "metadata.version = lambda name: '0.5.0' if 'mmengine' in name else version(name)\n",
-            'mmengine 0.5.0 is installed',
-        ),
-    ],
-)
-def test_import_without_openmmlab_or_with_an_untested_version_says_what_to_install(change: str, message: str) -> None:
+def test_import_with_an_untested_version_says_what_to_install() -> None:
+    change = (
+        'from importlib import metadata; version = metadata.version\n'
+        "metadata.version = lambda name: '0.5.0' if 'mmengine' in name else version(name)\n"
+    )
     result = subprocess.run([sys.executable, '-c', change + 'import mmbeitv2'], capture_output=True, text=True)
     assert result.returncode != 0
     last = result.stderr.strip().splitlines()[-1]
-    assert message in last
+    assert 'mmengine 0.5.0 is installed' in last
     assert 'pip install onedl-mmengine' in last

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -20,12 +19,11 @@ from mmseg.models.backbones import BEiT
 from mmseg.models.necks.featurepyramid import Feature2Pyramid
 from torch import Tensor, nn
 
-from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint, require_fit
+from mmbeitv2.checkpoints import convert_checkpoint, read_checkpoint
 from mmbeitv2.errors import InputError
 from tests.conftest import (
     classification_config,
     randomize,
-    refused,
     run_tool,
     tiny_pretraining,
     tiny_tokenizer,
@@ -57,16 +55,6 @@ def save(model: nn.Module, tmp_path: Path) -> str:
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
         return model(images)
-
-
-def test_a_released_classifier_is_converted_before_it_is_scored(tmp_path: Path) -> None:
-    ours = classifier()
-    released, back = str(tmp_path / 'released.pth'), str(tmp_path / 'back.pth')
-    convert_checkpoint(save(ours, tmp_path), released, 'official')
-    with pytest.raises(ValueError, match='is a classifier of the BEiT v2 release or timm, .*--to mmbeitv2'):
-        require_fit(ours, released)
-    convert_checkpoint(released, back, 'mmbeitv2')
-    require_fit(ours, back)
 
 
 @READS
@@ -310,13 +298,3 @@ def test_what_cannot_be_converted_is_told_and_nothing_is_written(tmp_path: Path)
         with pytest.raises(InputError, match=message):
             convert_checkpoint(str(source), str(target), to)
     assert sorted(tmp_path.rglob('*')) == before
-
-
-def test_the_tool_says_what_it_left_out_and_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = save(pretraining(), tmp_path)
-    run_tool('convert_checkpoint', path, str(tmp_path / 'hf'), '--to', 'hf')
-    assert 'hf has no place for 30 of the weights: neck.blocks.0.gamma_1' in capsys.readouterr().out
-    assert json.loads((tmp_path / 'hf' / 'config.json').read_text())['image_size'] == 32
-    assert "checkpoint 'none.pth' not found" in refused(
-        capsys, 'convert_checkpoint', 'none.pth', 'x.pth', '--to', 'timm'
-    )

@@ -80,16 +80,11 @@ def test_a_file_that_does_not_tell_its_grid_is_refused_or_taken_by_the_option(
     ('rows', 'positions', 'target', 'expected'),
     [
         (27 * 27, None, (32, 32), (14, 14)),  # the release at another size
-        (27 * 27, None, (14, 28), (14, 14)),
-        (27 * 27, None, (32, 64), (14, 14)),
         (27 * 27, 196, (7, 28), (14, 14)),  # both together
         (9 * 25, 65, (10, 26), (5, 13)),
         (None, 196, (28, 28), (14, 14)),
-        (None, 196, (14, 14), (14, 14)),
         (9 * 25, None, (5, 13), (5, 13)),  # as long as the model's own
         (9 * 25, None, (10, 26), None),  # 8x8 or 5x13
-        (3 * 27, None, (2, 28), None),  # 5x5 or 2x14
-        (None, 7 * 11, (14, 22), (7, 11)),
         (None, 7, (1, 14), (1, 7)),
     ],
 )
@@ -103,21 +98,6 @@ def test_the_grid_follows_from_the_numbers_or_is_undecided(
             source_grid(state, target, None, 'x')
     else:
         assert source_grid(state, target, None, 'x') == expected
-
-
-@pytest.mark.parametrize('target', [(1, 12), (3, 12), (1, 4), (4, 1)])
-@pytest.mark.parametrize('method', ['geometric', 'bicubic'])
-def test_a_grid_of_one_row_can_be_resized(target: tuple, method: str) -> None:
-    table = torch.randn(1 * 11 + 3, 2)
-    resized = resize_relative_position_table(table, (1, 6), target, method)
-    h, w = target
-    assert resized.shape == ((2 * h - 1) * (2 * w - 1) + 3, 2)
-    assert torch.equal(resized[-3:], table[-3:])
-    rows = resized[:-3].reshape(2 * h - 1, 2 * w - 1, 2)
-    for row in rows:  # nothing is known about vertical distances
-        torch.testing.assert_close(row, rows[h - 1])
-    if method == 'geometric':  # the nearest distances keep their values
-        torch.testing.assert_close(rows[h - 1, w - 1], table[5], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(('old', 'new'), [((4, 4), (5, 5)), ((6, 6), (8, 8)), ((4, 6), (5, 8)), ((7, 5), (9, 6))])

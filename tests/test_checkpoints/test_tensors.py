@@ -234,19 +234,3 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     if not os.access(unreadable, os.R_OK):  # it can be read by root
         with pytest.raises(InputError, match='Permission denied'):
             read_file(unreadable)
-
-
-def test_in_our_tools_the_zoos_of_mmengine_read_tensors_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    canary = tmp_path / 'canary'
-    torch.save({'weight': torch.ones(2)}, tmp_path / 'good.pth')
-    torch.save({'x': malicious(canary)['a call']}, tmp_path / 'bad.pth')
-    monkeypatch.setattr(
-        'mmengine.runner.checkpoint.get_external_models',
-        lambda: {name: str(tmp_path / f'{name}.pth') for name in ('good', 'bad')},
-    )
-    with loading_tensors_only():
-        assert CheckpointLoader.load_checkpoint('open-mmlab://good')['weight'].sum() == 2
-        with pytest.raises((pickle.UnpicklingError, InputError)):
-            CheckpointLoader.load_checkpoint('open-mmlab://bad')
-    assert not canary.exists()
-    assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ

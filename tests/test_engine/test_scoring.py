@@ -3,7 +3,6 @@ tests/test_tools/test_adapt.py."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,24 +160,6 @@ def test_what_cannot_be_scored_stops_the_run_before_its_first_step(tmp_path: Pat
     with pytest.raises(InputError, match=r'only works with a model that has cls_features\(\)'):
         train(tmp_path / 'work', root, knn(root), model=tiny_tokenizer())
     assert not list((tmp_path / 'work').glob('*.pth'))
-
-
-@pytest.mark.parametrize(
-    ('names', 'message'),
-    [
-        (('dark', 'other'), 'must have the same classes, but have 2 and 2'),
-        (('dark',), 'KNNHook has images of a single'),
-    ],
-)
-def test_classes_that_cannot_be_told_by_neighbors_stop_the_run_before_its_first_step(
-    tmp_path: Path, root: Path, names: tuple[str, ...], message: str
-) -> None:
-    for name in names:
-        shutil.copytree(root / 'images/dark', tmp_path / 'others/images' / name)
-    others = images(tmp_path / 'others')
-    hook = knn(root, query_dataloader=others, bank_dataloader=images(root) if len(names) > 1 else others)
-    with pytest.raises(InputError, match=message):
-        train(tmp_path / 'work', root, hook)
 
 
 class OwnModel(BaseModel):

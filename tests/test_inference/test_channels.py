@@ -152,28 +152,6 @@ def test_images_of_other_channels_are_refused_by_the_tokenizer(folder: Path, tok
         visual(folder / 'a' / 'other.npy')
 
 
-def test_a_config_of_rgb_images_has_no_channels() -> None:
-    assert channels_of(Config(dict(model=tiny_vit(), train_dataloader=None))) is None
-
-
-@pytest.mark.parametrize(
-    ('model', 'config', 'expected'),
-    [
-        (dict(mean=[0.0] * 3, std=[2.0] * 3), dict(mean=[9.0] * 3, std=[1.0] * 3, to_rgb=True), [1.5, 1.0, 0.5]),
-        (None, dict(mean=[1.0, 2, 3], std=[1.0] * 3, to_rgb=True), [0.0, 0.0, 0.0]),
-        (None, dict(mean=[1.0, 2, 3], std=[1.0] * 3, to_rgb=False), [2.0, 0.0, -2.0]),
-        (dict(type='mmbeitv2.BEiTv2DataPreprocessor', mean=[1.0] * 3, std=[2.0] * 3), None, [0.0, 0.5, 1.0]),
-    ],
-)
-def test_pictures_are_normalized_as_mmengine_normalizes_by_the_models_own_settings_first(
-    model: dict | None, config: dict | None, expected: list[float]
-) -> None:
-    own = {} if model is None else dict(data_preprocessor=model)
-    cfg = Config(dict(model=dict(type='ImageClassifier', **own), data_preprocessor=config))
-    rgb = torch.tensor([1.0, 2, 3]).view(3, 1, 1)
-    torch.testing.assert_close(normalize(rgb, cfg).flatten(), torch.tensor(expected))
-
-
 class OwnLoader(LoadChannels):
     """A loader of another project."""
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.errors import InputError
-from tests.conftest import NUM_CODES, tiny_pretraining, tiny_tokenizer
+from tests.conftest import NUM_CODES, tiny_tokenizer
 from tests.test_inference.foreign import foreign_tokenizer
 
 
@@ -58,10 +58,6 @@ def test_codes_equal_the_models_own(tokenizer: VisualTokenizer) -> None:
     assert torch.equal(tokenizer(images).flatten(), distance.argmin(dim=1))
 
 
-def test_a_config_of_a_pretraining_means_its_tokenizer(checkpoint: str) -> None:
-    assert VisualTokenizer(Config({'model': tiny_pretraining()}), checkpoint).num_codes == NUM_CODES
-
-
 def test_a_pil_image_equals_its_file(tokenizer: VisualTokenizer, tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (48, 32, 3), dtype=np.uint8)
     color = Image.fromarray(array)
@@ -87,9 +83,7 @@ def test_a_pil_image_equals_its_file(tokenizer: VisualTokenizer, tmp_path: Path)
 
 def test_images_may_come_from_an_iterator(tokenizer: VisualTokenizer) -> None:
     arrays = list(np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8))
-    expected = tokenizer(arrays)
-    assert expected.shape == (5, 4, 4)
-    assert torch.equal(tokenizer((array for array in arrays), batch_size=2), expected)
+    assert torch.equal(tokenizer(iter(arrays), batch_size=2), tokenizer(arrays))
     for none in ([], iter(()), np.empty((0, 32, 32, 3), np.uint8)):
         assert tokenizer(none).shape == (0, 4, 4)
 
@@ -100,9 +94,6 @@ def test_images_may_come_from_an_iterator(tokenizer: VisualTokenizer) -> None:
         ('none.jpg', "image 'none.jpg' cannot be read"),
         (np.full((4, 4, 3), 200.0), 'type torch.float64 with values from 200 to 200 is not an image. Pass uint8'),
         (np.zeros((0, 4, 3), np.uint8), r'an array of shape \(3, 0, 4\) is not an image'),
-        (torch.full((3, 8, 8), torch.nan), 'with values from nan to nan is not an image'),
-        (torch.zeros(1, 8, 8), r'shape \(1, 8, 8\) is not an image'),
-        (torch.zeros(3, 8, 8, dtype=torch.int64), 'type torch.int64 .* is not an image'),
         (Image.fromarray(np.ones((4, 4), np.float32)), "a PIL image of mode 'F' cannot be read: .* floating-point"),
     ],
 )
@@ -134,9 +125,3 @@ def test_tokenizers_of_every_kind_fit(tmp_path: Path, model: str) -> None:
         bits = (codes[..., None] >> torch.arange(4)) & 1
         assert torch.equal(tokenizer.lookup(codes), 2.0 * bits - 1)
         assert torch.equal(tokenizer.codebook[codes], tokenizer.lookup(codes))
-
-
-def test_wrong_checkpoints_are_refused(checkpoint: str, tmp_path: Path) -> None:
-    larger = tiny_tokenizer(quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=32, code_dim=8))
-    with pytest.raises(ValueError, match=r'quantize.cluster_size has shape \(16,\) in the file and \(32,\)'):
-        VisualTokenizer(Config({'model': larger}), checkpoint)

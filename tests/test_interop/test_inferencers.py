@@ -16,15 +16,7 @@ from mmpretrain import FeatureExtractor, ImageClassificationInferencer, get_mode
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 from mmbeitv2.datasets import LoadImage
-from tests.conftest import ROOT
 from tests.test_interop.conftest import CLASSES, Run, process_of_its_own
-
-INFERRED = sorted(
-    str(path.relative_to(ROOT / 'configs'))
-    for folder in ('classification', 'segmentation', 'quickstart')
-    for path in (ROOT / 'configs' / folder).glob('*.py')
-    if not path.stem.startswith(('pixel_decoder', 'pretrain', 'tokenizer'))
-)
 
 
 @pytest.fixture(autouse=True)
@@ -41,22 +33,6 @@ def through_the_test_pipeline(run: Run, model: torch.nn.Module) -> object:
     pipeline = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] != 'LoadAnnotations']
     (prediction,) = model.test_step(pseudo_collate([Compose(pipeline)(dict(img_path=run.image))]))
     return prediction
-
-
-@pytest.mark.parametrize('name', INFERRED)
-def test_every_test_pipeline_loads_by_our_loader_under_the_name_that_inferencers_look_for(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / 'classes.txt').write_text('cat\ndog\n')
-    (tmp_path / 'train' / 'cat').mkdir(parents=True)
-    # Of segmentation/own_dataset.py and classification/own_folders.py.
-    monkeypatch.setenv('data_root', str(tmp_path))
-    cfg = Config.fromfile(str(ROOT / 'configs' / name))
-    init_default_scope(cfg.default_scope)
-    for pipeline in (cfg.test_pipeline, cfg.test_dataloader.dataset.pipeline, cfg.get('tta_pipeline')):
-        if pipeline is not None:
-            assert pipeline[0].type == 'LoadImageFromFile'
-            assert type(Compose(pipeline[:1]).transforms[0]) is LoadImage
 
 
 def test_classification_inferencer_gives_the_predictions_of_the_test_pipeline_and_draws(

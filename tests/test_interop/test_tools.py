@@ -8,10 +8,8 @@ import runpy
 from pathlib import Path
 
 import cv2
-import mmseg
 import numpy as np
 import pytest
-from packaging.version import Version
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import ROOT
@@ -116,26 +114,6 @@ def test_mmpretrains_visualization_tools_read_our_configs(classifier: Run, tmp_p
     scheduler = ['-p', 'lr', '-s', str(tmp_path / 'lr.jpg'), '--not-show', '-d', '8', '-n', '1']
     run_tool('mmpretrain', 'visualization/vis_scheduler.py', config, *scheduler)
     assert (tmp_path / 'lr.jpg').stat().st_size > 0
-
-
-@pytest.mark.skipif(
-    Version(mmseg.__version__) < Version('1.3') and Version(cv2.__version__) >= Version('5'),
-    reason='browse_dataset.py of mmsegmentation 1.2 draws on an array that OpenCV 5 does not accept',
-)
-def test_mmsegs_analysis_tools_read_our_configs(
-    segmentor: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    browse = ['--not-show', '--output-dir', str(tmp_path / 'pictures'), '--cfg-options', IS_FIXED]
-    analyse(segmentor, 'browse_dataset.py', segmentor.config, *browse)
-    assert len(list((tmp_path / 'pictures').iterdir())) == 4
-    analyse(segmentor, 'get_flops.py', segmentor.config, '--shape', '32')
-    assert 'Params' in capsys.readouterr().out
-
-
-def test_mmsegs_analyze_logs_reads_our_log(segmentor: Run, tmp_path: Path) -> None:
-    pytest.importorskip('seaborn', reason='tools/analysis_tools/analyze_logs.py of mmsegmentation needs seaborn')
-    analyse(segmentor, 'analyze_logs.py', segmentor.log, '--keys', 'loss', '--out', str(tmp_path / 'curve.png'))
-    assert (tmp_path / 'curve.png').stat().st_size > 0
 
 
 def test_wandb_keeps_the_curve_of_a_run_offline(classifier: Run, tmp_path: Path) -> None:
