@@ -219,23 +219,6 @@ def weights_of(pretrained: str, arch: str) -> str:
     return pretrained.replace('-', f'_{arch}_', 1)
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs/segmentation').glob('*_upernet_*')), ids=name_of)
-def test_segmentation_has_one_size_in_all_places_and_starts_from_the_weights_that_it_names(path: Path) -> None:
-    cfg = load(path)
-    pretrained, arch = path.stem.split('_')[:2]
-    assert cfg.model.backbone.out_indices == ((3, 5, 7, 11) if arch == 'vit-b' else (7, 11, 15, 23))
-    assert weights_of(pretrained, arch) in cfg.model.backbone.init_cfg.checkpoint
-    # Crops, positions, windows of the slide test, and what --tta scales by 0.5 to 1.75.
-    side = 640 if '640x640' in path.stem else 512
-    assert (cfg.model.test_cfg.mode, cfg.model.test_cfg.crop_size) == ('slide', (side, side))
-    assert cfg.model.test_cfg.stride == ((426, 426) if side == 640 else (341, 341))
-    assert (cfg.model.backbone.img_size, cfg.model.data_preprocessor.size) == (side, (side, side))
-    train, test = cfg.train_dataloader.dataset.pipeline, cfg.test_dataloader.dataset.pipeline
-    assert train[3].scale == test[1].scale == (4 * side, side)
-    assert train[4].crop_size == (side, side)
-    assert [step.scale[1] / side for step in cfg.tta_pipeline[1].transforms[0]] == [0.5, 0.75, 1, 1.25, 1.5, 1.75]
-
-
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs/ablation').glob('*.py')), ids=name_of)
 def test_an_ablation_changes_one_part_of_the_recipe_and_names_a_tokenizer_that_fits(path: Path) -> None:
     cfg, base = load(path), load('beitv2_vit-b_300e.py')
@@ -255,16 +238,6 @@ def test_an_ablation_changes_one_part_of_the_recipe_and_names_a_tokenizer_that_f
             state = MODELS.build(tokenizer).state_dict()
         shapes.append({key: value.shape for key, value in state.items() if not key.startswith('data_preprocessor')})
     assert shapes[0] == shapes[1]
-
-
-@pytest.mark.parametrize('path', CONFIGS, ids=name_of)
-def test_learning_rates_are_scaled_from_the_batch_that_the_config_is_meant_for(path: Path) -> None:
-    cfg = load(path)
-    stated = re.search(r'batch (\d+) on (\d+) GPU', path.read_text().replace('\n# ', ' '))
-    is_small = path.parent.name in ('quickstart', 'camvid', 'cifar10')
-    gpus = 1 if is_small else int(stated[2]) if stated else 8
-    assert cfg.auto_scale_lr.base_batch_size == gpus * cfg.train_dataloader.batch_size
-    assert stated is None or cfg.auto_scale_lr.base_batch_size == int(stated[1])
 
 
 @pytest.mark.parametrize('arch', ['b', 'l'])

@@ -188,16 +188,6 @@ def test_the_log_of_a_run_comes_back_whole(tmp_path: Path) -> None:
     assert len(other.get_scalar('train/loss').data[0]) == 4
 
 
-def test_versions_of_a_state_dict_and_shared_weights_are_kept(tmp_path: Path) -> None:
-    layer = torch.nn.BatchNorm1d(2)
-    state = layer.state_dict()
-    state['again'] = state['weight']
-    torch.save(state, tmp_path / 'file.pth')
-    read = read_file(tmp_path / 'file.pth')
-    assert read._metadata == state._metadata
-    assert read['again'] is read['weight']
-
-
 @pytest.mark.parametrize(
     ('name', 'bad', 'dtype'),
     [('file.pth', float('nan'), torch.float32), ('file.safetensors', float('inf'), torch.bfloat16)],

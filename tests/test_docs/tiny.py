@@ -44,7 +44,7 @@ class Weights:
         path = path.resolve()
         file = self.folder / f'{"-".join(path.relative_to(ROOT).with_suffix("").parts)}.pth'
         if not file.exists():
-            cfg = _shrink(_real_fromfile(str(path)), self)
+            cfg = shrink(_real_fromfile(str(path)), self)
             cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
             with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
                 model = MODELS.build(without_weights(cfg.model))
@@ -76,10 +76,10 @@ def everything_tiny(weights: Weights) -> Iterator[None]:
     """Inside, every config that is read is small, and published weights are those of small models."""
 
     def fromfile(*args: Any, **kwargs: Any) -> Config:
-        return _shrink(_real_fromfile(*args, **kwargs), weights)
+        return shrink(_real_fromfile(*args, **kwargs), weights)
 
     def merge_options(cfg: Config, cfg_options: Any) -> Config:
-        return _shrink(_real_merge(cfg, cfg_options), weights)
+        return shrink(_real_merge(cfg, cfg_options), weights)
 
     with (
         mock.patch.object(Config, 'fromfile', staticmethod(fromfile)),
@@ -107,7 +107,7 @@ def without_weights(node: Any) -> Any:
     return node
 
 
-def _shrink(cfg: Config, weights: Weights) -> Config:
+def shrink(cfg: Config, weights: Weights) -> Config:
     """In place; a config that is small already stays as it is."""
     for key in list(cfg._cfg_dict):
         _walk(cfg._cfg_dict[key], weights, str(key))

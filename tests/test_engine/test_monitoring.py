@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,19 +104,12 @@ def test_spoilt_images_stop_the_run_and_no_checkpoint_is_written_from_them(tmp_p
     assert all(value.isfinite().all() for value in state.values())
 
 
-@pytest.mark.parametrize(
-    ('part', 'message'),
-    [
-        ('teacher.module.norm', "the teacher's features are NaN"),
-        ('encoder.blocks.0.norm1', 'loss and loss_reconstruction and loss_commitment became NaN'),
-    ],
-)
-def test_the_cause_is_named(tmp_path: Path, part: str, message: str) -> None:
+def test_the_cause_is_named(tmp_path: Path) -> None:
     runner = build_runner(tmp_path, Images())
     with torch.no_grad():
-        attrgetter(part)(runner.model).weight[0] = float('nan')
+        runner.model.teacher.module.norm.weight[0] = float('nan')
     runner.model._is_init = True
-    with pytest.raises(ValueError, match=f'step 1: {message}'):
+    with pytest.raises(ValueError, match="step 1: the teacher's features are NaN"):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))
 
