@@ -53,28 +53,19 @@ def tiny_tokenizer(**changes: object) -> dict:
     vit = dict(
         out_type='featmap', final_norm='fc_norm', use_abs_pos_emb=True, rel_pos_bias='none', layer_scale_init_value=0.0
     )
-    return (
-        dict(
-            type='mmbeitv2.VQKD',
-            encoder=tiny_vit(**vit),
-            decoder=tiny_vit(**vit, img_size=4, patch_size=1, in_channels=8),
-            quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=NUM_CODES, code_dim=8),
-            target_dims=24,
-        )
-        | changes
+    settings = dict(
+        type='mmbeitv2.VQKD',
+        encoder=tiny_vit(**vit),
+        decoder=tiny_vit(**vit, img_size=4, patch_size=1, in_channels=8),
+        quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=NUM_CODES, code_dim=8),
+        target_dims=24,
     )
+    return settings | changes
 
 
 def tiny_kmeans(**changes: object) -> dict:
-    return (
-        dict(
-            type='mmbeitv2.KMeansTokenizer',
-            quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=NUM_CODES),
-            img_size=32,
-            patch_size=8,
-        )
-        | changes
-    )
+    quantizer = dict(type='mmbeitv2.SphericalKMeans', num_codes=NUM_CODES)
+    return dict(type='mmbeitv2.KMeansTokenizer', quantizer=quantizer, img_size=32, patch_size=8) | changes
 
 
 def write_model(folder: Path, name: str, model: dict, more: str = '', seed: int = 0) -> tuple[str, str]:
@@ -94,16 +85,14 @@ def randomize(model: nn.Module, std: float = 0.3) -> Any:
 
 
 def tiny_pretraining(**changes: object) -> dict:
-    return (
-        dict(
-            type='mmbeitv2.BEiTv2',
-            backbone=tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True),
-            neck=dict(type='mmbeitv2.CLSAggregationNeck'),
-            head=dict(type='mmbeitv2.BEiTv2MIMHead'),
-            tokenizer=tiny_tokenizer(),
-        )
-        | changes
+    settings = dict(
+        type='mmbeitv2.BEiTv2',
+        backbone=tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True),
+        neck=dict(type='mmbeitv2.CLSAggregationNeck'),
+        head=dict(type='mmbeitv2.BEiTv2MIMHead'),
+        tokenizer=tiny_tokenizer(),
     )
+    return settings | changes
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +153,16 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     folder = tmp_path / 'served'
     folder.mkdir()
-    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
+    with serve(folder, SimpleHTTPRequestHandler) as address:
+        yield folder, address
+
+
+@contextlib.contextmanager
+def serve(folder: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[str]:
+    """Inside, the files of a folder are served, at this address."""
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(handler, directory=str(folder)))
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield folder, f'http://127.0.0.1:{server.server_port}'
+    yield f'http://127.0.0.1:{server.server_port}'
     server.shutdown()
     server.server_close()
 
@@ -217,13 +213,12 @@ def pretraining_config(tmp_path: Path, root: Path, **changes: object) -> str:
     return write_config(tmp_path, text + f'model = {tiny_pretraining(**changes)!r}\n')
 
 
-def classification_config(tmp_path: Path, root: Path, width: int = 32) -> str:
+def classification_config(tmp_path: Path, root: Path, width: int = 32, backbone: dict | None = None) -> str:
     pipeline = [*CROP, dict(type='mmpretrain.PackInputs')]
+    arch = dict(embed_dims=width, depth=2, num_heads=2)
     model = dict(
         type='ImageClassifier',
-        backbone=tiny_vit(
-            arch=dict(embed_dims=width, depth=2, num_heads=2), rel_pos_bias='per_layer', final_norm='fc_norm'
-        ),
+        backbone=backbone or tiny_vit(arch=arch, rel_pos_bias='per_layer', final_norm='fc_norm'),
         head=dict(type='LinearClsHead', num_classes=2, in_channels=width, topk=(1,)),
     )
     text = RUNTIME.format(scope='mmpretrain') + LOADER.format(root=str(root), label=True, pipeline=pipeline)

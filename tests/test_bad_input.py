@@ -121,13 +121,6 @@ def pointed(checkpoint: Path) -> None:
     (checkpoint.parent / 'last_checkpoint').write_text(evil)
 
 
-def probe(bank: str, query: str) -> Arguments:
-    """Arguments of probe_features.py."""
-    return lambda w: [
-        w.pretraining, w.trained / 'epoch_1.pth', '--bank', w.root / bank, '--query', w.root / query
-    ]  # fmt: skip
-
-
 # What is wrong; the tool; its arguments; what the sentence names.
 ROWS: list[tuple[str, str, Arguments, str]] = [
     ('misspelled key', 'train', train('optim_wraper.optimizer.lr=1'), 'optim_wrapper'),
@@ -137,16 +130,13 @@ ROWS: list[tuple[str, str, Arguments, str]] = [
     ('no launcher', 'train', lambda w: [w.pretraining, '--launcher', 'pytorch'], 'environment variable RANK'),
     ('GPU only', 'train', lambda w: [w.pretraining, '--amp'], '--amp needs a GPU'),
     ('load_from not there', 'train', train('load_from=gone.pth'), r'gone\.pth'),
-    ('resume from nothing', 'train', lambda w: [w.pretraining, '--resume', 'gone.pth'], r'gone\.pth'),
     ('other stage', 'train', lambda w: [w.classification, *resume()(w)[1:]], 'checkpoint|stage|lacks'),
     ('NaN', 'train', resume(change=poison), 'NaN|finite'),
     ('code in the file', 'train', resume(change=booby_trap), r'epoch_1\.pth'),
     ('code in a file that last_checkpoint names', 'train', resume(change=pointed), r'evil\.pth'),
-    ('target is the source', 'convert_checkpoint', lambda w: [w.codes, w.codes, '--to', 'official'], 'tokenizer'),
     ('scored with another model', 'test', lambda w: [w.classification, w.codes], 'tokenizer'),
     ('out below a file', 'test', lambda w: [w.classification, w.codes, '--out', ROOT / 'setup.py/a.json'], 'setup'),
     ('config without a test', 'test', lambda w: [w.pretraining, w.trained / 'epoch_1.pth'], 'test'),
-    ('flat folder', 'probe_features', probe('images/train/a', 'images/val/a'), 'class'),
 ]
 
 

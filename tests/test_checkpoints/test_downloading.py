@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 
@@ -18,6 +18,7 @@ from safetensors.torch import save
 from mmbeitv2.checkpoints.downloading import cached_path, download
 from mmbeitv2.checkpoints.locating import locate
 from mmbeitv2.errors import InputError
+from tests.conftest import serve
 
 BODY = save({'weight': torch.arange(1000.0)})
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -46,11 +47,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of a server of the folder ``served``; torch's cache is an empty folder."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     Handler.asked = []
-    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, directory=str(tmp_path / 'served')))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}'
-    server.shutdown()
-    server.server_close()
+    with serve(tmp_path / 'served', Handler) as address:
+        yield address
 
 
 def publish(folder: Path, name: str, content: bytes = BODY) -> None:

@@ -155,17 +155,10 @@ def test_mmsegs_own_segmentor_becomes_ours_and_again_mmsegs(tmp_path: Path) -> N
     assert all(key.endswith('relative_position_index') for key in missing)
 
 
-@pytest.mark.parametrize(
-    ('changes', 'obstacle'),
-    [
-        (dict(neck=dict(rescales=[4, 2, 1, 1])), 'a neck other than Feature2Pyramid with rescales 4, 2, 1, 0.5'),
-        (dict(decode_head=dict(channels=8)), '8 channels in the decode head, instead of the 32 of the backbone'),
-    ],
-    ids=['neck', 'channels'],
-)
-def test_what_transformers_cannot_be_is_refused_by_name(tmp_path: Path, changes: dict, obstacle: str) -> None:
+def test_what_transformers_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
     config = segmentor()
-    config |= {part: config[part] | settings for part, settings in changes.items()}
+    config['decode_head']['channels'] = 8
+    obstacle = '8 channels in the decode head, instead of the 32 of the backbone'
     init_default_scope('mmseg')
     path = save(MODELS.build(config), config, tmp_path)
     with pytest.raises(InputError, match=f'the hf format cannot hold a segmentor with {obstacle}. Choose mmbeitv2'):
@@ -190,14 +183,9 @@ def test_data2vec_vision_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('use_ema', [False, True])
-def test_the_averaged_weights_of_mmengine_are_its_state_dict(
-    tmp_path: Path, use_ema: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[str] = []
-    monkeypatch.setattr('mmbeitv2.checkpoints.reading.print_log', lambda line, **_: said.append(line))
+def test_the_averaged_weights_of_mmengine_are_its_state_dict(tmp_path: Path, use_ema: bool) -> None:
     averaged = OrderedDict(MODELS.build(tiny_vit()).state_dict())
     last = {f'module.{key}': value + 1 for key, value in averaged.items()}
     torch.save(dict(state_dict=averaged, ema_state_dict=last), tmp_path / 'both.pth')
     file = read_checkpoint(str(tmp_path / 'both.pth'), use_ema)
     assert torch.equal(file.state['cls_token'], averaged['cls_token'])
-    assert 'state_dict holds the weights that mmengine averaged' in said[0]
