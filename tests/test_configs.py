@@ -231,13 +231,7 @@ def test_an_ablation_changes_one_part_of_the_recipe_and_names_a_tokenizer_that_f
         return
     recipe = load(f'tokenizer/{run[1]}.py')
     assert recipe.train_cfg.max_epochs == int(run[2])
-    shapes = []
-    for tokenizer in (model, recipe.model):
-        tokenizer.update(teacher=None, target_dims=512, init_cfg=None)
-        with torch.device('meta'):
-            state = MODELS.build(tokenizer).state_dict()
-        shapes.append({key: value.shape for key, value in state.items() if not key.startswith('data_preprocessor')})
-    assert shapes[0] == shapes[1]
+    assert (model.encoder, model.quantizer) == (recipe.model.encoder, recipe.model.quantizer)
 
 
 @pytest.mark.parametrize('arch', ['b', 'l'])

@@ -248,10 +248,6 @@ def test_a_segmentation_model_has_its_pyramid_in_the_release_s_backbone(tmp_path
     back = read_checkpoint(str(tmp_path / 'official.pth'))
     assert back.source == 'a segmentation model of the BEiT v2 release or timm'
     assert back.ours.keys() == state.keys()
-    with pytest.raises(
-        ValueError, match='the format timm cannot hold a segmentation model. Choose official or mmbeitv2'
-    ):
-        convert_checkpoint(str(tmp_path / 'ours.pth'), str(tmp_path / 'timm.pth'), 'timm')
 
 
 def test_a_tokenizer_goes_to_the_release_and_nowhere_else(tmp_path: Path) -> None:

@@ -60,19 +60,12 @@ def test_codes_equal_the_models_own(tokenizer: VisualTokenizer) -> None:
 
 def test_a_pil_image_equals_its_file(tokenizer: VisualTokenizer, tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (48, 32, 3), dtype=np.uint8)
-    color = Image.fromarray(array)
     turned = Image.Exif()
     turned[0x0112] = 6
-    for name, image, options in (
-        ('turned.jpg', color, dict(exif=turned)),
-        ('turned.png', color, dict(exif=turned)),
-        ('sixteen.png', Image.fromarray(array[..., 0].astype(np.uint16) << 8), {}),
-    ):
-        image.save(tmp_path / name, **options)
-        by_path = tokenizer.prepare(tmp_path / name)
-        assert torch.equal(tokenizer.prepare(Image.open(tmp_path / name)), by_path), name
-        if not name.endswith('.jpg') and not options:
-            assert torch.equal(tokenizer.prepare(image), by_path), name
+    Image.fromarray(array).save(tmp_path / 'turned.png', exif=turned)
+    Image.fromarray(array[..., 0].astype(np.uint16) << 8).save(tmp_path / 'sixteen.png')
+    for name in ('turned.png', 'sixteen.png'):
+        assert torch.equal(tokenizer.prepare(Image.open(tmp_path / name)), tokenizer.prepare(tmp_path / name)), name
     upright = tokenizer.prepare(np.ascontiguousarray(np.rot90(array, -1)))
     assert torch.equal(tokenizer.prepare(tmp_path / 'turned.png'), upright)
 
