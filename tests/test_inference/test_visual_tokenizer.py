@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.errors import InputError
-from tests.conftest import NUM_CODES, tiny_tokenizer
+from tests.conftest import tiny_tokenizer
 from tests.test_inference.foreign import foreign_tokenizer
 
 
@@ -90,12 +90,6 @@ def test_what_is_no_image_is_refused(tokenizer: VisualTokenizer, image: object, 
     for images in ([image], image):
         with pytest.raises(InputError, match=message):
             tokenizer(images)
-
-
-@pytest.mark.parametrize('codes', [[0.5], torch.zeros(2), [NUM_CODES], [-1]])
-def test_what_is_no_code_is_refused(tokenizer: VisualTokenizer, codes: object) -> None:
-    with pytest.raises(InputError, match='whole numbers from 0 to 15'):
-        tokenizer.lookup(codes)
 
 
 @pytest.mark.parametrize('model', ['dalle', 'signs'])
