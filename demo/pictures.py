@@ -17,7 +17,7 @@ from mmbeitv2.apis import VisualTokenizer
 from mmbeitv2.engine.resuming import last_checkpoint
 from mmbeitv2.visualization.codebook import save_codebook_pictures
 from mmbeitv2.visualization.masks import draw_masks, masked_columns, predict_masked
-from mmbeitv2.visualization.pictures import choose_images, draw_grid, paint_labels, write_picture
+from mmbeitv2.visualization.pictures import choose_files, draw_grid, paint_labels, write_picture
 
 
 def read_stage(work_dir: Path, stage: str) -> tuple[Config, str]:
@@ -41,8 +41,8 @@ def draw_tokens(work_dir: Path, out: Path) -> None:
     dataset = cfg.test_dataloader.dataset
     root = Path(dataset.data_root) / dataset.data_prefix
     tokenizer = VisualTokenizer(*read_stage(work_dir, 'tokenizer'), fit='stretch')
-    save_codebook_pictures(tokenizer, choose_images(root, 512), out, 'quickstart')
-    seen = predict_masked(cfg, checkpoint, choose_images(root, 6), fit='stretch')
+    save_codebook_pictures(tokenizer, list(choose_files(root, 512).values()), out, 'quickstart')
+    seen = predict_masked(cfg, checkpoint, list(choose_files(root, 6).values()), fit='stretch')
     write_picture(draw_masks(seen), out / 'masks.png', dpi=120)
 
 

@@ -43,7 +43,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--ignored-labels', type=_label, nargs='*', default=[], metavar='LABEL', help=ignored)
     parser.add_argument('--num-images', type=positive, default=500, help='images to tokenize (default: %(default)s)')
     parser.add_argument('--out', type=Path, metavar='PAGE.html', help='page to write, with pictures')
-    parser.add_argument('--num-pictures', type=natural, default=24, help='images on the page (default: %(default)s)')
     args = parser.parse_args(argv)
     if args.ignored_labels and args.labels is None:
         parser.error('--ignored-labels has no effect without label images. Add --labels DIR.')
@@ -87,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
             AtomicBackend().put_text(json.dumps(report, indent=1) + '\n', args.json)
         if args.out is not None:
             title = f'{len(files)} images of {args.images.name}'
-            AtomicBackend().put_text(page(judged, title, args.num_pictures), args.out)
+            AtomicBackend().put_text(page(judged, title), args.out)
             sys.stdout.write(f'{args.out}\n')
 
 

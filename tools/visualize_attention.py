@@ -14,9 +14,8 @@ from mmbeitv2_tools.pictures import require_picture
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = make_parser(__doc__, 'config', 'checkpoint', '--fit', '--cfg-options')
+    parser = make_parser(__doc__, 'config', 'checkpoint', '--fit', '--out', '--cfg-options')
     parser.add_argument('image', type=Path, help='image file')
-    parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
     place = 'counted from 0 (default: the middle)'
     parser.add_argument('--patch', type=natural, nargs=2, metavar=('ROW', 'COLUMN'), help=place)
     parser.add_argument('--layer', type=int, default=-1, help='block, counted from 0; -1 is the last (default: -1)')

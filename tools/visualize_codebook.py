@@ -27,17 +27,17 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2.fileio.outputs import require_writable_folder
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.codebook import save_codebook_pictures
-        from mmbeitv2.visualization.pictures import choose_images
+        from mmbeitv2.visualization.pictures import choose_files
 
         require_writable_folder(args.out, '--out')
         require_claimable(args.out, TOOL)
         cfg = read_config(args.config, args.cfg_options)
-        images = choose_images(args.images, args.num_images, extensions=image_extensions(channels_of(cfg)))
+        files = choose_files(args.images, args.num_images, extensions=image_extensions(channels_of(cfg)))
         tokenizer = VisualTokenizer(cfg, args.checkpoint, args.device, args.fit)
         claim_folder(args.out, TOOL)
         title = f'{Path(args.checkpoint).name} on {args.images.name}'
-        num_used = save_codebook_pictures(tokenizer, images, args.out, title)
-        sys.stdout.write(f'{len(images)} images, {num_used} of {tokenizer.num_codes} codes: {args.out}/index.html\n')
+        num_used = save_codebook_pictures(tokenizer, list(files.values()), args.out, title)
+        sys.stdout.write(f'{len(files)} images, {num_used} of {tokenizer.num_codes} codes: {args.out}/index.html\n')
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ from mmbeitv2_tools.pictures import require_picture
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = make_parser(__doc__, '--seed', '--fit', '--device', '--cfg-options')
+    parser = make_parser(__doc__, '--num-images', '--seed', '--fit', '--out', '--device', '--cfg-options')
     parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE_OR_DIR', help='image files, or folders of them')
     one_or_each = 'one config for all checkpoints, or one for each'
     parser.add_argument('--configs', nargs='+', required=True, metavar='CONFIG', help=one_or_each)
@@ -28,8 +28,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--layers', type=int, nargs='+', default=[-1], help=layers)
     size = "side of the images (default: the config's img_size)"
     parser.add_argument('--size', type=positive, metavar='PIXELS', help=size)
-    parser.add_argument('--out', type=Path, required=True, metavar='FILE.png', help='picture to write')
-    parser.add_argument('--num-images', type=positive, default=6, help='random images of each folder (default: 6)')
     args = parser.parse_args(argv)
     count = len(args.checkpoints)
     if len(args.configs) not in (1, count):
@@ -41,16 +39,15 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2.apis import read_config
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.patch_pca import patch_pca_picture
-        from mmbeitv2.visualization.pictures import choose_images, write_picture
+        from mmbeitv2.visualization.pictures import choose_files, write_picture
 
         require_picture(args.out, args.images)
         configs = [read_config(config, args.cfg_options) for config in args.configs]
         kinds = image_extensions(channels_of(configs[0]))
-        paths = [
-            path
-            for given in args.images
-            for path in (choose_images(given, args.num_images, args.seed, kinds) if given.is_dir() else [given])
-        ]
+        paths: list[str | Path] = []
+        for given in args.images:
+            files = choose_files(given, args.num_images, args.seed, kinds) if given.is_dir() else {'': given}
+            paths += files.values()
         configs *= len(args.checkpoints) // len(configs)
         models = list(zip(args.names, configs, args.checkpoints, strict=True))
         figure = patch_pca_picture(models, paths, args.layers, args.size, args.fit, args.device)

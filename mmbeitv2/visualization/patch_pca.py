@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -20,10 +19,7 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.probing import require_layer
 from mmbeitv2.inference.channels import channels_of
 from mmbeitv2.visualization.features import load_backbone, normalize, read_image
-from mmbeitv2.visualization.pictures import draw_grid
-
-# Percentiles of a component that become black and full color: a few extreme patches leave the others their contrast.
-_RANGE = (1.0, 99.0)
+from mmbeitv2.visualization.pictures import draw_grid, principal_colors
 
 
 def patch_pca_picture(
@@ -98,29 +94,3 @@ def patch_features(backbone: Any, images: Tensor, layers: Sequence[int]) -> dict
     for handle in handles:
         handle.remove()
     return {number: torch.cat(rows) for number, rows in found.items()}
-
-
-def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
-    """The first three principal components of patches of several images, as red, green and blue.
-
-    The components are those of all images together, so that a color means the same in each.
-
-    Args:
-        features: (n, h, w, C).
-
-    Returns:
-        Colors (n, h, w, 3) in [0, 1], and the share of the variance that the components hold. The sign of a component
-        is the one in which its largest weight is positive.
-    """
-    rows = features.double().flatten(0, 2).numpy()
-    # Of the covariance, which is small however many patches there are, and needs no random numbers.
-    pca = PCA(min(3, *rows.shape), svd_solver='covariance_eigh')
-    with np.errstate(invalid='ignore'):  # features that do not vary at all
-        components = pca.fit_transform(rows)
-    low, high = np.percentile(components, _RANGE, axis=0)
-    spread = high - low
-    colors = np.full((len(components), 3), 0.5)  # of a component that does not vary, or does not exist
-    varies = spread > 1e-9 * max(float(spread.max()), 1e-30)
-    colors[:, : len(spread)][:, varies] = ((components - low)[:, varies] / spread[varies]).clip(0, 1)
-    share = float(np.nan_to_num(pca.explained_variance_ratio_.sum()))
-    return colors.reshape(*features.shape[:3], 3), share

@@ -13,6 +13,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from torch import Tensor
 
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
@@ -90,30 +92,43 @@ def write_picture(figure: Figure, path: Path, dpi: int) -> None:
 def choose_files(
     folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS
 ) -> dict[str, str]:
-    """Some images of a folder, at random, as :func:`image_files` gives them."""
+    """Some images of a folder, at random: by their paths below it, where they are read; see :func:`image_files`."""
     files = image_files(folder, extensions)
     return {path: files[path] for path in np.random.default_rng(seed).permutation(list(files))[:count].tolist()}
 
 
-def choose_images(folder: Path, count: int, seed: int = 0, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[str]:
-    """Where the images of :func:`choose_files` are read."""
-    return list(choose_files(folder, count, seed, extensions).values())
-
-
 def code_colors(tokenizer: Tokenizer) -> np.ndarray:
-    """A color per code, (K, 3) in [0, 1], alike for codes whose vectors lie close: their first three principal
-    components. Random colors if the codes do not stand for vectors."""
+    """A color per code, (K, 3) in [0, 1], alike for codes whose vectors lie close; random if they have no vectors."""
     if not hasattr(tokenizer, 'lookup'):
         return np.random.default_rng(0).random((tokenizer.num_codes, 3))
     device = next((buffer.device for buffer in tokenizer.state_dict().values()), None)  # type: ignore[attr-defined]
     with torch.inference_mode():
-        codebook = tokenizer.lookup(torch.arange(tokenizer.num_codes, device=device)).float().cpu().numpy()
-    centered = codebook - codebook.mean(axis=0)
-    components = centered @ np.linalg.svd(centered, full_matrices=False)[2][:3].T
-    ranks = components.argsort(axis=0).argsort(axis=0)
-    colors = np.full((len(codebook), 3), 0.5)
-    colors[:, : ranks.shape[1]] = ranks / max(1, len(codebook) - 1)
-    return colors
+        colors, _ = principal_colors(tokenizer.lookup(torch.arange(tokenizer.num_codes, device=device)).cpu())
+    return colors.argsort(axis=0).argsort(axis=0) / max(1, len(colors) - 1)  # spread over the whole range
+
+
+def principal_colors(features: Tensor) -> tuple[np.ndarray, float]:
+    """The first three principal components of vectors, of patches or codes, as red, green and blue.
+
+    Args:
+        features: (..., C).
+
+    Returns:
+        Colors (..., 3) in [0, 1], and the share of the variance that the components hold. The sign of a component
+        is the one in which its largest weight is positive.
+    """
+    rows = features.double().flatten(0, -2).numpy()
+    # Of the covariance, which is small however many patches there are, and needs no random numbers.
+    pca = PCA(min(3, *rows.shape), svd_solver='covariance_eigh')
+    with np.errstate(invalid='ignore'):  # features that do not vary at all
+        components = pca.fit_transform(rows)
+    low, high = np.percentile(components, (1, 99), axis=0)  # a few extremes leave the others their contrast
+    spread = high - low
+    colors = np.full((len(components), 3), 0.5)  # of a component that does not vary, or does not exist
+    varies = spread > 1e-9 * max(float(spread.max()), 1e-30)
+    colors[:, : len(spread)][:, varies] = ((components - low)[:, varies] / spread[varies]).clip(0, 1)
+    share = float(np.nan_to_num(pca.explained_variance_ratio_.sum()))
+    return colors.reshape(*features.shape[:-1], 3), share
 
 
 def codes_by_use(codes: np.ndarray) -> np.ndarray:
@@ -185,27 +200,14 @@ def draw_codebook(
 
 
 def draw_usage(codes: np.ndarray, num_codes: int) -> Figure:
-    """How often each code occurs: sorted by use, and how many codes occur how often.
-
-    Args:
-        codes: of any shape.
-        num_codes: size of the codebook.
-    """
+    """How often each code of a codebook of this size occurs in ``codes``, sorted by use."""
     counts = np.bincount(codes.ravel(), minlength=num_codes)
-    figure = new_figure(8, 3)
-    ranked, histogram = figure.subplots(1, 2)
-    ranked.plot(np.arange(1, num_codes + 1), np.sort(counts)[::-1])
-    ranked.axhline(counts.mean(), color='gray', linestyle='--', label='all alike')
-    ranked.set_yscale('symlog', linthresh=1)
-    ranked.set_ylim(bottom=0)
-    ranked.set_xlabel('codes, most used first')
-    ranked.set_ylabel('patches')
-    ranked.legend(fontsize=7)
-    ranked.set_title(f'{(counts > 0).mean():.1%} of {num_codes} codes used', fontsize=9)
-    edges = np.unique(np.geomspace(1, counts.max() + 1, 30).round())
-    histogram.hist(counts[counts > 0], bins=edges)
-    histogram.set_xscale('log')
-    histogram.set_xlabel('patches per code')
-    histogram.set_ylabel('codes')
-    histogram.set_title(f'{int((counts == 0).sum())} codes not used', fontsize=9)
+    figure = new_figure(6, 3)
+    axis = figure.subplots()
+    axis.plot(np.arange(1, num_codes + 1), np.sort(counts)[::-1])
+    axis.axhline(counts.mean(), color='gray', linestyle='--', label='all alike')
+    axis.set_yscale('symlog', linthresh=1)
+    axis.set(xlabel='codes, most used first', ylabel='patches', title=f'{(counts > 0).sum()} of {num_codes} codes used')
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=7)
     return figure

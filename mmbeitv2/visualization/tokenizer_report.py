@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
-from markupsafe import Markup
 from torch import Tensor
 from torchvision.transforms.v2 import ColorJitter
 from tqdm import tqdm
@@ -20,7 +18,14 @@ from mmbeitv2.evaluation import codes as measures
 from mmbeitv2.evaluation.codes import Measure
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 from mmbeitv2.visualization.pages import image, render_page
-from mmbeitv2.visualization.pictures import code_colors, codes_by_use, draw_codebook, draw_usage, encode_figure
+from mmbeitv2.visualization.pictures import (
+    code_colors,
+    codes_by_use,
+    draw_codebook,
+    draw_grid,
+    draw_usage,
+    encode_figure,
+)
 
 # As in pretraining: brightness, contrast and saturation by factors of 0.6 to 1.4.
 JITTER = 0.4
@@ -132,34 +137,22 @@ def as_json(judged: Sequence[Judged]) -> list[dict]:
     ]
 
 
-def page(judged: Sequence[Judged], title: str, num_pictures: int) -> str:
-    """One HTML page without other files: numbers, code maps, use of the codes, and patches of some codes."""
+def page(judged: Sequence[Judged], title: str) -> str:
+    """One HTML page without other files: numbers, some code maps, use of the codes, and patches of some codes."""
     numbers = [('', *(each.name for each in judged), '')]
-    for name, meaning in _MEANING.items():
-        if name in judged[0].numbers:
-            numbers.append((name, *(_text(each.numbers.get(name)) for each in judged), meaning))
-    tables = {'Numbers': numbers, **{each.name: _pictures(each, num_pictures) for each in judged}}
+    for name in judged[0].numbers:
+        numbers.append((name, *(_text(each.numbers.get(name)) for each in judged), _MEANING[name]))
+    tables = {'Numbers': numbers, **{each.name: _pictures(each) for each in judged}}
     return render_page(title, 'By chance in brackets.', tables)
 
 
-def _pictures(judged: Judged, num_pictures: int) -> list[tuple]:
+def _pictures(judged: Judged, count: int = 12) -> list[tuple]:
     order = codes_by_use(judged.codes)
-    maps = [_code_map(*pair) for pair in zip(judged.images[:num_pictures], judged.colors[judged.codes], strict=False)]
+    maps = {'image': judged.images[:count], 'codes': judged.colors[judged.codes[:count]]}
     figures = {
+        'Images and their codes: patches of one color have the same code': draw_grid(maps)[0],
         'Use of the codes': draw_usage(judged.codes, judged.num_codes),
         'The most used codes': draw_codebook(judged.images, judged.codes, order[:8]),
         'The least used codes': draw_codebook(judged.images, judged.codes, order[-8:][::-1]),
     }
-    return [
-        ('Images and their codes: patches of one color have the same code', Markup().join(map(image, maps))),
-        *((title, image(encode_figure(figure))) for title, figure in figures.items()),
-    ]
-
-
-def _code_map(picture: np.ndarray, colors: np.ndarray) -> bytes:
-    """An image (H, W, 3) beside the colors (h, w, 3) of its codes, as PNG; small images are enlarged."""
-    scale = max(1, 128 // picture.shape[0])
-    size = (picture.shape[1] * scale, picture.shape[0] * scale)
-    both = (picture, (colors * 255).astype(np.uint8))
-    row = np.hstack([cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in both])
-    return cv2.imencode('.png', row[..., ::-1])[1].tobytes()
+    return [(title, image(encode_figure(figure))) for title, figure in figures.items()]

@@ -44,7 +44,7 @@ def test_two_tokenizers_are_judged_on_a_labeled_folder(
         assert 0 < found['label_information']['value'] < 1
     html = out.read_text()
     assert html.count('<h2>') == 1 + 2
-    assert html.count('data:image/png;base64,') == 2 * (16 + 3)
+    assert html.count('data:image/png;base64,') == 2 * 4
     assert '://' not in html
 
 

@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmbeitv2.visualization.features import load_backbone
-from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture, principal_colors
+from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture
+from mmbeitv2.visualization.pictures import principal_colors
 from tests.conftest import randomize, refused, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 

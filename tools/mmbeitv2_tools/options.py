@@ -44,6 +44,8 @@ _SHARED: dict[str, dict[str, Any]] = {
     '--num-workers': dict(type=natural, default=2, help='number of processes that load images (default: %(default)s)'),
     '--device': dict(type=_device, help='cpu, cuda, cuda:1, ... (default: the GPU if there is one)'),
     '--seed': dict(type=natural, default=0, help='seed of the random choice (default: %(default)s)'),
+    '--num-images': dict(type=positive, default=6, help='number of images to draw, at random (default: %(default)s)'),
+    '--out': dict(type=Path, required=True, metavar='FILE.png', help='picture to write'),
     '--json': dict(type=Path, metavar='FILE.json', help='write the numbers to this file'),
 }
 
@@ -54,7 +56,7 @@ def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParse
     Args:
         description: what the tool does.
         shared: names of the options that it shares with others: ``config``, ``checkpoint``, ``images``, ``--fit``,
-            ``--num-workers``, ``--device``, ``--seed``, ``--json``, ``--cfg-options``.
+            ``--num-workers``, ``--device``, ``--seed``, ``--num-images``, ``--out``, ``--json``, ``--cfg-options``.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in shared:

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmbeitv2.datasets.seeding import generators_kept
-from mmbeitv2.engine import KNNHook, guard_resume, unwrapped
+from mmbeitv2.engine import guard_resume, unwrapped
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.fileio.outputs import require_writable_folder
@@ -74,8 +74,6 @@ def checked_runner(
             check_same_classes(key, loaders[key].dataset, loaders[first].dataset)
         for key, loader in loaders.items():
             check_length(key, loader)
-        if is_rehearsal:
-            loaders |= _hooks_loaders(runner)
         if is_main_process():
             for key, loader in loaders.items():
                 odd = check_labels(key, loader.dataset, model, None if is_rehearsal else MAX_LABELS)
@@ -124,16 +122,6 @@ def _loaders(runner: AnyRunner, is_training: bool) -> dict[str, DataLoader]:
     stages = ('train', 'val') if is_training else ('test',)
     loaders = {f'{stage}_dataloader': getattr(getattr(runner, f'{stage}_loop'), 'dataloader', None) for stage in stages}
     return {key: loader for key, loader in loaders.items() if isinstance(loader, DataLoader)}
-
-
-def _hooks_loaders(runner: AnyRunner) -> dict[str, DataLoader]:
-    """The loaders that hooks would build to score the model while it trains."""
-    return {
-        f'{name} of {type(hook).__name__}': runner.build_dataloader(copy.deepcopy(settings), seed=0)
-        for hook in runner.hooks
-        if isinstance(hook, KNNHook)
-        for name, settings in hook.settings.items()
-    }
 
 
 def _first_batch(loader: DataLoader) -> Any:
