@@ -1,9 +1,5 @@
 #!/usr/bin/env bash
 # Trains under Slurm; GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS go to srun:
 #   GPUS=16 tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of train.py]
-set -euo pipefail
-if [ $# -lt 3 ]; then
-  echo "usage: GPUS=8 tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of train.py]" >&2
-  exit 2
-fi
+: "${3:?usage: GPUS=16 tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of train.py]}"
 exec bash "$(dirname "$0")/slurm.sh" train.py "$@"

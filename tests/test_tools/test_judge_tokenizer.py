@@ -106,7 +106,7 @@ def test_a_foreign_quantizer_goes_through_judging_and_pictures(tmp_path: Path, i
     assert judged.numbers['codebook_usage'] == 100 * len(np.unique(codes)) / 16
     assert 0 < judged.numbers['label_information'].value < 1
     assert len(np.unique(judged.colors, axis=0)) > 8  # of code vectors, which no two codes share
-    html = page([judged], 'of <b>', 2)
+    html = page([judged], 'of <b>')
     assert '<script>' not in html
     assert 'signs &lt;!--&lt;script&gt;' in html
     assert save_codebook_pictures(signs, paths, tmp_path, 'signs') == len(np.unique(codes))
