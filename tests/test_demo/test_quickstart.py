@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo import images, quickstart, sample_set
-from demo.images import LEAST_IMAGES, LEAST_LABELED, Data, list_labeled, read_data
+from demo.images import list_labeled, read_data
 from demo.quickstart import SCORES, STAGES, Quickstart
 from mmbeitv2.apis import read_config
 from mmbeitv2.errors import InputError
@@ -169,31 +168,6 @@ def test_a_folder_without_splits_has_no_labels_and_one_with_splits_has(
         read_data(root)
 
 
-def test_the_smallest_set_fills_a_batch() -> None:
-    for stage, least in (('tokenizer', LEAST_IMAGES), ('pretrain', LEAST_IMAGES), ('finetune', LEAST_LABELED)):
-        assert read_config(str(ROOT / f'demo/configs/quickstart/{stage}.py')).train_dataloader.batch_size == least
-
-
-def test_epochs_are_scaled_to_the_size_of_the_set() -> None:
-    data = [Data(Path(), '', '', [], count) for count in (6000, 3000, 60000)]
-    assert [images.scaled(4, item) for item in data] == [4, 8, 1]
-
-
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (('--data', 'nowhere'), "nowhere' not found. Check the path after --data"),
-        (('--seeds', '3'), '--seeds needs at least two different numbers'),
-        (('--seeds', '3', '-1'), 'none below 0'),
-    ],
-)
-def test_bad_input_gets_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture, options: tuple, message: str
-) -> None:
-    assert message in refused(capsys, 'quickstart', '--work-dir', str(tmp_path / 'work'), *options)
-    assert not (tmp_path / 'work').exists()
-
-
 @pytest.mark.parametrize('work_dir', ['.', 'images', 'images/out', 'link', '..'])
 def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_left_as_it_is(
     image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, work_dir: str
@@ -206,39 +180,26 @@ def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_l
     assert sorted(tmp_path.rglob('*')) == before
 
 
-@pytest.mark.parametrize(
-    ('number', 'code', 'said'), [(signal.SIGTERM, 143, ''), (signal.SIGINT, 130, 'quickstart.sh: interrupted\n')]
-)
-def test_a_signal_ends_the_stage(tmp_path: Path, number: int, code: int, said: str) -> None:
+def test_ctrl_c_ends_the_stage(tmp_path: Path) -> None:
     """Also where this test was started with SIGINT ignored, as in the background of a shell's script."""
     log = tmp_path / 'log'
     script = (
-        'import pathlib, signal, sys, time\n'
+        'import pathlib, signal, time\n'
         'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
-        'signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))\n'
         'from demo.quickstart import call\n'
-        'from mmbeitv2_tools.errors import one_sentence_errors\n'
         'stage = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"\n'
-        'with one_sentence_errors("quickstart.sh"):\n'
-        f'    call("s", ["-c", stage], pathlib.Path("."), pathlib.Path({str(log)!r}), time.monotonic())'
+        f'call("s", ["-c", stage], pathlib.Path("."), pathlib.Path({str(log)!r}), time.monotonic())'
     )
     command = ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', sys.executable, '-c', script]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not log.exists() or not log.read_text().endswith('\n'):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == code
-    assert process.stderr.read() == said
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) != 0
     assert not Path(f'/proc/{int(log.read_text())}').exists()
-
-
-def test_a_failed_stage_is_told_with_its_own_last_sentence(tmp_path: Path) -> None:
-    command = ['-c', 'import sys; print("first", flush=True); sys.exit("train.py: error: there is no image")']
-    with pytest.raises(InputError, match='stage pretrain failed: there is no image'):
-        quickstart.call('pretrain', command, tmp_path, tmp_path / 'log', time.monotonic())
 
 
 def test_help_needs_no_environment() -> None:
@@ -251,11 +212,3 @@ def test_help_needs_no_environment() -> None:
         assert result.returncode == 0, result.stderr
         for option in ('--data', '--work-dir', '--seeds'):
             assert option in result.stdout
-
-
-def test_demo_and_tools_find_each_other_in_a_clone_without_a_path(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    tool = f'import sys; sys.path[0] = {str(ROOT / "tools")!r}; import mmbeitv2_tools, demo'
-    for arguments, folder in (('-c', tool), tmp_path), (('-m', 'demo.sample_set', '--help'), ROOT):
-        done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
