@@ -162,14 +162,6 @@ def test_training_loss_and_gradient_equal_transformers(models: SimpleNamespace, 
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-4)
 
 
-def test_predictions_are_those_before_each_block_with_queries_and_the_last_in_training() -> None:
-    vit = backbone(query_blocks=DEPTH)
-    assert len(vit(torch.randn(1, 3, 32, 32))) == DEPTH + 1
-    (prediction,) = vit.eval()(torch.randn(1, 3, 40, 24))
-    assert prediction.queries.shape == (1, NUM_QUERIES, WIDTH)
-    assert prediction.masks.shape == (1, NUM_QUERIES, 10, 6)  # rectangles are taken; stride 4
-
-
 def test_queries_have_a_position_bias_of_their_own_that_starts_at_zero_and_learns() -> None:
     vit = backbone().eval()
     assert vit.mask_module.query_bias.shape == (2, 5, 2)
@@ -295,15 +287,9 @@ def test_two_processes_have_the_loss_of_one(tmp_path: Path, monkeypatch: pytest.
 def test_parts_that_do_not_fit_are_refused() -> None:
     for build, changes, sentence in (
         (backbone, dict(query_blocks=4), 'query_blocks=4 does not fit a backbone of 3 blocks. Choose from 1 to 3'),
-        (backbone, dict(num_queries=0), 'num_queries=0 must be at least 1'),
-        (backbone, dict(final_norm='none'), "final_norm='none' does not fit EoMTViT. Set it to 'norm'"),
         (head, dict(num_classes=1), 'num_classes=1 must be at least 2'),
-        (head, dict(num_points=0), 'num_points=0'),
     ):
         with pytest.raises(InputError, match=sentence):
             build(**changes)
-    images = torch.randn(1, 3, 32, 32)
-    with pytest.raises(InputError, match='in_channels=16 of EoMTHead is not the width of the backbone. Set it to 32'):
-        head(in_channels=16)(backbone().eval()(images))
     with pytest.raises(InputError, match="Set backbone.type='mmbeitv2.EoMTViT'"):
-        head()(MODELS.build(tiny_vit(out_type='featmap'))(images))
+        head()(MODELS.build(tiny_vit(out_type='featmap'))(torch.randn(1, 3, 32, 32)))

@@ -46,56 +46,23 @@ def test_labels_are_those_of_mmseg(tmp_path: Path, labels: np.ndarray, palette: 
     assert np.array_equal(loaded, np.where(labels == 0, 255, labels - 1))
 
 
-def save_label(path: Path, labels: np.ndarray, fault: str) -> None:
-    image = Image.fromarray(labels)
-    if fault == 'color':
-        image = image.convert('RGB')
-    elif fault == 'sixteen bits':
-        image = Image.fromarray(labels.astype(np.uint16) + 256)
-    elif fault == 'size':
-        image = image.resize((16, 20))
-    elif fault == 'too large':
-        image.putpixel((3, 4), 6)
-    image.save(path)
-    if fault == 'cut off':
-        path.write_bytes(path.read_bytes()[:-40])
-    elif fault == 'text':
-        path.write_text('no image')
-    elif fault == 'missing':
-        path.unlink()
-
-
-@pytest.mark.parametrize(
-    ('fault', 'kind', 'message'),
-    [
-        ('cut off', UnreadableImageError, r"label image '.*image.png' cannot be read \(.*truncated.*\)"),
-        ('text', UnreadableImageError, r"label image '.*image.png' cannot be read \(cannot identify image file\)"),
-        (
-            'missing',
-            UnreadableImageError,
-            r'cannot be read \(No such file or directory\). Replace it, or remove it together with its image',
-        ),
-        ('color', InputError, "image.png' has pixels of Pillow mode 'RGB'. It must have one 8-bit channel"),
-        ('sixteen bits', InputError, "image.png' has pixels of Pillow mode 'I;16'"),
-        ('size', InputError, "image.png' has 16x20 pixels, but its image has 20x16"),
-        ('too large', InputError, "image.png' has the label 6, but the dataset has 5 classes, the first of which is 1"),
-    ],
-)
-def test_a_label_image_that_cannot_be_used_is_named(
-    tmp_path: Path, labels: np.ndarray, fault: str, kind: type, message: str
-) -> None:
-    save_label(tmp_path / 'image.png', labels, fault)
-    with pytest.raises(kind, match=message):
+def test_a_label_image_that_cannot_be_used_is_named(tmp_path: Path, labels: np.ndarray) -> None:
+    path = tmp_path / 'image.png'
+    with pytest.raises(UnreadableImageError, match=r'cannot be read \(No such file or directory\)'):
         load(tmp_path)
-
-
-def test_without_num_classes_any_label_is_taken_and_255_always(tmp_path: Path, labels: np.ndarray) -> None:
-    labels[0, 0] = 255
-    Image.fromarray(labels).save(tmp_path / 'image.png')
-    assert load(tmp_path)[0, 0] == 255
-    assert np.array_equal(load(tmp_path, num_classes=None, reduce_zero_label=False), labels)
-    with pytest.raises(InputError, match='num_classes=0 must lie between 1 and 255'):
-        LoadSegLabels(num_classes=0)
+    image = Image.fromarray(labels)
+    for changed, message in (
+        (image.convert('RGB'), "image.png' has pixels of Pillow mode 'RGB'. It must have one 8-bit channel"),
+        (image.resize((16, 20)), "image.png' has 16x20 pixels, but its image has 20x16"),
+        (image.point(lambda value: 6), 'has the label 6, but the dataset has 5 classes, the first of which is 1'),
+    ):
+        changed.save(path)
+        with pytest.raises(InputError, match=message):
+            load(tmp_path)
+    image.save(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UnreadableImageError, match=r"label image '.*image.png' cannot be read \(.*truncated.*\)"):
+        load(tmp_path)
 
 
 def load_by_table(tmp_path: Path, table: str, image: Image.Image, name: str = 'image.png') -> np.ndarray:
@@ -138,12 +105,9 @@ def test_colors_become_classes_by_a_table(tmp_path: Path, mode: str) -> None:
     ('table', 'words'),
     [
         ('0, a\n1 b\n', r"line 2 of label table '.*labels.txt', '1 b', has neither the form"),
-        ('value, class\n', "'value, class', has neither the form"),
-        ('1 2, a\n', "'1 2, a', has neither the form"),
         ('1 2 256, a\n', 'with colors from 0 to 255'),
         ('0, a\n0 0 0, b\n', 'line 2 .* mixes values and colors'),
         ('0, a\n0, b\n', 'line 2 of label table .* gives 0 a class again'),
-        ('0, -\n', 'has 0 classes. Name 1 to 255'),
     ],
 )
 def test_a_wrong_label_table_is_named(tmp_path: Path, table: str, words: str) -> None:
