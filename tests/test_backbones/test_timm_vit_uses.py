@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
@@ -145,14 +144,3 @@ def test_pictures_and_operations_of_a_pretraining(
     assert {path.name for path in tmp_path.glob('*.png')} == {'attention.png', 'pca.png', 'masks.png'}
     run_tool('get_flops', files[0], '--shape', '32', '32')
     assert 'neck' in capsys.readouterr().out
-
-
-def test_grad_cam_of_mmpretrain_finds_a_map_of_patches_behind_the_tokens_that_it_leaves_out() -> None:
-    """Its tool vis_cam.py takes the norm in front of the last attention, and cuts num_extra_tokens off."""
-    vit = build(DINOV2, out_type='cls_token')
-    layers = [module for module in vit.modules() if isinstance(module, torch.nn.LayerNorm)]
-    found: list[torch.Tensor] = []
-    layers[-3].register_forward_hook(lambda module, inputs, output: found.append(output))
-    vit(torch.randn(1, 3, 32, 32))[0].sum().backward(inputs=list(vit.parameters()))
-    assert layers[-3] is vit.blocks[-1].norm1
-    assert np.sqrt(found[0][:, vit.num_extra_tokens :].shape[1]) == 4

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmbeitv2.errors import InputError
 from mmbeitv2.evaluation.codes import codes_per_image, label_information, neighbor_agreement, purity, stability
 from mmbeitv2.evaluation.patch_labels import segment_labels
-from mmbeitv2.evaluation.probing import classes_from_folders
 
 rng = np.random.default_rng(0)
 
@@ -72,23 +70,3 @@ def test_a_patch_has_the_label_of_most_of_its_pixels(tmp_path: Path) -> None:
     assert found[0, [0, 4]].tolist() == [-1, -1]
     stretched = segment_labels(files, tmp_path / 'labels', (1, 1), 'stretch', [0, 1, 7])
     assert stretched.tolist() == [[2]]
-
-
-def test_bad_labels_are_named(tmp_path: Path) -> None:
-    (tmp_path / 'labels').mkdir()
-    image = tmp_path / 'images' / '1.jpg'
-    image.parent.mkdir()
-    Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(image)
-
-    def labels() -> np.ndarray:
-        return segment_labels({'1.jpg': str(image)}, tmp_path / 'labels', (2, 2), 'crop', [])
-
-    with pytest.raises(InputError, match=r"label image '\S+labels/1.png' cannot be read \(No such file"):
-        labels()
-    Image.fromarray(np.zeros((4, 8), dtype=np.uint8)).save(tmp_path / 'labels/1.png')
-    with pytest.raises(InputError, match='has 8x4 pixels, but its image has 8x8'):
-        labels()
-    with pytest.raises(InputError, match=r"'\S+1.jpg' is not in a class folder"):
-        classes_from_folders(image.parent, ['1.jpg'])
-    with pytest.raises(InputError, match=r"only one class folder, 'images'"):
-        classes_from_folders(tmp_path, ['images/1.jpg'])

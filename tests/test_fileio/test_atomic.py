@@ -8,9 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,14 +52,6 @@ def test_what_does_not_fit_on_the_disk_leaves_the_former_file_and_nothing_else(t
         AtomicBackend().put(bytes(100_000), tmp_path / 'file')
     assert [path.name for path in tmp_path.iterdir()] == ['file']
     assert (tmp_path / 'file').read_bytes() == b'former'
-
-
-def test_two_writers_of_a_file_leave_the_file_of_one_whole(tmp_path: Path) -> None:
-    contents = [bytes([i]) * 100_000 for i in range(8)]
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(partial(write_atomically, tmp_path / 'file'), contents * 10))
-    assert (tmp_path / 'file').read_bytes() in contents
-    assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
 def test_permissions_are_those_of_a_file_that_is_opened_for_writing(tmp_path: Path) -> None:

@@ -140,19 +140,6 @@ def test_predictions_hold_codes_guesses_and_mask_of_each_image() -> None:
         assert torch.equal(sample.mask, batch['mask'][i])
 
 
-def test_the_neck_continues_the_blocks_of_the_backbone() -> None:
-    backbone = BACKBONE | dict(
-        arch=dict(embed_dims=48, depth=4, num_heads=3), out_indices=(1, 3), mlp_ratio=3.0, drop_path_rate=0.3
-    )
-    blocks = build(backbone=backbone).neck.blocks
-    assert [(block.attn.num_heads, block.mlp.fc1.weight.shape) for block in blocks] == [(3, (144, 48))] * 2
-    # Blocks 2 and 3, counted from 0, of four whose rates grow linearly to 0.3.
-    assert [block.drop_path.drop_prob for block in blocks] == pytest.approx([0.2, 0.3])
-    own = build(backbone=backbone, neck=NECK | dict(drop_path_rate=0.0, layer_scale_init_value=0.5)).neck.blocks
-    assert (own[1].gamma_2 == 0.5).all()
-    assert isinstance(own[1].drop_path, torch.nn.Identity)
-
-
 @pytest.fixture
 def _parts_of_the_page() -> Iterator[None]:
     """A tokenizer and a backbone of torch's layers that share nothing with ours: those of the page Extend."""
@@ -208,11 +195,8 @@ def test_plain_images_give_features_in_the_tools_of_mmpretrain() -> None:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(tokenizer_precision='int8'), "precision='int8' is unknown. Choose one of float16"),
         (dict(head=HEAD | dict(num_codes=99)), 'Set model.head.num_codes=16'),
-        (dict(head=HEAD | dict(embed_dims=48)), 'embed_dims=48, but the backbone has 32. Leave it out'),
         (dict(neck=NECK | dict(shared_head=False)), 'neck.shared_head=False, but model.head.shared_head=True'),
-        (dict(neck=None, backbone=BACKBONE | dict(out_indices=1), head=HEAD | dict(shared_head=False)), 'neck is None'),
         (dict(backbone=BACKBONE | dict(in_channels=4)), 'in_channels=4, but the tokenizer takes images of 3 channels'),
     ],
 )

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 
-from mmbeitv2.engine import NoOptimizer
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers import fingerprint
 from mmbeitv2.tokenizers import KMeansTokenizer, SphericalKMeans
@@ -101,13 +100,6 @@ def test_a_step_updates_the_codebook_and_computes_no_gradient() -> None:
     assert not torch.equal(model.quantize.embedding.weight, before)
     assert not list(model.parameters())
     assert not [key for key in model.state_dict() if key.startswith('teacher.')]
-
-
-def test_what_a_tokenizer_without_a_teacher_cannot_do_is_said() -> None:
-    with pytest.raises(InputError, match='has no teacher'):
-        build(teacher=None, target_dims=8).tokenize(torch.rand(1, 3, 32, 32))
-    with pytest.raises(InputError, match='mmbeitv2.NoOptimizer does not change them'):
-        NoOptimizer(torch.nn.Linear(1, 1).parameters())
 
 
 def test_the_codebook_of_another_teacher_is_refused() -> None:

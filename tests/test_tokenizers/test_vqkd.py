@@ -68,10 +68,6 @@ def test_every_parameter_gets_a_gradient_and_the_teacher_is_neither_parameter_no
     assert not teacher_ids & {id(parameter) for parameter in model.parameters()}
 
 
-def test_codes_of_images_of_another_size() -> None:
-    assert build()(torch.zeros(1, 3, 48, 64)).shape == (1, 48)
-
-
 @pytest.mark.parametrize('decoder', [tiny_vit(), tiny_vit(img_size=5, patch_size=1, in_channels=8)])
 def test_a_decoder_that_does_not_fit_is_refused(decoder: dict) -> None:
     with pytest.raises(InputError, match=r'patch_size=1, in_channels=8 and img_size=\(4, 4\)'):

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from mmbeitv2.visualization.features import load_backbone
 from mmbeitv2.visualization.patch_pca import patch_features, patch_pca_picture
 from mmbeitv2.visualization.pictures import principal_colors
-from tests.conftest import randomize, refused, tiny_pretraining, tiny_tokenizer, tiny_vit
+from tests.conftest import randomize, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
 @pytest.fixture
@@ -35,20 +35,6 @@ def test_colors_are_the_first_three_principal_components_of_all_images() -> None
         component = centered @ (vector * np.sign(vector[np.abs(vector).argmax()]))
         low, high = np.percentile(component, [1, 99])
         np.testing.assert_allclose(found, ((component - low) / (high - low)).clip(0, 1), atol=1e-6)
-
-
-def test_what_does_not_vary_is_grey() -> None:
-    colors, share = principal_colors(torch.ones(1, 3, 3, 8))
-    assert (colors == 0.5).all()
-    assert share == 0
-    plain = torch.zeros(1, 3, 3, 8)
-    plain[..., 2] = torch.arange(9.0).view(3, 3)
-    colors, share = principal_colors(plain)
-    assert colors[0, 0, 0, 0] == 0
-    assert colors[0, 2, 2, 0] == 1
-    assert (colors[..., 1:] == 0.5).all()
-    assert share == pytest.approx(1)
-    assert principal_colors(torch.randn(1, 3, 3, 2))[0].shape == (1, 3, 3, 3)
 
 
 def test_features_are_the_tokens_behind_the_blocks_at_any_size() -> None:
@@ -87,15 +73,3 @@ def test_each_checkpoint_and_layer_is_a_column(tmp_path: Path, image_folder: Pat
     shapes = [axis.images[0].get_array().shape for axis in figure.axes]
     assert shapes == [(48, 48, 3), *[(6, 6, 3)] * 4] * 3
     figure.canvas.draw()
-
-
-def test_bad_input_to_visualize_patch_pca(
-    tmp_path: Path, image_folder: Path, model: tuple[str, str], capsys: pytest.CaptureFixture
-) -> None:
-    out, image = tmp_path / 'pca.png', str(image_folder / 'cat/nested/0.jpg')
-    command = ['visualize_patch_pca', image, '--configs', model[0], '--out', str(out), '--checkpoints', model[1]]
-    assert '2 checkpoints need as many different names' in refused(capsys, *command, model[1], code=2)
-    assert 'layer 2 does not exist' in refused(capsys, *command, '--layers', '2')
-    assert 'Try 48' in refused(capsys, *command, '--size', '47')
-    assert 'inside the images' in refused(capsys, *command, '--out', image)
-    assert not out.exists()

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from mmbeitv2.visualization.codebook import codebook_page
 from mmbeitv2.visualization.masks import MaskedPrediction, draw_masks
-from mmbeitv2.visualization.pictures import cut_windows, paint_labels, places_of, spread_codes
+from mmbeitv2.visualization.pictures import cut_windows, paint_labels
 
 
 @pytest.fixture
@@ -28,21 +28,6 @@ def test_windows_are_the_patches_with_their_surroundings(images: np.ndarray) -> 
     assert np.array_equal(inner, images[2, 0:24, 8:32])
     padded = np.pad(images[0], ((8, 8), (8, 8), (0, 0)), mode='edge')
     assert np.array_equal(corner, padded[0:24, 24:48])
-
-
-def test_places_come_from_different_images_first(codes: np.ndarray) -> None:
-    codes[:, 0, 0] = 9
-    codes[0, :2] = 9
-    places = places_of(codes, 9, 7)
-    assert sorted(places[:5, 0]) == [0, 1, 2, 3, 4]
-    assert all(codes[tuple(place)] == 9 for place in places)
-    assert len(places_of(codes, 9, 100)) == (codes == 9).sum()
-
-
-def test_spread_codes_run_from_the_most_to_the_least_used() -> None:
-    codes = np.repeat(np.arange(5), [10, 50, 1, 30, 20])
-    assert spread_codes(codes, 3).tolist() == [1, 4, 2]
-    assert spread_codes(codes, 9).tolist() == [1, 3, 4, 0, 2]
 
 
 def test_the_page_holds_every_code_and_needs_nothing_else(images: np.ndarray, codes: np.ndarray) -> None:
