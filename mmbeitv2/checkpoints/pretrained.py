@@ -226,12 +226,6 @@ class PretrainedBEiTv2:
         may_be_new: tuple[str, ...] = _MAY_BE_NEW,
     ) -> StateDict:
         wanted = model.state_dict()
-        depths = [len({key.split('.')[1] for key in part if key.startswith('blocks.')}) for part in (state, wanted)]
-        if depths[0] != depths[1]:
-            raise InputError(
-                f'checkpoint {self.checkpoint!r} has {depths[0]} blocks, but the model has {depths[1]}. Set arch to '
-                'that of the checkpoint.'
-            )
         parameters = {name for name, _ in model.named_parameters()}  # a buffer may hold -inf, as a mask does
         require_sound(state, [key for key in state if key in parameters or key.endswith(TABLE)], self.checkpoint)
         state = dict(state)
@@ -259,7 +253,7 @@ class PretrainedBEiTv2:
             verbs = ('has', 'does not have') if refused else ('lacks', 'has')
             raise InputError(
                 f'checkpoint {self.checkpoint!r} {verbs[0]} {prefix}{key}, which the model {verbs[1]}. Set '
-                'layer_scale_init_value (0 for none), rel_pos_bias, use_abs_pos_emb and use_mask_token of the backbone '
+                'arch, layer_scale_init_value (0 for none), rel_pos_bias, use_abs_pos_emb and use_mask_token of the backbone '
                 'as in the run that made the checkpoint.'
             )
         if unused:

@@ -6,7 +6,6 @@ import math
 import time
 from typing import Any
 
-import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -110,21 +109,7 @@ class NonFiniteLossHook(Hook):
         wrong = [key for key, value in losses.items() if not math.isfinite(value)]
         if wrong:
             raise InputError(
-                f'Training stopped at step {runner.iter + 1}: {self._cause(runner, wrong, data_batch)}. '
+                f'Training stopped at step {runner.iter + 1}: {" and ".join(wrong)} became NaN or infinite. '
                 'The checkpoints written before this step are good. Continue from one with --resume and a lower '
                 'optim_wrapper.optimizer.lr, with gradient clipping, or without --amp.'
             )
-
-    @staticmethod
-    def _cause(runner: Runner, wrong: list[str], data_batch: object) -> str:
-        """What became NaN or infinite first, as far as this can be determined after the step."""
-        model: Any = unwrapped(runner)
-        images = data_batch['inputs'] if isinstance(data_batch, dict) else []
-        if not all(image.isfinite().all() for image in images):
-            return 'an image has pixels that are NaN or infinite'
-        if getattr(model, 'teacher', None) is not None:
-            with torch.no_grad():
-                inputs = model.data_preprocessor(data_batch, training=True)['inputs']
-                if not model.teacher_features(inputs, model.grid_size).isfinite().all():
-                    return "the teacher's features are NaN or infinite; check its weights, or set precision=float32"
-        return f'{" and ".join(wrong)} became NaN or infinite'

@@ -83,22 +83,13 @@ class KNNHook(Hook):
             runner.train_loop.stop_training = True
 
     def _check_classes(self) -> None:
-        for key, loader in zip(self.settings, self._loaders, strict=True):
-            dataset: Any = loader.dataset
-            if hasattr(dataset, 'get_data_info') and 'gt_label' not in dataset.get_data_info(0):
-                raise InputError(
-                    f'{key} of KNNHook yields images without labels. Set with_label=True of its dataset, or remove '
-                    'the hook from custom_hooks.'
-                )
         infos = [getattr(loader.dataset, 'metainfo', None) or {} for loader in self._loaders]
         first, second = (tuple(info.get('classes') or ()) for info in infos)
-        if first and second and first != second:
+        if first and second and first != second:  # the scores would be wrong without an error
             raise InputError(
                 f'bank_dataloader and query_dataloader of KNNHook must have the same classes, but have {len(first)} '
                 f'and {len(second)}: number them alike, by the same class folders.'
             )
-        if len(first) == 1:
-            raise InputError('KNNHook has images of a single class, so every score is 100. Add at least a second one.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         if self.score_start and runner.iter == 0:

@@ -122,14 +122,13 @@ def test_a_repository_of_hugging_face_is_downloaded_by_its_library(
     by_its_library = partial(huggingface_hub.hf_hub_download, endpoint=server, cache_dir=tmp_path / 'hub')
     monkeypatch.setattr(huggingface_hub, 'hf_hub_download', by_its_library)
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
-    timm = 'timm/beitv2_base_patch16_224'
+    timm = 'timm/beitv2_base_patch16_224.in1k_ft_in1k'
     names = {
         'hf-hub:owner/new': 'owner/new/resolve/main/model.safetensors',
         'hf-hub:owner/old': 'owner/old/resolve/main/pytorch_model.bin',
         'hf-hub:owner/name/part/file.bin': 'owner/name/resolve/main/part/file.bin',
         'https://huggingface.co/owner/other/resolve/v1/a.bin': 'owner/other/resolve/v1/a.bin',
-        timm: f'{timm}.in1k_ft_in22k_in1k/resolve/main/model.safetensors',
-        f'{timm}.in1k_ft_in1k': f'{timm}.in1k_ft_in1k/resolve/main/model.safetensors',
+        timm: f'{timm}/resolve/main/model.safetensors',
     }
     for name, address in names.items():
         publish(tmp_path, address)
@@ -158,7 +157,6 @@ def test_a_name_of_the_zoo_is_its_address_and_a_file_of_this_name_comes_first(
     ('name', 'hint'),
     [
         ('vqkd-base_3x768x12-clp_release', "Did you mean 'vqkd-base_3x768x12-clip_release'"),
-        ('timm/beitv2_base_patch16_224.in2k', 'Did you mean timm/beitv2_base_patch16_224'),
         ('http://127.0.0.1', 'does not name a file'),
         ('ftp://host/file.safetensors', 'cannot be read'),
     ],

@@ -66,13 +66,13 @@ def test_a_file_that_does_not_tell_its_grid_is_refused_or_taken_by_the_option(
     state = {key: value for key, value in source.state_dict().items() if key != TABLE}
     torch.save(state, tmp_path / 'foreign.pth')
     h, w = source.grid_size
-    if old == (64, 256):  # 8x32 positions could be 16x16; the others are no square
-        with pytest.raises(InputError, match=rf'may be those of .*{h}x{w}.*Set source_grid='):
+    if old != (64, 256):  # 8x32 positions are taken for 16x16; the others are no square
+        with pytest.raises(InputError, match='are not those of a square patch grid. Set source_grid='):
             loaded(tmp_path / 'foreign.pth', new, rel_pos_bias='none')
     for grid in ((h, w), [h, w]):
         model = loaded(tmp_path / 'foreign.pth', new, grid, rel_pos_bias='none')
         assert torch.equal(model.pos_embed, resize_pos_embed(source.pos_embed, (h, w), model.grid_size))
-    with pytest.raises(InputError, match='do not belong to a grid of 3x5 patches'):
+    with pytest.raises(InputError, match='are not those of 3x5 patches'):
         loaded(tmp_path / 'foreign.pth', new, (3, 5), rel_pos_bias='none')
 
 
@@ -81,20 +81,20 @@ def test_a_file_that_does_not_tell_its_grid_is_refused_or_taken_by_the_option(
     [
         (27 * 27, None, (32, 32), (14, 14)),  # the release at another size
         (27 * 27, 196, (7, 28), (14, 14)),  # both together
-        (9 * 25, 65, (10, 26), (5, 13)),
+        (9 * 25, 65, (10, 26), None),
         (None, 196, (28, 28), (14, 14)),
         (9 * 25, None, (5, 13), (5, 13)),  # as long as the model's own
-        (9 * 25, None, (10, 26), None),  # 8x8 or 5x13
-        (None, 7, (1, 14), (1, 7)),
+        (9 * 25, None, (10, 26), (8, 8)),  # or 5x13
+        (None, 7 * 11, (14, 22), None),
     ],
 )
-def test_the_grid_follows_from_the_numbers_or_is_undecided(
+def test_the_grid_is_the_models_or_a_square_one(
     rows: int | None, positions: int | None, target: tuple, expected: tuple | None
 ) -> None:
     state = {} if rows is None else {TABLE: torch.zeros(rows + 3, 2)}
     state |= {} if positions is None else {'pos_embed': torch.zeros(1, positions + 1, 4)}
     if expected is None:
-        with pytest.raises(InputError, match='does not tell its patch grid'):
+        with pytest.raises(InputError, match='not those of a square patch grid'):
             source_grid(state, target, None, 'x')
     else:
         assert source_grid(state, target, None, 'x') == expected

@@ -97,21 +97,11 @@ def test_the_codes_of_all_processes_are_counted_for_any_tokenizer(tmp_path: Path
 
 def test_spoilt_images_stop_the_run_and_no_checkpoint_is_written_from_them(tmp_path: Path) -> None:
     runner = build_runner(tmp_path, Images(spoilt=9))
-    with pytest.raises(ValueError, match=r'step 3: an image has pixels that are NaN.*--resume'):
+    with pytest.raises(ValueError, match=r'step 3: loss.* became NaN or infinite.*--resume'):
         runner.train()
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['iter_1.pth', 'iter_2.pth']
     state = torch.load(tmp_path / 'iter_2.pth', weights_only=False)['state_dict']
     assert all(value.isfinite().all() for value in state.values())
-
-
-def test_the_cause_is_named(tmp_path: Path) -> None:
-    runner = build_runner(tmp_path, Images())
-    with torch.no_grad():
-        runner.model.teacher.module.norm.weight[0] = float('nan')
-    runner.model._is_init = True
-    with pytest.raises(ValueError, match="step 1: the teacher's features are NaN"):
-        runner.train()
-    assert not list(tmp_path.glob('*.pth'))
 
 
 def test_speed_is_that_of_the_steps_since_the_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     with (tmp_path / "Bob's data" / 'classes.txt').open('a') as stream:
         stream.write('bike\n')
     options += number_of_classes(4)
-    words = 'because the file was trained on 3 classes and the config has 4'
+    words = 'decode_head.conv_seg.weight has shape (3, 8, 1, 1) in the file and (4, 8, 1, 1) in the model'
     assert words in refused(capsys, *scoring, *options)
     start = [*options, f'load_from={checkpoint}']
     assert words in refused(capsys, 'train', config, '--work-dir', str(tmp_path / 'second'), *start)
