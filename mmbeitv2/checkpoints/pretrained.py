@@ -253,8 +253,8 @@ class PretrainedBEiTv2:
             verbs = ('has', 'does not have') if refused else ('lacks', 'has')
             raise InputError(
                 f'checkpoint {self.checkpoint!r} {verbs[0]} {prefix}{key}, which the model {verbs[1]}. Set '
-                'arch, layer_scale_init_value (0 for none), rel_pos_bias, use_abs_pos_emb and use_mask_token of the backbone '
-                'as in the run that made the checkpoint.'
+                'arch, layer_scale_init_value (0 for none), rel_pos_bias, use_abs_pos_emb and use_mask_token of the '
+                'backbone as in the run that made the checkpoint.'
             )
         if unused:
             done.append(f'left out {", ".join(unused)}')
