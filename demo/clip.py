@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ from torch import Tensor, nn
 from mmbeitv2.datasets import find_images
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.inference.visual_tokenizer import to_tensor
-from mmbeitv2.layers import Precision
 from mmbeitv2.registry import MODELS
 from mmbeitv2.teachers import FrozenTeacher
 
@@ -70,15 +70,14 @@ class SmallCLIPTeacher(FrozenTeacher):
 
     Args:
         pretrained: ``small_clip.pth``, which that command wrote.
-        precision: of the network's products under autocast, see :class:`Frozen`.
+        settings: ``precision``, ``standardize`` and ``standardize_batches`` of :class:`FrozenTeacher`.
     """
 
-    def __init__(self, pretrained: str, precision: Precision = 'float16') -> None:
+    def __init__(self, pretrained: str, **settings: Any) -> None:
         saved = torch.load(pretrained, map_location='cpu', weights_only=True)
         tower = ImageTower(saved['width'])
         tower.load_state_dict(saved['state_dict'])
-        super().__init__(tower, saved['img_size'], MEAN, STD, precision)
-        self.embed_dims = saved['width']
+        super().__init__(tower, saved['width'], saved['img_size'], MEAN, STD, **settings)
 
     def patch_features(self, images: Tensor) -> Tensor:
         return self.module(images)

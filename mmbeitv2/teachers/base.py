@@ -12,36 +12,43 @@ from torch import Tensor, nn
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers import Frozen, Precision, fingerprint
+from mmbeitv2.teachers.standardization import Standardization, Standardize
 
 
 class FrozenTeacher(Frozen):
-    """Base of the teachers: input size, normalization and precision here, features in the subclass.
+    """Base of the teachers: input size, normalization, precision and standardization here, features in the subclass.
 
     Args:
         module: the network.
+        embed_dims: width Dt of its features.
         img_size: side in pixels of the square input images.
         mean: per channel, for images in [0, 1].
         std: likewise.
-        precision: see :class:`Frozen`.
-
-    Attributes:
-        embed_dims: width Dt of the features.
+        precision: of the network's products under autocast, see :class:`Frozen`.
+        standardize: how to take out of the features what all of them share, see :class:`Standardization`: ``'std'``,
+            ``'whiten'``, or None for the features as they are.
+        standardize_batches: how many batches, at the start of the training, are measured for it.
     """
 
-    embed_dims: int
     mean: Tensor
     std: Tensor
 
     def __init__(
         self,
         module: nn.Module,
+        embed_dims: int,
         img_size: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         precision: Precision = 'float16',
+        standardize: Standardize | None = None,
+        standardize_batches: int = 20,
     ) -> None:
         super().__init__(module, precision)
-        self.img_size = img_size
+        self.embed_dims, self.img_size = embed_dims, img_size
+        self.standardization: Standardization | None = None
+        if standardize is not None:
+            self.standardization = Standardization(embed_dims, standardize, standardize_batches)
         self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -54,7 +61,7 @@ class FrozenTeacher(Frozen):
             grid: patches (h, w) of the tokenizer, to which the features are resampled.
 
         Returns:
-            (B, h·w, Dt) float32, not normalized.
+            (B, h·w, Dt) float32, not scaled to unit length.
         """
         if images.shape[-2:] != (self.img_size, self.img_size):
             images = F.interpolate(
@@ -65,10 +72,13 @@ class FrozenTeacher(Frozen):
         features = features.float()
         if features.shape[-2:] != grid:
             features = F.interpolate(features, size=grid, mode='bilinear', align_corners=False)
-        return features.flatten(2).transpose(1, 2)
+        features = features.flatten(2).transpose(1, 2)  # (B, Dt, h, w) -> (B, N, Dt)
+        return features if self.standardization is None else self.standardization(features)
 
     def fingerprint(self, with_statistics: bool = True) -> int:
         """A number of 64 bits, signed, that tells apart teachers whose features differ.
+
+        What ``standardize`` has measured is not in it, but in the state dict of the tokenizer.
 
         Args:
             with_statistics: false for the number of version 1.0, which left ``mean`` and ``std`` out.
@@ -76,6 +86,8 @@ class FrozenTeacher(Frozen):
         settings: tuple = (type(self).__name__, self.img_size, getattr(self, 'out_index', None))
         if with_statistics:
             settings += (self.mean.flatten().tolist(), self.std.flatten().tolist())
+        if self.standardization is not None:
+            settings += (self.standardization.method,)
         digest = hashlib.sha256(f'{settings} {fingerprint(self.module)}'.encode()).digest()
         return int.from_bytes(digest[:8], 'big', signed=True)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers import Precision
 from mmbeitv2.registry import MODELS
 from mmbeitv2.teachers.base import FrozenTeacher
 
@@ -25,13 +25,13 @@ class HuggingFaceTeacher(FrozenTeacher):
             and ``preprocessor_config.json``.
         img_size: side in pixels of the input images; None for that of the model's image processor. Learned positions
             are interpolated.
-        precision: of the network's products under autocast, see :class:`Frozen`.
+        settings: ``precision``, ``standardize`` and ``standardize_batches`` of :class:`FrozenTeacher`.
 
     Raises:
         InputError: if transformers is not installed, if the model cannot be loaded, or if it has no patch features.
     """
 
-    def __init__(self, model: str, img_size: int | None = None, precision: Precision = 'float16') -> None:
+    def __init__(self, model: str, img_size: int | None = None, **settings: Any) -> None:
         try:
             from transformers import AutoImageProcessor, AutoModel
         except ImportError as error:
@@ -56,8 +56,8 @@ class HuggingFaceTeacher(FrozenTeacher):
             img_size = int(size.get('height') or size['shortest_edge'])
         if img_size < patch_size:
             raise InputError(f'img_size={img_size} of the teacher is less than one patch of {patch_size} pixels')
-        super().__init__(network, img_size, tuple(processor.image_mean), tuple(processor.image_std), precision)
-        self.patch_size, self.embed_dims = patch_size, width
+        super().__init__(network, width, img_size, tuple(processor.image_mean), tuple(processor.image_std), **settings)
+        self.patch_size = patch_size
         # Some models interpolate without being asked, and CLIP's tower passes the option on.
         is_asked = 'interpolate_pos_encoding' in parameters or 'kwargs' in parameters
         self.options = {'interpolate_pos_encoding': True} if is_asked else {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers import Precision
 from mmbeitv2.registry import MODELS
 from mmbeitv2.teachers.base import FrozenTeacher, cannot_download
 
@@ -23,12 +23,10 @@ class OpenCLIPTeacher(FrozenTeacher):
             ``'ViT-B-16-quickgelu'``; plain ``'ViT-B-16'`` with them is rejected.
         pretrained: a tag of open_clip (``'openai'``), downloaded at first use, or a local file. None for a local
             directory, which has its weights.
-        precision: of the network's products under autocast, see :class:`Frozen`.
+        settings: ``precision``, ``standardize`` and ``standardize_batches`` of :class:`FrozenTeacher`.
     """
 
-    def __init__(
-        self, model: str = 'ViT-B-16-quickgelu', pretrained: str | None = 'openai', precision: Precision = 'float16'
-    ) -> None:
+    def __init__(self, model: str = 'ViT-B-16-quickgelu', pretrained: str | None = 'openai', **settings: Any) -> None:
         import open_clip
         from open_clip.transformer import VisionTransformer
 
@@ -42,8 +40,8 @@ class OpenCLIPTeacher(FrozenTeacher):
         visual.output_tokens = True
         mean = getattr(visual, 'image_mean', None) or open_clip.OPENAI_DATASET_MEAN
         std = getattr(visual, 'image_std', None) or open_clip.OPENAI_DATASET_STD
-        super().__init__(visual, visual.image_size[0], tuple(mean), tuple(std), precision)
-        self.embed_dims = visual.proj.shape[1] if visual.proj is not None else visual.ln_post.normalized_shape[0]
+        width = visual.proj.shape[1] if visual.proj is not None else visual.ln_post.normalized_shape[0]
+        super().__init__(visual, width, visual.image_size[0], tuple(mean), tuple(std), **settings)
 
     def patch_features(self, images: Tensor) -> Tensor:
         visual = self.module

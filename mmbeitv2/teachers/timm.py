@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.layers import Precision
 from mmbeitv2.registry import MODELS
 from mmbeitv2.teachers.base import FrozenTeacher, cannot_download
 
@@ -26,7 +26,7 @@ class TimmTeacher(FrozenTeacher):
         img_size: side in pixels of the input images; None for the model's default. A CNN of stride 32 gives the 14x14
             features of a tokenizer from 448 pixels.
         out_index: which of the network's feature maps to take: blocks of a ViT, stages of a CNN. -1: the last.
-        precision: of the network's products under autocast, see :class:`Frozen`.
+        settings: ``precision``, ``standardize`` and ``standardize_batches`` of :class:`FrozenTeacher`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TimmTeacher(FrozenTeacher):
         pretrained: bool | str = True,
         img_size: int | None = None,
         out_index: int = -1,
-        precision: Precision = 'float16',
+        **settings: Any,
     ) -> None:
         import timm
 
@@ -60,9 +60,10 @@ class TimmTeacher(FrozenTeacher):
         config = timm.data.resolve_model_data_config(network)
         # A MobileNetV2 takes a third less time with its channels last in memory (one thread, 16 images of 96 pixels).
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(network, img_size or config['input_size'][-1], config['mean'], config['std'], precision)
+        width = int(network.feature_info[out_index]['num_chs'])  # type: ignore[index]
+        img_size = img_size or config['input_size'][-1]
+        super().__init__(network, width, img_size, config['mean'], config['std'], **settings)
         self.out_index = out_index
-        self.embed_dims = int(network.feature_info[out_index]['num_chs'])  # type: ignore[index]
 
     def patch_features(self, images: Tensor) -> Tensor:
         (features,) = self.module.forward_intermediates(

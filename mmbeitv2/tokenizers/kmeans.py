@@ -112,6 +112,6 @@ class KMeansTokenizer(DistillingTokenizer):
             if not is_former:  # of version 1.0
                 raise InputError(
                     'the k-means tokenizer of the checkpoint was made with another teacher (other weights, input size, '
-                    'normalization or layer). Set the teacher that it was made with.'
+                    'normalization, layer or standardize). Set the teacher that it was made with.'
                 )
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -114,9 +114,9 @@ class PixelTeacher(FrozenTeacher):
     """
 
     def __init__(self, img_size: int, patch_size: int) -> None:
-        super().__init__(nn.Identity(), img_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 'float32')
+        half = (0.5, 0.5, 0.5)
+        super().__init__(nn.Identity(), 3 * patch_size**2, img_size, half, half, 'float32')
         self.patch_size = patch_size
-        self.embed_dims = 3 * patch_size**2
 
     def patch_features(self, images: Tensor) -> Tensor:
         return F.pixel_unshuffle(images, self.patch_size)
