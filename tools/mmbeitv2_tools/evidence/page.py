@@ -108,7 +108,15 @@ def main_table(study: Study, preset: str) -> str:
     curves = {name: budget(study, name) for name, row in study.rows.items() if row.get('curve')}
     complete = [points[-1][1] for points in curves.values() if points and points[-1][0] == 1]
     common = min(complete, default=None)
-    head = ['pretraining', 'lr', 'read from', *READINGS, 'seconds', f'linear at {common or "-"} s', 'records']
+    head = [
+        'pretraining',
+        'lr',
+        'read from',
+        *READINGS,
+        'seconds',
+        f'linear at {common} s' if common else 'linear at equal seconds',
+        'records',
+    ]
     lines = []
     for name, row in study.rows.items():
         if name in study.cfg.variants or not started(study, name):
@@ -151,9 +159,9 @@ def claims_table(study: Study) -> str:
             margins = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
             cells.append(signed(margins))
             verdicts.append(verdict(margins))
-        lines.append(
-            [text, *cells, ', '.join(f'{key}: {value}' for key, value in zip(CLAIM_READINGS, verdicts, strict=True))]
-        )
+        words = ', '.join(f'{key}: {value}' for key, value in zip(CLAIM_READINGS, verdicts, strict=True))
+        if set(cells) != {'-'}:
+            lines.append([text, *cells, words])
     head = ['claim', *(f'margin, {reading}' for reading in CLAIM_READINGS), 'verdict']
     return table(head, lines)
 
