@@ -72,7 +72,7 @@ _FOREIGN = (
 _BARE = (
     'AbstractContextManager|Config|Dataset|Hook|MMLogger|Module|OptimWrapper|Path|Runner|Tensor|DistributedDataParallel'
 )
-_ALIASES = 'ChannelType|FinalNorm|Fit|InitRule|OutType|Precision|RelPosBias|ResizeMethod'
+_ALIASES = 'ChannelType|FinalNorm|Fit|InitRule|OutType|Precision|RelPosBias|ResizeMethod|Standardize'
 # Of this package, but not exported: they have docstrings, and no page.
 _INTERNAL = (
     'Grid|MaskPrediction|MaskedBatch|PublishedModel|decode_channels|fit_image|jitter_colors|locate|'

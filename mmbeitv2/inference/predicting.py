@@ -55,7 +55,7 @@ def predict(
 ) -> list[str]:
     """Predicts images and writes the results into a folder; called again, it continues where it was interrupted.
 
-    A classifier gives ``predictions.csv`` with the columns of :data:`COLUMNS`. A segmentor gives a label map of each
+    A classifier gives ``predictions.csv`` with the columns of ``COLUMNS``. A segmentor gives a label map of each
     image, ``labels/NAME.png``, with a palette and the values of the training's label images. Each image goes through
     the test pipeline of the config. If the model slides over the image, the logits of overlapping crops are weighted by
     the distance to the edge of the crop, where mmseg weights them equally.

@@ -57,7 +57,7 @@ class EoMTViT(BEiTv2ViT):
         self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales, bias_shape)
 
     def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
-        """Predicts masks, see :func:`predict_masks`."""
+        """Predicts masks, see ``predict_masks``."""
         return predict_masks(self, x)
 
     def run_query_block(self, number: int, x: Tensor, context: Context, mask: Tensor | None) -> Tensor:
@@ -87,7 +87,7 @@ class EoMTTimmViT(TimmViT):
             set_prefix_tokens(block, num_queries + self.vit.num_prefix_tokens)
 
     def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
-        """Predicts masks, see :func:`predict_masks`."""
+        """Predicts masks, see ``predict_masks``."""
         return predict_masks(self, x)
 
     def run_query_block(self, number: int, x: Tensor, context: BlockArguments, mask: Tensor | None) -> Tensor:

@@ -108,7 +108,7 @@ class LabelTable:
         return [list(_rgb(value)) for value in self.first_values] if self.is_color else None
 
     def classes_of(self, path: str, shape: tuple[int, ...] | None, backend_args: dict | None = None) -> np.ndarray:
-        """Class numbers (H, W) uint8 of a label image; see :func:`read_labels` for the arguments and errors.
+        """Class numbers (H, W) uint8 of a label image; see ``read_labels`` for the arguments and errors.
 
         Raises:
             InputError: naming a value or color that is not in the table.
