@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 
@@ -168,9 +168,9 @@ def claims_table(study: Study) -> str:
 
 def verdict(margins: Sequence[float]) -> str:
     """Shown if every seed agrees and the mean is larger than the spread; turned round if so against it."""
-    if len(margins) < 2:
+    if len(margins) < 3:
         return 'open'
-    if abs(mean(margins)) <= pstdev(margins) or min(margins) < 0 < max(margins):
+    if abs(mean(margins)) <= stdev(margins) or min(margins) <= 0 <= max(margins):
         return 'not shown'
     return 'shown' if mean(margins) > 0 else 'turned round'
 
