@@ -67,7 +67,7 @@ nitpicky = True
 # checkers only; for the same reason, aliases of Literal[...] are not resolved (the docstrings list the choices).
 _FOREIGN = (
     'PIL|argparse|collections|cv2|datasets|enum|logging|markupsafe|matplotlib|mmcv|mmengine|mmpretrain|mmseg|np|numpy|'
-    'open_clip|os|pathlib|pickle|scipy|timm|torch|torchvision|transformers|types|typing'
+    'open_clip|os|pathlib|pickle|scipy|sklearn|timm|torch|torchvision|transformers|types|typing'
 )
 _BARE = (
     'AbstractContextManager|Config|Dataset|Hook|MMLogger|Module|OptimWrapper|Path|Runner|Tensor|DistributedDataParallel'

@@ -2,6 +2,8 @@
 # tools/evidence.py sets the length and the learning rate.
 custom_imports = dict(imports=['mmbeitv2_tools.evidence.parts'])
 default_scope = 'mmpretrain'
+# A MobileNetV2 of timm with ImageNet weights, its map of stride 16 at 96 pixels.
+teacher = dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3)
 load = [dict(type='mmbeitv2.SeedSample'), dict(type='mmbeitv2.LoadImage')]
 crop = dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0))
 flip = dict(type='RandomFlip', prob=0.5)

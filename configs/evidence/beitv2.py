@@ -1,63 +1,27 @@
 # BEiT v2 (paper, section 2.3) for the study of docs/evidence.md: 14 of 36 patches masked, l = 4 of 6 layers.
-_base_ = '../_base_/evidence.py'
+_base_ = ['../_base_/models/beitv2_vit-b.py', '../_base_/evidence.py']
 model = dict(
-    type='mmbeitv2.BEiTv2',
     backbone=dict(
-        type='mmbeitv2.BEiTv2ViT',
         arch=dict(embed_dims=128, depth=6, num_heads=4),
         img_size=48,
         patch_size=8,
         out_indices=(3, 5),  # layers l and L, counted from 0
-        out_type='raw',
-        final_norm='norm',
-        rel_pos_bias='shared',
-        use_mask_token=True,
         layer_scale_init_value=0,
-        init_rule='pretraining',
-        # The release's rule suits a width of 768; see docs/benchmarks.md.
+        drop_path_rate=0.0,
+        # The release's rule suits a width of 768.
         init_cfg=[
             dict(type='Xavier', layer='Linear', distribution='uniform'),
             dict(type='Normal', layer='Conv2d', std=0.3),
         ],
     ),
-    neck=dict(
-        type='mmbeitv2.CLSAggregationNeck',
-        depth=1,
-        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform'),
-    ),
-    head=dict(type='mmbeitv2.BEiTv2MIMHead'),
+    neck=dict(depth=1, init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),
     tokenizer=dict(
-        type='mmbeitv2.VQKD',
-        encoder=dict(
-            type='mmbeitv2.BEiTv2ViT',
-            arch=dict(embed_dims=128, depth=6, num_heads=4),
-            img_size=48,
-            patch_size=8,
-            out_type='featmap',
-            final_norm='fc_norm',
-            use_abs_pos_emb=True,
-            rel_pos_bias='none',
-            layer_scale_init_value=0.0,
-        ),
-        quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=512, code_dim=16, dead_code_steps=20),
-        decoder=dict(
-            type='mmbeitv2.BEiTv2ViT',
-            arch=dict(embed_dims=128, depth=1, num_heads=4),
-            img_size=6,
-            patch_size=1,
-            in_channels=16,
-            out_type='featmap',
-            final_norm='fc_norm',
-            use_abs_pos_emb=True,
-            rel_pos_bias='none',
-            layer_scale_init_value=0.0,
-        ),
+        encoder=dict(arch=dict(embed_dims=128, depth=6, num_heads=4), img_size=48, patch_size=8),
+        quantizer=dict(num_codes=512, code_dim=16, dead_code_steps=20),
+        decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
         target_dims=96,
-        init_cfg=dict(
-            type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/tokenizer/seed_0/iter_1000.pth'
-        ),
+        init_cfg=dict(checkpoint='work_dirs/evidence/cpu/tokenizer/seed_0/iter_1000.pth'),
     ),
-    data_preprocessor=dict(type='mmbeitv2.BEiTv2DataPreprocessor'),
 )
 train_dataloader = dict(
     collate_fn=dict(type='mmbeitv2.stack_samples'),

@@ -9,6 +9,6 @@ model = dict(
         type='mmbeitv2.TeacherAsTokenizer',
         img_size=48,
         patch_size=8,
-        teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
+        teacher=_base_.teacher,
     ),
 )

@@ -8,7 +8,7 @@ model = dict(
         img_size=48,
         patch_size=8,
         quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=512),
-        teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
+        teacher=_base_.teacher,
         init_cfg=dict(
             type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/tokenizer_kmeans/seed_0/iter_150.pth'
         ),

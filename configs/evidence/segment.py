@@ -1,6 +1,6 @@
 # UperNet (paper, table 11) on CamVid for the study of docs/evidence.md: images of 240x180 pixels, 128x128 crops, of the
 # ViTs of this package.
-_base_ = '../_base_/evidence.py'
+_base_ = ['../_base_/models/upernet_vit-b.py', '../_base_/evidence.py']
 default_scope = 'mmseg'
 classes = (
     'sky',
@@ -15,51 +15,21 @@ classes = (
     'pedestrian',
     'bicyclist',
 )
-norm_cfg = dict(type='SyncBN', requires_grad=True)
-head = dict(in_index=2, num_classes=11, channels=64, norm_cfg=norm_cfg, align_corners=False, dropout_ratio=0.1)
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        size=(128, 128),
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
-        type='mmbeitv2.BEiTv2ViT',
         arch=dict(embed_dims=128, depth=6, num_heads=4),
         img_size=128,
         patch_size=8,
         out_indices=(1, 2, 3, 5),
-        out_type='featmap',
-        final_norm='none',
-        rel_pos_bias='per_layer',
         layer_scale_init_value=0,
-        init_cfg=dict(
-            type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/beitv2/seed_0/iter_2000.pth'
-        ),
+        drop_path_rate=0.0,
+        init_cfg=dict(checkpoint='work_dirs/evidence/cpu/beitv2/seed_0/iter_2000.pth'),
     ),
-    neck=dict(type='Feature2Pyramid', embed_dim=128, rescales=[2, 1, 0.5, 0.25], norm_cfg=norm_cfg),
-    decode_head=dict(
-        **{**head, 'in_index': [0, 1, 2, 3]},
-        type='mmbeitv2.EfficientUPerHead',
-        in_channels=[128] * 4,
-        pool_scales=(1, 2, 3, 6),
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-    ),
-    auxiliary_head=dict(
-        **head,
-        type='FCNHead',
-        in_channels=128,
-        num_convs=1,
-        concat_input=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
-    ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(128, 128), stride=(112, 112)),
+    neck=dict(embed_dim=128, rescales=[2, 1, 0.5, 0.25]),
+    decode_head=dict(in_channels=[128] * 4, channels=64, num_classes=11),
+    auxiliary_head=dict(in_channels=128, channels=64, num_classes=11),
+    test_cfg=dict(crop_size=(128, 128), stride=(112, 112)),
 )
 dataset = dict(type='mmbeitv2.SegFolder', data_root='data/camvid', classes=classes, ignored_labels=[11])
 train_dataloader = dict(

@@ -6,7 +6,7 @@ model = dict(
         type='mmbeitv2.TeacherBackbone',
         patch_size=8,
         img_size=48,
-        teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
+        teacher=_base_.teacher,
     ),
     data_preprocessor=dict(mean=[0, 0, 0], std=[255, 255, 255]),
 )

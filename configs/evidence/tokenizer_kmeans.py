@@ -2,7 +2,7 @@
 _base_ = '../_base_/evidence.py'
 model = dict(
     type='mmbeitv2.KMeansTokenizer',
-    teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
+    teacher=_base_.teacher,
     img_size=48,
     patch_size=8,
     quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=512, dead_code_steps=20),

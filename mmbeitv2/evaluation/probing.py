@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -71,26 +72,42 @@ def cls_features(model: Any, images: LabeledImages, device: str, num_workers: in
 
 
 def linear_probe(bank: np.ndarray, labels: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> float:
-    """Top-1 in percent of multinomial logistic regression on scaled features (n, C).
+    """Top-1 in percent of :func:`fit_linear_probe` on queries (m, C) with labels (m,)."""
+    probe, _ = fit_linear_probe(bank, labels)
+    return 100 * float(probe.score(queries, truth))
+
+
+def fit_linear_probe(
+    bank: np.ndarray, labels: np.ndarray, weight_decays: Sequence[float] = WEIGHT_DECAYS, max_iter: int = 200
+) -> tuple[Pipeline, float]:
+    """Multinomial logistic regression on scaled features.
 
     The loss is the mean cross-entropy plus the weight decay times the squared weights; the weight decay is chosen on a
     fifth of the bank.
+
+    Args:
+        bank: features (n, C).
+        labels: (n,).
+        weight_decays: to choose from.
+        max_iter: iterations of the solver.
+
+    Returns:
+        scikit-learn's pipeline of scaler and classifier, and the best top-1 on the held-out fifth, in percent.
     """
     scaler = StandardScaler().fit(bank)
-    bank, queries = scaler.transform(bank), scaler.transform(queries)
-    held_out = np.arange(len(bank)) % 5 == 0
+    scaled, held_out = scaler.transform(bank), np.arange(len(bank)) % 5 == 0
+
+    def fit(features: np.ndarray, known: np.ndarray, weight_decay: float) -> LogisticRegression:
+        # scikit-learn's loss is half the squared weights plus C times the sum of the cross-entropies.
+        strength = 1 / (2 * weight_decay * len(features))
+        return LogisticRegression(C=strength, max_iter=max_iter).fit(features, known)
+
     scores = [
-        _regression(bank[~held_out], labels[~held_out], decay).score(bank[held_out], labels[held_out])
-        for decay in WEIGHT_DECAYS
+        fit(scaled[~held_out], labels[~held_out], decay).score(scaled[held_out], labels[held_out])
+        for decay in weight_decays
     ]
-    best = WEIGHT_DECAYS[int(np.argmax(scores))]
-    return 100 * float(_regression(bank, labels, best).score(queries, truth))
-
-
-def _regression(features: np.ndarray, labels: np.ndarray, weight_decay: float) -> LogisticRegression:
-    # scikit-learn's loss is half the squared weights plus C times the sum of the cross-entropies.
-    strength = 1 / (2 * weight_decay * len(features))
-    return LogisticRegression(C=strength, max_iter=200).fit(features, labels)
+    best = weight_decays[int(np.argmax(scores))]
+    return make_pipeline(scaler, fit(scaled, labels, best)), 100 * max(scores)
 
 
 def probe_features(

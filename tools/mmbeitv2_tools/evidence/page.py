@@ -94,7 +94,7 @@ def seconds(study: Study, name: str, run: str = 'seed_0') -> float | None:
 
 def budget(study: Study, name: str) -> list[tuple[float, float, float]]:
     """Share of the steps, seconds, and linear top-1 of a row's runs of different length, the shortest first."""
-    lr = study.best_lr(name, study.cfg.lrs, '/frozen', lambda result: chosen(result)['held_out'])
+    lr = study.pretraining_lr(name)
     points = []
     for share, run in ((study.cfg.sweep_share, f'lr_{lr:g}' if lr else ''), (0.5, 'half'), (1.0, 'seed_0')):
         result, spent = study.result(f'{name}/{run}/frozen'), seconds(study, name, run)
@@ -123,7 +123,7 @@ def main_table(study: Study, preset: str) -> str:
             continue
         frozen = study.result(f'{name}/seed_0/frozen')
         form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '-'
-        lr = study.best_lr(name, study.cfg.lrs, '/frozen', lambda result: chosen(result)['held_out'])
+        lr = study.pretraining_lr(name)
         spent = seconds(study, name)
         lines.append(
             [

@@ -21,13 +21,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.evaluation import IoUMetric
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mmbeitv2.datasets import FitImage, LoadImage, stack_samples
 from mmbeitv2.evaluation.knn import knn_votes
+from mmbeitv2.evaluation.probing import fit_linear_probe
 from mmbeitv2.fileio.atomic import write_atomically
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.registry import DATASETS, MODELS
@@ -85,21 +84,11 @@ def score_images(bank: Tensor, labels: np.ndarray, queries: Tensor, truth: np.nd
     images of the bank (n, C), on which its weight decay is chosen."""
     unit_bank, unit_queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
     nearest = knn_votes(unit_bank, torch.from_numpy(labels), unit_queries, 20, 0.07).argmax(dim=1).numpy()
-    scaler = StandardScaler().fit(bank.numpy())
-    x, test = scaler.transform(bank.numpy()), scaler.transform(queries.numpy())
-    held_out = np.arange(len(x)) % 5 == 0
-
-    def fit(chosen: np.ndarray, decay: float) -> LogisticRegression:
-        # scikit-learn's loss is half the squared weights plus C times the sum of the cross-entropies.
-        strength = 1 / (2 * decay * chosen.sum())
-        return LogisticRegression(C=strength, max_iter=100).fit(x[chosen], labels[chosen])
-
-    scores = [fit(~held_out, decay).score(x[held_out], labels[held_out]) for decay in WEIGHT_DECAYS]
-    best = WEIGHT_DECAYS[int(np.argmax(scores))]
+    probe, held_out = fit_linear_probe(bank.numpy(), labels, WEIGHT_DECAYS, max_iter=100)
     return {
         'knn': 100 * float((nearest == truth).mean()),
-        'linear': 100 * float(fit(held_out | True, best).score(test, truth)),
-        'held_out': 100 * max(scores),
+        'linear': 100 * float(probe.score(queries.numpy(), truth)),
+        'held_out': held_out,
     }
 
 

@@ -100,7 +100,7 @@ class Study:
             if seed == 0 and 'lr_of' not in row:
                 for lr in self.cfg.lrs:
                     yield from self.pretraining(name, row, f'lr_{lr:g}', lr, self.cfg.sweep_share, 0)
-            lr = self.best_lr(row.get('lr_of', name), self.cfg.lrs, '/frozen', held_out)
+            lr = self.pretraining_lr(row.get('lr_of', name))
             if lr is None:
                 return
             if seed == 0 and row.get('curve'):
@@ -122,6 +122,10 @@ class Study:
         for share in self.cfg.finetuning:
             yield self.finetuning_job(f'{name}/seed_{seed}/finetune_{share}', row, pretrained, share, lr, seed)
         yield self.segmentation_job(f'{name}/seed_{seed}/segment', row, pretrained, seed)
+
+    def pretraining_lr(self, name: str) -> float | None:
+        """The learning rate of a row's pretraining; None until it is chosen."""
+        return self.best_lr(name, self.cfg.lrs, '/frozen', held_out)
 
     def best_lr(self, name: str, lrs: Any, suffix: str, score: Any, prefix: str = 'lr_') -> float | None:
         """The learning rate of a row with the best score; None until all are known."""
