@@ -36,6 +36,7 @@ param_scheduler = [
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=2000)
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    processor_time=dict(type='mmbeitv2.ProcessorTimeHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='mmbeitv2.AtomicCheckpointHook', interval=250, max_keep_ckpts=1, by_epoch=False),

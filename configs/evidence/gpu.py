@@ -1,5 +1,6 @@
 # The study of docs/evidence.md for one GPU: ViT-S with 12 layers, batches of 256, 512 codes. Not run yet.
 _base_ = './cpu.py'
+clock = 'time'
 steps = 1000
 tokenizers = dict(
     _delete_=True,

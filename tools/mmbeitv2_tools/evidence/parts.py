@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.hooks import Hook
 from mmengine.model import BaseModule
+from mmengine.runner import Runner
 from mmpretrain.models.selfsup import HOGGenerator, MaskFeatViT
 from torch import Tensor, nn
 
 from mmbeitv2.datasets import ImageFolder
 from mmbeitv2.pretraining import BEiTv2
 from mmbeitv2.pretraining.preprocessor import MaskedBatch
-from mmbeitv2.registry import DATASETS, MODELS
+from mmbeitv2.registry import DATASETS, HOOKS, MODELS
 from mmbeitv2.teachers import FrozenTeacher
 
 
@@ -168,3 +171,16 @@ class EveryNth(ImageFolder):
 
     def load_data_list(self) -> list[dict]:
         return super().load_data_list()[self.offset :: self.step]
+
+
+@HOOKS.register_module()
+class ProcessorTimeHook(Hook):
+    """Logs the processor time of each training step in seconds, which other work on the machine hardly lengthens."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.start = time.process_time()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        runner.message_hub.update_scalar('train/processor_time', time.process_time() - self.start)

@@ -114,7 +114,7 @@ def record_of(study: Study, job: Job, commit: str) -> dict:
     training = {line['iter']: line for line in lines if 'iter' in line}  # by step; a resumed run repeats some
     steps = sorted(training)
     if steps:  # the median, because other work on the machine slows some steps down
-        record['seconds'] = round(steps[-1] * statistics.median(training[step]['time'] for step in steps))
+        record['seconds'] = round(steps[-1] * statistics.median(training[step][study.cfg.clock] for step in steps))
     keys = ('loss', 'acc_mim', 'codebook_usage', 'perplexity')
     shown = steps[:: max(1, len(steps) // _LOG_POINTS)]
     record['log'] = [
