@@ -14,7 +14,15 @@ exec((root / 'mmbeitv2' / 'version.py').read_text(), version)
 # mmengine (`_base_ = 'mmbeitv2::...'`, mmengine.hub) and mim look for these in the folder .mim of an installed package.
 MIM_FILES = ('configs', 'tools', 'model-index.yml')
 # Scripts of the clone: they make its environment, run its tests and its demo, and write into its pages.
-NEED_A_CLONE = ('build_docs.sh', 'env.sh', 'gpu_report.sh', 'quickstart.py', 'quickstart.sh', 'run_tests.sh')
+NEED_A_CLONE = (
+    'build_docs.sh',
+    'env.sh',
+    'evidence.py',
+    'gpu_report.sh',
+    'quickstart.py',
+    'quickstart.sh',
+    'run_tests.sh',
+)
 
 # Extra -> its file in requirements/.
 EXTRAS = {name: name for name in ('channels', 'docs', 'export', 'masks', 'quantizers', 'tests', 'tiff')}

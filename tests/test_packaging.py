@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -87,8 +88,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip('this setuptools cannot build a wheel by itself: pip install "setuptools>=70.1"')
     base = tmp_path_factory.mktemp('wheel')
     source = base / 'source'
-    for name in ('mmbeitv2', 'configs', 'tools', 'requirements'):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+    ignored = shutil.ignore_patterns('__pycache__', '.mim', '_build')
+    for name in ('mmbeitv2', 'configs', 'tools', 'demo', 'docs', 'tests', 'requirements'):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    files = {str(path.relative_to(source)) for path in source.rglob('*') if path.is_file()}
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, source)
@@ -96,6 +99,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = 'import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])'
     run(sys.executable, '-c', build, str(base), cwd=source)
     (sdist,) = base.glob('*.tar.gz')
+    with tarfile.open(sdist) as archive:
+        assert files <= {name.partition('/')[2] for name in archive.getnames()}
     run(*pip, 'wheel', '--no-deps', '--no-build-isolation', '-w', str(base), str(sdist), cwd=base)
     (wheel,) = base.glob('*.whl')
     target = ('--target', str(base / 'site'))
@@ -114,7 +119,7 @@ def test_the_wheel_holds_every_config_and_metafile_and_the_tools_that_need_no_cl
     # quickstart.sh, run_tests.sh, build_docs.sh and gpu_report.sh make their environment by env.sh.
     by_env = {path for path in tools if 'env.sh"' in (ROOT / 'tools' / path).read_text()}
     assert len(by_env) == 4
-    assert found == tools - by_env - {Path('env.sh'), Path('quickstart.py')}
+    assert found == tools - by_env - {Path('env.sh'), Path('evidence.py'), Path('quickstart.py')}
     assert Path('mmbeitv2_tools', 'launch.py') in found
     assert not list(installed.rglob('demo'))
     # No module, tool or config of it imports the demo or the tests.

@@ -106,6 +106,7 @@ def test_colors_become_classes_by_a_table(tmp_path: Path, mode: str) -> None:
     [
         ('0, a\n1 b\n', r"line 2 of label table '.*labels.txt', '1 b', has neither the form"),
         ('1 2 256, a\n', 'with colors from 0 to 255'),
+        ('65535, a\n65536, b\n', 'line 2 .* with a value from 0 to 65535'),
         ('0, a\n0 0 0, b\n', 'line 2 .* mixes values and colors'),
         ('0, a\n0, b\n', 'line 2 of label table .* gives 0 a class again'),
     ],
