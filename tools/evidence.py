@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of evidence.md and of the records')
     args = parser.parse_args(argv)
     with one_sentence_errors('evidence.py'):
-        from mmbeitv2_tools.evidence.page import write_page
+        from mmbeitv2_tools.evidence.page import around_tables, write_page
         from mmbeitv2_tools.evidence.running import run_study
         from mmbeitv2_tools.evidence.study import CONFIGS, Study
 
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
             for job in study.jobs():
                 sys.stdout.write(f'{"done" if job.name in study.records else "open"}  {job.name}\n')
             return
+        around_tables(args.docs / 'evidence.md', args.preset)  # which is written when all has been run
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the jobs are stopped too
         failed = run_study(study, args.only, args.jobs, args.minutes)
         write_page(study, args.docs, args.preset)

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', '--num-workers', '--device', '--cfg-options')
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, folder, pattern, or .txt file of paths')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder: new, empty, or of an earlier prediction')
-    parser.add_argument('--batch-size', type=positive, default=1, help='images or tiles at once (default: 1)')
+    parser.add_argument('--batch-size', type=positive, default=1, help='images, or crops of one, at once (default: 1)')
     parser.add_argument(
         '--format', dest='table_format', choices=['csv', 'parquet'], default='csv', help='of the classes (default: csv)'
     )

@@ -32,7 +32,7 @@ from mmbeitv2.registry import DATASETS
 from mmbeitv2.segmentation.seg_folder import distinct_colors
 
 TableFormat = Literal['csv', 'parquet']
-COLUMNS = ('image', 'rank', 'label', 'class', 'score')
+COLUMNS = {'image': 'string', 'rank': 'int64', 'label': 'int64', 'class': 'string', 'score': 'float64'}
 
 
 @torch.inference_mode()
@@ -75,7 +75,8 @@ def predict(
             the test pipeline. TIFFs may have any size: they are read by windows with rasterio, and the results are
             tiled TIFFs with the georeference of the image.
         memory: megabytes for the logits of a tiled image.
-        batch_size: images of a classifier, or tiles of an image, that go through the network at once.
+        batch_size: images of a classifier, or tiles and crops of an image, that go through the network at once. A
+            segmentor that does not slide takes one image.
         num_workers: processes that load images; with ``tiled``, none.
         device: where to run; None for the GPU if there is one.
         cfg_options: settings that override the config's, see :func:`read_config`.
@@ -113,12 +114,14 @@ def predict(
     share = folder.share(files)
     if is_segmentor:
         threshold = getattr(model.decode_head, 'threshold', None) or 0.5
-        maps = Maps(folder.folder, classes, overlay, confidence, threshold)
+        # Heads that classify masks, not pixels, add up probabilities; mmseg calls them logits too.
+        by_masks = not any(hasattr(each, 'cls_seg') for each in model.decode_head.modules())
+        maps = Maps(folder.folder, classes, overlay, confidence, threshold, by_masks)
         images.names = [name for name, path in share.items() if not folder.is_done(name, path, maps.paths(name, tiled))]
         work = (
             segment_tiled(model, images, maps, memory, batch_size)
             if tiled
-            else segment(model, images, maps, num_workers)
+            else segment(model, images, maps, batch_size, num_workers)
         )
     else:
         images.names = [name for name, path in share.items() if not folder.is_done(name, path)]
@@ -199,7 +202,8 @@ def _write_table(folder: PredictionFolder, files: dict[str, str], names: list[st
         write_atomically(folder.folder / 'predictions.csv', text.getvalue().encode(errors='surrogateescape'))
         return
     pyarrow, content = _parquet(), io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table([list(column) for column in zip(*rows, strict=True)], COLUMNS), content)
+    table = pyarrow.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows], pyarrow.schema(COLUMNS))
+    pyarrow.parquet.write_table(table, content)
     write_atomically(folder.folder / 'predictions.parquet', content.getvalue())
 
 

@@ -59,6 +59,8 @@ class Maps:
         overlay: whether to write the image in the colors of its classes.
         confidence: whether to write the probability of the predicted class.
         threshold: probability from which a model with one output predicts the second of its two classes.
+        by_masks: whether scores are sums of the probabilities of masks, as of EoMT, and not logits. What they lack of
+            1 is the probability of no class.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class Maps:
     overlay: bool
     confidence: bool
     threshold: float
+    by_masks: bool
 
     def paths(self, name: str, tiled: bool) -> list[Path]:
         """The files of an image; of a tiled TIFF they are TIFFs."""
@@ -87,7 +90,7 @@ class Maps:
 
         Yields:
             A function (top, left, scores (C, h, w), picture) that puts a part into the maps. A single score is a
-            probability, several are logits. ``picture()`` gives the part of the image, (h, w, 3) uint8 RGB.
+            probability. ``picture()`` gives the part of the image, (h, w, 3) uint8 RGB.
         """
         values = self.classes.values.astype(np.uint8 if self.classes.values.max() < 256 else np.uint16)
         palette = None
@@ -112,7 +115,10 @@ class Maps:
                 mixed = picture().astype(np.uint16) + self.classes.colors[numbers]
                 writers['overlays'](top, left, (mixed // 2).astype(np.uint8))
             if self.confidence:
-                share = best if len(scores) == 1 else 1 / (scores - best).exp().sum(0)
+                if len(scores) == 1:
+                    share = best
+                else:
+                    share = best / scores.sum(0).clamp(min=1) if self.by_masks else scores.softmax(0).amax(0)
                 writers['confidence'](top, left, share.mul(255).round().byte().cpu().numpy())
 
         with ExitStack() as stack:
@@ -127,14 +133,16 @@ class Maps:
             yield write
 
 
-def segment(model: Any, images: PipelineImages, maps: Maps, num_workers: int) -> Iterator[tuple[str, dict | str]]:
+def segment(
+    model: Any, images: PipelineImages, maps: Maps, batch_size: int, num_workers: int
+) -> Iterator[tuple[str, dict | str]]:
     """Writes the maps of images as the test pipeline makes them."""
     for ((name, sample),) in DataLoader(images, num_workers=num_workers, collate_fn=list):
         if not isinstance(sample, str):
             data = model.data_preprocessor(pseudo_collate([sample]), False)
             metas = [each.metainfo for each in data['data_samples']]
             if model.test_cfg.mode == 'slide':
-                logits = blended_slide_inference(model, data['inputs'], metas)
+                logits = blended_slide_inference(model, data['inputs'], metas, batch_size)
             else:
                 logits = model.inference(data['inputs'], metas)
             scores = model.postprocess_result(logits, data['data_samples'])[0].seg_logits.data
@@ -144,15 +152,16 @@ def segment(model: Any, images: PipelineImages, maps: Maps, num_workers: int) ->
         yield name, sample if isinstance(sample, str) else {}
 
 
-def blended_slide_inference(model: Any, inputs: Tensor, metas: list[dict]) -> Tensor:
-    """Logits (1, C, H, W) of an image, like mmseg's slide inference with blended seams."""
+def blended_slide_inference(model: Any, inputs: Tensor, metas: list[dict], batch_size: int = 1) -> Tensor:
+    """Logits (1, C, H, W) of an image, like mmseg's slide inference with blended seams, so many crops at once."""
     (height, width), (crop, stride) = inputs.shape[2:], _tile_settings(model)
 
     def predict_tiles(top: int, lefts: Sequence[int]) -> Tensor:
         tiles = [inputs[..., top : top + crop[0], left : left + crop[1]] for left in lefts]
         return _encode_decode(model, torch.cat(tiles), metas[0])
 
-    return torch.cat([strip for _, strip in blend_tiles((height, width), crop, stride, predict_tiles)], dim=1)[None]
+    strips = blend_tiles((height, width), crop, stride, predict_tiles, batch_size=batch_size)
+    return torch.cat([strip for _, strip in strips], dim=1)[None]
 
 
 def _encode_decode(model: Any, tiles: Tensor, meta: dict) -> Tensor:

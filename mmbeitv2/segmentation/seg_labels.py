@@ -45,7 +45,8 @@ class LoadSegLabels(BaseTransform):
     Raises:
         UnreadableImageError: if the file is missing, truncated, or not an image.
         InputError: if it has another size than the image, several channels, more than eight bits, a label beyond the
-            classes, or with ``label_table`` a value or color that the table does not list.
+            classes, or with ``label_table`` a value or color that the table does not list; or if the table has another
+            number of classes.
     """
 
     def __init__(
@@ -59,7 +60,13 @@ class LoadSegLabels(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = str(results['seg_map_path'])
+        num_classes = results.get('num_classes') if self.num_classes is None else self.num_classes
         if (table := self.table or results.get('label_table')) is not None:
+            if num_classes not in (None, len(table.classes)):
+                raise InputError(
+                    f'label table {table.path!r} has {len(table.classes)} classes, not num_classes={num_classes} of '
+                    'LoadSegLabels or of the dataset. Correct one of them.'
+                )
             results['gt_seg_map'] = table.classes_of(path, results.get('ori_shape'), self.backend_args)
             results['seg_fields'].append('gt_seg_map')
             return results
@@ -68,7 +75,6 @@ class LoadSegLabels(BaseTransform):
             labels = np.where((labels == 0) | (labels == IGNORED), IGNORED, labels - 1).astype(np.uint8)
         if label_map := results.get('label_map'):
             labels = np.array([label_map.get(label, label) for label in range(256)], np.uint8)[labels]
-        num_classes = results.get('num_classes') if self.num_classes is None else self.num_classes
         if num_classes is not None and (beyond := labels[(labels >= num_classes) & (labels != IGNORED)]).size:
             first = int(results['reduce_zero_label'])  # as in the file
             raise InputError(

@@ -84,6 +84,8 @@ def test_values_are_merged_dropped_and_numbered_by_a_table(tmp_path: Path, name:
         InputError, match=r'has the value 7, which .*labels.txt. does not list. Add the line "7, CLASS"'
     ):
         load_by_table(tmp_path, f'0, a\n1, b\n2, b\n{far}, b\n', values, name)
+    with pytest.raises(InputError, match=r'labels.txt. has 3 classes, not num_classes=2'):
+        load_by_table(tmp_path, f'0, a\n1, b\n2, b\n7, b\n{far}, c\n', values, name)
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'P'])

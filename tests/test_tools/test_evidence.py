@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmbeitv2.registry import MODELS
-from tests.conftest import run_tool
+from tests.conftest import refused, run_tool
 
 
 @pytest.fixture(scope='module')
@@ -112,12 +112,14 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     assert (data / 'records/mae.json').stat().st_mtime_ns == before
 
     page = data / 'evidence.md'
+    study.records['scratch/seed_0/segment'] = dict(result=dict(mIoU=30.0))  # without its other readings
     page.write_text('before\n<!-- evidence cpu: begin -->\nold\n<!-- evidence cpu: end -->\nafter\n')
     write_page(study, data, 'cpu')
     text = page.read_text()
     assert text.startswith('before\n')
     assert text.endswith('after\n')
     assert 'old' not in text
+    assert '; 1 of 49 rows and seeds are complete.' in text
     assert '| the teacher |' in text
     assert '| MAE (mmpretrain) |' in text
     assert (data / 'images/evidence_cpu.png').exists()
@@ -126,6 +128,12 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
 def test_the_jobs_are_listed(data: Path, capsys: pytest.CaptureFixture) -> None:
     run_tool('evidence', '--list', '--docs', str(data))
     assert 'open  scratch/seed_0/frozen\n' in capsys.readouterr().out
+
+
+def test_a_page_without_marks_is_refused_before_anything_runs(data: Path, capsys: pytest.CaptureFixture) -> None:
+    (data / 'evidence.md').write_text('<!-- evidence gpu: begin -->\n<!-- evidence gpu: end -->\n')
+    assert "has no lines '<!-- evidence cpu: begin -->'" in refused(capsys, 'evidence', '--docs', str(data))
+    assert not (data / 'work_dirs').exists()
 
 
 @pytest.mark.parametrize(

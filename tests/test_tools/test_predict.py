@@ -17,6 +17,7 @@ from mmpretrain import ImageClassificationInferencer
 from mmseg.apis import MMSegInferencer
 from PIL import Image
 
+from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.checkpoints import loading_tensors_only
 from mmbeitv2.inference import predicting
 from mmbeitv2.inference.tiling import blend_tiles
@@ -32,7 +33,7 @@ PIPELINE = [
 ]
 
 
-def write_segmentor(folder: Path, seed: int = 0) -> list[str]:
+def write_segmentor(folder: Path, seed: int = 0, **changes: object) -> list[str]:
     """Config and checkpoint of a segmentor of crops of 32x32 pixels, whose first class has the label 1."""
     model = dict(
         type='mmseg.EncoderDecoder',
@@ -41,6 +42,7 @@ def write_segmentor(folder: Path, seed: int = 0) -> list[str]:
         decode_head=HEAD | dict(type='mmseg.FCNHead'),
         test_cfg=dict(mode='slide', crop_size=(32, 32), stride=(20, 20)),
     )
+    model |= changes
     dataset = dict(type='BaseSegDataset', reduce_zero_label=True, pipeline=PIPELINE,
                    metainfo=dict(classes=[*'abcde'], palette=COLORS))  # fmt: skip
     more = "default_scope = 'mmseg'\nvisualizer = dict(type='SegLocalVisualizer', name='visualizer')\n"
@@ -142,6 +144,21 @@ def test_a_tiff_read_by_windows_gives_what_the_image_in_memory_gives(tmp_path: P
         assert different < 1e-3  # rounding, which depends on the batch
 
 
+def test_crops_of_an_image_go_through_the_network_together(tmp_path: Path, segmentor: list[str]) -> None:
+    draw(tmp_path / 'x.png', 32, 80)
+    sizes: list[int] = []
+
+    def note(module: torch.nn.Module, arguments: tuple) -> None:
+        if isinstance(module, BEiTv2ViT):
+            sizes.append(len(arguments[0]))
+
+    with torch.nn.modules.module.register_module_forward_pre_hook(note):
+        for size in (1, 3):
+            predict(segmentor, tmp_path / 'x.png', '--out', tmp_path / f'{size}', '--batch-size', size)
+    assert sizes == [1, 1, 1, 1, 3, 1]
+    assert np.array_equal(read(tmp_path / '1/labels/x.png'), read(tmp_path / '3/labels/x.png'))
+
+
 def test_confidence_and_overlay_belong_to_the_labels(tmp_path: Path, segmentor: list[str]) -> None:
     pixels = draw(tmp_path / 'x.png', 30, 32)
     predict(segmentor, tmp_path / 'x.png', '--out', tmp_path / 'out', '--overlay', '--confidence')
@@ -151,6 +168,20 @@ def test_confidence_and_overlay_belong_to_the_labels(tmp_path: Path, segmentor: 
     assert np.abs(read(tmp_path / 'out/confidence/x.png') - 255 * share).max() <= 0.51
     colors = np.array(COLORS)[read(tmp_path / 'out/labels/x.png') - 1]
     assert np.abs(read(tmp_path / 'out/overlays/x.png') - (pixels / 2 + colors / 2)).max() <= 0.5
+
+
+def test_the_confidence_of_masks_leaves_room_for_no_class(tmp_path: Path) -> None:
+    head = dict(type='mmbeitv2.EoMTHead', in_channels=32, num_classes=5, num_points=16)
+    backbone = tiny_vit(type='mmbeitv2.EoMTViT', num_queries=3, query_blocks=1, num_upscales=1)
+    model = write_segmentor(tmp_path, backbone=backbone, decode_head=head)
+    draw(tmp_path / 'x.png')
+    predict(model, tmp_path / 'x.png', '--out', tmp_path / 'out', '--confidence')
+    with loading_tensors_only():
+        scores = MMSegInferencer(*model, device='cpu')(str(tmp_path / 'x.png'), return_datasamples=True).seg_logits.data
+    total = scores.sum(0)
+    assert total.min() < 1 < total.max()
+    share = (scores.amax(0) / total.clamp(min=1)).numpy()
+    assert np.abs(read(tmp_path / 'out/confidence/x.png') - 255 * share).max() <= 0.51
 
 
 def test_label_maps_have_the_values_of_the_label_images_of_the_training(tmp_path: Path, segmentor: list[str]) -> None:
@@ -198,6 +229,11 @@ def test_classes_are_those_of_mmpretrains_inferencer(tmp_path: Path, classifier:
     predict(classifier, image_folder, '--out', tmp_path / 'out', *options, '--format', 'parquet')
     parquet = pytest.importorskip('pyarrow.parquet').read_table(tmp_path / 'out/predictions.parquet').to_pylist()
     assert [{key: str(value) for key, value in row.items()} for row in parquet] == rows
+    (tmp_path / 'no_image.jpg').write_text('')
+    with pytest.raises(SystemExit):
+        predict(classifier, tmp_path / 'no_image.jpg', '--out', tmp_path / 'none', '--format', 'parquet')
+    table = pytest.importorskip('pyarrow.parquet').read_table(tmp_path / 'none/predictions.parquet')
+    assert (table.num_rows, table.column_names) == (0, list(rows[0]))
 
 
 def test_inputs_are_images_folders_patterns_and_lists(

@@ -149,6 +149,10 @@ def test_label_images_are_checked(tmp_path: Path) -> None:
     for each in labels.iterdir():
         cv2.imwrite(str(each), np.zeros((64, 64), np.uint8))
     assert 'all pixels of all label images are ignored' in sentence(config, tmp_path / 'work')
+    (tmp_path / 'labels.txt').write_text('0, -\n1, a\n2, b\n3, b\n')
+    table = dict(type='mmbeitv2.LoadSegLabels', label_table=tmp_path / 'labels.txt')
+    options = [f'train_dataloader.dataset.pipeline.1.{key}={value}' for key, value in table.items()]
+    assert 'are of 2 classes, but model.decode_head.num_classes=3.' in sentence(config, tmp_path / 'work', *options)
 
 
 def test_a_single_class_of_images_is_refused(tmp_path: Path, images: Path, classification: str) -> None:

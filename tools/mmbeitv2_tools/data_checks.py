@@ -49,7 +49,7 @@ def classes_of(dataset: Any) -> tuple[str, ...] | None:
 
 
 def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
-    """Checks that the heads of the model have as many classes as a dataset of this package.
+    """Checks that the heads of the model have as many classes as a dataset of this package, or as its label table.
 
     Other datasets count classes in their own ways; mmpretrain's also count folders without an image.
 
@@ -57,6 +57,9 @@ def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
         InputError: with the option that sets the right number; or if there is only one class.
     """
     classes = classes_of(dataset) if isinstance(dataset, (ImageDataset, SegFolder)) else None
+    for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+        if getattr(transform, 'table', None) is not None:
+            classes = transform.table.classes
     for name, number in walk_settings(cfg.model, 'model'):
         if not _NUM_CLASSES.fullmatch(name):
             continue

@@ -26,17 +26,23 @@ READINGS: dict[str, Callable[[dict], float]] = {
 CLAIM_READINGS = ('linear', '10 %', 'CamVid, fine-tuned')
 
 
-def write_page(study: Study, docs: Path, preset: str) -> None:
-    """Writes what the records say into ``evidence.md`` and a picture below ``images``.
+def around_tables(page: Path, preset: str) -> tuple[str, str]:
+    """What stands before and after the tables of a preset, with the marks between which they stand.
 
     Raises:
-        InputError: if the page has no marks for the preset.
+        InputError: if the page has no such marks.
     """
-    page = docs / 'evidence.md'
     begin, end = f'<!-- evidence {preset}: begin -->', f'<!-- evidence {preset}: end -->'
-    text = page.read_text() if page.exists() else ''
-    if begin not in text or end not in text:
+    before, found, rest = (page.read_text() if page.exists() else '').partition(begin)
+    if end not in rest:
         raise InputError(f'{str(page)!r} has no lines {begin!r} and {end!r}. Put them where the tables should stand.')
+    return before + found, rest[rest.index(end) :]
+
+
+def write_page(study: Study, docs: Path, preset: str) -> None:
+    """Writes what the records say into ``evidence.md`` and a picture below ``images``."""
+    page = docs / 'evidence.md'
+    before, after = around_tables(page, preset)
     parts = [
         f'By `python tools/evidence.py --preset {preset}`; {progress(study)}',
         main_table(study, preset),
@@ -46,18 +52,21 @@ def write_page(study: Study, docs: Path, preset: str) -> None:
     ]
     with open_atomically(docs / 'images' / f'evidence_{preset}.png') as stream:
         plot(study).savefig(stream, dpi=110)
-    before, rest = text.split(begin, 1)
-    after = rest.split(end, 1)[1]
-    write_atomically(page, '\n\n'.join([before + begin, *parts, end + after]).encode())
+    write_atomically(page, '\n\n'.join([before, *parts, after]).encode())
 
 
 def progress(study: Study) -> str:
-    """How far the study is."""
-    wanted = [f'{name}/seed_{seed}' for name, row in study.rows.items() for seed in range(row['seeds'])]
-    done = 0
-    for name in wanted:
-        done += f'{name}/{"frozen" if name.startswith("teacher/") else "segment"}' in study.records
-    return f'{done} of {len(wanted)} rows and seeds are complete. A dash, and a row that is missing, has not been run.'
+    """How far the study is: rows and seeds of which every reading is recorded. A teacher is only read frozen."""
+    jobs = ['frozen', *(f'finetune_{share}' for share in study.cfg.finetuning), 'segment']
+    complete = [
+        all(f'{name}/seed_{seed}/{job}' in study.records for job in jobs[: 1 if row['encoder'] == 'teacher' else None])
+        for name, row in study.rows.items()
+        for seed in range(row['seeds'])
+    ]
+    return (
+        f'{sum(complete)} of {len(complete)} rows and seeds are complete. A dash, and a row that is missing, has not '
+        'been run.'
+    )
 
 
 def started(study: Study, name: str) -> bool:
