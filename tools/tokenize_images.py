@@ -5,7 +5,7 @@
 The file holds ``paths`` (n,), relative to DIR, and ``codes`` (n, h, w), unsigned; ``num_codes``; and what the codes
 were made from: ``made_by``, and of each image ``size`` and ``mtime``. After an interruption, the same command
 continues; run again later, it tokenizes the images that are new or have changed. Codes of another folder or of another
-tokenizer are never mixed in. Images that cannot be read are listed at the end.
+tokenizer are never mixed in. Images that cannot be read are listed at the end, with exit code 1.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def tokenize(args: argparse.Namespace) -> None:
     unreadable = tokenize_files(files, tokenizer, codes, args.batch_size, args.num_workers)
     sys.stdout.write(f'{codes.done.sum()} images, {height}x{width} codes each: {args.out}\n')
     if unreadable:
-        sys.stdout.write('\n'.join([f'{len(unreadable)} images were left out:', *unreadable]) + '\n')
+        sys.stdout.write('\n'.join(unreadable) + '\n')
+        raise InputError(f'{len(unreadable)} images could not be read; they are named above. All others are done.')
 
 
 if __name__ == '__main__':

@@ -99,6 +99,8 @@ class ResumeGuardHook(Hook):
             changes.append('the schedule continues as if these had been its settings from the start')
         if changes:
             runner.logger.info('Resumed with changes: ' + '; '.join(changes))
+        if meta['iter'] >= runner.train_loop.max_iters:
+            runner.logger.info(f'The run has ended before: {path} is of its last step, {meta["iter"]}')
 
     def _compare(self, runner: Runner, meta: dict, path: str) -> list[str]:
         """Describes what has changed, and refuses changes that are not allowed."""

@@ -91,14 +91,15 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 def prepare_resume(cfg: Config) -> str | None:
-    """Finds the checkpoint to resume from: sets ``cfg.load_from``, or turns ``cfg.resume`` off.
+    """Finds the checkpoint to resume from: sets ``cfg.load_from``, or turns ``cfg.resume`` off. A new run is told if
+    the work dir has checkpoints of another.
 
     A checkpoint that the user names is downloaded if necessary (:func:`mmbeitv2.checkpoints.locating.locate`). The file
     that ``last_checkpoint`` names is searched for in the work dir first, so that a copied work dir continues from its
     own checkpoints.
 
     Returns:
-        A line for the log if there is no checkpoint yet, so that the run starts from the beginning.
+        A line for the log if there is no checkpoint to resume from yet, or if there is one that is not resumed from.
 
     Raises:
         InputError: if the file does not exist, cannot be downloaded, or is truncated; names an earlier complete
@@ -107,10 +108,15 @@ def prepare_resume(cfg: Config) -> str | None:
     start = cfg.get('load_from')
     if start and projects_loader(start) is None:
         existing_file(locate(start))
-    if start or not cfg.get('resume'):
-        return None
     work_dir = Path(cfg.work_dir)
     path = last_checkpoint(work_dir)
+    if not cfg.get('resume') and path is not None:
+        return (
+            f'The checkpoints of an earlier run in {str(work_dir)!r} will be overwritten by this run. Add --resume to '
+            'continue the earlier run, or choose another --work-dir to keep them.'
+        )
+    if start or not cfg.get('resume'):
+        return None
     if path is None:
         cfg.resume = False
         return f'No checkpoint in {str(work_dir)!r} to resume from. The run starts from the beginning.'

@@ -49,6 +49,8 @@ def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str], out: st
         else:
             folders.append(os.path.dirname(os.path.abspath(path)))
             found[os.path.abspath(path)] = None
+    if not folders:
+        raise InputError('no input is given. Pass image files, folders, patterns, or a .txt list of them.')
     root = os.path.commonpath(folders)
     results = os.path.abspath(out)
     return {os.path.relpath(path, root): path for path in sorted(found) if not Path(path).is_relative_to(results)}

@@ -97,6 +97,7 @@ def test_weights_alone_are_no_run(former: Path, tmp_path: Path) -> None:
 def test_how_images_are_read_and_steps_computed_may_change(former: Path, tmp_path: Path, changes: dict) -> None:
     runner = resume(former, tmp_path, changes | {'train_cfg.max_epochs': 1})
     assert ('Resumed with changes' in log_of(runner)) == bool(changes)
+    assert 'The run has ended before' in log_of(runner)
 
 
 @pytest.mark.parametrize(

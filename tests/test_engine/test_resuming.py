@@ -156,11 +156,16 @@ def test_a_checkpoint_that_was_being_written_at_a_kill_is_removed_by_the_next_ru
 def test_a_checkpoint_that_cannot_be_resumed_from_is_named_with_the_one_before(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), resume=True))
     assert 'The run starts from the beginning' in prepare_resume(cfg)
+    assert prepare_resume(cfg) is None  # a new run in an empty work dir
     cfg.resume = True
     for number in (9, 10, 11):
         torch.save(dict(weight=torch.zeros(100)), tmp_path / f'epoch_{number}.pth')
         os.utime(tmp_path / f'epoch_{number}.pth', (number, number))
     (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_11.pth')
+    for load_from in (None, str(tmp_path / 'epoch_9.pth')):
+        assert 'will be overwritten by this run' in prepare_resume(
+            Config(dict(work_dir=cfg.work_dir, load_from=load_from))
+        )
     last = tmp_path / 'epoch_11.pth'
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.checkpoints import loading_tensors_only
+from mmbeitv2.errors import InputError
 from mmbeitv2.inference import predicting
 from mmbeitv2.inference.tiling import blend_tiles
 from tests.conftest import refused, run, run_tool, tiny_vit, write_model
@@ -274,6 +275,8 @@ def test_what_cannot_work_is_refused_before_the_work(
     one = tmp_path / 'a/1.png'
     assert "1.jpg' and '" in (twice := sentence(segmentor, tmp_path / 'a', *out))
     assert "a/1.png' would have the same name" in twice
+    with pytest.raises(InputError, match='no input is given'):
+        predicting.predict(*segmentor, [], tmp_path / 'out')
     assert "b.png' not found" in sentence(segmentor, tmp_path / 'b.png', *out)
     assert "line 2 of image list '" in sentence(segmentor, tmp_path / 'list.txt', *out)
     assert 'only a segmentor predicts by tiles' in sentence(classifier, one, *out, '--tiled')

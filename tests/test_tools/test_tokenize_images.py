@@ -44,10 +44,14 @@ def test_every_readable_image_is_tokenized_and_the_others_are_listed(
     assert len(wanted) == 16
     (image_folder / 'cut.jpg').write_bytes((image_folder / 'cat/nested/0.jpg').read_bytes()[:500])
     (image_folder / 'notes.txt').write_text('no image')
-    run_tool('tokenize_images', str(image_folder), *options(tokenizer, tmp_path / 'codes.npz'), '--num-workers', '1')
-    output = capsys.readouterr().out
-    assert '16 images, 4x4 codes each' in output
-    assert re.search(r"1 images were left out:\n.*cut.jpg'", output)
+    with pytest.raises(SystemExit) as end:
+        run_tool(
+            'tokenize_images', str(image_folder), *options(tokenizer, tmp_path / 'codes.npz'), '--num-workers', '1'
+        )
+    assert end.value.code == 1
+    output = capsys.readouterr()
+    assert re.search(r"16 images, 4x4 codes each.*\n.*cut.jpg' cannot be read", output.out)
+    assert '1 images could not be read; they are named above' in output.err
     assert_same(read(tmp_path / 'codes.npz'), wanted)
     with np.load(tmp_path / 'codes.npz') as content:
         assert content['num_codes'] == 16

@@ -31,11 +31,12 @@ def train(args: argparse.Namespace) -> None:
     note = prepare_resume(cfg)
     runner = checked_runner(cfg, is_training=True, is_rehearsal=args.check, allow_changes=args.allow_changes)
     described = describe_run(runner, cfg, is_training=True, checkpoint=cfg.get('load_from'))
+    described += f'{note}\n' if note else ''
     if args.check:
         if runner.rank == 0:
             sys.stdout.write(described)
         return
-    for line in (*described.splitlines(), *([note] if note else [])):
+    for line in described.splitlines():
         runner.logger.info(line)
     if args.compile:
         unwrapped(runner).compile()
