@@ -26,6 +26,7 @@ tokenizers = dict(
     decoder3=dict(config='tokenizer', steps=1000, model=dict(decoder=dict(arch=dict(depth=3)))),
     dim8=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(code_dim=8), decoder=dict(in_channels=8))),
     dim32=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(code_dim=32), decoder=dict(in_channels=32))),
+    standardized=dict(config='tokenizer', steps=1000, model=dict(teacher=dict(standardize='std'))),
     codes128=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(num_codes=128))),
     codes2048=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(num_codes=2048))),
     fsq=dict(
@@ -125,11 +126,14 @@ rows = dict(
     simmim=dict(title='SimMIM (mmpretrain)', config='simmim', encoder='mmpretrain', seeds=1),
     maskfeat=dict(title='MaskFeat (mmpretrain)', config='maskfeat', encoder='mmpretrain', seeds=1),
     mocov3=dict(title='MoCo v3 (mmpretrain)', config='mocov3', encoder='mmpretrain', seeds=1),
+    timm_scratch=dict(title="timm's DINOv3, from scratch", encoder='timm_scratch', seeds=1),
+    timm=dict(title="timm's DINOv3, by BEiT v2", config='beitv2_timm', tokenizer='vqkd', encoder='timm', seeds=1),
 )
 # Tables 4 and 5 of the paper, and quantizers of vector-quantize-pytorch, with what differs from the row beitv2.
 variant = dict(config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=1, lr_of='beitv2')
 variants = dict(
     decoder3=dict(title='decoder of depth 3 (1)', tokenizer='decoder3'),
+    standardized=dict(title="the teacher's features standardized (as they are)", tokenizer='standardized'),
     dim8=dict(title='code width 8 (16)', tokenizer='dim8'),
     dim32=dict(title='code width 32 (16)', tokenizer='dim32'),
     codes128=dict(title='128 codes (512)', tokenizer='codes128'),

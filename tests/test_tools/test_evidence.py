@@ -74,7 +74,7 @@ JOBS = {preset: known_jobs(preset) for preset in ('cpu', 'gpu')}
         for preset, jobs in JOBS.items()
         for name in jobs
         # The rows are read alike.
-        if re.search('tokenizers|pretrain|(scratch|beitv2|mae|vqkd)/seed_0/(finetune_1$|segment)', name)
+        if re.search('tokenizers|pretrain|(scratch|beitv2|mae|vqkd|timm)/seed_0/(finetune_1$|segment)', name)
     ],
 )
 def test_the_model_of_each_job_trains(preset: str, name: str, data: Path, teacher: str) -> None:
@@ -119,7 +119,7 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     assert text.startswith('before\n')
     assert text.endswith('after\n')
     assert 'old' not in text
-    assert '; 1 of 49 rows and seeds are complete.' in text
+    assert '; 1 of 52 rows and seeds are complete.' in text
     assert '| the teacher |' in text
     assert '| MAE (mmpretrain) |' in text
     assert (data / 'images/evidence_cpu.png').exists()

@@ -25,6 +25,8 @@ ENCODERS: dict[str, tuple[str, dict, dict]] = {
     'supervised': ('', {}, FROZEN),
     'scratch': ('_scratch', {}, FROZEN),
     'mmpretrain': ('_mmpretrain', {}, dict(out_type='raw')),
+    'timm': ('_timm', dict(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2')), dict(out_type='raw')),
+    'timm_scratch': ('_timm', {}, dict(out_type='raw')),
 }
 
 
@@ -153,6 +155,7 @@ class Study:
             tokenizer = self.cfg.tokenizers[row['tokenizer']]
             needs = [self.file(self.tokenizer_job(row['tokenizer']))]
             settings = {**tokenizer.get('model', {}), 'init_cfg': dict(checkpoint=str(needs[0]))}
+            settings.pop('teacher', None)  # pretraining has none
             if 'target_dims' in tokenizer:
                 settings['target_dims'] = tokenizer['target_dims']
             options = merge(options, dict(model=dict(tokenizer=settings)))
@@ -187,7 +190,7 @@ class Study:
 
     def backbone_options(self, backbone: dict, checkpoint: Path | None, seed: int) -> dict:
         weights = {} if checkpoint is None else {'init_cfg': dict(checkpoint=str(checkpoint))}
-        return dict(model=dict(backbone={**backbone, **weights}), randomness=dict(seed=seed))
+        return dict(model=dict(backbone=merge(backbone, weights)), randomness=dict(seed=seed))
 
     def schedule(self, steps: int, lr: float, seed: int) -> dict:
         """The settings of a training of so many steps, with linear warm-up and cosine decay."""

@@ -1,0 +1,15 @@
+# As finetune.py, of a small DINOv3 of timm.
+_base_ = './finetune.py'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmbeitv2.TimmViT',
+        model='vit_small_patch16_dinov3',
+        embed_dim=128,
+        depth=6,
+        num_heads=4,
+        init_values=None,  # no layer scale
+        img_size=48,
+        patch_size=8,
+    )
+)

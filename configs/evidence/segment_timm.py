@@ -1,0 +1,18 @@
+# As segment.py, of a small DINOv3 of timm.
+_base_ = './segment.py'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmbeitv2.TimmViT',
+        model='vit_small_patch16_dinov3',
+        embed_dim=128,
+        depth=6,
+        num_heads=4,
+        init_values=None,  # no layer scale
+        img_size=128,
+        patch_size=8,
+        out_indices=(1, 2, 3, 5),
+        out_type='featmap',
+        final_norm='none',
+    )
+)
