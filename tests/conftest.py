@@ -319,6 +319,14 @@ def resumable_pretraining(root: Path) -> str:
     return EXACT_RUNTIME + EXACT_LOADER.format(root=str(root), pipeline=EXACT_MASKED) + f'model = {model!r}\n'
 
 
+def resumable_lora(root: Path) -> str:
+    """The weights under the LoRA layers are random, and in no checkpoint."""
+    vit = tiny_vit(out_indices=(0, 1), out_type='raw', final_norm='norm', use_mask_token=True, drop_path_rate=0.3)
+    lora = dict(type='mmbeitv2.LoRABackbone', module=vit, alpha=4, rank=2, targets=[dict(type='qkv'), dict(type='fc1')])
+    model = tiny_pretraining(backbone=lora | dict(trained=['mask_token'], drop_rate=0.2))
+    return EXACT_RUNTIME + EXACT_LOADER.format(root=str(root), pipeline=EXACT_MASKED) + f'model = {model!r}\n'
+
+
 def resumable_tokenizer(root: Path) -> str:
     quantizer = dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=16, code_dim=8, dead_code_steps=2)
     model = tiny_tokenizer(

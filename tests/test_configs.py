@@ -68,9 +68,10 @@ def test_every_config_builds(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             part.teacher, part.target_dims = None, 512
     for part in ('backbone', 'tokenizer'):
         if cfg.model.get(part):
-            cfg.model[part].init_cfg = None
-            if 'pretrained' in cfg.model[part]:
-                cfg.model[part].pretrained = False
+            settings = cfg.model[part].get('module', cfg.model[part])  # in a LoRAModel
+            settings.init_cfg = None
+            if 'pretrained' in settings:
+                settings.pretrained = False
     if cfg.model.type != 'mmbeitv2.VQKD' and 'data_preprocessor' not in cfg.model:
         cfg.model.data_preprocessor = dict(type='ClsDataPreprocessor', **cfg.data_preprocessor)
     monkeypatch.setattr(BaseModule, 'init_weights', lambda self: None)  # which a tokenizer calls as it is built

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from logging import FileHandler
 from typing import Any, Literal, get_args
 
 import torch
+from mmengine.logging import MMLogger
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -70,6 +72,12 @@ class ViTBackbone(BaseBackbone):
                 'patch aggregation reads the patches after block l'
             )
         return layer_l
+
+    def _dump_init_info(self) -> None:
+        """Lists how each weight was initialized, but in the log file only: inside a ``LoRAModel``, mmengine would show the
+        list on the screen whenever a model is built."""
+        if any(isinstance(handler, FileHandler) for handler in MMLogger.get_current_instance().handlers):
+            super()._dump_init_info()
 
     def _freeze_stages(self) -> None:
         raise NotImplementedError

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from mmengine.runner.checkpoint import save_checkpoint
 from safetensors.torch import save
+from torch import nn
 
-from mmbeitv2.checkpoints.formats import Format, StateDict, from_ours
+from mmbeitv2.checkpoints.formats import Format, StateDict, from_ours, recognize
 from mmbeitv2.checkpoints.hugging_face import hf_files, hf_weights
 from mmbeitv2.checkpoints.locating import locate
-from mmbeitv2.checkpoints.reading import read_checkpoint, require_sound
+from mmbeitv2.checkpoints.reading import Checkpoint, grids_of, read_checkpoint, require_sound
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 
@@ -28,7 +29,9 @@ _WRAPPERS: dict[Format, str | None] = {
 _HF_FILES = ('model.safetensors', 'config.json', 'preprocessor_config.json')
 
 
-def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = False) -> tuple[StateDict, list[str]]:
+def convert_checkpoint(
+    source: str, target: str, to: Format, use_ema: bool = False, model: nn.Module | None = None
+) -> tuple[StateDict, list[str]]:
     """Writes the weights of a file in another format.
 
     Args:
@@ -39,6 +42,8 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
         to: the format. A folder for ``'hf'`` also tells how images are prepared and what the classes are called, see
             ``mmbeitv2.checkpoints.hugging_face.hf_files``.
         use_ema: take the averaged weights of the source, see :func:`read_checkpoint`.
+        model: what :func:`mmbeitv2.apis.load_model` made of the source, for a source that does not hold all weights:
+            one with LoRA layers. For ``'mmbeitv2'``, any model.
 
     Returns:
         The weights written, and the names (in this package) of those that the format cannot hold.
@@ -50,8 +55,12 @@ def convert_checkpoint(source: str, target: str, to: Format, use_ema: bool = Fal
     path = Path(target)
     _check_target(locate(source), path, to)
     file = read_checkpoint(source, use_ema)
-    require_sound(file.ours, file.ours, file.path)
-    state, left_out = hf_weights(file) if to == 'hf' else from_ours(file.ours, to)
+    if model is not None:
+        state = model.state_dict()
+        file = Checkpoint(file.path, dict(state), recognize(state), grids_of(state), file.meta)
+    ours = file.state if model is not None and to == 'mmbeitv2' else file.ours
+    require_sound(ours, ours, file.path)
+    state, left_out = hf_weights(file) if to == 'hf' else from_ours(ours, to)
     write = AtomicBackend().put
     if to == 'hf':
         contents = {name: json.dumps(content, indent=2) + '\n' for name, content in hf_files(file).items()}

@@ -98,6 +98,7 @@ def _upernet_config(ours: StateDict, settings: dict[str, Any]) -> dict:
     backbone, neck, head, auxiliary = (
         model.get(part) or {} for part in ('backbone', 'neck', 'decode_head', 'auxiliary_head')
     )
+    backbone = backbone.get('module', backbone)  # of a LoRAModel
     width, depth = len(ours['backbone.patch_embed.proj.weight']), _depth_of(ours)
     indices = backbone.get('out_indices', _OUT_INDICES.get(depth, ()))
     channels = ours.get('decode_head.fpn_bottleneck.conv.weight', torch.zeros(0)).shape[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, update_init_info
+from mmpretrain.models.peft import LoRAModel
 from timm.models import adapt_input_conv
 from torch import nn
 
@@ -48,7 +49,8 @@ class PretrainedBEiTv2:
     the file has none. One line in the log says what it found and did.
 
     Of a whole pretraining model (``init_cfg`` of the model itself), the mask token, the patch aggregation and the head
-    keep their initial weights if the file has none. The tokenizer has its own ``init_cfg``.
+    keep their initial weights if the file has none. The tokenizer has its own ``init_cfg``, and so has a backbone in a
+    ``LoRAModel``, which loads it whenever the model is built.
 
     Args:
         checkpoint: path of the file, or any other name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
@@ -97,11 +99,14 @@ class PretrainedBEiTv2:
         """
         file = file or read_checkpoint(self.checkpoint, self.use_ema)
         done: list[str] = []
+        backbone = getattr(module, 'backbone', None)
+        if not any('.lora_' in key for key in module.state_dict()):
+            file.require_merged()
         if is_encoder(module):
             state = self._encoder_state(file, file.encoder, module, '', done)
         elif hasattr(module, 'tokenize'):
             state = self._tokenizer_state(file, module, done)
-        elif is_encoder(getattr(module, 'backbone', None)):
+        elif is_encoder(backbone) or isinstance(backbone, LoRAModel):
             state = self._pretraining_state(file, module, done)
         else:
             state = self._other_backbone_state(file, module, done)
@@ -173,8 +178,12 @@ class PretrainedBEiTv2:
                 f'checkpoint {file.path!r} is {file.source}, not a pretrained model. Put it in '
                 'model.tokenizer.init_cfg.'
             )
-        may_be_new = (*_MAY_BE_NEW, 'mask_token')
-        encoder = self._encoder_state(file, file.encoder, model.backbone, 'backbone.', done, may_be_new)
+        encoder = {}
+        if isinstance(model.backbone, LoRAModel):
+            done.append('left out the encoder, which has an init_cfg of its own')
+        else:
+            may_be_new = (*_MAY_BE_NEW, 'mask_token')
+            encoder = self._encoder_state(file, file.encoder, model.backbone, 'backbone.', done, may_be_new)
         state = {f'backbone.{key}': value for key, value in encoder.items()}
         wanted = model.state_dict()
         for name, (part, prefixes) in _PARTS.items():

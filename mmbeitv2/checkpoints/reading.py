@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmbeitv2.backbones.lora import frozen_fingerprints
 from mmbeitv2.checkpoints.formats import Format, StateDict, is_tokenizer, recognize, require_complete, to_ours
 from mmbeitv2.checkpoints.locating import locate, projects_loader
 from mmbeitv2.checkpoints.tensors import read_file
@@ -55,6 +56,7 @@ class Checkpoint:
             InputError: if they are not the complete weights of a BEiT. Whoever uses them checks their numbers
                 (``require_sound``).
         """
+        self.require_merged()
         if self.format is None:
             raise InputError(
                 f'checkpoint {self.path!r} does not hold a BEiT encoder (its first key is '
@@ -65,6 +67,19 @@ class Checkpoint:
         ours = to_ours(self.state, self.format)
         require_complete(ours, self.path)
         return ours
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether it is of a ``LoRAModel``, which only saves what it trains."""
+        return any('.lora_' in key for key in self.state)
+
+    def require_merged(self) -> None:
+        """Refuses a checkpoint of a ``LoRAModel``."""
+        if self.is_lora:
+            raise InputError(
+                f'checkpoint {self.path!r} holds LoRA layers without the weights that they change. Merge both first: '
+                f'python tools/convert_checkpoint.py {self.path} NEW.pth --to mmbeitv2 --config CONFIG.'
+            )
 
     @property
     def encoder(self) -> StateDict:
@@ -137,7 +152,7 @@ def read_checkpoint(path: str, use_ema: bool = False) -> Checkpoint:
     if not state:
         raise InputError(f'checkpoint {path!r} holds no weights. Use a file with a state dict.')
     return Checkpoint(
-        str(path), state, recognize(state), _grids(_unwrapped(content)), meta if isinstance(meta, dict) else {}
+        str(path), state, recognize(state), grids_of(_unwrapped(content)), meta if isinstance(meta, dict) else {}
     )
 
 
@@ -171,7 +186,7 @@ def _bare(key: str) -> str:
     return key.replace('_orig_mod.', '').removeprefix('module.')
 
 
-def _grids(state: Any) -> dict[str, tuple[int, int]]:
+def grids_of(state: Any) -> dict[str, tuple[int, int]]:
     """What :class:`mmbeitv2.BEiTv2ViT` notes about itself in a state dict, beside torch's versions of modules."""
     versions = getattr(state, '_metadata', None) or {}
     noted = {_bare(f'{name}.')[:-1]: of.get('grid_size') for name, of in versions.items() if isinstance(of, dict)}
@@ -275,4 +290,22 @@ def require_fit(model: nn.Module, checkpoint: str | Checkpoint) -> StateDict:
     state = named_as_in(model, file.ours if is_published(file.path) else file.state)
     check_exact(state, model.state_dict(), file.path)
     require_sound(state, [name for name, _ in model.named_parameters() if name in state], file.path)
+    require_same_frozen(model, file)
     return state
+
+
+def require_same_frozen(model: nn.Module, file: Checkpoint) -> None:
+    """Checks that LoRA layers come back to the frozen weights that they were trained on, where the file tells them.
+
+    Raises:
+        InputError: naming the ``LoRAModel`` whose weights are others.
+    """
+    run = file.meta.get('run')
+    for name, now in frozen_fingerprints(model).items():
+        former = run.get(name, now) if isinstance(run, dict) else now
+        if former != now:
+            raise InputError(
+                f'the LoRA layers in checkpoint {file.path!r} were trained on other frozen weights of {name} '
+                f'({former}) than those of the config ({now}). Set the init_cfg of its module to the file that they '
+                'were trained on.'
+            )

@@ -107,7 +107,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 'layer-wise decay needs a backbone with the method get_layer_depth, which '
                 f'{type(backbone).__name__} does not have'
             )
-        depth, num_depths = get_layer_depth(name, prefix='backbone.')
+        prefix = 'backbone.module.' if name.startswith('backbone.module.') else 'backbone.'  # of a LoRAModel
+        depth, num_depths = get_layer_depth(name, prefix=prefix)
         return num_depths - 1 - depth
 
 

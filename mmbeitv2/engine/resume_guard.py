@@ -18,6 +18,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
+from mmbeitv2.backbones.lora import frozen_fingerprints
 from mmbeitv2.checkpoints.reading import check_exact, check_loadable, named_as_in, require_sound, weights_of
 from mmbeitv2.engine.monitoring import unwrapped
 from mmbeitv2.errors import InputError
@@ -198,9 +199,9 @@ def _is_below(key: str, names: Iterable[str]) -> bool:
 
 
 def fingerprints(model: nn.Module) -> dict[str, str]:
-    """A hash of the weights of each frozen part (the tokenizer, a teacher) by its name."""
+    """A hash of the weights of each frozen part (the tokenizer, a teacher, what is under LoRA) by its name."""
     parts = {name: module.module for name, module in model.named_modules() if isinstance(module, Frozen)}
-    return {name: f'weights {fingerprint(part)}' for name, part in parts.items()}
+    return {name: f'weights {fingerprint(part)}' for name, part in parts.items()} | frozen_fingerprints(model)
 
 
 def describe_dataset(dataset: Any) -> str:

@@ -12,7 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmbeitv2.checkpoints import PretrainedBEiTv2, read_checkpoint, require_fit
+from mmbeitv2.backbones import merge_lora
+from mmbeitv2.checkpoints import PretrainedBEiTv2, loading_tensors_only, read_checkpoint, require_fit
+from mmbeitv2.checkpoints.reading import require_same_frozen
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference.config import merge_options, read_config, scope_of
 
@@ -28,7 +30,7 @@ def load_model(
     cfg_options: Sequence[str] | dict | None = None,
     device: str | torch.device | None = None,
 ) -> Any:
-    """Builds a model, or a part of it, with the weights of a checkpoint, in eval mode.
+    """Builds a model, or a part of it, with the weights of a checkpoint, in eval mode. LoRA layers are merged.
 
     Args:
         config: a config file, or its content, which is not changed.
@@ -47,22 +49,26 @@ def load_model(
     cfg = deepcopy(config) if isinstance(config, Config) else read_config(str(config))
     cfg = merge_options(cfg, cfg_options)
     settings = cfg.model if part == 'model' else cfg.model.get(part, cfg.model)
-    file = None if checkpoint is None or part == 'model' else read_checkpoint(str(checkpoint))
-    if checkpoint is None:
+    file = None if checkpoint is None else read_checkpoint(str(checkpoint))
+    if file is None:
         settings = _without_weights(settings)
-    elif file is not None:
+    elif part != 'model':
         settings = {key: value for key, value in settings.items() if key != 'init_cfg'}
         if (last := file.state.get('decode_task_layer.2.weight')) is not None:  # of VQ-KD: it has the teacher's width
             settings = _without_weights(settings, last.shape[:1].numel())
-    with scope_of(cfg):
+    with scope_of(cfg), loading_tensors_only():  # a LoRAModel loads the weights under its layers as it is built
         model = MODELS.build(settings)
     if not hasattr(model, _OFFERS[part]):
         named = f'config {cfg.filename!r}' if cfg.filename else 'the config'
         raise InputError(f'{named} has no {part}: its model is a {type(model).__name__}. Pass a config that has one.')
-    if file is not None:
+    if file is None or not file.is_lora:  # the weights may have been merged already
+        model = merge_lora(model)
+    if file is not None and part == 'model':
+        model.load_state_dict(require_fit(model, file), strict=False)
+    elif file is not None:
         model.load_state_dict(PretrainedBEiTv2(str(checkpoint)).state_for(model, file), strict=False)
-    elif checkpoint is not None:
-        model.load_state_dict(require_fit(model, str(checkpoint)), strict=False)
+        require_same_frozen(nn.ModuleDict({part: model}), file)
+    model = merge_lora(model)
     model.to(place).eval()  # which returns None for some of mmpretrain's backbones
     return model
 

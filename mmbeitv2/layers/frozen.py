@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args
 
 import torch
@@ -51,10 +51,12 @@ class Frozen(nn.Module):
         return self
 
 
-def fingerprint(module: nn.Module) -> str:
-    """A hash of the content of all weights."""
+def fingerprint(module: nn.Module, without: Collection[str] = ()) -> str:
+    """A hash of the content of all weights, apart from those of some names."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
+        if name in without:
+            continue
         digest.update(f'{name} {tuple(value.shape)} {value.dtype}'.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]

@@ -122,3 +122,16 @@ def test_the_constructor_of_mmpretrain_gives_the_same_rates() -> None:
     ours, others = (groups_by_name(model, 1.0, 0.05, name, layer_decay_rate=0.5) for name in (OURS, theirs))
     assert {name: lr for name, (lr, _) in ours.items()} == {name: lr for name, (lr, _) in others.items()}
     assert ours['backbone.blocks.0.mlp.fc1.weight'][0] == 0.25
+
+
+def test_layers_of_lora_have_the_rate_of_their_block() -> None:
+    module = tiny_vit(arch=dict(embed_dims=32, depth=3, num_heads=2))
+    lora = dict(type='mmpretrain.LoRAModel', module=module, rank=2, targets=[dict(type='fc1')])
+    head = dict(type='LinearClsHead', num_classes=2, in_channels=32)
+    init_default_scope('mmpretrain')
+    groups = groups_by_name(
+        MODELS.build(dict(type='ImageClassifier', backbone=lora, head=head)), 1.0, 0.0, layer_decay_rate=0.5
+    )
+    rates = {name: groups[f'backbone.module.blocks.{name}.mlp.fc1.lora_up.weight'][0] for name in range(3)}
+    assert rates == {0: 0.125, 1: 0.25, 2: 0.5}
+    assert groups['head.fc.weight'][0] == 1

@@ -19,7 +19,15 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmbeitv2.engine import prepare_resume
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import write_atomically
-from tests.conftest import TEACHER, on_table, resumable_kmeans, resumable_pretraining, resumable_tokenizer, run_tool
+from tests.conftest import (
+    TEACHER,
+    on_table,
+    resumable_kmeans,
+    resumable_lora,
+    resumable_pretraining,
+    resumable_tokenizer,
+    run_tool,
+)
 from tests.forked import start, train
 
 
@@ -47,7 +55,7 @@ def train_until_the_third_epoch(*arguments: str) -> None:
     run_tool('train', *arguments)
 
 
-@pytest.mark.parametrize('stage', [resumable_pretraining, resumable_tokenizer, resumable_kmeans])
+@pytest.mark.parametrize('stage', [resumable_pretraining, resumable_lora, resumable_tokenizer, resumable_kmeans])
 def test_killed_and_resumed_ends_as_left_alone(
     tmp_path: Path, image_folder: Path, stage: Callable[[Path], str]
 ) -> None:
