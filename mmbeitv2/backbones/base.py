@@ -74,8 +74,8 @@ class ViTBackbone(BaseBackbone):
         return layer_l
 
     def _dump_init_info(self) -> None:
-        """Lists how each weight was initialized, but in the log file only: inside a ``LoRAModel``, mmengine would show the
-        list on the screen whenever a model is built."""
+        """Lists how each weight was initialized, but in the log file only: inside a ``LoRAModel``, mmengine would show
+        the list on the screen whenever a model is built."""
         if any(isinstance(handler, FileHandler) for handler in MMLogger.get_current_instance().handlers):
             super()._dump_init_info()
 
