@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
+from PIL import Image
 
 from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict, from_ours, with_identity_block
 from mmbeitv2.checkpoints.reading import Checkpoint
@@ -192,8 +193,9 @@ def hf_config(ours: StateDict, grid: tuple[int, int] | None = None) -> dict:
 def hf_preprocessor(settings: dict[str, Any], image_size: int, is_segmentor: bool = False) -> dict | None:
     """The ``preprocessor_config.json`` for the test images of a config; None if the model takes BGR images.
 
-    The pixels are the same, but the crop lies one to the left or top of ours where the margin is odd. A segmentor gets
-    the image stretched to its own size, because transformers has no windows that slide over larger ones.
+    The pixels are those of ``FitImage``, and of mmcv's resizing by Pillow (OpenCV's has no antialiasing), but the crop
+    lies one to the left or top of ours where the margin is odd. A segmentor gets the image stretched to its own size,
+    because transformers has no windows that slide over larger ones.
 
     Args:
         settings: of the config; empty if it is not known.
@@ -222,25 +224,34 @@ def hf_preprocessor(settings: dict[str, Any], image_size: int, is_segmentor: boo
             image_processor_type='BeitImageProcessor',
             do_resize=True,
             size={'height': image_size, 'width': image_size},
-            resample=2,  # bilinear, as mmseg's Resize
+            resample=_resampling(transforms.get('Resize', {})),
             do_center_crop=False,
             do_reduce_labels=bool(_test_set(settings).get('reduce_zero_label', False)),
             **normalization,
         )
-    fit = transforms.get('FitImage', {})
-    scale = fit.get('scale', image_size)
+    kind = next((name for name in ('FitImage', 'ResizeEdge', 'Resize') if name in transforms), 'FitImage')
+    resize = transforms.get(kind, {})
+    scale = resize.get('scale', image_size)
     height, width = (scale, scale) if isinstance(scale, int) else scale
-    is_stretched = fit.get('fit') == 'stretch'
+    if kind == 'Resize':
+        height, width = width, height
+    is_stretched = resize.get('fit') == 'stretch' or (kind == 'Resize' and not resize.get('keep_ratio'))
     return dict(
         image_processor_type='CLIPImageProcessor',  # that of BEiT cannot keep the aspect ratio
         do_convert_rgb=True,
         do_resize=True,
         size={'height': height, 'width': width} if is_stretched else {'shortest_edge': min(height, width)},
-        resample=3,  # bicubic
+        resample=Image.Resampling.BICUBIC if kind == 'FitImage' else _resampling(resize),
         do_center_crop=True,
         crop_size={'height': image_size, 'width': image_size},
         **normalization,
     )
+
+
+def _resampling(resize: dict[str, Any]) -> int:
+    """Pillow's number of the interpolation of mmcv's ``Resize`` or mmpretrain's ``ResizeEdge``."""
+    name = resize.get('interpolation', 'bilinear')
+    return Image.Resampling[{'area': 'box'}.get(name, name).upper()]
 
 
 def _settings_of(file: Checkpoint) -> dict[str, Any]:

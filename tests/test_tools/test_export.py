@@ -21,6 +21,7 @@ from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import load_model
 from mmbeitv2.registry import MODELS as OWN
 from tests.conftest import classification_config, refused, run_tool, tiny_tokenizer, tiny_vit
+from tests.test_backbones.test_timm_vit import settings as timm_vit
 from tests.test_inference.foreign import sign_tokenizer, with_weights
 
 SEGMENTOR = dict(
@@ -138,6 +139,8 @@ def kinds_with_free_sides() -> list:
         pytest.param('mmpretrain', classifier, '.onnx', (), id='classifier'),
         pytest.param('mmpretrain', backbone, '.onnx', ('--half',), id='backbone, half'),
         pytest.param('mmpretrain', tiny_tokenizer(), '.onnx', (), id='tokenizer'),
+        pytest.param('mmpretrain', timm_vit('vit_small_patch16_dinov3'), '.onnx', (), id='rotary positions'),
+        pytest.param('mmpretrain', timm_vit('vit_small_patch14_reg4_dinov2'), '.pt2', (), id='registers'),
         pytest.param('mmseg', UPERNET, '.onnx', (), id='UperNet'),
         pytest.param('mmseg', UPERNET, '.pt2', (), id='UperNet by torch.export'),
         pytest.param('mmseg', EOMT, '.onnx', (), id='EoMT'),
