@@ -28,7 +28,7 @@ from tests.conftest import forget_former_runs
 
 CLIENT = """#!{python} -SE
 import json, os, socket, sys
-if sys.argv[1:2] == ['-m'] and sys.argv[2].partition('.')[0] not in ('demo', 'mmbeitv2', 'tests', 'torch'):
+if sys.argv[1:2] == ['-m'] and sys.argv[2].partition('.')[0] not in ('demo', 'mmbeitv2', 'mmbeitv2_tools', 'torch'):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
     server.connect({address!r})

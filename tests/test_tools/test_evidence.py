@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
-import re
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,8 +18,10 @@ from mmbeitv2_tools.evidence.study import CONFIGS, Job, Study
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmbeitv2.inference.config import walk_settings
 from mmbeitv2.registry import MODELS
 from tests.conftest import refused, run_tool
+from tests.test_docs.forks import run_bash, run_program
 
 
 @pytest.fixture(scope='module')
@@ -26,22 +31,29 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with data/cifar10 and data/camvid, in which the test runs."""
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope='module')
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with cifar10 and camvid."""
+    root, rng = tmp_path_factory.mktemp('data'), np.random.default_rng(0)
     for split, count in (('train', 20), ('val', 5)):
         for i in range(10):
-            folder = tmp_path / 'data/cifar10' / split / f'class{i}'
+            folder = root / 'cifar10' / split / f'class{i}'
             folder.mkdir(parents=True)
             for j in range(count):
                 cv2.imwrite(str(folder / f'{j:02}.png'), np.uint8(25 * i + rng.integers(0, 25, (32, 32, 3))))
     for split in ('training', 'validation', 'test'):
         for kind in ('images', 'annotations'):
-            (tmp_path / 'data/camvid' / kind / split).mkdir(parents=True)
+            (root / 'camvid' / kind / split).mkdir(parents=True)
         labels = np.repeat(np.arange(12, dtype=np.uint8), 30)[:, None].repeat(480, axis=1)  # 11 classes and void
-        cv2.imwrite(str(tmp_path / f'data/camvid/annotations/{split}/a.png'), labels)
-        cv2.imwrite(str(tmp_path / f'data/camvid/images/{split}/a.png'), np.stack([labels * 20] * 3, axis=2))
+        cv2.imwrite(str(root / f'camvid/annotations/{split}/a.png'), labels)
+        cv2.imwrite(str(root / f'camvid/images/{split}/a.png'), np.stack([labels * 20] * 3, axis=2))
+    return root
+
+
+@pytest.fixture
+def data(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with data/cifar10 and data/camvid, in which the test runs."""
+    (tmp_path / 'data').symlink_to(images)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,8 +62,8 @@ def study_of(folder: Path, teacher: str | None = None, preset: str = 'cpu') -> S
     return Study(CONFIGS / f'{preset}.py', folder / 'runs', folder / 'records', teacher)
 
 
-def known_jobs(preset: str) -> dict[str, Job]:
-    """All jobs of the first seed, as if each learning rate had been tried."""
+def distinct_jobs(preset: str) -> Iterator[tuple[str, Job]]:
+    """The jobs that train, as if each learning rate had been tried, one of those that differ in numbers only."""
     study = study_of(Path('nowhere'), preset=preset)
     score = dict(knn=0.0, linear=0.0, held_out=0.0)
     for name in study.rows:
@@ -59,46 +71,59 @@ def known_jobs(preset: str) -> dict[str, Job]:
             study.records[f'{name}/lr_{lr:g}/frozen'] = dict(result=dict(images=dict(mean=score)))
         for lr in study.cfg.finetuning_lrs:
             study.records[f'{name}/finetune_lr_{lr:g}'] = dict(result=dict(top1=0.0))
-    jobs = {job.name: job for job in study.jobs()}
-    assert {name.split('/')[0] for name in jobs} == {*study.rows, 'tokenizers'}
-    return {name: job for name, job in jobs.items() if re.search('tokenizers|seed_0', name)}
+    jobs = list(study.jobs())
+    assert {job.row for job in jobs} == {*study.rows, 'tokenizers'}
+    seen = set()
+    for job in jobs:
+        # The settings of the study for a GPU differ from the other's by config.
+        parts = {key: job.options.get(key, {}) for key in ('model', 'train_dataloader') if preset == 'cpu'}
+        settings = walk_settings(parts) if job.checkpoint else ()
+        words = {(key, value) if isinstance(value, str) else key for key, value in settings if 'init_cfg' not in key}
+        if job.checkpoint and (job.config, frozenset(words)) not in seen:
+            seen.add((job.config, frozenset(words)))
+            yield preset, job
 
 
-JOBS = {preset: known_jobs(preset) for preset in ('cpu', 'gpu')}
+def name_of(argument: str | Job) -> str:
+    return argument.name if isinstance(argument, Job) else argument
 
 
-@pytest.mark.parametrize(
-    ('preset', 'name'),
-    [
-        (preset, name)
-        for preset, jobs in JOBS.items()
-        for name in jobs
-        # The rows are read alike.
-        if re.search('tokenizers|pretrain|(scratch|beitv2|mae|vqkd|timm)/seed_0/(finetune_1$|segment)', name)
-    ],
-)
-def test_the_model_of_each_job_trains(preset: str, name: str, data: Path, teacher: str) -> None:
+@pytest.mark.parametrize(('preset', 'job'), [*distinct_jobs('cpu'), *distinct_jobs('gpu')], ids=name_of)
+def test_the_model_of_each_job_trains(preset: str, job: Job, data: Path, teacher: str) -> None:
     study = study_of(data, teacher, preset)
-    cfg = study.config(JOBS[preset][name])
+    cfg = study.config(job)
     init_default_scope(cfg.default_scope)
     for part in (cfg.model, cfg.model.get('backbone', {}), cfg.model.get('tokenizer', {})):
         part.pop('init_cfg', None)  # its weights are those of another job
     loader = cfg.train_dataloader
     # A tokenizer's first batch has at least as many patches as codes.
-    loader.update(batch_size=64 if 'tokenizers' in name else 2, num_workers=0, persistent_workers=False)
+    loader.update(batch_size=15 if job.row == 'tokenizers' else 2, num_workers=0, persistent_workers=False)
     model = MODELS.build(cfg.model)
     batch = next(iter(Runner.build_dataloader(loader, seed=0)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     total, _ = model.parse_losses(losses)
     assert total.isfinite()
-    assert total.requires_grad or 'kmeans' in name
+    assert total.requires_grad or job.config == 'tokenizer_kmeans'
 
 
 def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None:
-    study = study_of(data, teacher)
-    study.cfg.merge_from_dict(dict(steps=4, sweep_share=0.5, lrs=(1e-3,), bank_step=1))
-    failed = run_study(study, ['mae/lr_', 'teacher'], 2, 10)
-    assert not failed, (data / 'runs' / failed[0] / 'log.txt').read_text()[-2000:]
+    def small_study() -> Study:
+        study = study_of(data, teacher)
+        study.cfg.merge_from_dict(dict(steps=4, sweep_share=0.5, lrs=(1e-3,), bank_step=1))
+        return study
+
+    def program(argv: list[str]) -> None:
+        sys.executable = f'{bin_folder}/python'  # the jobs are forks as well
+        if argv != ['study']:
+            run_program(argv)
+        elif failed := run_study(small_study(), ['mae/lr_', 'teacher'], 2, 10):
+            sys.exit((data / 'runs' / failed[0] / 'log.txt').read_text()[-2000:])
+
+    environment = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
+    with tempfile.TemporaryDirectory(prefix='study-') as bin_folder:
+        exit_code, output = run_bash('python study', Path(bin_folder), data, environment, program, 300)
+    assert exit_code == 0, output
+    study = small_study()
     records = json.loads((data / 'records/mae.json').read_text())
     assert sorted(records) == ['mae/lr_0.001/frozen', 'mae/lr_0.001/pretrain']
     assert records['mae/lr_0.001/pretrain']['options']['optim_wrapper']['optimizer']['lr'] == 1e-3
@@ -107,9 +132,9 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     teachers = json.loads((data / 'records/teacher.json').read_text())['teacher/seed_0/frozen']['result']
     assert teachers['images']['mean']['linear'] > 50
     assert teachers['camvid_linear'] > 20
-    before = (data / 'records/mae.json').stat().st_mtime_ns
+    before = (data / 'records/teacher.json').stat().st_mtime_ns
     assert run_study(study_of(data, teacher), ['teacher'], 1, 1) == []
-    assert (data / 'records/mae.json').stat().st_mtime_ns == before
+    assert (data / 'records/teacher.json').stat().st_mtime_ns == before
 
     page = data / 'evidence.md'
     study.records['scratch/seed_0/segment'] = dict(result=dict(mIoU=30.0))  # without its other readings
