@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import re
 import shutil
 from argparse import Namespace
 from collections import namedtuple
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,17 +28,6 @@ from mmbeitv2.inference.config import read_config
 from tests.conftest import classification_config, pretraining_config, tiny_vit, write_config
 
 DATASET = 'train_dataloader.dataset'
-
-
-@pytest.fixture(autouse=True)
-def _fast_and_fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """mmengine collects garbage for each dataset, formats each config by yapf, and keeps the scope of former runs."""
-    monkeypatch.setattr(Config, 'pretty_text', '')
-    DefaultScope._instance_dict.clear()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')
