@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,15 +47,26 @@ class EoMTViT(BEiTv2ViT):
             L), from 1 to the depth.
         num_upscales: how often the patch map is doubled before it is compared with the queries, at least 1. EoMT stops
             at a stride of four pixels: 2 for patches of 16 pixels, 1 for 8.
+        frozen_encoder: freeze the whole ViT, so that several tasks can share it. The queries then pass through copies
+            of the last blocks and of the final norm, which start from the pretrained weights and are trained (after
+            PMT, Cavagnero et al. 2026, whose decoder has new blocks).
         kwargs: see :class:`BEiTv2ViT`. Predictions are made after its final norm, so ``final_norm`` must be ``'norm'``.
             ``out_indices`` and ``out_type`` have no effect.
     """
 
-    def __init__(self, num_queries: int = 100, query_blocks: int = 3, num_upscales: int = 2, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_queries: int = 100,
+        query_blocks: int = 3,
+        num_upscales: int = 2,
+        frozen_encoder: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         bias_shape = None if self.rel_pos_bias_type == 'none' else (query_blocks, self.num_heads)
         self.query_blocks = _check_query_blocks(self, query_blocks)
         self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales, bias_shape)
+        self.query_layers = _copy_query_layers(self) if frozen_encoder else None
 
     def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
         """Predicts masks, see ``predict_masks``."""
@@ -62,9 +74,14 @@ class EoMTViT(BEiTv2ViT):
 
     def run_query_block(self, number: int, x: Tensor, context: Context, mask: Tensor | None) -> Tensor:
         """A block, counted from the first with queries, on queries, CLS and patches (B, Q+1+N, C)."""
-        block = self.blocks[self.depth - self.query_blocks + number]
+        block = _query_blocks_of(self)[number]
         bias = block.get_submodule('attn').position_bias(context)  # type: ignore[operator]  # Attention's
         return self.run(block, x, self.mask_module.join_bias(bias, number, mask))
+
+    def init_weights(self) -> None:
+        """As :class:`BEiTv2ViT`; the copies of a frozen encoder are those of the weights that ``init_cfg`` loads."""
+        super().init_weights()
+        _update_copies(self)
 
 
 @MODELS.register_module()
@@ -72,18 +89,27 @@ class EoMTTimmViT(TimmViT):
     """The same with a :class:`TimmViT`. Queries have no position, like the other tokens in front of the patches.
 
     Args:
-        num_queries: see :class:`EoMTViT`, as the next two.
+        num_queries: see :class:`EoMTViT`, as the next three.
         query_blocks: number of last blocks that the queries pass through.
         num_upscales: how often the patch map is doubled.
+        frozen_encoder: freeze the whole ViT and train copies of its last blocks.
         kwargs: see :class:`TimmViT`. ``final_norm`` must be ``'norm'``; ``out_indices`` and ``out_type`` have no
             effect.
     """
 
-    def __init__(self, num_queries: int = 100, query_blocks: int = 3, num_upscales: int = 2, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_queries: int = 100,
+        query_blocks: int = 3,
+        num_upscales: int = 2,
+        frozen_encoder: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.query_blocks = _check_query_blocks(self, query_blocks)
         self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales)
-        for block in self.blocks[-query_blocks:]:
+        self.query_layers = _copy_query_layers(self) if frozen_encoder else None
+        for block in _query_blocks_of(self):
             set_prefix_tokens(block, num_queries + self.vit.num_prefix_tokens)
 
     def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
@@ -92,10 +118,15 @@ class EoMTTimmViT(TimmViT):
 
     def run_query_block(self, number: int, x: Tensor, context: BlockArguments, mask: Tensor | None) -> Tensor:
         """A block, counted from the first with queries, on queries, prefix tokens and patches (B, Q+prefix+N, C)."""
-        number += self.depth - self.query_blocks
         bias = self.mask_module.join_bias(None, number, mask, self.vit.num_prefix_tokens)
-        arguments = context[number] if bias is None else {**context[number], 'attn_mask': bias}
-        return self.run(self.blocks[number], x, **arguments)
+        arguments = context[self.depth - self.query_blocks + number]
+        arguments = arguments if bias is None else {**arguments, 'attn_mask': bias}
+        return self.run(_query_blocks_of(self)[number], x, **arguments)
+
+    def init_weights(self) -> None:
+        """As :class:`EoMTViT`."""
+        super().init_weights()
+        _update_copies(self)
 
 
 def predict_masks(vit: Any, images: Tensor) -> tuple[MaskPrediction, ...]:
@@ -125,9 +156,29 @@ def predict_masks(vit: Any, images: Tensor) -> tuple[MaskPrediction, ...]:
 
 
 def _predict(vit: Any, x: Tensor, grid: tuple[int, int]) -> MaskPrediction:
-    x = vit.norm(x)
+    x = (vit.norm if vit.query_layers is None else vit.query_layers['norm'])(x)
     queries, patches = x[:, : len(vit.mask_module.queries)], x[:, -grid[0] * grid[1] :]
     return MaskPrediction(queries, vit.mask_module(queries, to_map(patches, grid)))
+
+
+def _query_blocks_of(vit: Any) -> Any:
+    """The blocks that the queries pass through."""
+    return vit.blocks[-vit.query_blocks :] if vit.query_layers is None else vit.query_layers['blocks']
+
+
+def _copy_query_layers(vit: Any) -> nn.ModuleDict:
+    """Freezes a backbone; gives copies of its last blocks and its norm to be trained."""
+    layers = nn.ModuleDict({'blocks': vit.blocks[-vit.query_blocks :], 'norm': vit.norm})
+    copies = copy.deepcopy(layers).requires_grad_(True)
+    vit.frozen_stages = vit.depth
+    vit._freeze_stages()
+    return copies
+
+
+def _update_copies(vit: Any) -> None:
+    if vit.query_layers is not None:
+        vit.query_layers['blocks'].load_state_dict(vit.blocks[-vit.query_blocks :].state_dict())
+        vit.query_layers['norm'].load_state_dict(vit.norm.state_dict())
 
 
 def _check_query_blocks(vit: Any, query_blocks: int) -> int:

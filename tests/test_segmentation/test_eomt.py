@@ -20,6 +20,8 @@ from mmbeitv2.segmentation.eomt_head import EoMTHead
 from mmbeitv2.segmentation.eomt_vit import EoMTViT, MaskPrediction, attn_mask_probs, masked_attention_mask
 from tests.conftest import tiny_vit
 from tests.forked import spawn
+from tests.test_backbones.test_timm_vit import DINOV3
+from tests.test_backbones.test_timm_vit import settings as timm_settings
 
 NUM_QUERIES, NUM_CLASSES, NUM_POINTS = 6, 5, 64
 WIDTH, DEPTH = 32, 3
@@ -282,6 +284,49 @@ def test_two_processes_have_the_loss_of_one(tmp_path: Path, monkeypatch: pytest.
     ranks = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
     for name, loss in decode_head.loss([prediction], samples(maps), {}).items():
         torch.testing.assert_close((ranks[0][name] + ranks[1][name]) / 2, loss)  # DDP takes the mean
+
+
+@pytest.mark.parametrize('kind', ['EoMTViT', 'EoMTTimmViT'])
+def test_a_frozen_encoder_is_read_by_copies_of_its_last_blocks_which_alone_are_trained(
+    kind: str, tmp_path: Path
+) -> None:
+    plain = tiny_vit(arch=dict(embed_dims=WIDTH, depth=DEPTH, num_heads=2), rel_pos_bias='per_layer')
+    if kind == 'EoMTTimmViT':
+        plain = timm_settings(model=DINOV3, depth=DEPTH)
+    pretrained = MODELS.build(plain)
+    for parameter in pretrained.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    state = {f'backbone.{key}': value for key, value in pretrained.state_dict().items()}
+    torch.save(dict(state_dict=state), tmp_path / 'pretrained.pth')
+    settings = plain | dict(type=f'mmbeitv2.{kind}', num_queries=NUM_QUERIES, query_blocks=2, num_upscales=1)
+    settings |= dict(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=str(tmp_path / 'pretrained.pth')))
+    images, maps = torch.randn(2, 3, 32, 32), torch.randint(0, NUM_CLASSES, (2, 32, 32))
+
+    def build(**changes: object) -> torch.nn.Module:
+        torch.manual_seed(0)
+        model = MODELS.build(settings | changes)
+        model.init_weights()
+        return model.eval()
+
+    vit, whole = build(frozen_encoder=True, drop_path_rate=0.5), build()
+    with torch.no_grad():
+        whole.mask_module.load_state_dict(vit.mask_module.state_dict())
+        torch.testing.assert_close(vit(images)[0], whole(images)[0])
+    vit.train()
+    decode_head, before = head(), {key: value.clone() for key, value in vit.state_dict().items()}
+    optimizer = torch.optim.AdamW([*vit.parameters(), *decode_head.parameters()], lr=0.01)
+    for _ in range(2):
+        optimizer.zero_grad()
+        sum(decode_head.loss(vit(images), samples(maps), {}).values()).backward()
+        optimizer.step()
+    moved = {name for name, parameter in vit.named_parameters() if not torch.equal(parameter, before[name])}
+    trained = {name for name, parameter in vit.named_parameters() if parameter.requires_grad}
+    assert moved == trained == {name for name in before if name.startswith(('mask_module.', 'query_layers.'))}
+    assert not any(module.training for block in vit.blocks for module in block.modules())
+    other = MODELS.build(settings | dict(frozen_encoder=True)).eval()
+    other.load_state_dict(vit.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(other(images)[0], vit.eval()(images)[0])
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
