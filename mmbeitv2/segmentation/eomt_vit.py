@@ -75,7 +75,7 @@ class EoMTViT(BEiTv2ViT):
     def run_query_block(self, number: int, x: Tensor, context: Context, mask: Tensor | None) -> Tensor:
         """A block, counted from the first with queries, on queries, CLS and patches (B, Q+1+N, C)."""
         block = _query_blocks_of(self)[number]
-        bias = block.get_submodule('attn').position_bias(context)  # type: ignore[operator]  # Attention's
+        bias = block.attn.position_bias(context)
         return self.run(block, x, self.mask_module.join_bias(bias, number, mask))
 
     def init_weights(self) -> None:
