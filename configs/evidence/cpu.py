@@ -51,6 +51,22 @@ tokenizers = dict(
             )
         ),
     ),
+    product=dict(
+        config='tokenizer',
+        steps=1000,
+        model=dict(
+            quantizer=dict(
+                **vq,
+                quantizer='VectorQuantize',
+                code_dim=16,
+                heads=2,
+                separate_codebook_per_head=True,
+                codebook_dim=8,
+                codebook_size=23,
+                kmeans_init=True,
+            )
+        ),
+    ),
 )
 
 # A row is a pretraining with its readings. `encoder` tells how its ViT is read; `lr_of` takes the learning rate of
@@ -149,6 +165,7 @@ variants = dict(
     lfq=dict(title='LFQ, 512 codes', tokenizer='lfq'),
     simvq=dict(title='SimVQ, 512 codes', tokenizer='simvq'),
     residual=dict(title='residual VQ, 23 x 23 codes', tokenizer='residual'),
+    product=dict(title='product VQ, 23 x 23 codes', tokenizer='product'),
 )
 # What a claim of the paper, or of others, compares: the first row should be better than the second.
 claims = [

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
+from torch._dynamo.exc import UserError, UserErrorType
 
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.resizing import fit_image
@@ -91,8 +92,7 @@ def export_model(
             if vit is not None:
                 vit.resize_positions((sizes[0][0] // vit.patch_size, sizes[0][1] // vit.patch_size))
                 model.requires_grad_(False)
-            free = ({0: torch.export.Dim('batch')},)
-            program = torch.export.export(exported, (compared[0][:2],), dynamic_shapes=free, strict=False)
+            program = _program(exported, compared[0][:2], {})
     out.parent.mkdir(parents=True, exist_ok=True)
     tolerance, ties = (HALF_TOLERANCE, HALF_TIES) if half else (TOLERANCE, TIES)
     lines = []
@@ -125,13 +125,7 @@ def _dynamic_program(exported: ExportedModel, example: Tensor, step: int) -> tor
             if isinstance(child, nn.AdaptiveAvgPool2d) and isinstance(child.output_size, int):
                 setattr(module, name, FreeAveragePool(child.output_size))
     sides = {2: step * torch.export.Dim('rows', min=1), 3: step * torch.export.Dim('columns', min=1)}
-    program = torch.export.export(
-        exported,
-        (example,),
-        dynamic_shapes=({0: torch.export.Dim('batch'), **sides},),
-        strict=False,
-        prefer_deferred_runtime_asserts_over_guards=True,
-    )
+    program = _program(exported, example, sides, prefer_deferred_runtime_asserts_over_guards=True)
     # What is left was true of the example, and chose between ways that give the same results: it would refuse sizes for
     # which another way is faster. The outputs are compared at several sizes instead.
     for node in list(program.graph.nodes):
@@ -140,6 +134,28 @@ def _dynamic_program(exported: ExportedModel, example: Tensor, step: int) -> tor
     program.graph.eliminate_dead_code()
     program.graph_module.recompile()
     return program
+
+
+def _program(
+    exported: ExportedModel, example: Tensor, sides: dict[int, Any], **options: Any
+) -> torch.export.ExportedProgram:
+    """The program for any number of images, and for any sides that ``sides`` leaves free."""
+    for module in exported.modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            # A program cannot branch by the value of a tensor, such as whether a codebook is initialized.
+            if buffer.dtype == torch.bool and buffer.ndim == 0:
+                delattr(module, name)
+                setattr(module, name, bool(buffer))
+    free = ({0: torch.export.Dim('batch'), **sides},)
+    try:
+        return torch.export.export(exported, (example,), dynamic_shapes=free, strict=False, **options)
+    except UserError as error:
+        if error.error_type != UserErrorType.CONSTRAINT_VIOLATION:
+            raise
+        raise InputError(
+            f'the model cannot be exported: {str(error).splitlines()[0]} A part of it fixes a size that the file must '
+            'leave free, as the quantizer SimVQ does with the number of images. Train it with another part.'
+        ) from error
 
 
 class FreeAveragePool(nn.Module):

@@ -15,20 +15,23 @@ from mmbeitv2.registry import MODELS
 
 # A tokenizer counts its codes and a head predicts each of them, so that memory grows with K.
 _MAX_CODES = 2**24
+_QUANTIZERS = ('FSQ', 'LFQ', 'SimVQ', 'VectorQuantize', 'ResidualVQ', 'ResidualFSQ', 'ResidualLFQ', 'ResidualSimVQ')
 
 
 @MODELS.register_module()
 class VectorQuantizePytorch(nn.Module):
     """A quantizer of vector-quantize-pytorch: FSQ, LFQ, SimVQ, VectorQuantize, or a residual one of these.
 
+    ``VectorQuantize`` with ``heads`` and ``separate_codebook_per_head`` is a product quantizer.
+
     The code of a patch is one number: the indices of several levels or codebooks are its digits, the first one the most
     significant. Everything runs in float32.
 
     All processes have the same codebook after each step if the model is wrapped for distributed training: FSQ and LFQ
     have none, SimVQ trains its own by gradients, and VectorQuantize and ResidualVQ sum over all processes (with
-    ``kmeans_init`` and ``threshold_ema_dead_code`` too). For LFQ, two processes do not equal one, because version 1.32
-    of the library takes the mean of the batch's probabilities wrongly: each process uses its own, divided by their
-    number.
+    ``kmeans_init`` and ``threshold_ema_dead_code`` too). A product quantizer cannot have ``kmeans_init`` then. For LFQ,
+    two processes do not equal one, because version 1.32 of the library takes the mean of the batch's probabilities
+    wrongly: each process uses its own, divided by their number.
 
     Args:
         quantizer: name of a class of the library: ``'FSQ'``, ``'LFQ'``, ``'SimVQ'``, ``'VectorQuantize'``,
@@ -37,7 +40,7 @@ class VectorQuantizePytorch(nn.Module):
         settings: the other arguments of that class, for example ``levels``, ``codebook_size``, ``num_quantizers``.
 
     Raises:
-        InputError: if the library is not installed or has no such quantizer, or if there are too many codes.
+        InputError: if the library is not installed, the quantizer is none of these, or there are too many codes.
     """
 
     def __init__(self, quantizer: str, code_dim: int, **settings: Any) -> None:
@@ -48,8 +51,8 @@ class VectorQuantizePytorch(nn.Module):
             raise InputError(
                 "this quantizer needs vector-quantize-pytorch. Install it: pip install 'mmbeitv2[quantizers]'"
             ) from error
-        if not hasattr(library, quantizer):
-            raise InputError(f'vector-quantize-pytorch has no quantizer={quantizer!r}. Choose for example FSQ.')
+        if quantizer not in _QUANTIZERS:
+            raise InputError(f'quantizer={quantizer!r} is not supported. Choose one of {", ".join(_QUANTIZERS)}.')
         if quantizer in ('VectorQuantize', 'ResidualVQ'):  # whose default is what was true when first asked
             settings.setdefault('sync_codebook', get_world_size() > 1)
         self.quantizer = getattr(library, quantizer)(dim=code_dim, **settings)
