@@ -42,6 +42,9 @@ def main(argv: list[str] | None = None) -> None:
             for job in study.jobs():
                 sys.stdout.write(f'{"done" if job.name in study.records else "open"}  {job.name}\n')
             return
+        for part in args.only:
+            if not any(job.name.startswith(part) for job in study.jobs()):
+                raise InputError(f'--only {part}: no job that is known begins like this. Choose from those of --list.')
         around_tables(args.docs / 'evidence.md', args.preset)  # which is written when all has been run
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the jobs are stopped too
         failed = run_study(study, args.only, args.jobs, args.minutes)

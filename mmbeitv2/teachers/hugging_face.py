@@ -37,7 +37,7 @@ class HuggingFaceTeacher(FrozenTeacher):
         except ImportError as error:
             raise InputError("this teacher needs transformers. Install it: pip install 'transformers>=4.54'") from error
         try:
-            network = AutoModel.from_pretrained(model, dtype=torch.float32)
+            network = AutoModel.from_pretrained(model).float()
             network = getattr(network, 'vision_model', network)
             parameters = inspect.signature(network.forward).parameters
             patch_size, width = (getattr(network.config, name, None) for name in ('patch_size', 'hidden_size'))
