@@ -139,17 +139,31 @@ def segment(
     """Writes the maps of images as the test pipeline makes them."""
     for ((name, sample),) in DataLoader(images, num_workers=num_workers, collate_fn=list):
         if not isinstance(sample, str):
-            data = model.data_preprocessor(pseudo_collate([sample]), False)
-            metas = [each.metainfo for each in data['data_samples']]
-            if model.test_cfg.mode == 'slide':
-                logits = blended_slide_inference(model, data['inputs'], metas, batch_size)
-            else:
-                logits = model.inference(data['inputs'], metas)
-            scores = model.postprocess_result(logits, data['data_samples'])[0].seg_logits.data
-            loaded = sample.get('loaded')
-            with maps.writing(name, tuple(scores.shape[1:])) as write:
-                write(0, 0, scores, partial(images.picture, loaded))
+            try:
+                _segment_image(model, images, sample, name, maps, batch_size)
+            except UnreadableImageError as error:
+                sample = str(error)
         yield name, sample if isinstance(sample, str) else {}
+
+
+def _segment_image(model: Any, images: PipelineImages, sample: dict, name: str, maps: Maps, batch_size: int) -> None:
+    data = model.data_preprocessor(pseudo_collate([sample]), False)
+    metas = [each.metainfo for each in data['data_samples']]
+    _require_patch(model, data['inputs'], images.files[name])
+    if model.test_cfg.mode == 'slide':
+        logits = blended_slide_inference(model, data['inputs'], metas, batch_size)
+    else:
+        logits = model.inference(data['inputs'], metas)
+    scores = model.postprocess_result(logits, data['data_samples'])[0].seg_logits.data
+    with maps.writing(name, tuple(scores.shape[1:])) as write:
+        write(0, 0, scores, partial(images.picture, sample.get('loaded')))
+
+
+def _require_patch(model: Any, inputs: Tensor, path: str) -> None:
+    """Refuses one image (B, C, H, W) for its size, which the backbone would refuse for all."""
+    side = getattr(model.backbone, 'patch_size', 1)
+    if min(inputs.shape[2:]) < side:
+        raise UnreadableImageError(f'image {path!r} is smaller than a patch of {side} pixels. Enlarge or remove it.')
 
 
 def blended_slide_inference(model: Any, inputs: Tensor, metas: list[dict], batch_size: int = 1) -> Tensor:
@@ -213,6 +227,7 @@ def _tile_image(
         tiles = [to_tensor(image.read(top, left, rows, columns)) for left in lefts]
         data = dict(inputs=tiles, data_samples=[BaseDataElement() for _ in tiles])
         inputs = model.data_preprocessor(data, False)['inputs']  # padded, if the config says so
+        _require_patch(model, inputs, images.files[name])
         return _encode_decode(model, inputs, meta)[..., :rows, :columns]
 
     def picture(*window: int) -> np.ndarray:

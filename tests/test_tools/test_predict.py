@@ -337,7 +337,7 @@ def test_the_same_command_continues_and_never_mixes_results(
 
 
 @pytest.mark.parametrize('options', [[], ['--tiled']])
-def test_an_image_that_is_cut_off_is_named_at_the_end_and_the_others_are_done(
+def test_images_that_are_cut_off_or_tiny_are_named_at_the_end_and_the_others_are_done(
     tmp_path: Path, segmentor: list[str], options: list[str], capsys: pytest.CaptureFixture
 ) -> None:
     names = [f'{number}{".tif" if options else ".jpg"}' for number in range(3)]
@@ -345,12 +345,14 @@ def test_an_image_that_is_cut_off_is_named_at_the_end_and_the_others_are_done(
         draw(tmp_path / 'images' / name, 96, 128)
     cut = tmp_path / 'images' / names[1]
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    draw(tmp_path / 'images/tiny.png', 3, 9)
     with pytest.raises(SystemExit) as end:
         predict(segmentor, tmp_path / 'images', '--out', tmp_path / 'out', *options)
     assert end.value.code == 1
     output = capsys.readouterr()
     assert f"{names[1]}' cannot be read (" in output.out
-    assert '1 images could not be read; they are named above' in output.err
+    assert "tiny.png' is smaller than a patch of 8 pixels" in output.out
+    assert '2 images could not be read; they are named above' in output.err
     written = sorted(path.stem for path in (tmp_path / 'out/labels').iterdir())
     assert written == ['0', '2']
 
