@@ -95,7 +95,7 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
 
     def transform(self, results: dict) -> dict:
         top, left, height, width = self.rand_crop_params(results['img'])
-        crop = _to_tensor(results['img'][top : top + height, left : left + width])
+        crop = to_tensor(results['img'][top : top + height, left : left + width])
         return _set_image(results, resize(crop, tuple(self.scale)))
 
 
@@ -117,11 +117,11 @@ class FitImage(BaseTransform):
         self.fit: Fit = fit
 
     def transform(self, results: dict) -> dict:
-        return _set_image(results, fit_image(_to_tensor(results['img']), self.scale, self.fit))
+        return _set_image(results, fit_image(to_tensor(results['img']), self.scale, self.fit))
 
 
-def _to_tensor(img: np.ndarray) -> Tensor:
-    """(H, W, C) -> (C, H, W)."""
+def to_tensor(img: np.ndarray) -> Tensor:
+    """An image (H, W, C) as (C, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)
 
 

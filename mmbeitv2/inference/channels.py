@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmbeitv2.datasets.channels import CHANNEL_EXTENSIONS, LoadChannels, to_supported_type
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
+from mmbeitv2.datasets.transforms import to_tensor
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.inference.config import scope_of
 from mmbeitv2.registry import MODELS, TRANSFORMS
@@ -49,7 +50,7 @@ class Channels:
                 pixels = self.loader.checked(to_supported_type(array))
             except InputError as error:
                 raise UnreadableImageError(f'an array (H, W, C) of shape {array.shape} is no image: {error}') from error
-        return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+        return to_tensor(pixels)
 
     def for_tokenizer(self, pixels: Tensor) -> Tensor:
         """Pixels (..., C, H, W) with their range as [-1, 1]."""

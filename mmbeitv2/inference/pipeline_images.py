@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 from mmcv.transforms import LoadAnnotations
 from mmengine.config import Config
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmbeitv2.datasets.channels import to_supported_type
 from mmbeitv2.datasets.decoding import to_rgb
 from mmbeitv2.datasets.file_backends import unreadable_image
+from mmbeitv2.datasets.transforms import to_tensor
 from mmbeitv2.errors import InputError, UnreadableImageError
 from mmbeitv2.inference.channels import Channels, channels_of
 from mmbeitv2.inference.config import scope_of
@@ -91,8 +90,3 @@ class PipelineImages(Dataset):
             if self.channels is None
             else self.channels.picture(to_tensor(pixels)).permute(1, 2, 0).numpy()
         )
-
-
-def to_tensor(pixels: np.ndarray) -> Tensor:
-    """(h, w, N) -> (N, h, w)."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)

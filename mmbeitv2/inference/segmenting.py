@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from mmbeitv2.datasets.transforms import to_tensor
 from mmbeitv2.errors import InputError, UnreadableImageError
-from mmbeitv2.inference.pipeline_images import PipelineImages, to_tensor
+from mmbeitv2.inference.pipeline_images import PipelineImages
 from mmbeitv2.inference.tiling import (
     TIFF_EXTENSIONS,
     ArrayImage,

@@ -34,7 +34,9 @@ class OpenCLIPTeacher(FrozenTeacher):
         try:
             visual = open_clip.create_model(model, pretrained=pretrained).visual
         except (OSError, RuntimeError) as error:
-            raise error if source is None else cannot_download(source, error) from error
+            if source is None:
+                raise
+            raise cannot_download(source, error) from error
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
             raise InputError(f'the image tower of {model!r} is not a plain ViT. Choose a ViT of open_clip.')
         visual.output_tokens = True
