@@ -157,7 +157,7 @@ def _segment_image(model: Any, images: PipelineImages, sample: dict, name: str, 
         logits = model.inference(data['inputs'], metas)
     scores = model.postprocess_result(logits, data['data_samples'])[0].seg_logits.data
     with maps.writing(name, tuple(scores.shape[1:])) as write:
-        write(0, 0, scores, partial(images.picture, sample.get('loaded')))
+        write(0, 0, scores, lambda: images.picture(sample['loaded']))
 
 
 def _require_patch(model: Any, inputs: Tensor, path: str) -> None:
