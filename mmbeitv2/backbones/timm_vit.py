@@ -83,6 +83,8 @@ class TimmViT(ViTBackbone):
         options = dict(img_size=img_size, patch_size=patch_size, drop_path_rate=drop_path_rate, **settings)
         vit = _create(model, pretrained, in_chans=in_channels, **options)
         self.vit = vit
+        if settings.get('patch_drop_rate'):
+            raise InputError('patch_drop_rate must be 0: masks and feature maps need all patches')
         self.embed_dims, self.depth, self.in_channels = vit.embed_dim, len(vit.blocks), in_channels
         self.patch_size = vit.patch_embed.patch_size[0]
         self.grid_size = resolve_grid(vit.patch_embed.img_size if img_size is None else img_size, self.patch_size)

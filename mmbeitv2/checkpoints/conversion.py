@@ -43,7 +43,7 @@ def convert_checkpoint(
             ``mmbeitv2.checkpoints.hugging_face.hf_files``.
         use_ema: take the averaged weights of the source, see :func:`read_checkpoint`.
         model: what :func:`mmbeitv2.apis.load_model` made of the source, for a source that does not hold all weights:
-            one with LoRA layers. For ``'mmbeitv2'``, any model.
+            one with LoRA layers. For ``'mmbeitv2'``, any model. Its weights are the last ones, not averaged.
 
     Returns:
         The weights written, and the names (in this package) of those that the format cannot hold.
@@ -55,6 +55,8 @@ def convert_checkpoint(
     path = Path(target)
     _check_target(locate(source), path, to)
     file = read_checkpoint(source, use_ema)
+    if model is not None and use_ema:
+        raise InputError('--ema does not go with --config, which loads the last weights. Leave one of them out.')
     if model is not None:
         state = model.state_dict()
         file = Checkpoint(file.path, dict(state), recognize(state), grids_of(state), file.meta)

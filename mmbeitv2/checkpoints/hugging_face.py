@@ -19,6 +19,7 @@ from mmbeitv2.checkpoints.reading import Checkpoint
 from mmbeitv2.checkpoints.zoo import describe_model, is_published
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers.positions import NUM_CLS_DISTANCES
+from mmbeitv2.segmentation.seg_labels import reduces_zero_label
 
 _IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 # Blocks that UperNet reads, for files that do not tell them, by the number of blocks (paper, appendix G).
@@ -42,9 +43,8 @@ def hf_files(file: Checkpoint) -> dict[str, dict]:
         config |= _upernet_config(file.ours, settings)
     about = file.meta.get('dataset_meta')
     classes = about.get('classes') if isinstance(about, dict) else None
-    if classes is None:  # those of the class of the data set
-        kind = f'{settings.get("default_scope", "mmpretrain")}.{_test_set(settings).get("type")}'
-        classes = getattr(DATASETS.get(kind), 'METAINFO', {}).get('classes')
+    if classes is None:
+        classes = getattr(_class_of_test_set(settings), 'METAINFO', {}).get('classes')
     if classes is not None and config.get('num_labels') == len(classes):
         del config['num_labels']
         names = dict(enumerate(map(str, classes)))
@@ -226,7 +226,7 @@ def hf_preprocessor(settings: dict[str, Any], image_size: int, is_segmentor: boo
             size={'height': image_size, 'width': image_size},
             resample=_resampling(transforms.get('Resize', {})),
             do_center_crop=False,
-            do_reduce_labels=bool(_test_set(settings).get('reduce_zero_label', False)),
+            do_reduce_labels=reduces_zero_label(_test_set(settings), _class_of_test_set(settings)),
             **normalization,
         )
     kind = next((name for name in ('FitImage', 'ResizeEdge', 'Resize') if name in transforms), 'FitImage')
@@ -264,6 +264,10 @@ def _settings_of(file: Checkpoint) -> dict[str, Any]:
 
 def _test_set(settings: dict[str, Any]) -> dict[str, Any]:
     return (settings.get('test_dataloader') or {}).get('dataset') or {}
+
+
+def _class_of_test_set(settings: dict[str, Any]) -> type | None:
+    return DATASETS.get(f'{settings.get("default_scope", "mmpretrain")}.{_test_set(settings).get("type")}')
 
 
 def read_settings(text: str) -> dict[str, Any]:

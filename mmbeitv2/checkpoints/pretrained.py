@@ -12,6 +12,8 @@ from mmpretrain.models.peft import LoRAModel
 from timm.models import adapt_input_conv
 from torch import nn
 
+from mmbeitv2.backbones import BEiTv2ViT
+from mmbeitv2.backbones.base import require_known
 from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict, is_tokenizer
 from mmbeitv2.checkpoints.grids import Grid, source_grid
 from mmbeitv2.checkpoints.reading import ENCODER_PARTS, Checkpoint, check_fits, read_checkpoint, require_sound
@@ -70,6 +72,7 @@ class PretrainedBEiTv2:
         use_ema: bool = False,
         source_grid: Grid | None = None,
     ) -> None:
+        require_known(('resize', resize, ResizeMethod))
         self.checkpoint = checkpoint
         self.resize = resize
         self.reinit_head = reinit_head
@@ -102,11 +105,11 @@ class PretrainedBEiTv2:
         backbone = getattr(module, 'backbone', None)
         if not any('.lora_' in key for key in module.state_dict()):
             file.require_merged()
-        if is_encoder(module):
+        if isinstance(module, BEiTv2ViT):
             state = self._encoder_state(file, file.encoder, module, '', done)
         elif hasattr(module, 'tokenize'):
             state = self._tokenizer_state(file, module, done)
-        elif is_encoder(backbone) or isinstance(backbone, LoRAModel):
+        elif isinstance(backbone, BEiTv2ViT | LoRAModel):
             state = self._pretraining_state(file, module, done)
         else:
             state = self._other_backbone_state(file, module, done)
@@ -159,7 +162,7 @@ class PretrainedBEiTv2:
         require_sound(used, used, file.path)
         for name, child in model.named_children():
             own = {key[len(name) + 1 :]: value for key, value in used.items() if key.startswith(f'{name}.')}
-            if own and is_encoder(child):
+            if own and isinstance(child, BEiTv2ViT):
                 used = {key: value for key, value in used.items() if not key.startswith(f'{name}.')}
                 adapted = self._encoder_state(file, own, child, f'{name}.', done)
                 used |= {f'{name}.{key}': value for key, value in adapted.items()}
@@ -229,7 +232,7 @@ class PretrainedBEiTv2:
         self,
         file: Checkpoint,
         state: StateDict,
-        model: Any,  # with the parts of is_encoder
+        model: BEiTv2ViT,
         prefix: str,
         done: list[str],
         may_be_new: tuple[str, ...] = _MAY_BE_NEW,
@@ -296,10 +299,3 @@ class PretrainedBEiTv2:
         step = f'positions were resized from {source[0]}x{source[1]} to {target[0]}x{target[1]} patches'
         if step not in done:
             done.append(step)
-
-
-def is_encoder(module: object) -> bool:
-    """Whether a module has the parts of a ViT, under the names of the release, and a patch grid for its positions."""
-    names = ('patch_embed', 'blocks', 'grid_size')
-    has_all = isinstance(module, nn.Module) and all(hasattr(module, name) for name in names)
-    return has_all and hasattr(module.patch_embed, 'proj')  # type: ignore[attr-defined]

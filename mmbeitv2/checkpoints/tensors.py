@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import errno
+import math
 import os
 import pathlib
 import re
@@ -27,11 +28,12 @@ from mmbeitv2.errors import InputError
 
 
 class _Dtype:
-    """Stands in for ``numpy.dtype``: any type of numbers, texts and times, but no objects and no structures."""
+    """Stands in for ``numpy.dtype``: any type of numbers, texts and times, and objects, which are data of this list
+    too; but no structures."""
 
     def __init__(self, name: Any, *_: object) -> None:
         self.value = np.dtype(name)
-        if self.value.kind not in 'biufcSUmM' or self.value.subdtype:
+        if self.value.kind not in 'biufcSUmMO' or self.value.subdtype:
             raise InputError(f'it holds an array of type {name!r}, but only numbers, texts and times are loaded')
 
     def __setstate__(self, state: tuple) -> None:
@@ -54,6 +56,8 @@ class _Array(np.ndarray):
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, dtype, is_fortran, data = state
+        if dtype.value.kind == 'O' and not (isinstance(data, list) and len(data) == math.prod(shape)):
+            raise InputError('it holds an array of objects that is damaged')
         super().__setstate__((version, shape, dtype.value, is_fortran, data))
 
     def __reduce__(self) -> Any:  # as an array of NumPy's own
@@ -70,6 +74,8 @@ class _History(HistoryBuffer):
 
 
 def _scalar(dtype: _Dtype, data: Any) -> Any:
+    if dtype.value.kind == 'O':  # whose bytes are addresses
+        raise InputError('it holds a number of type object, but only numbers, texts and times are loaded')
     return np.ndarray((), dtype.value, data).copy()[()]
 
 
@@ -82,7 +88,7 @@ def _getattr(owner: object, name: object) -> None:
 _SAFE: list[Callable | tuple[Callable, str]] = [
     *(list, dict, tuple, int, float, bool, str, bytes, frozenset, slice, range),
     *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
-    *((pathlib.PurePath, f'pathlib.{name}') for name in ('PosixPath', 'WindowsPath', 'PurePosixPath')),
+    *((pathlib.PurePath, f'pathlib.{pure}{system}Path') for pure in ('', 'Pure') for system in ('Posix', 'Windows')),
     *(argparse.Namespace, Config, ConfigDict, torch.torch_version.TorchVersion),
     (lambda *_: {}, 'collections.defaultdict'),
     (_getattr, 'builtins.getattr'),

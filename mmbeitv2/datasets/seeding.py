@@ -99,7 +99,7 @@ class SeedSample(BaseTransform):
 
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Restores the state of all random generators afterwards."""
+    """Restores the state of the random generators of Python, of NumPy and of torch on the CPU afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

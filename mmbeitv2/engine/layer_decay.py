@@ -61,14 +61,16 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 logger='current',
                 level=logging.WARNING,
             )
-        groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+        groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = defaultdict(list)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 lr, decay = self._multipliers(module.get_submodule(name.rpartition('.')[0]), name, parameter)
                 scale = lr if rate == 1 else lr * rate ** self._height(module, name)
-                groups[scale, decay * (self.base_wd or 0.0)].append(parameter)
+                groups[scale, decay * (self.base_wd or 0.0)].append((_bare(name), parameter))
         for (scale, decay), members in sorted(groups.items(), key=lambda item: item[0]):
-            params.append({'params': members, 'lr': self.base_lr * scale, 'weight_decay': decay})
+            found, parameters = zip(*members, strict=True)
+            group = {'params': list(parameters), 'names': list(found)}  # by which a run resumes with other groups
+            params.append({**group, 'lr': self.base_lr * scale, 'weight_decay': decay})
 
     def _multipliers(self, owner: nn.Module, name: str, parameter: nn.Parameter) -> tuple[float, float]:
         """Of the learning rate, layer-wise decay apart, and of the weight decay; the order of the rules is mmengine's.

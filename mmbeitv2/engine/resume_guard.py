@@ -140,7 +140,7 @@ def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
     """
     schedulers, saved_schedulers = runner.param_schedulers or [], checkpoint.get('param_schedulers') or []
     groups, saved_groups = runner.optim_wrapper.optimizer.param_groups, checkpoint['optimizer']['param_groups']
-    changing = {'params', *(scheduler.param_name for scheduler in schedulers)}
+    changing = {'params', 'names', *(scheduler.param_name for scheduler in schedulers)}
 
     def settings_in(of_groups: list[dict], of_schedulers: list[dict]) -> list[dict]:
         return [
@@ -149,9 +149,12 @@ def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
         ]
 
     now = settings_in(groups, [scheduler.state_dict() for scheduler in schedulers])
-    if now == settings_in(saved_groups, saved_schedulers) or any(
-        getattr(scheduler, 'need_val_args', False) for scheduler in schedulers
-    ):
+    is_regrouped = [group.get('names') for group in groups] != [group.get('names') for group in saved_groups]
+    if is_regrouped:
+        saved_groups[:] = _regroup(saved_groups, groups)
+    elif now == settings_in(saved_groups, saved_schedulers):
+        return False
+    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
         return False
     epoch = len(runner.train_dataloader) if isinstance(runner.train_loop, EpochBasedTrainLoop) else None
     with warnings.catch_warnings():
@@ -165,6 +168,25 @@ def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
     checkpoint['optimizer'].pop('base_param_settings', None)  # which mmengine's log shows as base_lr
     checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in schedulers]
     return True
+
+
+def _regroup(saved: list[dict], groups: list[dict]) -> list[dict]:
+    """The groups of a checkpoint as those of the run, in which each parameter has its number in the checkpoint.
+
+    Raises:
+        InputError: if the checkpoint does not tell the names of the parameters, and other groups cannot be told apart.
+    """
+    sizes = [[len(group['params']) for group in each] for each in (saved, groups)]
+    names = [{name for group in each for name in group.get('names', ())} for each in (saved, groups)]
+    if not names[0] and sizes[0] == sizes[1]:  # before version 2
+        return saved
+    if names[0] != names[1] or not names[0]:
+        raise InputError(
+            f'the optimizer of the checkpoint has groups of {sizes[0]} parameters, and that of the run of {sizes[1]}. '
+            'Resume with the optim_wrapper.paramwise_cfg and weight_decay of that run.'
+        )
+    numbers = {name: number for group in saved for name, number in zip(group['names'], group['params'], strict=True)}
+    return [{**group, 'params': [numbers[name] for name in group['names']]} for group in groups]
 
 
 def _without(state: dict, *keys: str) -> dict:

@@ -109,7 +109,8 @@ def _present(cfg: Config, key: str) -> object:
         items = dict(enumerate(node)) if isinstance(node, list) else node if isinstance(node, dict) else {}
         known = {str(each): value for each, value in items.items()}
         if name not in known:
-            is_misspelled = depth < len(names) - 1 and get_close_matches(name, known, cutoff=0.75)
+            # A new setting may well resemble another one (img_path, img_prefix); a new group seldom does.
+            is_misspelled = get_close_matches(name, known, cutoff=0.75 if depth < len(names) - 1 else 0.94)
             if depth and isinstance(node, dict) and not is_misspelled:
                 return None
             here = '.'.join(names[: depth + 1])

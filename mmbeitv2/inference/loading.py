@@ -48,6 +48,8 @@ def load_model(
     place = usable_device(device or 'cpu')
     cfg = deepcopy(config) if isinstance(config, Config) else read_config(str(config))
     cfg = merge_options(cfg, cfg_options)
+    if part == 'model' and cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)  # as mmengine's Runner does
     settings = cfg.model if part == 'model' else cfg.model.get(part, cfg.model)
     file = None if checkpoint is None else read_checkpoint(str(checkpoint))
     if file is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import inspect
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from mmbeitv2.inference.segmenting import Classes, Maps, segment, segment_tiled
 from mmbeitv2.layers import fingerprint
 from mmbeitv2.registry import DATASETS
 from mmbeitv2.segmentation.seg_folder import distinct_colors
+from mmbeitv2.segmentation.seg_labels import reduces_zero_label
 
 TableFormat = Literal['csv', 'parquet']
 COLUMNS = {'image': 'string', 'rank': 'int64', 'label': 'int64', 'class': 'string', 'score': 'float64'}
@@ -93,7 +93,6 @@ def predict(
     cfg = read_config(str(config), cfg_options)
     inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
     files = find_inputs(inputs, image_extensions(channels_of(cfg)), out)
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = load_model(cfg, checkpoint, device=device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     is_segmentor = hasattr(model, 'encode_decode')
     if not is_segmentor and not hasattr(getattr(model, 'head', None), 'num_classes'):
@@ -147,8 +146,7 @@ def _classes_of(cfg: Config, checkpoint: str, count: int) -> Classes:
     about: dict[str, Any] = {**getattr(kind, 'METAINFO', {}), **settings.get('metainfo', {})}
     trained = read_checkpoint(checkpoint).meta.get('dataset_meta')
     about |= trained if isinstance(trained, dict) else {}
-    default = inspect.signature(kind).parameters.get('reduce_zero_label')
-    is_reduced = settings.get('reduce_zero_label', default is not None and default.default is True)
+    is_reduced = reduces_zero_label(settings, kind)
     defaults = dict(
         classes=map(str, range(count)),
         palette=distinct_colors(count),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 from typing import get_args
@@ -52,7 +53,7 @@ class VisualTokenizer:
             raise InputError(f'fit={fit!r} is unknown. Choose one of {", ".join(get_args(Fit))}.')
         self.fit = fit
         place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        cfg = merge_options(config if isinstance(config, Config) else read_config(str(config)), cfg_options)
+        cfg = merge_options(deepcopy(config) if isinstance(config, Config) else read_config(str(config)), cfg_options)
         self.channels = channels_of(cfg)
         #: a :class:`mmbeitv2.interfaces.Tokenizer`
         self.model = load_model(cfg, checkpoint or None, 'tokenizer', device=place).requires_grad_(False)

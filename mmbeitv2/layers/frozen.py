@@ -51,6 +51,14 @@ class Frozen(nn.Module):
         return self
 
 
+def init_quietly(module: Any) -> None:
+    """Initializes a module to hold, if it has a way to; mmengine would list each of its weights on the screen."""
+    if hasattr(module, 'init_weights'):
+        module._dump_init_info = lambda: None
+        module.init_weights()
+        del module._dump_init_info
+
+
 def fingerprint(module: nn.Module, without: Collection[str] = ()) -> str:
     """A hash of the content of all weights, apart from those of some names."""
     digest = hashlib.sha256()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.interfaces import PretrainingBackbone, Tokenizer
-from mmbeitv2.layers.frozen import Frozen, Precision
+from mmbeitv2.layers.frozen import Frozen, Precision, init_quietly
 from mmbeitv2.pretraining.preprocessor import MaskedBatch
 from mmbeitv2.registry import MODELS
 
@@ -51,11 +51,7 @@ class BEiTv2(BaseSelfSupervisor):
         network = MODELS.build(backbone)
         built_neck = None if neck is None else MODELS.build({'backbone': network, **neck})
         frozen = MODELS.build(tokenizer)
-        if hasattr(frozen, 'init_weights'):
-            # mmengine would list how each of its weights was initialized: on the screen, where there is no log file.
-            frozen._dump_init_info = lambda: None
-            frozen.init_weights()
-            del frozen._dump_init_info
+        init_quietly(frozen)
         built_head = MODELS.build({'embed_dims': network.embed_dims, 'num_codes': frozen.num_codes, **head})
         super().__init__(
             backbone=network,

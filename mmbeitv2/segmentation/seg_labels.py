@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ _WIDE_MODES = (*_INDEX_MODES, 'I', 'I;16', 'I;16B', 'I;16L')
 _COLOR_MODES = ('RGB', 'RGBA', 'P')
 # The class of a value or color whose pixels are ignored.
 NO_CLASS = '-'
+
+
+def reduces_zero_label(dataset: dict, kind: object) -> bool:
+    """Whether a dataset counts its labels from 1, with 0 ignored: by its settings, or by the default of its class."""
+    default = inspect.signature(kind).parameters.get('reduce_zero_label') if isinstance(kind, type) else None
+    return bool(dataset.get('reduce_zero_label', default is not None and default.default is True))
 
 
 @TRANSFORMS.register_module(name=['LoadSegLabels', 'LoadAnnotations'])

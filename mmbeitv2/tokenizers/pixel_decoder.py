@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmbeitv2.errors import InputError
 from mmbeitv2.interfaces import CodebookTokenizer
 from mmbeitv2.layers import Frozen, init_layers
+from mmbeitv2.layers.frozen import init_quietly
 from mmbeitv2.registry import MODELS
 from mmbeitv2.tokenizers.vqkd import check_decoder
 
@@ -39,8 +40,7 @@ class PixelDecoder(BaseModel):
         has_vectors = isinstance(frozen, CodebookTokenizer)
         if not has_vectors:
             raise InputError('a pixel decoder needs the vectors of the codes. Choose a tokenizer that has them.')
-        if hasattr(frozen, 'init_weights'):
-            frozen.init_weights()
+        init_quietly(frozen)
         self.tokenizer = Frozen(frozen)
         self.decoder = MODELS.build(decoder)
         check_decoder(self.decoder, frozen.code_dim, frozen.grid_size)

@@ -83,7 +83,7 @@ def photographs() -> list[np.ndarray]:
 
 
 def save(model: nn.Module, config: dict, folder: Path) -> str:
-    dataset = dict(type='BaseSegDataset', reduce_zero_label=True)
+    dataset = dict(type='ADE20KDataset')  # counts from 1 by default
     text = f'default_scope = "mmseg"\nmodel = {config!r}\ntest_dataloader = dict(dataset={dataset!r})\n'
     meta = dict(cfg=text, dataset_meta=dict(classes=CLASSES, palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]]))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / 'model.pth')

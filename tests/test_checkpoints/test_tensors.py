@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ def malicious(canary: Path) -> dict[str, Any]:
     update = Call(getattr, HistoryBuffer, 'update')
     objects = np.empty(1, dtype=object)
     objects[0] = touch
+    address = (1, (1,), np.dtype('O'), False, bytes(8))
     structure = np.zeros(1, dtype=[('field', 'O')])
     structure[0] = touch
     return {
@@ -54,6 +55,8 @@ def malicious(canary: Path) -> dict[str, Any]:
         'an attribute of a tensor': Call(getattr, torch.zeros(1), 'tofile'),
         'an array of objects': objects,
         'an array of structures': structure,
+        'an array of an address': Call(np._core.multiarray._reconstruct, np.ndarray, (0,), b'b', state=address),
+        'an array scalar of an address': Call(np._core.multiarray.scalar, np.dtype('O'), bytes(8)),
         'an array scalar of a pickle': Call(np._core.multiarray.scalar, np.dtype('O'), pickle.dumps(touch)),
         'a class': os.PathLike,
     }
@@ -134,6 +137,8 @@ def test_what_other_models_keep_in_their_files_comes_back_whole(tmp_path: Path) 
             'flags': [np.bool_(True), np.float64(0.5), np.str_(''), np.datetime64('2026-01-02', 'D'), np.dtype('f4')],
             'when': datetime(2026, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=1))),
             'path': Path('a/b.py'),
+            'windows': PureWindowsPath('C:/a'),
+            'objects': np.array(['car', None, (1, 2)], dtype=object),
             'cfg': ConfigDict(a=dict(b=[1, np.float32(2)])),
             'whole_cfg': Config(dict(a=1)),
             'counts': defaultdict(int, a=1),
@@ -147,7 +152,7 @@ def test_what_other_models_keep_in_their_files_comes_back_whole(tmp_path: Path) 
     assert read['sparse'].is_sparse
     assert meta['classes'] == saved['classes']
     assert {type(name) for name in meta['classes']} == {np.str_}
-    for key in ('names', 'palette', 'times'):
+    for key in ('names', 'palette', 'times', 'objects'):
         np.testing.assert_array_equal(meta[key], saved[key])
     assert meta['flags'][:-1] == saved['flags'][:-1]
     torch.save(read, tmp_path / 'again.pth')  # as NumPy's own types

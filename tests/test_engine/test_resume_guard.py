@@ -156,6 +156,27 @@ def test_a_new_learning_rate_schedule_and_batch_size_take_effect_as_if_from_the_
     assert 'the schedule continues as if these had been its settings from the start' in line
 
 
+def test_parameters_keep_their_moments_in_other_groups(former: Path, tmp_path: Path) -> None:
+    plain = resume(former, tmp_path / 'plain').model.state_dict()
+    keys = {'head': dict(lr_mult=1.0001), 'proj': dict(lr_mult=0.9999)}
+    other = resume(former, tmp_path / 'other', {'optim_wrapper.paramwise_cfg': dict(custom_keys=keys)})
+    torch.testing.assert_close(other.model.state_dict(), plain, rtol=1e-3, atol=1e-6)
+    one = resume(former, tmp_path / 'one', {'optim_wrapper.optimizer.weight_decay': 0.0})  # one group instead of two
+    assert len(one.optim_wrapper.param_groups) == 1
+    content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)
+    for group in content['optimizer']['param_groups']:
+        del group['names']  # as before version 2
+    torch.save(content, tmp_path / 'old.pth')
+    with pytest.raises(InputError, match=r'optimizer of the checkpoint has groups of \[\d+, \d+\] parameters'):
+        train(
+            former,
+            tmp_path / 'old',
+            {'optim_wrapper.optimizer.weight_decay': 0.0, 'train_cfg.max_epochs': 2},
+            resume=True,
+            load_from=str(tmp_path / 'old.pth'),
+        )
+
+
 def test_old_checkpoints_are_taken_with_a_warning(former: Path, tmp_path: Path) -> None:
     content = torch.load(former / 'work' / 'epoch_1.pth', weights_only=False)
     del content['meta']['run']

@@ -81,6 +81,7 @@ def test_a_folder_is_taken_as_typed_and_nothing_is_evaluated(tmp_path: Path, fol
         (['foo'], "'foo' does not have the form KEY=VALUE"),
         (['model.indices=(1,2]'], 'the brackets of the value do not match'),
         (['train_dataloader.batch_size.x=5'], "'train_dataloader.batch_size.x' does not exist"),
+        (['train_dataloader.batchsize=5'], "'train_dataloader.batchsize' does not exist. Did you mean 'batch_size'"),
         (['model.arhc.depth=5'], "'model.arhc' does not exist. Did you mean 'arch'"),
         (['custom_hooks.1.type=A'], "'custom_hooks.1' does not exist"),
         (['optim_wraper.optimizer.lr=1'], "'optim_wraper' does not exist. Did you mean 'optim_wrapper'"),

@@ -36,6 +36,14 @@ def test_a_config_may_be_a_name_a_path_or_its_content(tmp_path: Path) -> None:
     assert content.to_dict() == before
 
 
+def test_the_preprocessor_beside_the_model_is_its_own_as_in_a_runner() -> None:
+    classifier = dict(type='ImageClassifier', backbone=tiny_vit())
+    config = Config(
+        dict(model=classifier, data_preprocessor=dict(type='ClsDataPreprocessor', mean=[1, 2, 3], std=[4] * 3))
+    )
+    assert load_model(config, None).data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
+
+
 def test_a_backbone_and_a_tokenizer_are_parts_of_a_pretraining(tmp_path: Path) -> None:
     settings = tiny_pretraining(tokenizer=tiny_tokenizer(teacher=TEACHER | dict(pretrained='none.pth')))
     config = Config(dict(model=settings))
