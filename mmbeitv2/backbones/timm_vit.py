@@ -295,16 +295,52 @@ def _add_cls_token(vit: Any) -> None:
         set_prefix_tokens(block, vit.num_prefix_tokens)
 
 
+def create_timm(model: str, pretrained: bool | str, **options: Any) -> Any:
+    """Timm's model without a classifier.
+
+    Args:
+        model: timm's name.
+        pretrained: true for timm's weights, or a file, of which only tensors are read.
+        options: further arguments of timm's model.
+
+    Raises:
+        InputError: if the file does not exist, cannot be read, or holds the weights of another model.
+    """
+    if not isinstance(pretrained, str):
+        return timm.create_model(model, pretrained, num_classes=0, **options)
+    if not Path(pretrained).is_file():
+        raise InputError(f'weights {pretrained!r} do not exist. Set pretrained to a file, or to True.')
+    try:
+        state = timm.models.load_state_dict(pretrained, weights_only=True)
+        saved = _matrices(state)
+    except Exception as error:  # readers raise anything on damaged files
+        raise InputError(
+            f'weights {pretrained!r} cannot be read ({type(error).__name__}). Set pretrained to a file of weights.'
+        ) from error
+    overlay = {'state_dict': state, 'source': ''}
+    network = timm.create_model(model, True, num_classes=0, pretrained_cfg_overlay=overlay, **options)
+    network.pretrained_cfg.pop('state_dict', None)
+    # Where a file has no weights, timm keeps random ones. Names differ between formats, and some matrices are adapted.
+    own = _matrices(network.state_dict())
+    if len(own & saved) < len(own) / 4:
+        raise InputError(
+            f'weights {pretrained!r} are not of model={model!r}: only {len(own & saved)} of its {len(own)} matrices '
+            'are in the file. Set pretrained to a file of weights of this model.'
+        )
+    return network
+
+
+def _matrices(state: dict[str, Tensor]) -> set[tuple[torch.Size, float]]:
+    """What tells apart the matrices of a state dict."""
+    return {(value.shape, value.float().sum().item()) for value in state.values() if value.ndim > 1}
+
+
 def _create(model: str, pretrained: bool | str, **options: Any) -> Any:
     """Timm's model without a classifier, for images of any size."""
-    if isinstance(pretrained, str):
-        if not Path(pretrained).is_file():
-            raise InputError(f'weights {pretrained!r} do not exist. Set pretrained to a file, or to True.')
-        options['pretrained_cfg_overlay'] = {'file': pretrained, 'source': ''}
     try:
-        vit = timm.create_model(
-            model, bool(pretrained), num_classes=0, dynamic_img_size=True, dynamic_img_pad=True, **options
-        )
+        vit = create_timm(model, pretrained, dynamic_img_size=True, dynamic_img_pad=True, **options)
+    except InputError:
+        raise
     except TypeError as error:  # other models have no dynamic_img_size
         raise InputError(f'timm cannot build model={model!r} as a plain ViT ({error}). {_PLAIN}') from error
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:

@@ -104,6 +104,15 @@ def cannot_download(source: str, error: Exception) -> InputError:
     )
 
 
+def cannot_build(model: str, pretrained: object, error: Exception) -> InputError:
+    """The error for a model that does not exist, or a file of weights that is not of this model."""
+    reason = ' '.join(str(error).split())[:300]
+    return InputError(
+        f'cannot build the teacher {model!r} with pretrained={pretrained!r} ({type(error).__name__}: {reason}). '
+        'Correct one of them.'
+    )
+
+
 def check_color_channels(name: str, chosen: Sequence[int], channels: int) -> None:
     """Refuses a setting of this name unless it has three of so many channels, counted from 0."""
     if len(chosen) != 3 or not all(0 <= channel < channels for channel in chosen):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor
 
-from mmbeitv2.errors import InputError
+from mmbeitv2.backbones.timm_vit import create_timm
 from mmbeitv2.registry import MODELS
-from mmbeitv2.teachers.base import FrozenTeacher, cannot_download
+from mmbeitv2.teachers.base import FrozenTeacher, cannot_build, cannot_download
 
 
 @MODELS.register_module()
@@ -37,30 +37,24 @@ class TimmTeacher(FrozenTeacher):
         out_index: int = -1,
         **settings: Any,
     ) -> None:
-        import timm
-
         source = timm.models.get_pretrained_cfg(model)
         options: dict = {}
         if img_size is not None and source is not None and source.fixed_input_size:
             options['img_size'] = img_size  # models that take any image have no such setting
-        if isinstance(pretrained, str):
-            if not Path(pretrained).is_file():
-                raise InputError(f'teacher weights {pretrained!r} do not exist. Set pretrained to a file, or to True.')
-            options['pretrained_cfg_overlay'] = {'file': pretrained}
         try:
-            network = timm.create_model(model, pretrained=bool(pretrained), num_classes=0, **options)
+            network = create_timm(model, pretrained, **options)
         except (OSError, RuntimeError) as error:
             name = model.removeprefix('hf-hub:') if model.startswith('hf-hub:') else source and source.hf_hub_id
             address = f'https://huggingface.co/{name}' if name else source and source.url
             if pretrained is not True or address is None:
-                raise
+                raise cannot_build(model, pretrained, error) from error
             raise cannot_download(str(address), error) from error
         if img_size is not None and source is None and hasattr(network, 'set_input_size'):
-            network.set_input_size(img_size=img_size)  # type: ignore[operator]  # interpolates learned positions
+            network.set_input_size(img_size=img_size)  # interpolates learned positions
         config = timm.data.resolve_model_data_config(network)
         # A MobileNetV2 takes a third less time with its channels last in memory (one thread, 16 images of 96 pixels).
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        width = int(network.feature_info[out_index]['num_chs'])  # type: ignore[index]
+        network.to(memory_format=torch.channels_last)
+        width = int(network.feature_info[out_index]['num_chs'])
         img_size = img_size or config['input_size'][-1]
         super().__init__(network, width, img_size, config['mean'], config['std'], **settings)
         self.out_index = out_index

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmbeitv2.backbones import TimmViT
 from mmbeitv2.errors import InputError
+from mmbeitv2.teachers import TimmTeacher
 from tests.conftest import randomize, tiny_pretraining, tiny_tokenizer
 from tests.test_engine.test_layer_decay import groups_by_name
 
@@ -193,6 +194,10 @@ def test_weights_are_loaded_by_timms_names_from_files_and_folders_at_any_size_an
         torch.testing.assert_close(other.vit.pos_embed, theirs_resized.pos_embed)
         gray = theirs_resized.patch_embed.proj.weight.sum(dim=1, keepdim=True)
         torch.testing.assert_close(other.vit.patch_embed.proj.weight, gray)
+    torch.save({f'other.{name}': value + 1 for name, value in theirs.state_dict().items()}, tmp_path / 'other.pth')
+    for kind in (TimmViT, TimmTeacher):
+        with pytest.raises(InputError, match="other.pth' are not of model='vit_tiny_patch16_224': only 0 of"):
+            kind('vit_tiny_patch16_224', str(tmp_path / 'other.pth'), 64)
 
 
 def test_fine_tuning_starts_from_a_pretraining_of_its_own_at_another_size(tmp_path: Path) -> None:
@@ -234,7 +239,7 @@ def test_a_tokenizer_has_it_as_its_encoder() -> None:
         (dict(model=SIGLIP, out_type='cls_token'), "has no CLS token, which out_type='cls_token' needs"),
         (dict(pretrained='none.pth'), "weights 'none.pth' do not exist"),
         (dict(model='hf-hub:timm/vit_small_patch16_dinov3.lvd1689m', pretrained=True), 'where there is a network'),
-        (dict(pretrained=__file__), 'with pretrained=.*a file of weights of this model'),
+        (dict(pretrained=__file__), "test_timm_vit.py' cannot be read .*Set pretrained to a file of weights"),
     ],
 )
 def test_what_is_no_plain_vit_and_wrong_settings_are_refused(changes: dict, message: str) -> None:

@@ -75,6 +75,13 @@ def test_weights_that_do_not_fit_clip_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             OpenCLIPTeacher('ViT-B-16', pretrained)
+    torch.save({'weight': torch.zeros(2, 2)}, tmp_path / 'other.pt')
+    for build in (
+        lambda: OpenCLIPTeacher('ViT-S-32', str(tmp_path / 'other.pt')),
+        lambda: TimmTeacher('no_model', pretrained=False),
+    ):
+        with pytest.raises(InputError, match='cannot build the teacher .* with pretrained=.*Correct one of them'):
+            build()
 
 
 def test_a_cnn_teaches_by_the_feature_map_of_a_stage() -> None:
