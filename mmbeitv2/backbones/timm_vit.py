@@ -318,7 +318,7 @@ def create_timm(model: str, pretrained: bool | str, **options: Any) -> Any:
             f'weights {pretrained!r} cannot be read ({type(error).__name__}). Set pretrained to a file of weights.'
         ) from error
     overlay = {'state_dict': state, 'source': ''}
-    network = timm.create_model(model, True, num_classes=0, pretrained_cfg_overlay=overlay, **options)
+    network: Any = timm.create_model(model, True, num_classes=0, pretrained_cfg_overlay=overlay, **options)
     network.pretrained_cfg.pop('state_dict', None)
     # Where a file has no weights, timm keeps random ones. Names differ between formats, and some matrices are adapted.
     own = _matrices(network.state_dict())
