@@ -37,8 +37,15 @@ class HuggingFaceTeacher(FrozenTeacher):
         except ImportError as error:
             raise InputError("this teacher needs transformers. Install it: pip install 'transformers>=4.54'") from error
         try:
-            network = AutoModel.from_pretrained(model).float()
-            network = getattr(network, 'vision_model', network)
+            network, info = AutoModel.from_pretrained(model, output_loading_info=True)
+            # transformers only warns that these are random. Classifiers are saved without text tower and unused pooler.
+            tower = 'vision_model.' if hasattr(network, 'vision_model') else ''
+            if missing := sorted(key for key in info['missing_keys'] if key.startswith(tower) and 'pooler' not in key):
+                raise InputError(
+                    f'the teacher {model!r} has no weights {", ".join(missing[:5])}{" ..." if missing[5:] else ""}. '
+                    'Choose a folder or a name whose config.json belongs to its weights.'
+                )
+            network = getattr(network, 'vision_model', network).float()
             parameters = inspect.signature(network.forward).parameters
             patch_size, width = (getattr(network.config, name, None) for name in ('patch_size', 'hidden_size'))
             # The NaFlex models of SigLIP 2 take patches, not images, and say so by spatial_shapes.

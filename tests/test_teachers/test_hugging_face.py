@@ -64,5 +64,9 @@ def test_an_image_is_at_least_one_patch(tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    save(transformers.Dinov2Config(**VISION), tmp_path)
+    transformers.ViTConfig(**VISION | dict(intermediate_size=64)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r'the teacher .* has no weights layers.0.*\.\.\.\. Choose'):
+        HuggingFaceTeacher(str(tmp_path))
     with pytest.raises(InputError, match=r'cannot load the teacher .*nothing.* with transformers \(OSError\)'):
         HuggingFaceTeacher(str(tmp_path / 'nothing'))
