@@ -120,7 +120,8 @@ class PretrainedBEiTv2:
 
     def _other_backbone_state(self, file: Checkpoint, module: Any, done: list[str]) -> StateDict:
         """Of a :class:`mmbeitv2.TimmViT` or a backbone of another project, from a checkpoint with the same."""
-        state = {key[9:]: value for key, value in file.state.items() if key.startswith('backbone.')}
+        prefix = 'backbone.' if any(key.startswith('backbone.') for key in file.state) else ''
+        state = {key.removeprefix(prefix): value for key, value in file.state.items() if key.startswith(prefix)}
         wanted = module.state_dict()
         is_timm = hasattr(module, 'vit') and hasattr(module, 'resize_positions')
         different = sorted(state.keys() ^ wanted.keys())
@@ -135,7 +136,7 @@ class PretrainedBEiTv2:
                 'init_cfg of the backbone that it was made with.'
             )
         require_sound(state, state, file.path)
-        source = self.source_grid or file.grid_of('backbone')
+        source = self.source_grid or file.grid_of(prefix[:-1])
         state = {key: value for key, value in state.items() if key in wanted}
         if is_timm and source not in (None, module.grid_size):
             resized = copy.deepcopy(module)

@@ -202,13 +202,18 @@ def test_weights_are_loaded_by_timms_names_from_files_and_folders_at_any_size_an
 
 def test_fine_tuning_starts_from_a_pretraining_of_its_own_at_another_size(tmp_path: Path) -> None:
     pretrained = randomize(MODELS.build(tiny_pretraining(backbone=settings(SIGLIP, use_cls_token=True, **PRETRAINING))))
+    torch.save(pretrained.backbone.state_dict(), tmp_path / 'backbone.pth')
     torch.save(dict(state_dict=pretrained.state_dict()), tmp_path / 'pretrained.pth')
-    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=str(tmp_path / 'pretrained.pth'))
-    vit = MODELS.build(settings(SIGLIP, img_size=(48, 24), use_cls_token=True, init_cfg=init_cfg, final_norm='none'))
-    vit.init_weights()
     pretrained.backbone.vit.set_input_size((48, 24))
-    for name, value in vit.state_dict().items():
-        torch.testing.assert_close(value, pretrained.backbone.state_dict()[name])
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2')
+    for name in ('backbone', 'pretrained'):
+        init_cfg['checkpoint'] = str(tmp_path / f'{name}.pth')
+        vit = MODELS.build(
+            settings(SIGLIP, img_size=(48, 24), use_cls_token=True, init_cfg=init_cfg, final_norm='none')
+        )
+        vit.init_weights()
+        for key, value in vit.state_dict().items():
+            torch.testing.assert_close(value, pretrained.backbone.state_dict()[key])
     with pytest.raises(InputError, match=r'vit.cls_token is only in the file'):
         MODELS.build(settings(SIGLIP, init_cfg=init_cfg)).init_weights()
     with pytest.raises(InputError, match='blocks.0.attn.qkv.bias is only in the file'):
