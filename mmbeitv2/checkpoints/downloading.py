@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
 import sys
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import torch
 from filelock import FileLock
 from mmengine.logging import print_log
+from tqdm import tqdm
 
 from mmbeitv2.checkpoints.tensors import read_file
 from mmbeitv2.errors import InputError
@@ -44,18 +45,31 @@ def download(url: str) -> Path:
         with FileLock(path.with_name(f'.{path.name}.lock')):
             if not path.exists():
                 print_log(f'Downloading {url} to {path}', logger='current')
-                timeout = socket.getdefaulttimeout()
-                socket.setdefaulttimeout(timeout or _TIMEOUT)  # torch.hub would wait forever for a silent server
                 try:
-                    torch.hub.download_url_to_file(url, str(partial), digest and digest[1], sys.stderr.isatty())
+                    found = _fetch(url, partial)
+                    if digest is not None and not found.startswith(digest[1]):
+                        raise ValueError(f'its SHA-256 begins with {found[:8]}, not {digest[1]}')
                     read_file(partial)  # the connection may have broken off, or a server answered with a page
                     partial.replace(path)
                 finally:
-                    socket.setdefaulttimeout(timeout)
                     partial.unlink(missing_ok=True)
     except (OSError, HTTPException, RuntimeError, ValueError) as error:
         raise InputError(_out_of_reach(url, str(path), error)) from error
     return path
+
+
+def _fetch(url: str, path: Path) -> str:
+    """Writes what an address gives into a file; its SHA-256. torch.hub would wait forever for a silent server."""
+    digest = hashlib.sha256()
+    request = Request(url, headers={'User-Agent': 'mmbeitv2'})  # some servers refuse Python's
+    with urlopen(request, timeout=_TIMEOUT) as response, path.open('wb') as file:
+        total = int(response.headers.get('Content-Length') or 0) or None
+        with tqdm(total=total, unit='B', unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+            while chunk := response.read(1 << 20):
+                file.write(chunk)
+                digest.update(chunk)
+                bar.update(len(chunk))
+    return digest.hexdigest()
 
 
 def cached_path(url: str) -> Path:

@@ -26,12 +26,6 @@ _READ_BESIDE = {
 }
 
 
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--cfg-options KEY=VALUE ...``; :func:`merge_options` interprets it once the config is known."""
-    what = 'override settings of the config, e.g. train_dataloader.batch_size=64 or val_dataloader=None'
-    parser.add_argument('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help=what)
-
-
 def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -> Config:
     """Reads a config file (``.py``, ``.yaml`` or ``.json``) and applies the settings of ``--cfg-options``.
 

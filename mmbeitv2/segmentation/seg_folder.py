@@ -136,8 +136,8 @@ class SegFolder(BaseDataset):
             return super().prepare_data(idx)
         except cv2.error as error:
             raise InputError(
-                f'image {self.get_data_info(idx)["img_path"]!r} does not pass the pipeline ({str(error).strip()}). '
-                'Remove it, or cut it into pieces that are less elongated.'
+                f'image {self.get_data_info(idx)["img_path"]!r} does not pass the pipeline ({str(error).strip()}). If '
+                'it is very elongated, remove it or cut it into pieces.'
             ) from error
 
     def _listed(self, paths: list[str]) -> list[tuple[str, str]]:

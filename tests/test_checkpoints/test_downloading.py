@@ -88,7 +88,7 @@ def test_files_of_one_name_at_two_addresses_are_two_files_inside_the_cache() -> 
         ('broken.safetensors', BODY[:2000], 'it is damaged or truncated'),
         ('page.pth', b'<!DOCTYPE html><html>Sign in</html>', 'it is damaged or truncated, or was not written by'),
         ('missing.safetensors', None, 'File not found'),
-        ('model-0123abcd.safetensors', BODY, 'invalid hash value .expected "0123abcd"'),
+        ('model-0123abcd.safetensors', BODY, 'its SHA-256 begins with \\w{8}, not 0123abcd'),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused_in_one_sentence_and_leaves_nothing_behind(

@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mmbeitv2.inference.config import add_cfg_options
-
 
 def positive(text: str) -> int:
     """Type of an option: a whole number of at least 1."""
@@ -61,7 +59,8 @@ def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParse
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in shared:
         if name == '--cfg-options':
-            add_cfg_options(parser)
+            what = 'override settings of the config, e.g. train_dataloader.batch_size=64 or val_dataloader=None'
+            parser.add_argument('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help=what)
         else:
             parser.add_argument(name, **_SHARED[name])
     return parser
