@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -339,11 +338,9 @@ def _create(model: str, pretrained: bool | str, **options: Any) -> Any:
     """Timm's model without a classifier, for images of any size."""
     try:
         vit = create_timm(model, pretrained, dynamic_img_size=True, dynamic_img_pad=True, **options)
-    except InputError:
-        raise
     except TypeError as error:  # other models have no dynamic_img_size
         raise InputError(f'timm cannot build model={model!r} as a plain ViT ({error}). {_PLAIN}') from error
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError) as error:
         reason = ' '.join(str(error).split())[:300]
         raise InputError(
             f'timm cannot build model={model!r} with pretrained={pretrained!r} ({type(error).__name__}: {reason}). '

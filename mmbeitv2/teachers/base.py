@@ -96,21 +96,21 @@ class FrozenTeacher(Frozen):
         """Features (B, Dt, h, w) of normalized images (B, 3, H, W)."""
 
 
-def cannot_download(source: str, error: Exception) -> InputError:
-    """The error for weights that are out of reach."""
-    return InputError(
-        f'cannot download the weights of the teacher from {source} ({type(error).__name__}). Download them where there '
-        'is a network, and set pretrained of the teacher to the file.'
-    )
+def cannot_build(model: str, pretrained: object, error: Exception, address: str | None) -> InputError:
+    """The error for a model that does not exist, or weights that cannot be loaded into it.
 
-
-def cannot_build(model: str, pretrained: object, error: Exception) -> InputError:
-    """The error for a model that does not exist, or a file of weights that is not of this model."""
+    Args:
+        model: name.
+        pretrained: setting of the teacher.
+        error: what the library raised.
+        address: from which it would have downloaded the weights; None for a file.
+    """
     reason = ' '.join(str(error).split())[:300]
-    return InputError(
-        f'cannot build the teacher {model!r} with pretrained={pretrained!r} ({type(error).__name__}: {reason}). '
-        'Correct one of them.'
-    )
+    remedy = 'Correct one of them.'
+    if address is not None:
+        remedy = f'Where there is a network, download {address}, and set pretrained of the teacher to the file.'
+    kind = type(error).__name__
+    return InputError(f'cannot build the teacher {model!r} with pretrained={pretrained!r} ({kind}: {reason}). {remedy}')
 
 
 def check_color_channels(name: str, chosen: Sequence[int], channels: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.registry import MODELS
-from mmbeitv2.teachers.base import FrozenTeacher, cannot_build, cannot_download
+from mmbeitv2.teachers.base import FrozenTeacher, cannot_build
 
 
 @MODELS.register_module()
@@ -34,9 +34,7 @@ class OpenCLIPTeacher(FrozenTeacher):
         try:
             visual = open_clip.create_model(model, pretrained=pretrained).visual
         except (OSError, RuntimeError) as error:
-            if source is None:
-                raise cannot_build(model, pretrained, error) from error
-            raise cannot_download(source, error) from error
+            raise cannot_build(model, pretrained, error, source) from error
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
             raise InputError(f'the image tower of {model!r} is not a plain ViT. Choose a ViT of open_clip.')
         visual.output_tokens = True

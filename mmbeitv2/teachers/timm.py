@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbeitv2.backbones.timm_vit import create_timm
 from mmbeitv2.registry import MODELS
-from mmbeitv2.teachers.base import FrozenTeacher, cannot_build, cannot_download
+from mmbeitv2.teachers.base import FrozenTeacher, cannot_build
 
 
 @MODELS.register_module()
@@ -46,9 +46,8 @@ class TimmTeacher(FrozenTeacher):
         except (OSError, RuntimeError) as error:
             name = model.removeprefix('hf-hub:') if model.startswith('hf-hub:') else source and source.hf_hub_id
             address = f'https://huggingface.co/{name}' if name else source and source.url
-            if pretrained is not True or address is None:
-                raise cannot_build(model, pretrained, error) from error
-            raise cannot_download(str(address), error) from error
+            is_download = pretrained is True and address
+            raise cannot_build(model, pretrained, error, str(address) if is_download else None) from error
         if img_size is not None and source is None and hasattr(network, 'set_input_size'):
             network.set_input_size(img_size=img_size)  # interpolates learned positions
         config = timm.data.resolve_model_data_config(network)

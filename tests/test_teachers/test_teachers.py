@@ -124,7 +124,7 @@ def test_a_hub_out_of_reach_names_the_address(monkeypatch: pytest.MonkeyPatch, t
         (OpenCLIPTeacher, 'https://openaipublic.azureedge.net/.*/ViT-B-16.pt'),
         (lambda: OpenCLIPTeacher('ViT-B-16-SigLIP', 'webli'), 'https://huggingface.co/timm/ViT-B-16-SigLIP'),
     ):
-        with pytest.raises(InputError, match=f'from {address}.*Download them where .* set pretrained'):
+        with pytest.raises(InputError, match=f'cannot build .* network, download {address}.* and set pretrained'):
             build()
 
 
