@@ -12,7 +12,7 @@
 ``data``: the pretraining pipeline on one core, against mmpretrain's, on 500x375 JPEGs of its own or on --images DIR.
 
 Weights and images are random; no download is needed. The JSON has ``ours`` and ``peer`` in images/s, ``ratio`` = ours /
-peer, and ``memory_ratio``, the same of the peak memory.
+peer, and for models ``memory_ratio``, the same of the peak memory.
 """
 
 from __future__ import annotations

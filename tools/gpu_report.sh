@@ -42,7 +42,7 @@ print('|---|---' + '|---' * len(keys) + '|')
 for path in sorted(pathlib.Path(sys.argv[1]).glob('*.json')):
     result = json.loads(path.read_text())
     for way in (way for way in ('', 'slide_', 'whole_') if f'{way}ratio' in result):
-        print(f'| {way}{path.stem} | {result["device"]} |', ' | '.join(f'{result[way + key]:.3g}' for key in keys), '|')
+        print(f'| {way}{path.stem} | {result["device"]} |', ' | '.join(f'{result.get(way + key, float("nan")):.3g}' for key in keys), '|')
 PY
 echo "the results are in $work: report.md, tests.txt and profile.txt"
 [ -z "$failed" ] || die "failed:$failed. Run the command again to repeat these."

@@ -58,12 +58,12 @@ def run_benchmark(args: argparse.Namespace) -> None:
 
 
 def compare(name: str, args: argparse.Namespace) -> dict[str, float]:
-    """Images/s and peak memory of both, and their ratios, of a step of :data:`STEPS`."""
+    """Images/s of both, of a step of :data:`STEPS`, the peak memory of models, and the ratios."""
     memory, steps = {}, {}
     for side in ('ours', 'peer'):
-        if args.device == 'cpu':
+        if args.device == 'cpu' and name != 'data':  # a pipeline's memory is that of its libraries
             memory[side] = peak_of_process(name, side == 'ours', args)
-        else:
+        if args.device == 'cuda':
             before = torch.cuda.memory_allocated()
         steps[side] = STEPS[name](side == 'ours', args)
         for _ in range(3 if args.device == 'cuda' else 1):
@@ -76,8 +76,10 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, float]:
     steps.clear()
     gc.collect()  # frees the models
     result['ratio'] = result['ours'] / result['peer']
-    result |= {f'{side}_memory_gib': value / 2**30 for side, value in memory.items()}
-    return result | {'memory_ratio': memory['ours'] / memory['peer']}
+    if memory:
+        result |= {f'{side}_memory_gib': value / 2**30 for side, value in memory.items()}
+        result['memory_ratio'] = memory['ours'] / memory['peer']
+    return result
 
 
 def alternate(steps: dict[str, Step], repeats: int) -> dict[str, float]:
