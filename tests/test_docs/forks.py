@@ -13,10 +13,12 @@ import logging
 import multiprocessing
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
@@ -24,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from tests.conftest import forget_former_runs
+from tests.conftest import ROOT, forget_former_runs
 
 CLIENT = """#!{python} -SE
 import json, os, socket, sys
@@ -39,26 +41,37 @@ sys.exit(answer[0] if answer else 1)
 
 
 def run_bash(
-    script: str, folder: Path, cwd: Path, env: dict[str, str], program: Callable[[list[str]], None], timeout: float
+    script: str,
+    cwd: Path = ROOT,
+    env: dict[str, str] | None = None,
+    program: Callable[[list[str]], None] | None = None,
+    timeout: float = 300,
 ) -> tuple[int, str]:
     """Runs a script of bash, which ends at the first command that fails.
 
     Args:
         script: in bash.
-        folder: for the client and the socket, new and of a short path.
         cwd: where to run it.
-        env: its environment.
-        program: called in each fork with the arguments of Python, as :func:`run_program`.
+        env: variables beside those of this process.
+        program: called in each fork with the arguments of Python; by default :func:`run_program`.
         timeout: in seconds.
 
     Returns:
         The exit code, and what was written to standard output and standard error.
     """
+    with tempfile.TemporaryDirectory(prefix='forks-') as folder:  # the path of a socket must be short
+        return _run_bash(Path(folder), script, cwd, env or {}, program or run_program, timeout)
+
+
+def _run_bash(
+    folder: Path, script: str, cwd: Path, env: dict[str, str], program: Callable[[list[str]], None], timeout: float
+) -> tuple[int, str]:
     address = str(folder / 'socket')
     for name in 'python', 'python3':
         (folder / name).write_text(CLIENT.format(python=sys.executable, address=address))
         (folder / name).chmod(0o755)
-    env = env | {'PATH': f'{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{env["PATH"]}'}
+    path = f'{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    env = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1') | env | dict(PATH=path)
     ends, forks = time.monotonic() + timeout, {}
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
@@ -102,6 +115,7 @@ def _become(client: socket.socket, program: Callable[[list[str]], None]) -> None
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    sys.executable = str(shutil.which('python'))  # so that what it starts is a fork as well
     gc.freeze()  # mmengine collects garbage often, and need not look through all that is imported
     forget_former_runs()
     logging.getLogger().handlers.clear()  # pytest's
@@ -111,6 +125,8 @@ def _become(client: socket.socket, program: Callable[[list[str]], None]) -> None
 
 def run_program(argv: list[str]) -> None:
     """Runs a script, a module, or code, as Python does with these arguments."""
+    if argv[0] == '-u':
+        argv = argv[1:]
     if argv[0] == '-m':
         sys.argv, sys.path[0] = argv[1:], os.getcwd()
         runpy.run_module(argv[1], run_name='__main__', alter_sys=True)

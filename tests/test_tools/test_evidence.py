@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,15 +112,12 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
         return study
 
     def program(argv: list[str]) -> None:
-        sys.executable = f'{bin_folder}/python'  # the jobs are forks as well
         if argv != ['study']:
             run_program(argv)
         elif failed := run_study(small_study(), ['mae/lr_', 'teacher'], 2, 10):
             sys.exit((data / 'runs' / failed[0] / 'log.txt').read_text()[-2000:])
 
-    environment = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
-    with tempfile.TemporaryDirectory(prefix='study-') as bin_folder:
-        exit_code, output = run_bash('python study', Path(bin_folder), data, environment, program, 300)
+    exit_code, output = run_bash('python study', data, program=program)
     assert exit_code == 0, output
     study = small_study()
     records = json.loads((data / 'records/mae.json').read_text())

@@ -22,7 +22,8 @@ from mmbeitv2.checkpoints import loading_tensors_only
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference import predicting
 from mmbeitv2.inference.tiling import blend_tiles
-from tests.conftest import refused, run, run_tool, tiny_vit, write_model
+from tests.conftest import refused, run_tool, tiny_vit, write_model
+from tests.test_docs.forks import run_bash
 
 COLORS = [[10 * number, 255 - number, 7] for number in range(5)]
 VIT = dict(out_indices=(1,), out_type='featmap', final_norm='none', rel_pos_bias='per_layer', layer_scale_init_value=0)
@@ -386,8 +387,8 @@ def test_a_full_disk_ends_in_one_sentence_and_nothing_is_lost(
 def test_several_processes_share_the_images(tmp_path: Path, classifier: list[str], image_folder: Path) -> None:
     (image_folder / 'dog/nested/3.jpg').write_text('no image')
     out = tmp_path / 'out'
-    command = ['bash', 'tools/dist_predict.sh', *classifier, '2', str(image_folder), '--out', str(out)]
-    output = run(*command, ok=False)
+    exit_code, output = run_bash(f'bash tools/dist_predict.sh {" ".join(classifier)} 2 {image_folder} --out {out}')
+    assert exit_code == 1
     assert "dog/nested/3.jpg' cannot be read" in output
     assert 'predict.py: error: 1 images could not be read' in output
     assert len(rows_of(out / 'predictions.csv')) == 15

@@ -26,6 +26,7 @@ from tests.conftest import (
     run_tool,
     train,
 )
+from tests.test_docs.forks import run_bash
 
 LONGER = 'train_cfg.max_epochs=3'
 
@@ -97,8 +98,9 @@ def test_slurm_gets_one_process_per_gpu_each_of_which_knows_its_rank(tmp_path: P
 
 def test_dist_test_scores_by_two_processes(tmp_path: Path, image_folder: Path) -> None:
     config, out = classification_config(tmp_path, image_folder), tmp_path / 'metrics.json'
-    command = ('bash', 'tools/dist_test.sh', config, random_checkpoint(config), '2', '--work-dir', str(tmp_path))
-    run(*command, '--out', str(out))
+    command = f'bash tools/dist_test.sh {config} {random_checkpoint(config)} 2 --work-dir {tmp_path} --out {out}'
+    exit_code, output = run_bash(command)
+    assert exit_code == 0, output
     assert 'accuracy/top1' in json.loads(out.read_text())
 
 
