@@ -14,6 +14,7 @@ from mmpretrain.models.utils import LayerNorm2d
 from torch import Tensor, nn
 
 from mmbeitv2.backbones import BEiTv2ViT, TimmViT
+from mmbeitv2.backbones.base import ViTBackbone
 from mmbeitv2.backbones.timm_vit import BlockArguments, set_prefix_tokens
 from mmbeitv2.errors import InputError
 from mmbeitv2.layers import Context, to_map
@@ -30,8 +31,86 @@ class MaskPrediction(NamedTuple):
     masks: Tensor  #: (B, Q, H, W), logits
 
 
+class QueryViT(ViTBackbone):
+    """What backbones with queries have in common; :class:`EoMTViT` explains the settings."""
+
+    blocks: Any
+    norm: Any
+    num_heads: int
+    _embed: Any
+    run_block: Any
+    run_query_block: Any
+
+    def __init__(
+        self,
+        num_queries: int = 100,
+        query_blocks: int = 3,
+        num_upscales: int = 2,
+        frozen_encoder: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if self.final_norm != 'norm':
+            raise InputError(f"final_norm={self.final_norm!r} does not fit {type(self).__name__}. Set it to 'norm'.")
+        if not 1 <= query_blocks <= self.depth:
+            raise InputError(
+                f'query_blocks={query_blocks} does not fit a backbone of {self.depth} blocks. Choose from 1 to '
+                f'{self.depth}.'
+            )
+        has_bias = getattr(self, 'rel_pos_bias_type', 'none') != 'none'
+        bias_shape = (query_blocks, self.num_heads) if has_bias else None
+        self.query_blocks = query_blocks
+        self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales, bias_shape)
+        self.query_layers: nn.ModuleDict | None = None
+        if frozen_encoder:
+            layers = nn.ModuleDict({'blocks': self.blocks[-query_blocks:], 'norm': self.norm})
+            self.query_layers = copy.deepcopy(layers).requires_grad_(True)
+            self.frozen_stages = self.depth
+            self._freeze_stages()
+
+    def init_weights(self) -> None:
+        """As the backbone; the copies of a frozen encoder are those of the weights that ``init_cfg`` loads."""
+        super().init_weights()
+        if self.query_layers is not None:
+            self.query_layers['blocks'].load_state_dict(self.blocks[-self.query_blocks :].state_dict())
+            self.query_layers['norm'].load_state_dict(self.norm.state_dict())
+
+    def forward(self, images: Tensor) -> tuple[MaskPrediction, ...]:
+        """Predicts masks.
+
+        Args:
+            images: (B, C, H, W), H and W at least one patch.
+
+        Returns:
+            The predictions after the last block; in training, those before each block with queries come first.
+        """
+        x, grid, context = self._embed(images, None)  # (B, prefix+N, C)
+        for i in range(self.depth - self.query_blocks):
+            x = self.run_block(i, x, context)
+        x = torch.cat((self.mask_module.queries.expand(x.shape[0], -1, -1), x), dim=1)  # (B, Q+prefix+N, C)
+        predictions = []
+        for i, prob in enumerate(attn_mask_probs(self.query_blocks)):
+            mask = None
+            if self.training:
+                predictions.append(self._predict(x, grid))
+                mask = masked_attention_mask(predictions[-1].masks, grid, prob)
+            x = self.run_query_block(i, x, context, mask)
+        predictions.append(self._predict(x, grid))
+        return tuple(predictions)
+
+    def _predict(self, x: Tensor, grid: tuple[int, int]) -> MaskPrediction:
+        x = (self.norm if self.query_layers is None else self.query_layers['norm'])(x)
+        queries, patches = x[:, : len(self.mask_module.queries)], x[:, -grid[0] * grid[1] :]
+        return MaskPrediction(queries, self.mask_module(queries, to_map(patches, grid)))
+
+    def query_block(self, number: int) -> Any:
+        """A block that the queries pass through, counted from the first of these."""
+        blocks: Any = self.blocks[-self.query_blocks :] if self.query_layers is None else self.query_layers['blocks']
+        return blocks[number]
+
+
 @MODELS.register_module()
-class EoMTViT(BEiTv2ViT):
+class EoMTViT(QueryViT, BEiTv2ViT):  # type: ignore[misc]  # it gives a prediction, no features
     """A :class:`BEiTv2ViT` whose last blocks also process queries, each of which predicts a mask (EoMT, section 3).
 
     The relative position bias has separate entries for the queries in each of these blocks; they start at zero.
@@ -54,141 +133,32 @@ class EoMTViT(BEiTv2ViT):
             ``out_indices`` and ``out_type`` have no effect.
     """
 
-    def __init__(
-        self,
-        num_queries: int = 100,
-        query_blocks: int = 3,
-        num_upscales: int = 2,
-        frozen_encoder: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        bias_shape = None if self.rel_pos_bias_type == 'none' else (query_blocks, self.num_heads)
-        self.query_blocks = _check_query_blocks(self, query_blocks)
-        self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales, bias_shape)
-        self.query_layers = _copy_query_layers(self) if frozen_encoder else None
-
-    def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
-        """Predicts masks, see ``predict_masks``."""
-        return predict_masks(self, x)
-
     def run_query_block(self, number: int, x: Tensor, context: Context, mask: Tensor | None) -> Tensor:
         """A block, counted from the first with queries, on queries, CLS and patches (B, Q+1+N, C)."""
-        block = _query_blocks_of(self)[number]
+        block = self.query_block(number)
         bias = block.attn.position_bias(context)
         return self.run(block, x, self.mask_module.join_bias(bias, number, mask))
 
-    def init_weights(self) -> None:
-        """As :class:`BEiTv2ViT`; the copies of a frozen encoder are those of the weights that ``init_cfg`` loads."""
-        super().init_weights()
-        _update_copies(self)
-
 
 @MODELS.register_module()
-class EoMTTimmViT(TimmViT):
+class EoMTTimmViT(QueryViT, TimmViT):  # type: ignore[misc]
     """The same with a :class:`TimmViT`. Queries have no position, like the other tokens in front of the patches.
 
     Args:
-        num_queries: see :class:`EoMTViT`, as the next three.
-        query_blocks: number of last blocks that the queries pass through.
-        num_upscales: how often the patch map is doubled.
-        frozen_encoder: freeze the whole ViT and train copies of its last blocks.
-        kwargs: see :class:`TimmViT`. ``final_norm`` must be ``'norm'``; ``out_indices`` and ``out_type`` have no
-            effect.
+        kwargs: those of :class:`EoMTViT`, and of :class:`TimmViT` in place of :class:`BEiTv2ViT`.
     """
 
-    def __init__(
-        self,
-        num_queries: int = 100,
-        query_blocks: int = 3,
-        num_upscales: int = 2,
-        frozen_encoder: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.query_blocks = _check_query_blocks(self, query_blocks)
-        self.mask_module = MaskModule(self.embed_dims, num_queries, num_upscales)
-        self.query_layers = _copy_query_layers(self) if frozen_encoder else None
-        for block in _query_blocks_of(self):
-            set_prefix_tokens(block, num_queries + self.vit.num_prefix_tokens)
-
-    def forward(self, x: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # a prediction, no features
-        """Predicts masks, see ``predict_masks``."""
-        return predict_masks(self, x)
+        for number in range(self.query_blocks):
+            set_prefix_tokens(self.query_block(number), len(self.mask_module.queries) + self.vit.num_prefix_tokens)
 
     def run_query_block(self, number: int, x: Tensor, context: BlockArguments, mask: Tensor | None) -> Tensor:
         """A block, counted from the first with queries, on queries, prefix tokens and patches (B, Q+prefix+N, C)."""
         bias = self.mask_module.join_bias(None, number, mask, self.vit.num_prefix_tokens)
         arguments = context[self.depth - self.query_blocks + number]
         arguments = arguments if bias is None else {**arguments, 'attn_mask': bias}
-        return self.run(_query_blocks_of(self)[number], x, **arguments)
-
-    def init_weights(self) -> None:
-        """As :class:`EoMTViT`."""
-        super().init_weights()
-        _update_copies(self)
-
-
-def predict_masks(vit: Any, images: Tensor) -> tuple[MaskPrediction, ...]:
-    """Runs a backbone with queries in its last blocks.
-
-    Args:
-        vit: an :class:`EoMTViT` or :class:`EoMTTimmViT`.
-        images: (B, C, H, W), H and W at least one patch.
-
-    Returns:
-        The predictions after the last block; in training, those before each block with queries come first.
-    """
-    x, grid, context = vit._embed(images, None)  # (B, prefix+N, C)
-    first = vit.depth - vit.query_blocks
-    for i in range(first):
-        x = vit.run_block(i, x, context)
-    x = torch.cat((vit.mask_module.queries.expand(x.shape[0], -1, -1), x), dim=1)  # (B, Q+prefix+N, C)
-    predictions = []
-    for i, prob in enumerate(attn_mask_probs(vit.query_blocks)):
-        mask = None
-        if vit.training:
-            predictions.append(_predict(vit, x, grid))
-            mask = masked_attention_mask(predictions[-1].masks, grid, prob)
-        x = vit.run_query_block(i, x, context, mask)
-    predictions.append(_predict(vit, x, grid))
-    return tuple(predictions)
-
-
-def _predict(vit: Any, x: Tensor, grid: tuple[int, int]) -> MaskPrediction:
-    x = (vit.norm if vit.query_layers is None else vit.query_layers['norm'])(x)
-    queries, patches = x[:, : len(vit.mask_module.queries)], x[:, -grid[0] * grid[1] :]
-    return MaskPrediction(queries, vit.mask_module(queries, to_map(patches, grid)))
-
-
-def _query_blocks_of(vit: Any) -> Any:
-    """The blocks that the queries pass through."""
-    return vit.blocks[-vit.query_blocks :] if vit.query_layers is None else vit.query_layers['blocks']
-
-
-def _copy_query_layers(vit: Any) -> nn.ModuleDict:
-    """Freezes a backbone; gives copies of its last blocks and its norm to be trained."""
-    layers = nn.ModuleDict({'blocks': vit.blocks[-vit.query_blocks :], 'norm': vit.norm})
-    copies = copy.deepcopy(layers).requires_grad_(True)
-    vit.frozen_stages = vit.depth
-    vit._freeze_stages()
-    return copies
-
-
-def _update_copies(vit: Any) -> None:
-    if vit.query_layers is not None:
-        vit.query_layers['blocks'].load_state_dict(vit.blocks[-vit.query_blocks :].state_dict())
-        vit.query_layers['norm'].load_state_dict(vit.norm.state_dict())
-
-
-def _check_query_blocks(vit: Any, query_blocks: int) -> int:
-    if vit.final_norm != 'norm':
-        raise InputError(f"final_norm={vit.final_norm!r} does not fit {type(vit).__name__}. Set it to 'norm'.")
-    if not 1 <= query_blocks <= vit.depth:
-        raise InputError(
-            f'query_blocks={query_blocks} does not fit a backbone of {vit.depth} blocks. Choose from 1 to {vit.depth}.'
-        )
-    return query_blocks
+        return self.run(self.query_block(number), x, **arguments)
 
 
 class MaskModule(BaseModule):
