@@ -1,10 +1,9 @@
 # BEiT (Bao et al. 2021), section 3.1: pretraining on ImageNet-21k, 150 epochs (numbers of the reference's README).
-_base_ = 'beit_vit-b_300e.py'
+_base_ = [
+    '_base_/models/beit_vit-b.py',
+    '_base_/datasets/beit_pretraining.py',
+    '_base_/schedules/beit_150e_in21k.py',
+    '_base_/default_runtime.py',
+]
 model = dict(data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]))
 train_dataloader = dict(dataset=dict(data_root='data/imagenet21k'))
-# By iterations, as the warm-up is given: 14,197,122 images are 6932 batches of 2048.
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=10000),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=1029800, by_epoch=False, begin=10000, end=1039800),
-]
-train_cfg = dict(max_epochs=150)

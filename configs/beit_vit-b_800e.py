@@ -1,9 +1,7 @@
 # BEiT (Bao et al. 2021), table 10, 800 epochs.
-_base_ = 'beit_vit-b_300e.py'
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=1e-5, T_max=790, by_epoch=True, begin=10, end=800, convert_to_iter_based=True
-    ),
+_base_ = [
+    '_base_/models/beit_vit-b.py',
+    '_base_/datasets/beit_pretraining.py',
+    '_base_/schedules/beit_800e.py',
+    '_base_/default_runtime.py',
 ]
-train_cfg = dict(max_epochs=800)

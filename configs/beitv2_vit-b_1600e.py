@@ -5,3 +5,4 @@ _base_ = [
     '_base_/schedules/beitv2_1600e.py',
     '_base_/default_runtime.py',
 ]
+model = dict(backbone=dict(drop_path_rate=0.1))

@@ -5,4 +5,3 @@ _base_ = [
     '_base_/schedules/beitv2_300e.py',
     '_base_/default_runtime.py',
 ]
-model = dict(backbone=dict(drop_path_rate=0.0))

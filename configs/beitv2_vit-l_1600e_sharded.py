@@ -1,2 +1,9 @@
 # Paper, table 9, ViT-L, 1600 epochs; parameters and optimizer state spread over the GPUs.
-_base_ = ['beitv2_vit-l_1600e.py', '_base_/sharded.py']
+_base_ = [
+    '_base_/models/beitv2_vit-l.py',
+    '_base_/datasets/imagenet_pretraining.py',
+    '_base_/schedules/beitv2_1600e.py',
+    '_base_/default_runtime.py',
+    '_base_/sharded.py',
+]
+model = dict(backbone=dict(drop_path_rate=0.1))

@@ -1,8 +1,8 @@
 # ViT-S, which is not in the paper; table 9 apart from the network, 1600 epochs.
 _base_ = [
-    '_base_/models/beitv2_vit-b.py',
+    '_base_/models/beitv2_vit-s.py',
     '_base_/datasets/imagenet_pretraining.py',
     '_base_/schedules/beitv2_1600e.py',
     '_base_/default_runtime.py',
 ]
-model = dict(backbone=dict(arch='small'))
+model = dict(backbone=dict(drop_path_rate=0.1))

@@ -1,4 +1,4 @@
-# As default_runtime.py, for tokenizers: logs the use of the codebook.
+# As default_runtime.py, for tokenizers: logs and scores the use of the codebook.
 default_scope = 'mmpretrain'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -22,3 +22,5 @@ log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0, deterministic=False)
+val_evaluator = dict(type='mmbeitv2.CodebookMetric', num_codes=8192)
+test_evaluator = val_evaluator

@@ -1,5 +1,10 @@
 # The reference's order: colors are jittered on the whole image, before the crop, by the workers.
-_base_ = '../beitv2_vit-b_300e.py'
+_base_ = [
+    '../_base_/models/beitv2_vit-b.py',
+    '../_base_/datasets/imagenet_pretraining.py',
+    '../_base_/schedules/beitv2_300e.py',
+    '../_base_/default_runtime.py',
+]
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
     dict(type='mmbeitv2.LoadImage'),

@@ -1,5 +1,10 @@
 # Paper, table 4: codes of width 64 instead of 32.
-_base_ = '../beitv2_vit-b_300e.py'
+_base_ = [
+    '../_base_/models/beitv2_vit-b.py',
+    '../_base_/datasets/imagenet_pretraining.py',
+    '../_base_/schedules/beitv2_300e.py',
+    '../_base_/default_runtime.py',
+]
 model = dict(
     tokenizer=dict(
         quantizer=dict(code_dim=64),

@@ -1,7 +1,15 @@
 # Ours: beitv2_vit-b_adapt.py, scored by k-nearest neighbors before the first step and every 500. data/own also holds
 # labeled images: train/CLASS/*.jpg to compare with, and val/CLASS/*.jpg to score.
-_base_ = 'beitv2_vit-b_adapt.py'
-data_root = 'data/own'
+_base_ = [
+    '../_base_/models/beitv2_vit-b.py',
+    '../_base_/datasets/own_images.py',
+    '../_base_/schedules/adapt_10k.py',
+    '../_base_/iterations_runtime.py',
+]
+model = dict(
+    backbone=dict(drop_path_rate=0.1),
+    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_pt_release', reinit_head=False),
+)
 score_loader = dict(
     batch_size=64,
     num_workers=4,
@@ -10,7 +18,7 @@ score_loader = dict(
 )
 score_dataset = dict(
     type='mmbeitv2.ImageFolder',
-    data_root=data_root,
+    data_root='data/own',
     with_label=True,
     pipeline=[
         dict(type='mmbeitv2.LoadImage'),

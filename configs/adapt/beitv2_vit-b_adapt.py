@@ -6,24 +6,13 @@
 # data/own, a folder or a link to one, holds images/, nested to any depth; labels are not needed.
 _base_ = [
     '../_base_/models/beitv2_vit-b.py',
-    '../_base_/datasets/imagenet_pretraining.py',
+    '../_base_/datasets/own_images.py',
     '../_base_/schedules/adapt_10k.py',
-    '../_base_/default_runtime.py',
+    '../_base_/iterations_runtime.py',
 ]
-data_root = 'data/own'
 # The whole model goes on: encoder, patch aggregation and head. What the file lacks starts from its initial weights, and
 # the log says so. With another tokenizer than the file's, set reinit_head=True: the head then starts anew.
 model = dict(
-    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_pt_release', reinit_head=False)
+    backbone=dict(drop_path_rate=0.1),
+    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='beitv2-base_in1k-1600e_pt_release', reinit_head=False),
 )
-train_dataloader = dict(
-    batch_size=64,
-    sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
-    dataset=dict(data_root=data_root, data_prefix='images'),
-)
-default_hooks = dict(
-    logger=dict(interval=50, log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1),
-)
-log_processor = dict(by_epoch=False)
-auto_scale_lr = dict(base_batch_size=512)

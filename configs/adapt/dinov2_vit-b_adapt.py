@@ -1,5 +1,10 @@
 # As dinov3_vit-b_adapt.py, from timm's DINOv2 ViT-B/14 with registers. Of 16x16 patches, 98 are masked.
-_base_ = 'dinov3_vit-b_adapt.py'
+_base_ = [
+    '../_base_/models/dinov3_vit-b.py',
+    '../_base_/datasets/own_images.py',
+    '../_base_/schedules/adapt_10k.py',
+    '../_base_/iterations_runtime.py',
+]
 name = 'vit_base_patch14_reg4_dinov2.lvd142m'
 model = dict(
     backbone=dict(model=name),

@@ -1,5 +1,10 @@
 # As dinov3_vit-b_adapt.py with LoRA, see beitv2_vit-b_adapt-lora.py. timm's weights stay as they are.
-_base_ = 'dinov3_vit-b_adapt.py'
+_base_ = [
+    '../_base_/models/dinov3_vit-b.py',
+    '../_base_/datasets/own_images.py',
+    '../_base_/schedules/adapt_10k.py',
+    '../_base_/iterations_runtime.py',
+]
 model = dict(
     backbone=dict(
         _delete_=True,

@@ -11,9 +11,7 @@ model = dict(
     encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=128),
     quantizer=dict(num_codes=128, dead_code_steps=20),
     decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=8),
-    teacher=dict(
-        _delete_=True, type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=128, out_index=3
-    ),
+    teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=128, out_index=3),
 )
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),

@@ -10,9 +10,7 @@ model = dict(
     encoder=dict(arch=dict(embed_dims=128, depth=4, num_heads=4), img_size=48, patch_size=8),
     quantizer=dict(num_codes=512, code_dim=16, dead_code_steps=20),
     decoder=dict(arch=dict(embed_dims=128, depth=1, num_heads=4), img_size=6, in_channels=16),
-    teacher=dict(
-        _delete_=True, type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3
-    ),
+    teacher=dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=True, img_size=96, out_index=3),
 )
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),

@@ -50,7 +50,7 @@ model = dict(
         type='mmpretrain.ClsDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True
     ),
 )
-val_evaluator = dict(_delete_=True, type='mmbeitv2.PeakSignalNoiseRatio')
+val_evaluator = dict(type='mmbeitv2.PeakSignalNoiseRatio')
 test_evaluator = val_evaluator
 optim_wrapper = dict(
     type='OptimWrapper',

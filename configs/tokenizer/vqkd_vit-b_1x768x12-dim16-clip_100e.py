@@ -1,3 +1,8 @@
 # Paper, table 4: codes of width 16 instead of 32.
-_base_ = 'vqkd_vit-b_3x768x12-clip_100e.py'
+_base_ = [
+    '../_base_/models/vqkd-clip_vit-b.py',
+    '../_base_/datasets/imagenet_tokenizer.py',
+    '../_base_/schedules/vqkd_100e.py',
+    '../_base_/vqkd_runtime.py',
+]
 model = dict(quantizer=dict(code_dim=16), decoder=dict(arch=dict(depth=1), in_channels=16))

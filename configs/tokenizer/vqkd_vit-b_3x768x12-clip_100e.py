@@ -1,8 +1,7 @@
 # Paper, table 8, with a decoder of depth 3 (table 4); vqkd_encoder_base_decoder_3x768x12_clip of the release.
 _base_ = [
-    '../_base_/models/vqkd_vit-b.py',
+    '../_base_/models/vqkd-clip_vit-b.py',
     '../_base_/datasets/imagenet_tokenizer.py',
     '../_base_/schedules/vqkd_100e.py',
-    '../_base_/tokenizer_runtime.py',
+    '../_base_/vqkd_runtime.py',
 ]
-default_hooks = dict(checkpoint=dict(save_best='tokenizer/reconstruction_loss', rule='less'))

@@ -1,6 +1,11 @@
 # The recipe of the released tokenizer (reference, TOKENIZER.md) where it differs from table 8: 10 epochs of warm-up
 # instead of 5, and a score after every epoch, on the middle 224 pixels of images resized to 256.
-_base_ = 'vqkd_vit-b_3x768x12-clip_100e.py'
+_base_ = [
+    '../_base_/models/vqkd-clip_vit-b.py',
+    '../_base_/datasets/imagenet_tokenizer.py',
+    '../_base_/schedules/vqkd_100e.py',
+    '../_base_/vqkd_runtime.py',
+]
 val_pipeline = [
     dict(type='mmbeitv2.LoadImage'),
     dict(type='mmbeitv2.FitImage', scale=256),

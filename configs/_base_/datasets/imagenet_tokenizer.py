@@ -30,8 +30,6 @@ val_dataloader = dict(
     collate_fn=dict(type='mmbeitv2.stack_samples'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root='data/imagenet', data_prefix='val', pipeline=val_pipeline),
 )
-val_evaluator = dict(type='mmbeitv2.CodebookMetric', num_codes=8192)
 test_dataloader = val_dataloader
-test_evaluator = val_evaluator
 # What the learning rates are meant for: 8 GPUs with the batch_size above; see --auto-scale-lr of tools/train.py.
 auto_scale_lr = dict(base_batch_size=512)

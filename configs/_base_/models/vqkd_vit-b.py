@@ -1,4 +1,5 @@
-# Paper, section 2.2 and table 8; names and sizes as vqkd_encoder_base_decoder_3x768x12_clip of the release.
+# Paper, section 2.2 and table 8; names and sizes as vqkd_encoder_base_decoder_3x768x12_clip of the release. The
+# inheriting config sets the teacher.
 model = dict(
     type='mmbeitv2.VQKD',
     encoder=dict(
@@ -25,6 +26,5 @@ model = dict(
         rel_pos_bias='none',
         layer_scale_init_value=0.0,
     ),
-    teacher=dict(type='mmbeitv2.OpenCLIPTeacher', model='ViT-B-16-quickgelu', pretrained='openai'),
     data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
 )

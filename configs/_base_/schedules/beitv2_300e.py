@@ -1,10 +1,6 @@
 # Paper, table 9.
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
-    constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
-    clip_grad=dict(max_norm=3.0),
-)
+_base_ = 'beitv2_adamw.py'
+optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.98)))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
     dict(

@@ -1,9 +1,5 @@
 # Paper, table 8.
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.99), weight_decay=1e-4, fused=True),
-    constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
-)
+_base_ = 'vqkd_adamw.py'
 param_scheduler = [
     dict(type='LinearLR', start_factor=5e-3, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=95, by_epoch=True, begin=5, end=100, convert_to_iter_based=True),

@@ -18,9 +18,7 @@ model = dict(
     ),
     quantizer=dict(num_codes=64, decay=0.9, dead_code_steps=20),
     decoder=dict(arch=dict(embed_dims=192, depth=1, num_heads=6), img_size=6, init_cfg=_base_.small_init),
-    teacher=dict(
-        _delete_=True, type='mmbeitv2.SmallCLIPTeacher', pretrained='work_dirs/quickstart/teacher/small_clip.pth'
-    ),
+    teacher=dict(type='mmbeitv2.SmallCLIPTeacher', pretrained='work_dirs/quickstart/teacher/small_clip.pth'),
     init_cfg=_base_.small_init[0],
 )
 train_pipeline = [
