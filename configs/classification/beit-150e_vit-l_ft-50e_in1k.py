@@ -1,5 +1,10 @@
 # BEiT (Bao et al. 2021), fine-tuning on ImageNet-1k, ViT-L (numbers of the reference's README).
-_base_ = 'beitv2-1600e_vit-l_ft-50e_in1k.py'
+_base_ = [
+    '../_base_/models/classifier_vit-l.py',
+    '../_base_/datasets/imagenet_finetuning.py',
+    '../_base_/schedules/finetuning_50e.py',
+    '../_base_/classification_runtime.py',
+]
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
 model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/beit_vit-l_150e_in21k/epoch_150.pth')))
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.75))

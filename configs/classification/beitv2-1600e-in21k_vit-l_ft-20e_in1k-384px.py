@@ -1,13 +1,15 @@
 # Paper, table 7, ViT-L at 384x384 after ImageNet-21k (89.0 %). Its recipe is not published: as at 224x224.
-_base_ = 'beitv2-1600e-in21k_vit-l_ft-20e_in1k.py'
-model = dict(backbone=dict(img_size=384))
-train_pipeline = [*_base_.load, dict(type='mmbeitv2.RandomResizedCrop', scale=384), *_base_.augment]
-test_pipeline = [
-    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
-    dict(type='mmbeitv2.FitImage', scale=384),
-    dict(type='CenterCrop', crop_size=384),
-    dict(type='PackInputs'),
+_base_ = [
+    '../_base_/models/classifier_vit-l.py',
+    '../_base_/datasets/imagenet_finetuning_384px.py',
+    '../_base_/schedules/finetuning_20e_after_in21k.py',
+    '../_base_/classification_runtime.py',
 ]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
+model = dict(
+    backbone=dict(
+        img_size=384,
+        drop_path_rate=0.25,
+        init_cfg=dict(checkpoint='work_dirs/beitv2-1600e_vit-l_ft-90e_in21k/epoch_90.pth'),
+    ),
+    train_cfg=dict(augments=None),
+)

@@ -1,11 +1,8 @@
 # Paper, table 3: robustness, ViT-B on ImageNet-R, scored over its 200 classes.
-_base_ = 'beitv2-1600e_vit-b_ft-100e_in1k.py'
-test_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='mmbeitv2.ImageNetVariant',
-        data_root='data/imagenet-r',
-        pipeline={{_base_.test_pipeline}},
-    )
-)
-test_evaluator = dict(type='mmbeitv2.SubsetAccuracy')
+_base_ = [
+    '../_base_/models/classifier_vit-b.py',
+    '../_base_/datasets/imagenet_variant.py',
+    '../_base_/schedules/finetuning_100e.py',
+    '../_base_/classification_runtime.py',
+]
+test_dataloader = dict(dataset=dict(data_root='data/imagenet-r'))

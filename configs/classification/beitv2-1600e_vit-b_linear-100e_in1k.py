@@ -1,3 +1,7 @@
 # Paper, section 3.2: linear probe of the CLS token after 1600 epochs.
-_base_ = 'beitv2-300e_vit-b_linear-100e_in1k.py'
-model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/beitv2_vit-b_1600e/epoch_1600.pth')))
+_base_ = [
+    '../_base_/models/linear_probe_vit-b.py',
+    '../_base_/datasets/imagenet_linear.py',
+    '../_base_/schedules/linear_100e.py',
+    '../_base_/classification_runtime.py',
+]
