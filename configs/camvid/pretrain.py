@@ -4,15 +4,14 @@ _base_ = [
     '../_base_/models/beitv2_vit-b.py',
     '../_base_/datasets/imagenet_pretraining.py',
     '../_base_/datasets/masked_tokens.py',
-    '../_base_/schedules/beitv2_300e.py',
-    '../_base_/default_runtime.py',
+    '../_base_/schedules/beitv2_adamw.py',
+    '../_base_/iterations_runtime.py',
 ]
 model = dict(
     backbone=dict(
         arch=dict(embed_dims=128, depth=4, num_heads=4),
         img_size=128,
         out_indices=(2, 3),
-        drop_path_rate=0.0,
         layer_scale_init_value=0,
     ),
     tokenizer=dict(
@@ -53,15 +52,13 @@ test_evaluator = dict(num_codes=128)
 # The position bias, which tells what patches are near, starts at zero. At the rate of the rest, 150 steps teach the
 # model little but how frequent each code is (docs/benchmarks.md).
 optim_wrapper = dict(
-    optimizer=dict(lr=3e-3), paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10)))
+    optimizer=dict(lr=3e-3, betas=(0.9, 0.98)),
+    paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10))),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=40),
     dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=160, by_epoch=False, begin=40, end=200),
 ]
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=200)
-default_hooks = dict(
-    logger=dict(interval=50, log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=1)
-)
-log_processor = dict(by_epoch=False)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=200)
+default_hooks = dict(checkpoint=dict(interval=200))
 auto_scale_lr = dict(base_batch_size=8)

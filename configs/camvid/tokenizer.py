@@ -4,7 +4,7 @@
 _base_ = [
     '../_base_/models/vqkd_vit-b.py',
     '../_base_/datasets/imagenet_tokenizer.py',
-    '../_base_/schedules/vqkd_100e.py',
+    '../_base_/schedules/vqkd_adamw.py',
     '../_base_/tokenizer_runtime.py',
 ]
 model = dict(
@@ -42,7 +42,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=150, by_epoch=False, begin=50, end=200),
 ]
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=200)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=200)
 default_hooks = dict(
     logger=dict(interval=50, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=200, save_best=None, max_keep_ckpts=1),
@@ -50,4 +50,5 @@ default_hooks = dict(
 log_processor = dict(by_epoch=False)
 # Scored once, by tools/test.py.
 val_dataloader, val_evaluator, val_cfg = None, None, None
+test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=16)

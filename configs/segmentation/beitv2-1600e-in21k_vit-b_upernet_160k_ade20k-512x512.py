@@ -1,3 +1,8 @@
 # Paper, table 11, ViT-B after intermediate fine-tuning on ImageNet-21k: UperNet on ADE20K, 512x512, 160k iterations.
-_base_ = 'beitv2-1600e_vit-b_upernet_160k_ade20k-512x512.py'
+_base_ = [
+    '../_base_/models/upernet_vit-b.py',
+    '../_base_/datasets/ade20k_512x512.py',
+    '../_base_/schedules/upernet_160k.py',
+    '../_base_/segmentation_runtime.py',
+]
 model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/beitv2-1600e_vit-b_ft-90e_in21k/epoch_90.pth')))

@@ -1,5 +1,10 @@
 # DINOv2's linear evaluation (Oquab et al. 2023, section 7.4; its ADE20K linear config) on a frozen ViT-L.
-_base_ = 'beitv2-1600e_vit-b_linear_40k_ade20k-512x512.py'
+_base_ = [
+    '../_base_/models/linear_vit-b.py',
+    '../_base_/datasets/ade20k_512x512.py',
+    '../_base_/schedules/linear_40k.py',
+    '../_base_/segmentation_runtime.py',
+]
 model = dict(
     backbone=dict(
         arch='large',
@@ -11,3 +16,4 @@ model = dict(
     neck=dict(in_channels=[1024]),
     decode_head=dict(in_channels=1024, channels=1024),
 )
+default_hooks = dict(checkpoint=dict(interval=4000))

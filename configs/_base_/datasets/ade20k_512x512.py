@@ -10,25 +10,27 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
+# The loaders of this package, by the names that OpenMMLab's inferencers look for.
+load_image = dict(type='LoadImageFromFile', _scope_='mmbeitv2')
+load_labels = dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=150)
 test_pipeline = [
-    # The loaders of this package, by the names that OpenMMLab's inferencers look for.
-    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
+    load_image,
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=150),
+    load_labels,
     dict(type='PackSegInputs'),
 ]
 # For --tta: mirror images, and the six ratios of BEiT's release (upernet_beit_*_ms.py), in which, however, no image
 # becomes smaller than the crop.
 tta_scales = [(1024, 256), (1536, 384), (2048, 512), (2560, 640), (3072, 768), (3584, 896)]
 tta_pipeline = [
-    test_pipeline[0],
+    load_image,
     dict(
         type='TestTimeAug',
         transforms=[
             [dict(type='Resize', scale=scale, keep_ratio=True) for scale in tta_scales],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [test_pipeline[2]],
-            [test_pipeline[3]],
+            [load_labels],
+            [dict(type='PackSegInputs')],
         ],
     ),
 ]

@@ -1,4 +1,5 @@
 # As ade20k_512x512.py with the 640x640 crops of BEiT; batch 16 on 8 GPUs.
+_base_ = 'ade20k_512x512.py'
 crop_size = (640, 640)
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
@@ -11,53 +12,25 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    # The loaders of this package, by the names that OpenMMLab's inferencers look for.
-    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
+    _base_.load_image,
     dict(type='Resize', scale=(2560, 640), keep_ratio=True),
-    dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=150),
+    _base_.load_labels,
     dict(type='PackSegInputs'),
 ]
 # For --tta: mirror images and six ratios, as there.
 tta_scales = [(1280, 320), (1920, 480), (2560, 640), (3200, 800), (3840, 960), (4480, 1120)]
 tta_pipeline = [
-    test_pipeline[0],
+    _base_.load_image,
     dict(
         type='TestTimeAug',
         transforms=[
             [dict(type='Resize', scale=scale, keep_ratio=True) for scale in tta_scales],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [test_pipeline[2]],
-            [test_pipeline[3]],
+            [_base_.load_labels],
+            [dict(type='PackSegInputs')],
         ],
     ),
 ]
-tta_model = dict(type='SegTTAModel')
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='mmbeitv2.SeededInfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='ADE20KDataset',
-        data_root='data/ade/ADEChallengeData2016',
-        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='ADE20KDataset',
-        data_root='data/ade/ADEChallengeData2016',
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=test_pipeline,
-    ),
-)
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-test_evaluator = val_evaluator
-# What the learning rates are meant for: 8 GPUs with the batch_size above; see --auto-scale-lr of tools/train.py.
-auto_scale_lr = dict(base_batch_size=16)
