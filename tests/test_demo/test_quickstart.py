@@ -80,7 +80,7 @@ def root(tmp_path: Path) -> Path:
     """The configs at tiny size, which a test may edit."""
     shutil.copytree(ROOT / 'configs', tmp_path / 'root' / 'configs')
     shutil.copytree(ROOT / 'demo' / 'configs', tmp_path / 'root' / 'demo' / 'configs')
-    for path in (tmp_path / 'root' / 'demo' / 'configs' / 'quickstart').iterdir():
+    for path in (tmp_path / 'root' / 'demo' / 'configs').rglob('*.py'):
         text = path.read_text()
         for old, new in SMALLER.items():
             text = text.replace(old, new)
@@ -121,7 +121,7 @@ def test_all_stages_run_continue_after_a_kill_and_run_again_when_something_chang
         return str(stopped.value)
 
     def edit(config: str, old: str, new: str) -> None:
-        path = root / 'demo' / 'configs' / 'quickstart' / config
+        path = root / 'demo' / 'configs' / config
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
 
@@ -130,9 +130,9 @@ def test_all_stages_run_continue_after_a_kill_and_run_again_when_something_chang
     assert stages.ran == []
     assert '(done before)' in capsys.readouterr().out
     # From the last stage to the first, as a stopped one is to be run before those after it.
-    edit('finetune.py', 'max_epochs=4', 'max_epochs=5')
+    edit('_base_/finetuning.py', 'max_epochs=4', 'max_epochs=5')
     assert first_to_run() == 'finetune'
-    edit('pretrain.py', 'lr=1e-3', 'lr=5e-3')
+    edit('quickstart/pretrain.py', 'lr=1e-3', 'lr=5e-3')
     assert first_to_run() == 'pretrain'
     monkeypatch.setattr(quickstart, '__version__', 'other')
     assert first_to_run() == 'sample'

@@ -14,7 +14,6 @@ model = dict(
         arch=dict(embed_dims=192, depth=3, num_heads=6),
         img_size=48,
         patch_size=8,
-        drop_path_rate=0.0,
         out_indices=(0, 2),
         use_abs_pos_emb=True,
         layer_scale_init_value=0,
