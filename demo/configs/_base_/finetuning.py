@@ -1,21 +1,32 @@
 # Fine-tuning at the size of the sample set: a fifth of the labels, no mixing or RandAugment in so few steps. The inheriting
 # config sets the initial weights and the learning rate.
 _base_ = [
-    '../../../configs/_base_/models/classifier_vit-b.py',
     '../../../configs/_base_/datasets/finetuning.py',
     '../../../configs/_base_/schedules/finetuning_100e.py',
     '../../../configs/_base_/classification_runtime.py',
 ]
 model = dict(
+    type='ImageClassifier',
     backbone=dict(
+        type='mmbeitv2.BEiTv2ViT',
         arch=dict(embed_dims=192, depth=3, num_heads=6),
         img_size=48,
         patch_size=8,
+        out_type='avg_featmap',
+        final_norm='fc_norm',
         use_abs_pos_emb=True,
+        rel_pos_bias='per_layer',
         layer_scale_init_value=0,
+        drop_path_rate=0.1,
     ),
-    head=dict(num_classes=12, in_channels=192),
-    train_cfg=dict(augments=None),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=12,
+        in_channels=192,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+        init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02 * 0.001, a=-0.002, b=0.002),
+    ),
+    train_cfg=dict(),
 )
 data_preprocessor = dict(num_classes=12)
 resize = dict(type='mmbeitv2.FitImage', scale=56, fit='stretch')
