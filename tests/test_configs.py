@@ -37,16 +37,21 @@ def load(name: str | Path) -> Config:
     return cfg
 
 
-def depth(path: Path) -> int:
-    """Levels of files that a config inherits from."""
+def bases(path: Path) -> list[Path]:
+    """The files that a config inherits from."""
     nodes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)]
     values = [ast.literal_eval(node.value) for node in nodes if ast.unparse(node.targets[0]) == '_base_']
     names = [name for value in values for name in ([value] if isinstance(value, str) else value)]
-    return max((1 + depth(path.parent / name) for name in names), default=0)
+    return [(path.parent / name).resolve() for name in names]
+
+
+def depth(path: Path) -> int:
+    """Levels of files that a config inherits from."""
+    return max((1 + depth(base) for base in bases(path)), default=0)
 
 
 @pytest.mark.parametrize('path', FILES, ids=name_of)
-def test_a_config_is_data_that_names_its_source_and_is_two_levels_deep(path: Path) -> None:
+def test_a_config_is_data_names_its_source_and_stands_on_two_levels_of_base_files(path: Path) -> None:
     text = path.read_text()
     assert text.startswith('# ')
     assert '{{$' not in text
@@ -56,6 +61,7 @@ def test_a_config_is_data_that_names_its_source_and_is_two_levels_deep(path: Pat
     called = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
     assert called <= {'dict', 'len', 'list', 'range', 'round', 'zip'}
     assert depth(path) <= 2
+    assert all('_base_' in base.parts for base in bases(path))  # no experiment is another's base
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)

@@ -4,7 +4,7 @@ _base_ = [
     'datasets/imagenet_pretraining.py',
     'datasets/masked_tokens.py',
     'schedules/beitv2_adamw.py',
-    'iterations_runtime.py',
+    'default_runtime.py',
 ]
 train_pipeline = [
     dict(type='mmbeitv2.SeedSample'),
@@ -41,5 +41,9 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=1100, by_epoch=False, begin=100, end=1200),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1200)
-default_hooks = dict(checkpoint=dict(interval=1200))
+default_hooks = dict(
+    logger=dict(interval=50, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=1200, max_keep_ckpts=1),
+)
+log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=16)

@@ -1,8 +1,11 @@
 # As beitv2.py, of a small DINOv3 of timm: rotary positions and registers.
-_base_ = './beitv2.py'
+_base_ = [
+    '../_base_/evidence/vqkd.py',
+    '../_base_/evidence/pretraining.py',
+]
 model = dict(
+    type='mmbeitv2.BEiTv2',
     backbone=dict(
-        _delete_=True,
         type='mmbeitv2.TimmViT',
         model='vit_small_patch16_dinov3',
         embed_dim=128,
@@ -15,4 +18,12 @@ model = dict(
         out_type='raw',
         use_mask_token=True,
     ),
+    neck=dict(
+        type='mmbeitv2.CLSAggregationNeck',
+        depth=1,
+        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform'),
+    ),
+    head=dict(type='mmbeitv2.BEiTv2MIMHead'),
+    tokenizer=_base_.vqkd,
+    data_preprocessor=dict(type='mmbeitv2.BEiTv2DataPreprocessor'),
 )

@@ -1,8 +1,7 @@
 # As finetune.py, of the ViTs of mmpretrain.
-_base_ = './finetune.py'
+_base_ = '../_base_/evidence/finetuning.py'
 model = dict(
     backbone=dict(
-        _delete_=True,
         type='VisionTransformer',
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512),
         img_size=48,

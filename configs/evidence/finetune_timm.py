@@ -1,8 +1,7 @@
 # As finetune.py, of a small DINOv3 of timm.
-_base_ = './finetune.py'
+_base_ = '../_base_/evidence/finetuning.py'
 model = dict(
     backbone=dict(
-        _delete_=True,
         type='mmbeitv2.TimmViT',
         model='vit_small_patch16_dinov3',
         embed_dim=128,

@@ -1,15 +1,13 @@
 # The study of docs/evidence.md for one GPU: ViT-S with 12 layers, batches of 256, 512 codes. Not run yet.
-_base_ = './cpu.py'
+_base_ = '../_base_/evidence/study.py'
 clock = 'time'
 steps = 1000
 tokenizers = dict(
-    _delete_=True,
     vqkd=dict(config='tokenizer', steps=500),
     kmeans=dict(config='tokenizer_kmeans', steps=40),
     pixels=dict(config='tokenizer_pixels', steps=500, target_dims=192),
 )
 variants = dict(
-    _delete_=True,
     head2=dict(title='aggregation of depth 2 (1)', options=dict(model=dict(neck=dict(depth=2)))),
     layer6=dict(title='layer l = 6 (9)', options=dict(model=dict(backbone=dict(out_indices=(5, 11))))),
 )

@@ -1,8 +1,10 @@
 # As beitv2.py, with the codes of tokenizer_kmeans.py.
-_base_ = './beitv2.py'
+_base_ = [
+    '../_base_/evidence/vit.py',
+    '../_base_/evidence/pretraining.py',
+]
 model = dict(
     tokenizer=dict(
-        _delete_=True,
         type='mmbeitv2.KMeansTokenizer',
         target_dims=96,
         img_size=48,

@@ -1,5 +1,8 @@
 # MAE of mmpretrain (He et al. 2022) for the study of docs/evidence.md, with a decoder as narrow as its ViT.
-_base_ = '../_base_/evidence.py'
+_base_ = [
+    '../_base_/evidence/training.py',
+    '../_base_/evidence/adamw.py',
+]
 model = dict(
     type='MAE',
     backbone=dict(
@@ -29,3 +32,4 @@ model = dict(
         dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
     ],
 )
+train_dataloader = dict(dataset=dict(**_base_.images, pipeline=_base_.train_pipeline))

@@ -1,5 +1,8 @@
 # MaskFeat of mmpretrain (Wei et al. 2022) for the study of docs/evidence.md: HOG features of 14 of 36 patches.
-_base_ = '../_base_/evidence.py'
+_base_ = [
+    '../_base_/evidence/training.py',
+    '../_base_/evidence/adamw.py',
+]
 model = dict(
     type='MaskFeat',
     backbone=dict(
@@ -20,12 +23,13 @@ model = dict(
 )
 train_dataloader = dict(
     dataset=dict(
+        **_base_.images,
         pipeline=[
             *_base_.load,
             _base_.crop,
             _base_.flip,
             dict(type='BEiTMaskGenerator', input_size=6, num_masking_patches=14, min_num_patches=4),
             dict(type='PackInputs'),
-        ]
+        ],
     )
 )

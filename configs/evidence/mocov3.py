@@ -1,5 +1,8 @@
 # MoCo v3 of mmpretrain (Chen et al. 2021) for the study of docs/evidence.md, with narrower projections.
-_base_ = '../_base_/evidence.py'
+_base_ = [
+    '../_base_/evidence/training.py',
+    '../_base_/evidence/adamw.py',
+]
 temperature = 0.2
 projection = dict(
     type='NonLinearNeck',
@@ -41,11 +44,12 @@ view = [
 ]
 train_dataloader = dict(
     dataset=dict(
+        **_base_.images,
         pipeline=[
             *_base_.load,
             dict(type='MultiView', num_views=[2], transforms=[view]),
             dict(type='PackInputs'),
-        ]
+        ],
     )
 )
 find_unused_parameters = True

@@ -1,10 +1,13 @@
 # As segment.py with LoRA of rank 8 in all linear layers of the frozen ViT.
-_base_ = './segment.py'
+_base_ = [
+    '../_base_/evidence/upernet.py',
+    '../_base_/evidence/segmentation.py',
+]
+weights = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/beitv2/seed_0/iter_2000.pth')
 model = dict(
     backbone=dict(
-        _delete_=True,
         type='mmpretrain.LoRAModel',
-        module=_base_.model.backbone,
+        module=dict(**_base_.vit, init_cfg=weights),
         alpha=8,
         rank=8,
         targets=[dict(type='qkv'), dict(type='proj'), dict(type='fc1'), dict(type='fc2')],

@@ -1,8 +1,10 @@
 # As segment.py, of the ViTs of mmpretrain.
-_base_ = './segment.py'
+_base_ = [
+    '../_base_/evidence/upernet.py',
+    '../_base_/evidence/segmentation.py',
+]
 model = dict(
     backbone=dict(
-        _delete_=True,
         type='mmpretrain.VisionTransformer',
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512),
         img_size=128,

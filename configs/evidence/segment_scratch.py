@@ -1,10 +1,14 @@
 # As segment.py, from random weights.
-_base_ = './segment.py'
+_base_ = [
+    '../_base_/evidence/upernet.py',
+    '../_base_/evidence/segmentation.py',
+]
 model = dict(
     backbone=dict(
+        **_base_.vit,
         init_cfg=[
             dict(type='Xavier', layer='Linear', distribution='uniform'),
             dict(type='Normal', layer='Conv2d', std=0.3),
-        ]
+        ],
     )
 )

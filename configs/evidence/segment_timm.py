@@ -1,8 +1,10 @@
 # As segment.py, of a small DINOv3 of timm.
-_base_ = './segment.py'
+_base_ = [
+    '../_base_/evidence/upernet.py',
+    '../_base_/evidence/segmentation.py',
+]
 model = dict(
     backbone=dict(
-        _delete_=True,
         type='mmbeitv2.TimmViT',
         model='vit_small_patch16_dinov3',
         embed_dim=128,

@@ -1,6 +1,9 @@
 # SimMIM of mmpretrain (Xie et al. 2022) for the study of docs/evidence.md, on mmpretrain's ViT instead of a Swin:
 # 22 of 36 patches masked, L1 of their pixels.
-_base_ = '../_base_/evidence.py'
+_base_ = [
+    '../_base_/evidence/training.py',
+    '../_base_/evidence/adamw.py',
+]
 model = dict(
     type='SimMIM',
     backbone=dict(
@@ -20,12 +23,13 @@ model = dict(
 )
 train_dataloader = dict(
     dataset=dict(
+        **_base_.images,
         pipeline=[
             *_base_.load,
             _base_.crop,
             _base_.flip,
             dict(type='SimMIMMaskGenerator', input_size=48, mask_patch_size=8, model_patch_size=8, mask_ratio=0.6),
             dict(type='PackInputs'),
-        ]
+        ],
     )
 )

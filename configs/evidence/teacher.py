@@ -1,8 +1,7 @@
 # The teacher itself, frozen, in the place of a ViT.
-_base_ = './finetune.py'
+_base_ = '../_base_/evidence/finetuning.py'
 model = dict(
     backbone=dict(
-        _delete_=True,
         type='mmbeitv2.TeacherBackbone',
         patch_size=8,
         img_size=48,

@@ -1,4 +1,5 @@
-# Paper, appendix F: RandAugment 9/0.5, random erasing 0.25; batch 1024 on 8 GPUs. The inheriting file sets the datasets.
+# Paper, appendix F: RandAugment 9/0.5, random erasing 0.25; batch 1024 on 8 GPUs. The inheriting file sets the
+# datasets.
 bgr_mean = [103.53, 116.28, 123.675]
 bgr_std = [57.375, 57.12, 58.395]
 data_preprocessor = dict(num_classes=1000, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)

@@ -1,4 +1,5 @@
-# Your own images, nested to any depth in data/own/images, as imagenet_pretraining.py augments them; batch 512 on 8 GPUs.
+# Your own images, nested to any depth in data/own/images, as imagenet_pretraining.py augments them; batch 512 on 8
+# GPUs.
 _base_ = 'imagenet_pretraining.py'
 data_root = 'data/own'
 train_dataloader = dict(

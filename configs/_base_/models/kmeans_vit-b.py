@@ -1,5 +1,5 @@
-# Ours, not in the paper: mini-batch spherical k-means (Sculley 2010) of the features that VQ-KD learns to rebuild; as many
-# codes as in the paper. The inheriting config sets the teacher.
+# Ours, not in the paper: mini-batch spherical k-means (Sculley 2010) of the features that VQ-KD learns to rebuild; as
+# many codes as in the paper. The inheriting config sets the teacher.
 model = dict(
     type='mmbeitv2.KMeansTokenizer',
     img_size=224,

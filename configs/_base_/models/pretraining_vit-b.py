@@ -1,5 +1,5 @@
-# Paper, section 2.3 and table 9; names and sizes as beitv2_base_patch16_224 of the release. The inheriting file sets the
-# tokenizer.
+# Paper, section 2.3 and table 9; names and sizes as beitv2_base_patch16_224 of the release. The inheriting file sets
+# the tokenizer.
 model = dict(
     type='mmbeitv2.BEiTv2',
     backbone=dict(

@@ -1,5 +1,5 @@
-# Paper, section 3.3 and appendix G: UperNet on the feature maps of four blocks, resized to a pyramid. The inheriting file
-# sets the backbone.
+# Paper, section 3.3 and appendix G: UperNet on the feature maps of four blocks, resized to a pyramid. The inheriting
+# file sets the backbone.
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',

@@ -1,5 +1,5 @@
-# Fine-tuning at the size of the sample set: a fifth of the labels, no mixing or RandAugment in so few steps. The inheriting
-# config sets the initial weights and the learning rate.
+# Fine-tuning at the size of the sample set: a fifth of the labels, no mixing or RandAugment in so few steps. The
+# inheriting config sets the initial weights and the learning rate.
 _base_ = [
     '../../../configs/_base_/datasets/finetuning.py',
     '../../../configs/_base_/schedules/finetuning_100e.py',

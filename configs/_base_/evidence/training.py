@@ -1,5 +1,5 @@
 # Ours: what every training of the study of docs/evidence.md has in common. Images of 48x48 pixels, 36 patches of 8x8.
-# tools/evidence.py sets the length and the learning rate.
+# tools/evidence.py sets the length.
 custom_imports = dict(imports=['mmbeitv2_tools.evidence.parts'])
 default_scope = 'mmpretrain'
 # A MobileNetV2 of timm with ImageNet weights, its map of stride 16 at 96 pixels.
@@ -7,32 +7,19 @@ teacher = dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=
 load = [dict(type='mmbeitv2.SeedSample'), dict(type='mmbeitv2.LoadImage')]
 crop = dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0))
 flip = dict(type='RandomFlip', prob=0.5)
+images = dict(type='mmbeitv2.ImageFolder', data_root='data/cifar10', data_prefix='train')
+train_pipeline = [*load, crop, flip, dict(type='PackInputs')]
+# The inheriting config sets the dataset.
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='mmbeitv2.SeededInfiniteSampler'),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='mmbeitv2.ImageFolder',
-        data_root='data/cifar10',
-        data_prefix='train',
-        pipeline=[*load, crop, flip, dict(type='PackInputs')],
-    ),
 )
 data_preprocessor = dict(
     type='SelfSupDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
 )
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
-    constructor='mmbeitv2.LayerDecayOptimWrapperConstructor',
-    clip_grad=dict(max_norm=3.0),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, T_max=1900, by_epoch=False, begin=100, end=2000),
-]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=2000)
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
