@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_own_images_are_trained_on_scored_and_resumed_bit_for_bit(
     ('change', 'message'),
     [
         ('train_dataloader.dataset.data_root=nowhere', "class list 'nowhere/classes.txt' not found. Correct its path."),
-        ('model.decode_head.num_classes=5', 'but model.decode_head.num_classes=5. Set model.decode_head.num_classes=3'),
+        ('model.decode_head.num_classes=5', 'Pass --cfg-options model.decode_head.num_classes=3, or correct the'),
         ('train_dataloader.dataset.ignored_labels=[]', 'or name the value in ignored_labels'),
         ('data_root=x', "the setting 'data_root' does not exist. Did you mean 'test_dataloader.dataset.data_root' or"),
     ],
@@ -133,3 +134,13 @@ def test_what_is_wrong_with_the_settings_is_named_before_the_run(
     own: list[str], capsys: pytest.CaptureFixture, change: str, message: str
 ) -> None:
     assert message in refused(capsys, 'train', *own, change, '--check')
+
+
+def test_the_options_that_the_refusal_of_a_number_of_classes_names_are_all_that_is_missing(
+    own: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    said = refused(capsys, 'train', *own, *number_of_classes(2), '--check')
+    options = re.search(r'Pass (--cfg-options .*?), or', said)
+    assert options is not None, said
+    run_tool('train', *own, *number_of_classes(2), *options[1].split(), '--check')
+    assert 'train images  5 in 3 classes' in capsys.readouterr().out

@@ -116,7 +116,10 @@ def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, c
     (tmp_path / 'list.txt').write_text('cat/0.jpg 0\ndog/1.jpg 7\n')
     cases = [
         ((f'val_dataloader.dataset.data_root={other}',), "not those of train_dataloader: 'dog', 'wolf' differs"),
-        ((f'{DATASET}.data_root={third}',), 'are of 3 classes, but model.head.num_classes=2. Set'),
+        (
+            (f'{DATASET}.data_root={third}',),
+            'are of 3 classes.*Pass --cfg-options model.head.num_classes=3 data_preprocessor.num_classes=3, or',
+        ),
         ((f'{DATASET}.ann_file={tmp_path / "list.txt"}', 'train_dataloader.drop_last=False'), 'dog/1.jpg.*label 7'),
     ]
     for options, words in cases:

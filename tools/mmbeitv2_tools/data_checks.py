@@ -25,7 +25,9 @@ from mmbeitv2.segmentation.seg_labels import IGNORED, LoadSegLabels
 
 # Most label images that are read before a run, evenly spread; --check reads all of them.
 MAX_LABELS = 2000
-_NUM_CLASSES = re.compile(r'model\.(?:.*\.)?(?:decode_head|auxiliary_head|head)(?:\.\d+)?\.num_classes')
+_HEAD = re.compile(r'model\.(?:.*\.)?(?:decode_head|auxiliary_head|head)(?:\.\d+)?\.num_classes')
+# Of mmpretrain, which mixes images by it.
+_PREPROCESSOR = re.compile(r'(?:model\.)?data_preprocessor\.num_classes')
 
 
 def check_length(key: str, loader: DataLoader) -> None:
@@ -49,31 +51,36 @@ def classes_of(dataset: Any) -> tuple[str, ...] | None:
 
 
 def check_num_classes(key: str, dataset: Any, cfg: Config) -> None:
-    """Checks that the heads of the model have as many classes as a dataset of this package, or as its label table.
+    """Checks that heads and preprocessor have as many classes as a dataset of this package, or as its label table.
 
     Other datasets count classes in their own ways; mmpretrain's also count folders without an image.
 
     Raises:
-        InputError: with the option that sets the right number; or if there is only one class.
+        InputError: with the options that set the right number, all at once; or if there is only one class.
     """
     classes = classes_of(dataset) if isinstance(dataset, (ImageDataset, SegFolder)) else None
     for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
         if getattr(transform, 'table', None) is not None:
             classes = transform.table.classes
-    for name, number in walk_settings(cfg.model, 'model'):
-        if not _NUM_CLASSES.fullmatch(name):
-            continue
+    count = None if classes is None else len(classes)
+    wrong = {}
+    for name, number in walk_settings({key: cfg.get(key) for key in ('model', 'data_preprocessor')}):
+        is_head = _HEAD.fullmatch(name)
         # A single logit of mmpretrain's model.head may be a sigmoid's; of a segmentor, the metrics count none as well.
-        if len(classes or ()) == 1 or (number == 1 and '_head' in name):
+        if is_head and (count == 1 or (number == 1 and '_head' in name)):
             raise InputError(
                 f'{key} and {name} know a single class, so every prediction is right and nothing can be learned. '
                 'Make the rest, such as the background, a class of its own.'
             )
-        if classes is not None and number != len(classes):
-            raise InputError(
-                f'the images of {key} are of {len(classes)} classes, but {name}={number}. Set '
-                f'{name}={len(classes)}, or correct the classes.'
-            )
+        if count is not None and number not in (None, count) and (is_head or _PREPROCESSOR.fullmatch(name)):
+            wrong[name] = number
+    if wrong:
+        found = ' and '.join(f'{name}={number}' for name, number in wrong.items())
+        options = ' '.join(f'{name}={count}' for name in wrong)
+        raise InputError(
+            f'the images of {key} are of {count} classes, but {found}. Pass --cfg-options {options}, or correct the '
+            'classes.'
+        )
 
 
 def check_same_classes(key: str, dataset: Any, train_dataset: Any) -> None:
