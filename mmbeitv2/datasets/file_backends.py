@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 
 from mmengine import fileio
 
@@ -63,16 +62,11 @@ def unreadable_image(path: str, error: Exception) -> UnreadableImageError:
     return UnreadableImageError(f'image {path!r} cannot be read ({reason}). Remove or replace it.')
 
 
-def list_files(folder: str, extensions: Sequence[str], backend_args: dict | None = None) -> list[str]:
-    """Files of a remote folder of any depth, relative to it, sorted, without hidden ones.
-
-    Args:
-        folder: with the prefix of the backend.
-        extensions: that the names must have, in lower case.
-        backend_args: see ``mmengine.fileio.get_file_backend``.
+def list_files(folder: str, backend_args: dict | None = None) -> list[str]:
+    """Files of a remote folder of any depth, relative to it.
 
     Raises:
-        InputError: if there is no such backend, it cannot list or reach the folder, or there is no such file.
+        InputError: if there is no such backend, or it cannot list or reach the folder.
     """
     backend = backend_for(folder, backend_args)
     if not hasattr(backend, 'list_dir_or_file'):
@@ -81,16 +75,11 @@ def list_files(folder: str, extensions: Sequence[str], backend_args: dict | None
             'it.'
         )
     try:
-        found = sorted(backend.list_dir_or_file(folder, list_dir=False, recursive=True))
+        return list(backend.list_dir_or_file(folder, list_dir=False, recursive=True))
     except Exception as error:  # each client has errors of its own
         raise InputError(
             f'folder {folder!r} cannot be listed ({error}). Check the address and your access rights.'
         ) from error
-    ends = tuple(extensions)
-    paths = [path for path in found if path.lower().endswith(ends) and '/.' not in f'/{path}']
-    if not paths:
-        raise InputError(f'folder {folder!r} holds no images ({", ".join(sorted(extensions))}). Choose another folder.')
-    return paths
 
 
 def read_lines(path: str, kind: str, backend_args: dict | None = None) -> list[str]:

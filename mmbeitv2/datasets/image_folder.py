@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +20,45 @@ from mmbeitv2.registry import DATASETS
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 
-def find_images(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[str]:
+def find_images(
+    root: str | Path, extensions: Sequence[str] = IMAGE_EXTENSIONS, backend_args: dict | None = None
+) -> list[str]:
     """Paths of the image files in a folder of any depth, relative to it, sorted.
 
     Links to folders are followed. Hidden files and folders, whose names start with a dot, are left out.
+
+    Args:
+        root: the folder, or its address for a file backend of mmengine.
+        extensions: of the files.
+        backend_args: see ``mmengine.fileio.get_file_backend``.
 
     Raises:
         InputError: if there is no such folder, no image in it, or an endless chain of links.
         OSError: if a folder in it cannot be read.
     """
+    files = list_files(str(root), backend_args) if is_remote(str(root)) else _walk(Path(root))
+    ends = tuple(extension.lower() for extension in extensions)
+    paths = sorted(path for path in files if path.lower().endswith(ends) and '/.' not in f'/{path}')
+    if not paths:
+        raise InputError(
+            f'image folder {str(root)!r} holds no images ({", ".join(sorted(extensions))}). Choose another folder.'
+        )
+    return paths
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """The files of a folder, without those in hidden folders."""
     if not root.is_dir():
         raise InputError(
             f'image folder {str(root)!r} not found. Correct the path (data_root and data_prefix of a dataset).'
         )
-    ends = tuple(extension.lower() for extension in extensions)
-    paths = []
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith('.')]
         for path in (Path(folder, name) for name in folders):
             if path.is_symlink() and path.resolve() in [parent.resolve() for parent in path.parents]:
                 raise InputError(f'folder {str(path)!r} is a symbolic link to a folder around it. Remove the link.')
         below = os.path.relpath(folder, root)
-        found = [name for name in names if name.lower().endswith(ends) and not name.startswith('.')]
-        paths += found if below == '.' else [os.path.join(below, name) for name in found]
-    if not paths:
-        raise InputError(
-            f'image folder {str(root)!r} holds no images ({", ".join(sorted(extensions))}). Choose another folder.'
-        )
-    return sorted(paths)
+        yield from names if below == '.' else (os.path.join(below, name) for name in names)
 
 
 def image_files(root: Path, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> dict[str, str]:
@@ -118,10 +129,7 @@ class ImageFolder(ImageDataset, CustomDataset):
                 self._check_existence([sample['img_path'] for sample in samples])
             return samples
         folder = self.img_prefix
-        if is_remote(folder):
-            paths = list_files(folder, self.extensions, self.backend_args)
-        else:
-            paths = find_images(Path(folder), self.extensions)
+        paths = find_images(folder, self.extensions, self.backend_args)
         places = [join(folder, path) for path in paths]
         if not self.with_label:
             return [{'img_path': place} for place in places]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -180,25 +181,22 @@ def test_a_work_dir_that_holds_or_lies_in_something_of_the_user_is_refused_and_l
     assert sorted(tmp_path.rglob('*')) == before
 
 
+def run_a_long_stage(log: Path) -> None:
+    stage = 'import os, time; print(os.getpid(), flush=True); time.sleep(100)'
+    quickstart.call('stage', ['-c', stage], log.parent, log, time.monotonic())
+
+
 def test_ctrl_c_ends_the_stage(tmp_path: Path) -> None:
-    """Also where this test was started with SIGINT ignored, as in the background of a shell's script."""
-    log = tmp_path / 'log'
-    script = (
-        'import pathlib, signal, time\n'
-        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
-        'from demo.quickstart import call\n'
-        'stage = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"\n'
-        f'call("s", ["-c", stage], pathlib.Path("."), pathlib.Path({str(log)!r}), time.monotonic())'
-    )
-    command = ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', sys.executable, '-c', script]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    log = tmp_path / 'stage.log'
+    process = start(run_a_long_stage, log, log=tmp_path / 'log')
     deadline = time.monotonic() + 120
     while not log.exists() or not log.read_text().endswith('\n'):
-        assert process.poll() is None
+        assert process.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) != 0
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 1
     assert not Path(f'/proc/{int(log.read_text())}').exists()
 
 
