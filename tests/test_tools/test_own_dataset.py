@@ -9,42 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmseg.models import EncoderDecoder
 from PIL import Image
 
 from tests.conftest import ROOT, refused, run_tool
+from tests.test_docs.tiny import Weights, shrink
 
-# What makes it small; the rest is the config as it is, SyncBN included.
-TINY = """
-_base_ = {base!r}
-model = dict(
-    data_preprocessor=dict(size=(32, 32)),
-    backbone=dict(
-        arch=dict(_delete_=True, embed_dims=32, depth=4, num_heads=2),
-        img_size=32, patch_size=8, out_indices=(0, 1, 2, 3), init_cfg=None,
-    ),
-    neck=dict(embed_dim=32),
-    decode_head=dict(in_channels=[32] * 4, channels=8),
-    auxiliary_head=dict(in_channels=32, channels=8),
-    test_cfg=dict(crop_size=(32, 32), stride=(21, 21)),
-)
-train_pipeline, test_pipeline, tta_pipeline = _base_.train_pipeline, _base_.test_pipeline, _base_.tta_pipeline
-train_pipeline[3].update(scale=(2048, 32))
-train_pipeline[4].update(crop_size=(32, 32))
-test_pipeline[1].update(scale=(2048, 32))
-tta_pipeline[1]['transforms'][0] = [dict(type='Resize', scale=(2048, x), keep_ratio=True) for x in (32, 48)]
-own = dict(data_prefix=dict(img_path='photos', seg_map_path='masks'), ignored_labels=[9])
-train_dataloader = dict(
-    batch_size=2, num_workers=1, dataset=dict(**own, ann_file='train.txt', pipeline=train_pipeline)
-)
-val_dataloader = dict(num_workers=0, dataset=dict(**own, ann_file='val.txt', pipeline=test_pipeline))
-test_dataloader = val_dataloader
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = [dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=0, end=6)]
-train_cfg = dict(max_iters=6, val_interval=6)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2, save_best=None))
-randomness = dict(seed=4)
-"""
+# What is small in it beside the sizes; the rest is the config as it is, SyncBN included.
+CHANGES = {
+    'optim_wrapper.optimizer.lr': 1e-3,
+    'train_cfg': dict(max_iters=6, val_interval=6),
+    'train_dataloader': dict(batch_size=2, num_workers=1),
+    'default_hooks.checkpoint.save_best': None,
+    'randomness.seed': 4,
+}
 
 
 @pytest.fixture
@@ -64,8 +43,15 @@ def own(tmp_path: Path) -> list[str]:
     (data / 'classes.txt').write_text('sky\nroad\ncar\n')
     (data / 'train.txt').write_text('0\n1\n2\n3.jpg\n4\n')
     (data / 'val.txt').write_text('5\n6\n')
+    cfg = Config.fromfile(ROOT / 'configs/segmentation/own_dataset.py')
+    cfg.model.backbone.init_cfg = None
+    shrink(cfg, Weights(tmp_path)).merge_from_dict(CHANGES)
+    for split, names in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        cfg[f'{split}_dataloader'].dataset.update(
+            data_prefix=dict(img_path='photos', seg_map_path='masks'), ann_file=f'{names}.txt', ignored_labels=[9]
+        )
     config = tmp_path / 'tiny.py'
-    config.write_text(TINY.format(base=str(ROOT / 'configs' / 'segmentation' / 'own_dataset.py')))
+    cfg.dump(config)
     roots = [f'{split}_dataloader.dataset.data_root={data}' for split in ('train', 'val', 'test')]
     return [str(config), '--cfg-options', *roots, *number_of_classes(3)]
 
