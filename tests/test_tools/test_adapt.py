@@ -6,65 +6,45 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.pretraining.beitv2 import BEiTv2
-from tests.conftest import ROOT, refused, run_tool, table_of, tiny_pretraining, tiny_tokenizer
+from tests.conftest import ROOT, refused, run_tool, table_of
 from tests.forked import train_by_two
+from tests.test_docs.tiny import Weights, shrink, without_weights
 
-# What makes it small; the rest is the recipe as it is: layer-wise decay, clipping, color jitter, the first score.
-TINY = """
-_base_ = {base!r}
-data_root = {root!r}
-arch = dict(_delete_=True, embed_dims=32, depth=2, num_heads=2)
-vit = dict(arch=arch, img_size=32, patch_size=8)
-model = dict(
-    backbone=dict(**vit, out_indices=(0, 1), layer_scale_init_value=0.1, drop_path_rate=0.0),
-    tokenizer=dict(
-        encoder=vit,
-        decoder=dict(arch=arch, img_size=4, in_channels=8),
-        quantizer=dict(num_codes=16, code_dim=8),
-        target_dims=24,
-        init_cfg=dict(checkpoint=data_root + '/tokenizer.pth'),
-    ),
-    init_cfg=dict(checkpoint=data_root + '/pretrained.pth'),
-    data_preprocessor=dict(view_size=32),
-)
-train_pipeline = _base_.train_pipeline
-train_pipeline[2].update(scale=32)
-train_pipeline[5].update(grid_size=4, num_masked=6, min_block=2)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    dataset=dict(_delete_=True, type='mmbeitv2.HuggingFaceImages', path=data_root + '/images-table',
-                 pipeline=train_pipeline),
-)
-hook = _base_.custom_hooks.pop()
-for key in ('bank_dataloader', 'query_dataloader'):
-    hook[key].update(batch_size=4, num_workers=0)
-    hook[key]['dataset'].update(data_root=data_root + '/images', data_prefix='')
-    hook[key]['dataset']['pipeline'][1].update(scale=32)
-hook.update(interval=2, num_neighbors=3, patience=50)
-custom_hooks = [*_base_.custom_hooks, hook]
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4)]
-train_cfg = dict(max_iters=6)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
-randomness = dict(seed=3)
-"""
+# What is small in it beside the sizes; the rest is the recipe: layer-wise decay, clipping, jitter, the first score.
+CHANGES = {
+    'model.backbone.drop_path_rate': 0.0,
+    'train_dataloader.num_workers': 1,
+    'optim_wrapper.optimizer.lr': 1e-3,
+    'param_scheduler': [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4)],
+    'train_cfg.max_iters': 6,
+    'randomness.seed': 3,
+}
 
 
 @pytest.fixture
 def config(tmp_path: Path, image_folder: Path) -> str:
-    model = MODELS.build(tiny_pretraining(tokenizer=tiny_tokenizer()))
+    cfg = Config.fromfile(ROOT / 'configs/adapt/beitv2_vit-b_adapt-knn.py')
+    shrink(cfg, Weights(tmp_path)).merge_from_dict(CHANGES)
+    model = MODELS.build(without_weights(cfg.model))
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'pretrained.pth')
     torch.save(model.tokenizer.module.state_dict(), tmp_path / 'tokenizer.pth')
-    assert table_of(image_folder) == tmp_path / 'images-table'
-    path = tmp_path / 'tiny.py'
-    path.write_text(TINY.format(base=str(ROOT / 'configs' / 'adapt' / 'beitv2_vit-b_adapt-knn.py'), root=str(tmp_path)))
-    return str(path)
+    cfg.model.init_cfg.checkpoint = str(tmp_path / 'pretrained.pth')
+    cfg.model.tokenizer.init_cfg.checkpoint = str(tmp_path / 'tokenizer.pth')
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    table = dict(type='mmbeitv2.HuggingFaceImages', path=str(table_of(image_folder)), pipeline=pipeline)
+    cfg.train_dataloader.dataset = table
+    hook = cfg.custom_hooks[-1]
+    hook.update(num_neighbors=3, patience=50)
+    for loader in (hook.bank_dataloader, hook.query_dataloader):
+        loader.dataset.update(data_root=str(image_folder), data_prefix='')
+    cfg.dump(tmp_path / 'tiny.py')
+    return str(tmp_path / 'tiny.py')
 
 
 def test_two_processes_adapt_as_one_and_a_stopped_run_ends_as_left_alone(
