@@ -25,7 +25,7 @@ from mmengine.registry import DefaultScope
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.locking import hold_folder
 from mmbeitv2.inference.config import read_config
-from tests.conftest import classification_config, pretraining_config, tiny_vit, write_config
+from tests.conftest import classification_config, draw_images, pretraining_config, tiny_vit, write_config
 
 DATASET = 'train_dataloader.dataset'
 
@@ -34,11 +34,8 @@ DATASET = 'train_dataloader.dataset'
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of eight 40x48 JPEGs, for training and validation."""
     root = tmp_path_factory.mktemp('data')
-    rng = np.random.default_rng(0)
-    for name in ('train/cat', 'train/dog', 'val/cat', 'val/dog'):
-        (root / name).mkdir(parents=True)
-        for i in range(8):
-            cv2.imwrite(str(root / name / f'{i}.jpg'), rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+    for split in ('train', 'val'):
+        draw_images(root / split)
     return root
 
 
@@ -113,14 +110,14 @@ def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path, images: Path, c
     (other / 'dog').rename(other / 'wolf')
     shutil.copytree(images / 'train', third)
     shutil.copytree(third / 'dog', third / 'elk')
-    (tmp_path / 'list.txt').write_text('cat/0.jpg 0\ndog/1.jpg 7\n')
+    (tmp_path / 'list.txt').write_text('cat/nested/0.jpg 0\ndog/nested/1.jpg 7\n')
     cases = [
         ((f'val_dataloader.dataset.data_root={other}',), "not those of train_dataloader: 'dog', 'wolf' differs"),
         (
             (f'{DATASET}.data_root={third}',),
             'are of 3 classes.*Pass --cfg-options model.head.num_classes=3 data_preprocessor.num_classes=3, or',
         ),
-        ((f'{DATASET}.ann_file={tmp_path / "list.txt"}', 'train_dataloader.drop_last=False'), 'dog/1.jpg.*label 7'),
+        ((f'{DATASET}.ann_file={tmp_path / "list.txt"}', 'train_dataloader.drop_last=False'), 'nested/1.jpg.*label 7'),
     ]
     for options, words in cases:
         said = sentence(classification, tmp_path / 'work', *options)
