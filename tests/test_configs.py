@@ -55,6 +55,9 @@ def test_a_config_is_data_names_its_source_and_stands_on_two_levels_of_base_file
     text = path.read_text()
     assert text.startswith('# ')
     assert '{{$' not in text
+    assert '_pipeline[' not in text  # no edit by number
+    # What wraps a part of its base replaces it; in the study, settings that are merged onto its other configs.
+    assert '_delete_' not in text or 'LoRA' in text or name_of(path) == 'configs/evidence/cpu.py'
     kinds = (ast.Assign, ast.AugAssign, ast.Expr)
     assert not [ast.unparse(node) for node in ast.parse(text).body if not isinstance(node, kinds)]
     assert 'lambda' not in text

@@ -28,11 +28,24 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
+load_labels = dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=len(classes))
 test_pipeline = [
-    dict(type='LoadImageFromFile', _scope_='mmbeitv2'),
+    _base_.load_image,
     dict(type='Resize', scale=(240, 180), keep_ratio=True),
-    dict(type='LoadAnnotations', _scope_='mmbeitv2', num_classes=len(classes)),
+    load_labels,
     dict(type='PackSegInputs'),
+]
+tta_pipeline = [
+    _base_.load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=scale, keep_ratio=True) for scale in ((180, 135), (240, 180), (360, 270))],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [load_labels],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
 ]
 dataset = dict(type='mmbeitv2.SegFolder', data_root='data/camvid', classes=classes, ignored_labels=[11])
 train_dataloader = dict(
