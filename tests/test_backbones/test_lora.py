@@ -90,6 +90,18 @@ def test_merged_weights_are_those_of_peft(inside: bool) -> None:
     torch.testing.assert_close(dict(theirs.state_dict()), dict(ours.state_dict()))
 
 
+def test_an_adaptation_starts_from_the_whole_pretrained_model(tmp_path: Path) -> None:
+    file, plain = str(tmp_path / 'pretrained.pth'), tiny_pretraining()
+    pretrained = build(plain).state_dict()
+    torch.save(dict(state_dict=pretrained), file)
+    load = dict(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=file))
+    adapted = with_lora(plain | dict(backbone=plain['backbone'] | load), type='mmbeitv2.LoRABackbone') | load
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(adapted)
+        model.init_weights()
+    torch.testing.assert_close(dict(merge_lora(model).state_dict()), dict(pretrained))
+
+
 def test_what_an_adaptation_trains_is_what_its_checkpoint_holds() -> None:
     plain = tiny_pretraining()
     model = build(with_lora(plain, type='mmbeitv2.LoRABackbone', trained=['mask_token'])).train()
@@ -144,6 +156,10 @@ def test_a_trained_classifier_is_scored_exported_and_converted(
         run_tool('convert_checkpoint', checkpoint, str(tmp_path / 'plain.pth'), '--to', 'mmbeitv2', '--config', config)
         for file in (checkpoint, tmp_path / 'plain.pth'):
             torch.testing.assert_close(outputs(load_model(config, file), images), expected, rtol=1e-4, atol=1e-4)
+        features = model.backbone(images)[0]
+        torch.testing.assert_close(
+            load_model(config, checkpoint, 'backbone')(images)[0], features, rtol=1e-4, atol=1e-4
+        )
     assert read_checkpoint(str(tmp_path / 'plain.pth')).source == 'a classifier of this package'
     torch.save(randomize(build(CLASSIFIER | dict(head=None))).state_dict(), base)
     for tool in ('test', 'train'):
