@@ -56,6 +56,7 @@ class Weights:
         """Of the run that would write the file ``work_dirs/NAME/*.pth``, or ``work_dirs/FOLDER/NAME/*.pth``."""
         *_, folder, name = Path(path).parent.parts
         found = [file for top in ('configs', 'demo/configs') for file in (ROOT / top).rglob(f'{name}.py')]
+        found = found or [ROOT / f'configs/evidence/{folder}.py']  # work_dirs/evidence/cpu/NAME/SEED
         (config,) = [file for file in found if file.parent.name == folder] or found
         return self.of_config(config)
 
