@@ -16,13 +16,6 @@ from mmbeitv2.visualization.pictures import principal_colors
 from tests.conftest import randomize, tiny_pretraining, tiny_tokenizer, tiny_vit
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> tuple[str, str]:
-    (tmp_path / 'config.py').write_text(f'model = {tiny_pretraining()!r}\n')
-    torch.save(MODELS.build(tiny_pretraining()).state_dict(), tmp_path / 'model.pth')
-    return str(tmp_path / 'config.py'), str(tmp_path / 'model.pth')
-
-
 def test_colors_are_the_first_three_principal_components_of_all_images() -> None:
     features = torch.randn(2, 4, 5, 6) * torch.tensor([5.0, 0.1, 3.0, 0.2, 1.0, 0.3]) + 7
     colors, share = principal_colors(features)
@@ -64,8 +57,8 @@ def test_any_config_with_a_backbone_can_be_looked_at(tmp_path: Path) -> None:
     torch.testing.assert_close(backbone.patch_embed.proj.weight, pretraining.backbone.patch_embed.proj.weight)
 
 
-def test_each_checkpoint_and_layer_is_a_column(tmp_path: Path, image_folder: Path, model: tuple[str, str]) -> None:
-    cfg, checkpoint = Config.fromfile(model[0]), model[1]
+def test_each_checkpoint_and_layer_is_a_column(image_folder: Path, pretrained: tuple[str, str]) -> None:
+    cfg, checkpoint = Config.fromfile(pretrained[0]), pretrained[1]
     paths = sorted((image_folder / 'cat/nested').iterdir())[:3]
     figure = patch_pca_picture([('a', cfg, checkpoint), ('b$', cfg, checkpoint)], paths, [0, -1], side=48)
     titles = [axis.get_title().split(',')[0] for axis in figure.axes[:5]]
