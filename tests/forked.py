@@ -1,6 +1,6 @@
 """Processes for tests that need several, forked from this one, as importing the libraries takes 8 s of a core.
 
-What is tested of the launchers, of signals and of imports needs processes of its own.
+What is tested of imports needs processes of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 import torch.multiprocessing as mp
 
-from tests.conftest import ROOT, forget_former_runs, free_port, run_tool
+from tests.conftest import ROOT, forget_former_runs
+from tests.test_docs.forks import run_bash
 
 # Where autograd has threads for GPUs, it does not work in a fork.
 _METHOD = 'spawn' if torch.cuda.is_available() else 'fork'
@@ -32,55 +33,36 @@ def _with_one_thread(rank: int, function: Callable, *args: object) -> None:
     function(rank, *args)
 
 
-def start(function: Callable, *args: object, log: Path, **environment: str) -> BaseProcess:
+def start(function: Callable, *args: object, log: Path) -> BaseProcess:
     """A function in a process, and a process group, of its own, which writes to a file and sees no GPU."""
-    environment = {'CUDA_VISIBLE_DEVICES': ''} | environment
-    process = mp.get_context(_METHOD).Process(target=_call, args=(function, args, log, environment))
+    process = mp.get_context(_METHOD).Process(target=_call, args=(function, args, log))
     process.start()
     return process
 
 
-def _call(function: Callable, args: tuple, log: Path, environment: dict[str, str]) -> None:
+def _call(function: Callable, args: tuple, log: Path) -> None:
     os.setsid()
     sys.stdout = sys.stderr = stream = log.open('w', buffering=1)  # pytest's are its own files
     for descriptor in (1, 2):
         os.dup2(stream.fileno(), descriptor)
     os.chdir(ROOT)
-    os.environ |= environment
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
     torch.set_num_threads(1)
     forget_former_runs()
     function(*args)
 
 
-def train(config: str, work_dir: Path, *options: str, ok: bool = True, **environment: str) -> str:
+def train(config: str, work_dir: Path, *options: str, ok: bool = True) -> str:
     """Runs tools/train.py; gives what it wrote."""
-    arguments = ('train', config, '--work-dir', str(work_dir), *options)
-    process = start(run_tool, *arguments, log=_log(work_dir, 0), **environment)
-    return _ended([process], work_dir, ok)
+    return _run(f'python tools/train.py {config} --work-dir {work_dir} {" ".join(options)}', ok)
 
 
 def train_by_two(config: str, work_dir: Path, *options: str) -> str:
-    """Runs tools/train.py as tools/dist_train.sh does, in two processes; gives what the first wrote."""
-    group = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
-    arguments = ('train', config, '--work-dir', str(work_dir), '--launcher', 'pytorch', *options)
-    processes = [
-        start(run_tool, *arguments, log=_log(work_dir, rank), **group, RANK=str(rank), LOCAL_RANK=str(rank))
-        for rank in range(2)
-    ]
-    return _ended(processes, work_dir, ok=True)
+    """Runs tools/dist_train.sh with two processes; gives what they wrote."""
+    return _run(f'bash tools/dist_train.sh {config} 2 --work-dir {work_dir} {" ".join(options)}', ok=True)
 
 
-def _log(work_dir: Path, rank: int) -> Path:
-    return work_dir.with_name(f'{work_dir.name}.{rank}.log')
-
-
-def _ended(processes: list[BaseProcess], work_dir: Path, ok: bool) -> str:
-    for process in processes:
-        process.join(1200)
-    said = [_log(work_dir, rank).read_text() for rank in range(len(processes))]
-    try:
-        assert all((process.exitcode == 0) == ok for process in processes), '\n'.join(text[-2000:] for text in said)
-    finally:
-        for process in processes:
-            process.kill()
-    return said[0]
+def _run(command: str, ok: bool) -> str:
+    exit_code, output = run_bash(command)
+    assert (exit_code == 0) == ok, output[-3000:]
+    return output

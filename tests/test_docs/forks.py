@@ -7,6 +7,7 @@ which has everything imported, forks, and runs the program in the fork.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -67,7 +68,8 @@ def _run_bash(
     folder: Path, script: str, cwd: Path, env: dict[str, str], program: Callable[[list[str]], None], timeout: float
 ) -> tuple[int, str]:
     address = str(folder / 'socket')
-    for name in 'python', 'python3':
+    # Where autograd has threads for GPUs, it does not work in a fork.
+    for name in () if program is run_program and torch.cuda.is_available() else ('python', 'python3'):
         (folder / name).write_text(CLIENT.format(python=sys.executable, address=address))
         (folder / name).chmod(0o755)
     path = f'{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
@@ -92,14 +94,16 @@ def _run_bash(
                 else:
                     fork, client = forks.pop(ready)
                     fork.join()
-                    client.send(bytes([fork.exitcode % 256]))
+                    with contextlib.suppress(BrokenPipeError):  # torchrun ends the others when one fails
+                        client.send(bytes([fork.exitcode % 256]))
                     client.close()
         if shell.poll() is None:
             for pid in (shell.pid, *(fork.pid for fork, _ in forks.values())):
                 os.killpg(pid, signal.SIGKILL)
             output.write(f'\nstill running after {timeout:.0f} s')
         for fork, _ in forks.values():
-            fork.join()
+            fork.join(60)
+            fork.kill()
         output.seek(0)
         return shell.wait(), output.read()
 
