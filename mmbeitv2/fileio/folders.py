@@ -25,14 +25,18 @@ def require_claimable(folder: Path, tool: str) -> None:
         return
     if not folder.is_dir():
         raise InputError(f'{str(folder)!r} exists and is not a folder. Choose another name.')
-    marker = folder / MARKER
-    mark = marker.read_text(errors='replace').strip() if marker.is_file() and not marker.is_symlink() else None
     entries = sorted(path.name for path in folder.iterdir())
-    if entries and mark != tool:
+    if entries and not is_made_by(folder, tool):
         raise InputError(
             f'folder {str(folder)!r} was not made by {tool} and holds {_first(entries)}. Choose a new or an '
             'empty folder.'
         )
+
+
+def is_made_by(folder: Path, tool: str) -> bool:
+    """Whether a folder carries the tool's mark."""
+    marker = folder / MARKER
+    return marker.is_file() and not marker.is_symlink() and marker.read_text(errors='replace').strip() == tool
 
 
 def claim_folder(folder: Path, tool: str) -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,7 +26,7 @@ from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import load_model, pad_whole_images
 from mmbeitv2.inference.pipeline_images import PipelineImages
 from mmbeitv2.inference.prediction_folder import PredictionFolder, find_inputs, require_distinct
-from mmbeitv2.inference.segmenting import Classes, Maps, segment, segment_tiled
+from mmbeitv2.inference.segmenting import Classes, Maps, segment, segment_tiled, tile_settings
 from mmbeitv2.layers import fingerprint
 from mmbeitv2.registry import DATASETS
 from mmbeitv2.segmentation.seg_folder import distinct_colors
@@ -99,10 +100,17 @@ def predict(
         raise InputError(
             f'the model of {str(config)!r} is neither a classifier nor a segmentor. Pass the config of one.'
         )
-    if tiled and not is_segmentor:
-        raise InputError('only a segmentor predicts by tiles. Leave out the option --tiled.')
+    other = 'classifier' if is_segmentor else 'segmentor'
+    given = {'--topk': topk != 1, '--format': table_format != 'csv'}
+    if not is_segmentor:
+        given = {'--tiled': tiled, '--overlay': overlay, '--confidence': confidence}
+    if any(given.values()):
+        options = ', '.join(option for option, is_given in given.items() if is_given)
+        raise InputError(f'only a {other} takes {options}. Leave that out.')
     if is_segmentor:
         require_distinct(files)
+        if tiled or model.test_cfg.mode == 'slide':
+            tile_settings(model)
     elif table_format == 'parquet':
         _parquet()
     pad_whole_images(model)
@@ -110,6 +118,7 @@ def predict(
     images = PipelineImages(cfg, files, is_segmentor and overlay)
     made_by = _made_by(cfg, model, classes, images.pipeline, dict(tiled=tiled) if is_segmentor else dict(topk=topk))
     folder = PredictionFolder(Path(out), made_by)
+    folder.require_same_images(files)
     share = folder.share(files)
     if is_segmentor:
         threshold = getattr(model.decode_head, 'threshold', None) or 0.5
@@ -135,7 +144,7 @@ def predict(
             bar.update()
     unreadable = folder.gather(unreadable)
     if not is_segmentor and folder.rank == 0:
-        _write_table(folder, files, classes.names, table_format)
+        _write_table(folder, classes.names, table_format)
     return unreadable
 
 
@@ -184,15 +193,13 @@ def _classify(
                 yield name, dict(labels=labels.tolist(), scores=scores.tolist())
 
 
-def _write_table(folder: PredictionFolder, files: dict[str, str], names: list[str], table_format: TableFormat) -> None:
+def _write_table(folder: PredictionFolder, names: list[str], table_format: TableFormat) -> None:
     """The results of all images that are done."""
     rows = [
         (image, rank, label, names[label], score)
-        for image, path in files.items()
-        if folder.is_done(image, path)
-        for rank, (label, score) in enumerate(
-            zip(folder.done[image]['labels'], folder.done[image]['scores'], strict=True), 1
-        )
+        for image, done in sorted(folder.done.items())
+        if folder.is_done(image, done['path'])
+        for rank, (label, score) in enumerate(zip(done['labels'], done['scores'], strict=True), 1)
     ]
     if table_format == 'csv':
         text = io.StringIO()
@@ -200,6 +207,8 @@ def _write_table(folder: PredictionFolder, files: dict[str, str], names: list[st
         write_atomically(folder.folder / 'predictions.csv', text.getvalue().encode(errors='surrogateescape'))
         return
     pyarrow, content = _parquet(), io.BytesIO()
+    # Parquet holds UTF-8 only: other bytes of a file name become \\xff.
+    rows = [(os.fsencode(image).decode(errors='backslashreplace'), *others) for image, *others in rows]
     table = pyarrow.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows], pyarrow.schema(COLUMNS))
     pyarrow.parquet.write_table(table, content)
     write_atomically(folder.folder / 'predictions.parquet', content.getvalue())

@@ -16,8 +16,8 @@ from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmbeitv2.datasets.file_backends import read_lines
 from mmbeitv2.datasets.image_folder import find_images
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.atomic import write_atomically
-from mmbeitv2.fileio.folders import claim_folder
+from mmbeitv2.fileio.atomic import PARTIAL, write_atomically
+from mmbeitv2.fileio.folders import claim_folder, is_made_by
 from mmbeitv2.fileio.locking import hold_folder
 
 TOOL = 'predict.py'
@@ -32,7 +32,7 @@ def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str], out: st
         inputs: image files; folders of any depth; patterns like ``photos/*/2024*.jpg``; text files (``.txt``) that list
             image files or folders, one per line, relative to the folder of the list.
         extensions: of image files in folders, in lower case.
-        out: folder of the results, whose pictures are no inputs.
+        out: folder of the results, whose pictures are no inputs. Those of other results in a folder are none either.
 
     Returns:
         Name of each image, which is its path below the innermost folder around all inputs, and its path; sorted.
@@ -45,15 +45,24 @@ def find_inputs(inputs: Sequence[str | Path], extensions: Sequence[str], out: st
     for path in _expand(map(str, inputs)):
         if os.path.isdir(path):
             folders.append(os.path.abspath(path))
-            found |= dict.fromkeys(os.path.join(folders[-1], name) for name in find_images(Path(path), extensions))
+            images = find_images(Path(folders[-1]), extensions)
+            results = {below for below in set(map(os.path.dirname, images)) if _is_of_results(folders[-1], below)}
+            images = [name for name in images if os.path.dirname(name) not in results]
+            found |= dict.fromkeys(os.path.join(folders[-1], name) for name in images)
         else:
             folders.append(os.path.dirname(os.path.abspath(path)))
             found[os.path.abspath(path)] = None
     if not folders:
         raise InputError('no input is given. Pass image files, folders, patterns, or a .txt list of them.')
     root = os.path.commonpath(folders)
-    results = os.path.abspath(out)
-    return {os.path.relpath(path, root): path for path in sorted(found) if not Path(path).is_relative_to(results)}
+    own = os.path.abspath(out)
+    return {os.path.relpath(path, root): path for path in sorted(found) if not Path(path).is_relative_to(own)}
+
+
+def _is_of_results(root: str, below: str) -> bool:
+    """Whether a folder below a folder of images is, or lies in, one that holds the results of a prediction."""
+    parts = Path(below).parts
+    return any(is_made_by(Path(root, *parts[: i + 1]), TOOL) for i in range(len(parts)))
 
 
 def require_distinct(files: dict[str, str]) -> None:
@@ -106,29 +115,30 @@ class PredictionFolder:
         self.folder = folder
         self.rank, self.num_processes = get_dist_info()
         record = folder / _RECORD / 'made_by.json'
-        if self.rank == 0:
-            claim_folder(folder, TOOL)
-            hold_folder(folder, 'prediction', '--out')
-            known = json.loads(record.read_text()) if record.is_file() else made_by
-            differing = sorted(key for key in known.keys() | made_by if known.get(key) != made_by.get(key))
-            if differing:
-                raise InputError(
-                    f'the results in {str(folder)!r} were made with another model or other settings (different: '
-                    f'{", ".join(differing)}). Remove the folder, or choose another --out.'
-                )
-            write_atomically(record, json.dumps(made_by).encode())
-        barrier()  # no process writes into a folder that is not taken
         self._journal = record.parent / f'done-{self.rank}.jsonl'
         #: what :meth:`record` noted of each image, in this run or before
         self.done: dict[str, dict[str, Any]] = {}
+        if self.rank == 0:
+            claim_folder(folder, TOOL)
+            hold_folder(folder, 'prediction', '--out')
+            self._read_journals()
+            if self.done and record.is_file():
+                _require_same(record, made_by)
+            for pattern in ('*.partial', f'*{PARTIAL}'):  # what a kill left
+                for partial in filter(Path.is_file, folder.rglob(pattern)):
+                    partial.unlink()
+            write_atomically(record, json.dumps(made_by).encode())
+        barrier()  # no process writes into a folder that is not taken
         self._read_journals()
 
     def _read_journals(self) -> None:
         entries = []
         for journal in self._journal.parent.glob('done-*.jsonl'):
-            for line in journal.read_text().splitlines():
+            for line in journal.read_bytes().splitlines():
                 with suppress(ValueError):  # a kill cut it off
-                    entries.append(json.loads(line))
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and entry.keys() >= {'image', 'path', 'stamp', 'when'}:
+                        entries.append(entry)
         self.done = {entry['image']: entry for entry in sorted(entries, key=lambda entry: entry['when'])}
 
     def gather(self, messages: list[str]) -> list[str]:
@@ -141,6 +151,16 @@ class PredictionFolder:
         """The images that this process predicts."""
         return dict(list(files.items())[self.rank :: self.num_processes])
 
+    def require_same_images(self, files: dict[str, str]) -> None:
+        """Raises an InputError if there are results of another image under the name of one of these."""
+        for image in sorted(files.keys() & self.done.keys()):
+            former, path = self.done[image]['path'], os.path.realpath(files[image])
+            if former != path:
+                raise InputError(
+                    f'the results of {path!r} would have the same name as those of {former!r} in {str(self.folder)!r}. '
+                    'Choose another --out.'
+                )
+
     def is_done(self, image: str, path: str, outputs: Sequence[Path] = ()) -> bool:
         """Whether the results of an image are there and the image is still that of the results."""
         entry = self.done.get(image)
@@ -148,9 +168,28 @@ class PredictionFolder:
 
     def record(self, image: str, path: str, **results: Any) -> None:
         """Notes that the results of an image are complete."""
-        self.done[image] = dict(image=image, stamp=_stamp(path), when=time.time(), **results)
+        about = dict(image=image, path=os.path.realpath(path), stamp=_stamp(path), when=time.time())
+        self.done[image] = about | results
         with self._journal.open('a') as stream:
             stream.write(f'\n{json.dumps(self.done[image])}\n')
+
+
+def _require_same(record: Path, made_by: dict[str, str]) -> None:
+    """Refuses results that were made by something else."""
+    folder = str(record.parent.parent)
+    try:
+        known = dict(json.loads(record.read_bytes()))
+    except (ValueError, TypeError):
+        raise InputError(
+            f'{str(record)!r}, which says what the results were made with, is damaged. Remove {folder!r}, or choose '
+            'another --out.'
+        ) from None
+    differing = sorted(key for key in known.keys() | made_by if known.get(key) != made_by.get(key))
+    if differing:
+        raise InputError(
+            f'the results in {folder!r} were made with another model or other settings (different: '
+            f'{", ".join(differing)}). Remove the folder, or choose another --out.'
+        )
 
 
 def _stamp(path: str) -> list[int]:

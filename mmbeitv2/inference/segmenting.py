@@ -169,7 +169,7 @@ def _require_patch(model: Any, inputs: Tensor, path: str) -> None:
 
 def blended_slide_inference(model: Any, inputs: Tensor, metas: list[dict], batch_size: int = 1) -> Tensor:
     """Logits (1, C, H, W) of an image, like mmseg's slide inference with blended seams, so many crops at once."""
-    (height, width), (crop, stride) = inputs.shape[2:], _tile_settings(model)
+    (height, width), (crop, stride) = inputs.shape[2:], tile_settings(model)
 
     def predict_tiles(top: int, lefts: Sequence[int]) -> Tensor:
         tiles = [inputs[..., top : top + crop[0], left : left + crop[1]] for left in lefts]
@@ -184,8 +184,8 @@ def _encode_decode(model: Any, tiles: Tensor, meta: dict) -> Tensor:
     return model.encode_decode(tiles, [dict(meta, img_shape=tiles.shape[2:])] * len(tiles))
 
 
-def _tile_settings(model: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Height and width of a tile, and the steps between tiles."""
+def tile_settings(model: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width of a tile, and the steps between tiles; raises an InputError if they do not cover an image."""
     crop, stride = (model.test_cfg.get(key) for key in ('crop_size', 'stride'))
     if not crop or not stride or any(step > side or step < 1 for step, side in zip(stride, crop, strict=True)):
         raise InputError(
@@ -199,7 +199,6 @@ def segment_tiled(
     model: Any, images: PipelineImages, maps: Maps, memory: int, batch_size: int
 ) -> Iterator[tuple[str, dict | str]]:
     """Writes the maps of images at their own resolution."""
-    _tile_settings(model)
     for name in images.names:
         path = images.files[name]
         with raster_settings() if path.lower().endswith(TIFF_EXTENSIONS) else nullcontext():
@@ -220,7 +219,7 @@ def _tile_image(
     memory: int,
     batch_size: int,
 ) -> None:
-    (height, width), (crop, stride) = image.size, _tile_settings(model)
+    (height, width), (crop, stride) = image.size, tile_settings(model)
     rows, columns = min(crop[0], height), min(crop[1], width)
     meta = dict(ori_shape=(rows, columns), pad_shape=(rows, columns), padding_size=[0] * 4)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import resource
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -259,7 +261,15 @@ def test_inputs_are_images_folders_patterns_and_lists(
     predict(classifier, image_folder, '--out', image_folder / 'predicted')
     draw(image_folder / 'predicted/labels/0.png')  # whose results are no inputs
     predict(classifier, image_folder, '--out', image_folder / 'predicted')
-    assert len(rows_of(image_folder / 'predicted/predictions.csv')) == 17
+    predict(classifier, image_folder, '--out', image_folder / 'again')
+    assert len(rows_of(image_folder / 'again/predictions.csv')) == 17
+    predict(classifier, image_folder / 'predicted', '--out', image_folder / 'again')  # they are, if named
+    assert len(rows_of(image_folder / 'again/predictions.csv')) == 18  # the rows before are kept
+    os.rename(image_folder / 'predicted/labels/0.png', os.fsencode(image_folder / 'predicted/labels') + b'/\xff.png')
+    options = ['--out', image_folder / 'again', '--format', 'parquet']
+    predict(classifier, image_folder / 'predicted', *options)
+    table = pytest.importorskip('pyarrow.parquet').read_table(image_folder / 'again/predictions.parquet')
+    assert r'labels/\xff.png' in table['image'].to_pylist()
 
 
 def test_what_cannot_work_is_refused_before_the_work(
@@ -280,10 +290,12 @@ def test_what_cannot_work_is_refused_before_the_work(
         predicting.predict(*segmentor, [], tmp_path / 'out')
     assert "b.png' not found" in sentence(segmentor, tmp_path / 'b.png', *out)
     assert "line 2 of image list '" in sentence(segmentor, tmp_path / 'list.txt', *out)
-    assert 'only a segmentor predicts by tiles' in sentence(classifier, one, *out, '--tiled')
+    assert 'only a segmentor takes --tiled, --overlay' in sentence(classifier, one, *out, '--tiled', '--overlay')
+    assert 'only a classifier takes --topk' in sentence(segmentor, one, *out, '--topk', '3')
     assert 'do not cover an image' in sentence(
         segmentor, one, *out, '--tiled', '--cfg-options', 'model.test_cfg.stride=[40,40]'
     )
+    assert not (tmp_path / 'out').exists()
     assert "was not made by predict.py and holds '1.jpg', '1.png'" in sentence(segmentor, one, '--out', tmp_path / 'a')
 
 
@@ -319,10 +331,12 @@ def test_the_same_command_continues_and_never_mixes_results(
         predict(segmentor, images, '--out', out)
     monkeypatch.setattr(predicting.PredictionFolder, 'record', record)
     with (out / '.predict/done-0.jsonl').open('a') as stream:
-        stream.write('\n{"image": "2.p')  # as a kill leaves it
+        stream.write('\n[1]\n{"image": "x"}\n{"image": "2.p')  # as a kill leaves it
+    (out / 'labels/9.tif.partial').touch()
     read_images.clear()
     predict(segmentor, images, '--out', out)
     assert read_images == ['2.png', '3.png']
+    assert len(list((out / 'labels').iterdir())) == 4
     (out / 'labels/0.png').unlink()
     draw(images / '3.png', 30)
     draw(images / '4.png')
@@ -335,6 +349,13 @@ def test_the_same_command_continues_and_never_mixes_results(
     arguments = [str(images), '--out', str(out)]
     assert '(different: weights)' in refused(capsys, 'predict', *other, *arguments)
     assert '(different: tiled)' in refused(capsys, 'predict', *segmentor, *arguments, '--tiled')
+    shutil.copytree(images, tmp_path / 'twin')  # with the same times
+    twice = refused(capsys, 'predict', *segmentor, str(tmp_path / 'twin'), '--out', str(out))
+    assert f"twin/0.png' would have the same name as those of '{images}/0.png' in" in twice
+    (out / '.predict/made_by.json').write_text('{"weig')
+    assert "made_by.json', which says what" in refused(capsys, 'predict', *segmentor, *arguments)
+    (out / '.predict/done-0.jsonl').unlink()
+    predict(other, images, '--out', out)  # a record without results binds nobody
 
 
 @pytest.mark.parametrize('options', [[], ['--tiled']])
