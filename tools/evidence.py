@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2_tools.evidence.study import CONFIGS, Study
 
         from mmbeitv2.errors import InputError
+        from mmbeitv2.fileio.locking import hold_folder
 
         records = args.docs / 'evidence' / args.preset
         study = Study(CONFIGS / f'{args.preset}.py', args.work_dir / args.preset, records, args.teacher)
@@ -46,6 +47,9 @@ def main(argv: list[str] | None = None) -> None:
             if not any(job.name.startswith(part) for job in study.jobs()):
                 raise InputError(f'--only {part}: no job that is known begins like this. Choose from those of --list.')
         around_tables(args.docs / 'evidence.md', args.preset)  # which is written when all has been run
+        if args.teacher is not None and not Path(args.teacher).is_file():
+            raise InputError(f'--teacher {args.teacher}: there is no such file. Pass the weights of mobilenetv2_100.')
+        hold_folder(args.work_dir / args.preset, 'study')
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the jobs are stopped too
         failed = run_study(study, args.only, args.jobs, args.minutes)
         write_page(study, args.docs, args.preset)

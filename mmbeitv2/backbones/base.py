@@ -108,7 +108,7 @@ def require_known(*settings: tuple[str, str, object]) -> None:
 def resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
     """The patch grid (h, w) of an image of a size in pixels."""
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    if height % patch_size or width % patch_size or min(height, width) < patch_size:
+    if patch_size < 1 or height % patch_size or width % patch_size or min(height, width) < patch_size:
         raise InputError(f'img_size={img_size} is not a multiple of patch_size={patch_size}. Change one of them.')
     return height // patch_size, width // patch_size
 

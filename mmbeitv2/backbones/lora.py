@@ -74,10 +74,12 @@ def merge_lora(model: Any) -> Any:
 
 
 def frozen_fingerprints(model: nn.Module) -> dict[str, str]:
-    """A hash of the weights of each ``LoRAModel`` that its checkpoints do not hold, by its name."""
+    """A hash of the weights of each ``LoRAModel`` that its checkpoints do not hold, and alpha/rank, by its name."""
     found = {}
     for name, part in model.named_modules():
         if isinstance(part, LoRAModel):
             saved = {key.removeprefix('module.') for key in part.state_dict()}
-            found[name or 'model'] = f'weights {fingerprint(part.module, saved)}'
+            scales = sorted({layer.scaling for layer in part.modules() if isinstance(layer, LoRALinear)})
+            scaled = ', '.join(f'{scale:g}' for scale in scales)
+            found[name or 'model'] = f'weights {fingerprint(part.module, saved)}, alpha/rank {scaled}'
     return found

@@ -306,6 +306,6 @@ def require_same_frozen(model: nn.Module, file: Checkpoint) -> None:
         if former != now:
             raise InputError(
                 f'the LoRA layers in checkpoint {file.path!r} were trained on other frozen weights of {name} '
-                f'({former}) than those of the config ({now}). Set the init_cfg of its module to the file that they '
-                'were trained on.'
+                f'({former}) than those of the config ({now}). Set alpha, rank and the init_cfg of its module as in '
+                'the training.'
             )

@@ -39,7 +39,9 @@ def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -
 
     if not Path(path).is_file():
         raise InputError(f'config {path!r} not found. Pass the path of a config file.')
-    cfg = Config.fromfile(path)
+    if Path(path).suffix not in ('.py', '.yaml', '.yml', '.json'):
+        raise InputError(f'config {path!r} is no .py, .yaml or .json file. Pass the config first, then the checkpoint.')
+    cfg = merge_options(Config.fromfile(path), cfg_options)
     if not isinstance(cfg.get('model'), dict):
         raise InputError(f'config {path!r} does not define a model. Pass a config file with model = dict(type=...).')
     if cfg.get('default_scope') == 'mmseg':
@@ -47,7 +49,7 @@ def read_config(path: str, cfg_options: Sequence[str] | Mapping | None = None) -
             require_openmmlab('mmseg')
         except ImportError as error:
             raise InputError(f'config {path!r} is a segmentation config: {error}') from None
-    return merge_options(cfg, cfg_options)
+    return cfg
 
 
 def merge_options(cfg: Config, cfg_options: Sequence[str] | Mapping | None) -> Config:

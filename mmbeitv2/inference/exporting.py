@@ -258,7 +258,11 @@ def _write(program: torch.export.ExportedProgram, path: Path, names: list[str], 
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    onnx.save(convert_float_to_float16(onnx_program.model_proto, keep_io_types=True), path)
+    model = convert_float_to_float16(onnx_program.model_proto, keep_io_types=True)
+    nodes = {tuple(node.output): node for node in reversed(model.graph.node)}  # the conversion adds some casts twice
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes.values()))
+    onnx.save(model, path)
 
 
 def _run(path: Path, images: Tensor) -> list[Tensor]:

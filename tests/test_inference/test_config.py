@@ -100,5 +100,8 @@ def test_an_option_that_cannot_be_is_refused_in_one_sentence(cfg: Config, option
 def test_a_config_without_a_model_or_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='not found'):
         read_config(str(tmp_path / 'a.py'))
+    (tmp_path / 'a.pth').touch()
+    with pytest.raises(InputError, match=r"a.pth' is no .py, .yaml or .json file"):
+        read_config(str(tmp_path / 'a.pth'))
     with pytest.raises(InputError, match='does not define a model'):
         read_config(write_config(tmp_path, 'a = 1\n'))

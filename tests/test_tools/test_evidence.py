@@ -152,6 +152,12 @@ def test_the_jobs_are_listed(data: Path, capsys: pytest.CaptureFixture) -> None:
     assert 'open  scratch/seed_0/frozen\n' in capsys.readouterr().out
 
 
+def test_a_damaged_record_is_named(data: Path, capsys: pytest.CaptureFixture) -> None:
+    (data / 'evidence/cpu').mkdir(parents=True)
+    (data / 'evidence/cpu/mae.json').write_text('{"mae/')
+    assert "mae.json' is no file of records" in refused(capsys, 'evidence', '--list', '--docs', str(data))
+
+
 def test_a_page_without_marks_and_unknown_jobs_are_refused(data: Path, capsys: pytest.CaptureFixture) -> None:
     (data / 'evidence.md').write_text('<!-- evidence gpu: begin -->\n<!-- evidence gpu: end -->\n')
     assert "has no lines '<!-- evidence cpu: begin -->'" in refused(capsys, 'evidence', '--docs', str(data))

@@ -140,7 +140,9 @@ def kinds_with_free_sides() -> list:
         pytest.param('mmpretrain', classifier, '.onnx', (), id='classifier'),
         pytest.param('mmpretrain', backbone, '.onnx', ('--half',), id='backbone, half'),
         pytest.param('mmpretrain', tiny_tokenizer(), '.onnx', (), id='tokenizer'),
-        pytest.param('mmpretrain', timm_vit('vit_small_patch16_dinov3'), '.onnx', (), id='rotary positions'),
+        pytest.param(
+            'mmpretrain', timm_vit('vit_small_patch16_dinov3'), '.onnx', ('--half',), id='rotary positions, half'
+        ),
         pytest.param('mmpretrain', timm_vit('vit_small_patch14_reg4_dinov2'), '.pt2', (), id='registers'),
         pytest.param('mmseg', UPERNET, '.onnx', (), id='UperNet'),
         pytest.param('mmseg', UPERNET, '.pt2', (), id='UperNet by torch.export'),

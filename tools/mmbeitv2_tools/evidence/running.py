@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 
 from mmbeitv2.fileio.atomic import write_atomically
@@ -28,7 +29,7 @@ def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | Non
     """
     described = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
     commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    deadline = time.monotonic() + 60 * (minutes or 1e9)
+    deadline = time.monotonic() + 60 * (1e9 if minutes is None else minutes)
     running: dict[str, tuple[Job, subprocess.Popen]] = {}
     failed: list[str] = []
     try:
@@ -106,11 +107,11 @@ def record_of(study: Study, job: Job, commit: str) -> dict:
     folder = study.work / job.name
     if job.checkpoint is None:
         return {**record, 'result': json.loads((folder / 'scores.json').read_text())}
-    lines = [
-        json.loads(line)
-        for file in sorted(folder.glob('*/vis_data/scalars.json'))
-        for line in file.read_text().splitlines()
-    ]
+    lines = []
+    for file in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines():
+            with suppress(ValueError):  # the last line of a job that was killed
+                lines.append(json.loads(line))
     training = {line['iter']: line for line in lines if 'iter' in line}  # by step; a resumed run repeats some
     steps = sorted(training)
     if steps:  # the median, because other work on the machine slows some steps down

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import write_atomically
 from mmbeitv2.inference.config import read_config, walk_settings
 
@@ -73,7 +74,12 @@ class Study:
         self.rows: dict[str, dict] = rows
         self.records: dict[str, dict] = {}
         for file in sorted(records.glob('*.json')):
-            self.records.update(json.loads(file.read_text()))
+            try:
+                self.records.update(json.loads(file.read_text()))
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f'{str(file)!r} is no file of records ({error}). Restore it, or delete it to run its jobs again.'
+                ) from error
 
     def save(self, job: Job, record: dict) -> None:
         """Adds the record of a job to the file of its row."""
