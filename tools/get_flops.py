@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
 
         model = load_model(args.config, None, cfg_options=args.cfg_options)
         channels = next((part.in_channels for part in model.modules() if isinstance(part, torch.nn.Conv2d)), 3)
-        sys.stdout.write(f'{"":12}{"parameters":>12}{"operations":>14}\n')
+        sys.stdout.write(f'{args.shape[0]}x{args.shape[-1]:<8}{"parameters":>12}{"operations":>14}\n')
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # whose products are counted
             for name, (part, *arguments) in parts(model, torch.zeros(1, channels, args.shape[0], args.shape[-1])):
                 with FlopCounterMode(display=False) as counter:

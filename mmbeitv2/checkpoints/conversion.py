@@ -12,7 +12,7 @@ from torch import nn
 
 from mmbeitv2.checkpoints.formats import Format, StateDict, from_ours, recognize
 from mmbeitv2.checkpoints.hugging_face import hf_files, hf_weights
-from mmbeitv2.checkpoints.locating import locate
+from mmbeitv2.checkpoints.locating import locate, projects_loader
 from mmbeitv2.checkpoints.reading import Checkpoint, grids_of, read_checkpoint, require_sound
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
@@ -26,6 +26,8 @@ _WRAPPERS: dict[Format, str | None] = {
 }
 
 
+# What of a training's `meta` a converted file keeps; `run` describes the frozen weights of LoRA, which are merged.
+_KEPT = ('dataset_meta', 'cfg', 'epoch', 'iter', 'run')
 _HF_FILES = ('model.safetensors', 'config.json', 'preprocessor_config.json')
 
 
@@ -37,7 +39,8 @@ def convert_checkpoint(
     Args:
         source: a checkpoint of this package, the BEiT v2 release, timm, mmpretrain or Hugging Face transformers: a
             path, or any other name that :func:`mmbeitv2.checkpoints.locating.locate` accepts.
-        target: file to write; if its name ends in ``.safetensors``, a safetensors file with only the weights. For
+        target: file to write; if its name ends in ``.safetensors``, a safetensors file with only the weights. Other
+            files for OpenMMLab also keep the names of the classes and the config of the training. For
             ``'hf'`` a folder, which ``from_pretrained`` and ``pipeline`` load.
         to: the format. A folder for ``'hf'`` also tells how images are prepared and what the classes are called, see
             ``mmbeitv2.checkpoints.hugging_face.hf_files``.
@@ -53,7 +56,7 @@ def convert_checkpoint(
             itself, a folder with other files in it, or of the wrong kind.
     """
     path = Path(target)
-    _check_target(locate(source), path, to)
+    _check_target(None if projects_loader(source) else locate(source), path, to)
     file = read_checkpoint(source, use_ema)
     if model is not None and use_ema:
         raise InputError('--ema does not go with --config, which loads the last weights. Leave one of them out.')
@@ -76,13 +79,15 @@ def convert_checkpoint(
         if file.grids:  # which the numbers of positions do not tell
             state = OrderedDict(state)
             state._metadata = {name: {'grid_size': grid} for name, grid in file.grids.items()}  # type: ignore[attr-defined]
-        save_checkpoint(
-            {wrapper: state} if wrapper else state, target, backend_args=dict(backend='mmbeitv2.AtomicBackend')
-        )
+        content = {wrapper: state} if wrapper else state
+        if wrapper == 'state_dict':
+            kept = _KEPT if model is None else _KEPT[:-1]
+            content['meta'] = {key: value for key, value in file.meta.items() if key in kept}
+        save_checkpoint(content, target, backend_args=dict(backend='mmbeitv2.AtomicBackend'))
     return state, left_out
 
 
-def _check_target(source: Path, target: Path, to: Format) -> None:
+def _check_target(source: Path | None, target: Path, to: Format) -> None:
     """Refuses to write over the file that is read or a folder with other files in it, and to a path of the wrong
     kind."""
     is_folder = to == 'hf'
@@ -95,6 +100,8 @@ def _check_target(source: Path, target: Path, to: Format) -> None:
             f'folder {str(target)!r} holds other files ({", ".join(others[:3])}{", ..." if others[3:] else ""}). '
             'Choose a new folder.'
         )
+    if source is None:
+        return
     sources, targets = ([path, *(path / name for name in _HF_FILES)] for path in (source, target))
     if any(a.samefile(b) for a in sources for b in targets if a.exists() and b.exists()):
         raise InputError(

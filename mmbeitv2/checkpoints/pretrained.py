@@ -238,7 +238,9 @@ class PretrainedBEiTv2:
         done: list[str],
         may_be_new: tuple[str, ...] = _MAY_BE_NEW,
     ) -> StateDict:
-        wanted = model.state_dict()
+        # Copies that the backbone makes of its own weights after this.
+        copies = tuple(part for part in getattr(model, 'copies', ()) if not any(key.startswith(part) for key in state))
+        wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(copies)}
         parameters = {name for name, _ in model.named_parameters()}  # a buffer may hold -inf, as a mask does
         require_sound(state, [key for key in state if key in parameters or key.endswith(TABLE)], self.checkpoint)
         state = dict(state)

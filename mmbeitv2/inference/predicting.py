@@ -30,7 +30,7 @@ from mmbeitv2.inference.segmenting import Classes, Maps, segment, segment_tiled,
 from mmbeitv2.layers import fingerprint
 from mmbeitv2.registry import DATASETS
 from mmbeitv2.segmentation.seg_folder import distinct_colors
-from mmbeitv2.segmentation.seg_labels import reduces_zero_label
+from mmbeitv2.segmentation.seg_labels import read_label_table, reduces_zero_label
 
 TableFormat = Literal['csv', 'parquet']
 COLUMNS = {'image': 'string', 'rank': 'int64', 'label': 'int64', 'class': 'string', 'score': 'float64'}
@@ -155,6 +155,11 @@ def _classes_of(cfg: Config, checkpoint: str, count: int) -> Classes:
     about: dict[str, Any] = {**getattr(kind, 'METAINFO', {}), **settings.get('metainfo', {})}
     trained = read_checkpoint(checkpoint).meta.get('dataset_meta')
     about |= trained if isinstance(trained, dict) else {}
+    for path in (step.get('label_table') for step in settings.get('pipeline', ())):
+        if path is not None:
+            table = read_label_table(path)
+            told = dict(classes=table.classes, palette=table.colors)
+            about = told | ({} if table.is_color else dict(label_values=table.first_values)) | about
     is_reduced = reduces_zero_label(settings, kind)
     defaults = dict(
         classes=map(str, range(count)),

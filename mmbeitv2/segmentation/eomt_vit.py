@@ -40,6 +40,7 @@ class QueryViT(ViTBackbone):
     _embed: Any
     run_block: Any
     run_query_block: Any
+    copies = ('query_layers.',)  #: weights that are copied once the others are loaded
 
     def __init__(
         self,

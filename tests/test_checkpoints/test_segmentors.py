@@ -143,6 +143,7 @@ def test_mmsegs_own_segmentor_becomes_ours_and_again_mmsegs(tmp_path: Path) -> N
     theirs, images = randomize(MODELS.build(mmsegs())).eval(), torch.randn(2, 3, 64, 64)
     path = save(theirs, mmsegs(), tmp_path)
     convert_checkpoint(path, str(tmp_path / 'ours.pth'), 'mmbeitv2')
+    assert torch.load(tmp_path / 'ours.pth')['meta']['dataset_meta']['classes'] == CLASSES
     ours = MODELS.build(segmentor()).eval()
     ours.load_state_dict(read_checkpoint(str(tmp_path / 'ours.pth')).state)
     with torch.no_grad():

@@ -199,6 +199,13 @@ def test_label_maps_have_the_values_of_the_label_images_of_the_training(tmp_path
         predict(segmentor, tmp_path / 'x.png', '--out', tmp_path / f'numbers-{max(values)}')
         numbers = read(tmp_path / f'numbers-{max(values)}/labels/x.png') - 1
         assert np.array_equal(read(out / 'labels/x.png'), np.array(values)[numbers])
+    table = tmp_path / 'labels.txt'
+    table.write_text('26, a\n0, b\n700, c\n11, d\n3, e\n701, e\n')
+    loader = "'type': 'LoadAnnotations'"
+    config = tmp_path / 'with_table.py'
+    config.write_text(Path(segmentor[0]).read_text().replace(loader, f"{loader}, 'label_table': {str(table)!r}"))
+    predict([str(config), segmentor[1]], tmp_path / 'x.png', '--out', tmp_path / 'table')
+    assert np.array_equal(read(tmp_path / 'table/labels/x.png'), np.array(values)[numbers])
 
 
 @pytest.fixture(scope='module')
