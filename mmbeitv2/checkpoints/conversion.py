@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 from mmengine.runner.checkpoint import save_checkpoint
 from safetensors.torch import save
@@ -79,7 +80,7 @@ def convert_checkpoint(
         if file.grids:  # which the numbers of positions do not tell
             state = OrderedDict(state)
             state._metadata = {name: {'grid_size': grid} for name, grid in file.grids.items()}  # type: ignore[attr-defined]
-        content = {wrapper: state} if wrapper else state
+        content: Any = {wrapper: state} if wrapper else state
         if wrapper == 'state_dict':
             kept = _KEPT if model is None else _KEPT[:-1]
             content['meta'] = {key: value for key, value in file.meta.items() if key in kept}
