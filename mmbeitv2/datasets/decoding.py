@@ -8,7 +8,7 @@ from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from mmbeitv2.errors import InputError
 
@@ -101,6 +101,15 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     it."""
     width, height = image.size
     return (width, height) if _orientation(image) in (5, 6, 7, 8) else (height, width)  # by a quarter
+
+
+def is_turned_tiff(path: str) -> bool:
+    """Whether :func:`upright` would turn a TIFF of any size."""
+    try:
+        with TiffImagePlugin.TiffImageFile(path) as image:  # reads the header only
+            return _orientation(image) in _TURNS
+    except Exception:  # Pillow cannot read it
+        return False
 
 
 def _orientation(image: Image.Image) -> int:

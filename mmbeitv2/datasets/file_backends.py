@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from mmengine import fileio
@@ -56,7 +57,7 @@ def read_file(path: str, backend_args: dict | None = None) -> bytes:
     return fileio.get(path, backend_args=backend_args)
 
 
-def unreadable_image(path: str, error: Exception) -> UnreadableImageError:
+def unreadable_image(path: str, error: BaseException) -> UnreadableImageError:
     """The sentence about an image, with what its reader raised."""
     reason = getattr(error, 'strerror', None) or error
     return UnreadableImageError(f'image {path!r} cannot be read ({reason}). Remove or replace it.')
@@ -101,7 +102,7 @@ def read_lines(path: str, kind: str, backend_args: dict | None = None) -> list[s
         is_binary = isinstance(error, UnicodeDecodeError)
         reason = 'it is not UTF-8 text' if is_binary else getattr(error, 'strerror', None) or error
         raise InputError(f'{kind} {path!r} cannot be read ({reason}). It must be a text file in UTF-8.') from error
-    lines = [line.strip() for line in text.rstrip().split('\n')]
+    lines = [line.strip() for line in re.split(r'\r\n?|\n', text.rstrip())]
     if lines == ['']:
         raise InputError(f'{kind} {path!r} is empty. Write one name or path per line.')
     if '' in lines:

@@ -50,9 +50,13 @@ def open_atomically(path: str | Path) -> Iterator[BinaryIO]:
         if not isinstance(error, OSError):
             raise
         kept = '; the existing file is unchanged' if path.is_file() else ''
-        raise InputError(
-            f'cannot write {str(path)!r} ({error.strerror}){kept}. Free some space, or choose another path.'
-        ) from error
+        raise cannot_write(path, error, kept) from error
+
+
+def cannot_write(path: str | Path, error: OSError, kept: str = '') -> InputError:
+    """The sentence about a file that cannot be written, with the reason and what is kept."""
+    reason = error.strerror or error.__cause__ or error
+    return InputError(f'cannot write {str(path)!r} ({reason}){kept}. Free some space, or choose another path.')
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

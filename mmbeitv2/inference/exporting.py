@@ -17,6 +17,7 @@ from torch._dynamo.exc import UserError, UserErrorType
 from mmbeitv2.datasets import image_files
 from mmbeitv2.datasets.resizing import fit_image
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.atomic import cannot_write
 from mmbeitv2.inference.channels import channels_of, is_tokenizer, normalization_of
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.inference.loading import Part, load_model
@@ -98,7 +99,10 @@ def export_model(
     lines = []
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         path = Path(folder, out.name)
-        _write(program, path, exported.names, half)
+        try:
+            _write(program, path, exported.names, half)
+        except OSError as error:
+            raise cannot_write(out, error) from error
         for size, batch, wanted in zip(sizes, compared, expected, strict=True):
             outputs = dict(zip(exported.names, _run(path, batch), strict=True))
             report = compare(dict(zip(exported.names, wanted, strict=True)), outputs, tolerance, ties)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from mmbeitv2.datasets.channels import to_supported_type
-from mmbeitv2.datasets.decoding import to_rgb
+from mmbeitv2.datasets.decoding import is_turned_tiff, to_rgb
 from mmbeitv2.datasets.file_backends import unreadable_image
 from mmbeitv2.datasets.transforms import to_tensor
 from mmbeitv2.errors import InputError, UnreadableImageError
@@ -75,8 +75,11 @@ class PipelineImages(Dataset):
 
     def open(self, path: str) -> ArrayImage | TiffImage:
         """An image, read by windows, with pixels as the first transform loads them; see :meth:`loaded`."""
-        is_tiff = path.lower().endswith(TIFF_EXTENSIONS)
-        return TiffImage(path, self._convert) if is_tiff else ArrayImage(self.loaded(path)['img'])
+        if not path.lower().endswith(TIFF_EXTENSIONS):
+            return ArrayImage(self.loaded(path)['img'])
+        if self.channels is None and is_turned_tiff(path):
+            raise unreadable_image(path, InputError('its pixels are turned, by its orientation; store them upright'))
+        return TiffImage(path, self._convert)
 
     def _convert(self, pixels: np.ndarray) -> np.ndarray:
         if self.channels is None:

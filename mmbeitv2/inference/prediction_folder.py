@@ -16,7 +16,7 @@ from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmbeitv2.datasets.file_backends import read_lines
 from mmbeitv2.datasets.image_folder import find_images
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.atomic import PARTIAL, write_atomically
+from mmbeitv2.fileio.atomic import PARTIAL, cannot_write, write_atomically
 from mmbeitv2.fileio.folders import claim_folder, is_made_by
 from mmbeitv2.fileio.locking import hold_folder
 
@@ -170,8 +170,11 @@ class PredictionFolder:
         """Notes that the results of an image are complete."""
         about = dict(image=image, path=os.path.realpath(path), stamp=_stamp(path), when=time.time())
         self.done[image] = about | results
-        with self._journal.open('a') as stream:
-            stream.write(f'\n{json.dumps(self.done[image])}\n')
+        try:
+            with self._journal.open('a') as stream:
+                stream.write(f'\n{json.dumps(self.done[image])}\n')
+        except OSError as error:
+            raise cannot_write(self._journal, error) from error
 
 
 def _require_same(record: Path, made_by: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import BaseDataElement
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -161,10 +161,15 @@ def _segment_image(model: Any, images: PipelineImages, sample: dict, name: str, 
 
 
 def _require_patch(model: Any, inputs: Tensor, path: str) -> None:
-    """Refuses one image (B, C, H, W) for its size, which the backbone would refuse for all."""
+    """Refuses one image (B, C, H, W) for its size, which the backbone or the pyramid behind it would refuse for all."""
     side = getattr(model.backbone, 'patch_size', 1)
+    pools: list[Any] = [each.kernel_size for each in model.modules() if isinstance(each, nn.MaxPool2d)]
+    if side > 1 and pools:
+        side = max(side, (max(pools) - 1) * side + 1)  # the last patch may be a part
     if min(inputs.shape[2:]) < side:
-        raise UnreadableImageError(f'image {path!r} is smaller than a patch of {side} pixels. Enlarge or remove it.')
+        raise UnreadableImageError(
+            f'image {path!r} is smaller than the {side} pixels that the model needs. Enlarge or remove it.'
+        )
 
 
 def blended_slide_inference(model: Any, inputs: Tensor, metas: list[dict], batch_size: int = 1) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmbeitv2.datasets.file_backends import unreadable_image
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.atomic import open_atomically
+from mmbeitv2.fileio.atomic import cannot_write, open_atomically
 
 WriteWindow = Callable[[int, int, np.ndarray], None]
 TIFF_EXTENSIONS = ('.tif', '.tiff')
@@ -142,7 +142,7 @@ class TiffImage:
             pixels = self.file.read(window=((top, top + height), (left, left + width)))
             return self.convert(np.moveaxis(pixels, 0, -1))
         except (OSError, TypeError, InputError) as error:  # Pillow's TypeError means pixels of another kind
-            raise unreadable_image(self.path, error) from error
+            raise unreadable_image(self.path, error.__cause__ or error) from error
 
 
 @contextmanager
@@ -205,10 +205,7 @@ def writing_tiff(
             yield write
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(
-            f'cannot write {str(path)!r} ({error.strerror or error.__cause__ or error}). Free some space, or choose '
-            'another path.'
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -160,7 +160,12 @@ def read_label_table(path: str) -> LabelTable:
     for number, line in enumerate(read_lines(path, 'label table'), 1):
         label, _, name = (part.strip() for part in line.partition(','))
         parts = [int(part) for part in label.split()] if re.fullmatch(r'\d{1,5}( +\d{1,3} +\d{1,3})?', label) else []
-        if not name or len(parts) not in (1, 3) or max(parts) > (255 if len(parts) == 3 else 65535):
+        if (
+            not name
+            or re.match(r'\d+ *,', name)
+            or len(parts) not in (1, 3)
+            or max(parts) > (255 if len(parts) == 3 else 65535)
+        ):
             raise InputError(
                 f'line {number} of label table {path!r}, {line[:99]!r}, has neither the form "VALUE, CLASS" with a '
                 'value from 0 to 65535 nor "R G B, CLASS" with colors from 0 to 255. Write, for example, "7, road" or '

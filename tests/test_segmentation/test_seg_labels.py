@@ -93,7 +93,7 @@ def test_colors_become_classes_by_a_table(tmp_path: Path, mode: str) -> None:
     colors = np.array([[[128, 64, 128], [0, 0, 1]], [[0, 1, 0], [255, 255, 255]]], np.uint8)
     image = Image.fromarray(colors)
     image = image.quantize(4) if mode == 'P' else image.convert(mode)
-    table = '0 0 1, sky\n128 64 128, road\n0 1 0, sky\n'
+    table = '0 0 1, sky\r128 64 128, road\r\n0 1 0, sky\n'
     assert load_by_table(tmp_path, f'{table}255 255 255, -\n', image).tolist() == [[1, 0], [0, 255]]
     found = read_label_table(str(tmp_path / 'labels.txt'))
     assert (found.classes, found.colors) == (('sky', 'road'), [[0, 0, 1], [128, 64, 128]])
@@ -108,6 +108,7 @@ def test_colors_become_classes_by_a_table(tmp_path: Path, mode: str) -> None:
     [
         ('0, a\n1 b\n', r"line 2 of label table '.*labels.txt', '1 b', has neither the form"),
         ('1 2 256, a\n', 'with colors from 0 to 255'),
+        ('128,64,128,road\n', 'Write, for example, "7, road" or "128 64 128, road"'),
         ('65535, a\n65536, b\n', 'line 2 .* with a value from 0 to 65535'),
         ('0, a\n0 0 0, b\n', 'line 2 .* mixes values and colors'),
         ('0, a\n0, b\n', 'line 2 of label table .* gives 0 a class again'),

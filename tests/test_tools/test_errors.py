@@ -26,7 +26,10 @@ class Unreadable(Dataset):
     [
         (InputError("config 'a.py' not found.\n  Check the path."), "config 'a.py' not found. Check the path."),
         (PermissionError(errno.EACCES, 'Permission denied', 'w'), "'w': Permission denied"),
-        (OSError(errno.ENOSPC, 'No space left on device'), 'No space left on device'),
+        (
+            OSError(errno.ENOSPC, 'No space left on device', 'w'),
+            "cannot write 'w' (No space left on device). Free some space, or choose another path.",
+        ),
     ],
 )
 def test_a_mistake_of_the_user_is_one_sentence(

@@ -206,6 +206,10 @@ def test_label_maps_have_the_values_of_the_label_images_of_the_training(tmp_path
     config.write_text(Path(segmentor[0]).read_text().replace(loader, f"{loader}, 'label_table': {str(table)!r}"))
     predict([str(config), segmentor[1]], tmp_path / 'x.png', '--out', tmp_path / 'table')
     assert np.array_equal(read(tmp_path / 'table/labels/x.png'), np.array(values)[numbers])
+    state['meta']['dataset_meta']['label_values'] = [26, 0, 70000, 11, 3]
+    torch.save(state, tmp_path / 'with_values.pth')
+    with pytest.raises(InputError, match='label_values .* are not whole numbers from 0 to 65535'):
+        predicting.predict(*model, tmp_path / 'x.png', tmp_path / 'wide')
 
 
 @pytest.fixture(scope='module')
@@ -367,23 +371,32 @@ def test_the_same_command_continues_and_never_mixes_results(
 
 @pytest.mark.parametrize('options', [[], ['--tiled']])
 def test_images_that_are_cut_off_or_tiny_are_named_at_the_end_and_the_others_are_done(
-    tmp_path: Path, segmentor: list[str], options: list[str], capsys: pytest.CaptureFixture
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture
 ) -> None:
+    arch = dict(embed_dims=32, depth=4, num_heads=4)
+    neck = dict(type='mmseg.Feature2Pyramid', embed_dim=32, rescales=[4, 2, 1, 0.5], norm_cfg=dict(type='BN'))
+    backbone = tiny_vit(**VIT | dict(arch=arch, out_indices=(0, 1, 2, 3)))
+    segmentor = write_segmentor(tmp_path, backbone=backbone, neck=neck)
     names = [f'{number}{".tif" if options else ".jpg"}' for number in range(3)]
     for name in names:
         draw(tmp_path / 'images' / name, 96, 128)
     cut = tmp_path / 'images' / names[1]
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
-    draw(tmp_path / 'images/tiny.png', 3, 9)
+    draw(tmp_path / 'images/tiny.png', 8, 40)
+    draw(tmp_path / 'images/least.png', 9, 40)
+    if options:
+        Image.fromarray(draw(tmp_path / 'images/turned.tif')).save(tmp_path / 'images/turned.tif', tiffinfo={274: 6})
     with pytest.raises(SystemExit) as end:
         predict(segmentor, tmp_path / 'images', '--out', tmp_path / 'out', *options)
     assert end.value.code == 1
     output = capsys.readouterr()
     assert f"{names[1]}' cannot be read (" in output.out
-    assert "tiny.png' is smaller than a patch of 8 pixels" in output.out
-    assert '2 images could not be read; they are named above' in output.err
+    assert "tiny.png' is smaller than the 9 pixels that the model needs" in output.out
+    assert not options or "turned.tif' cannot be read (its pixels are turned" in output.out
+    assert 'Read failed' not in output.out
+    assert f'{3 if options else 2} images could not be read; they are named above' in output.err
     written = sorted(path.stem for path in (tmp_path / 'out/labels').iterdir())
-    assert written == ['0', '2']
+    assert written == ['0', '2', 'least']
 
 
 @contextmanager
@@ -410,6 +423,16 @@ def test_a_full_disk_ends_in_one_sentence_and_nothing_is_lost(
     assert [path.name for path in (tmp_path / 'out/labels').iterdir()] == [f'0{suffix}']
     run_tool('predict', *command)
     assert sorted(path.name for path in (tmp_path / 'out/labels').iterdir()) == [f'0{suffix}', f'1{suffix}']
+
+
+def test_a_full_disk_names_the_journal(
+    tmp_path: Path, classifier: list[str], image_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = [*classifier, str(image_folder), '--out', str(tmp_path / 'out'), '--num-workers', '0']
+    with full_disk(1000):
+        assert "done-0.jsonl' (File too large). Free some" in refused(capsys, 'predict', *command)
+    run_tool('predict', *command)
+    assert len(rows_of(tmp_path / 'out/predictions.csv')) == 16
 
 
 def test_several_processes_share_the_images(tmp_path: Path, classifier: list[str], image_folder: Path) -> None:

@@ -47,6 +47,8 @@ def one_sentence_errors(program: str) -> Iterator[None]:
 def _sentence(error: InputError | OSError) -> str | None:
     if isinstance(error, InputError):  # of a data-loading process, torch gives the traceback as text
         return re.split(r'^mmbeitv2\.errors\.\w+: ', str(error), flags=re.MULTILINE)[-1]
-    if error.filename is not None or error.errno == errno.ENOSPC:
-        return f'{error.filename!r}: {error.strerror}' if error.filename is not None else error.strerror
-    return None
+    if error.errno == errno.ENOSPC:
+        from mmbeitv2.fileio.atomic import cannot_write  # which imports mmengine
+
+        return str(cannot_write(error.filename or 'a file', error))
+    return None if error.filename is None else f'{error.filename!r}: {error.strerror}'
