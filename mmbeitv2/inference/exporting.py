@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -252,7 +253,9 @@ def read_images(folder: str | Path | None, size: tuple[int, int]) -> Tensor:
 
 def _write(program: torch.export.ExportedProgram, path: Path, names: list[str], half: bool) -> None:
     if path.suffix == '.pt2':
-        torch.export.save(program, path)
+        content = io.BytesIO()  # as torch ends the process where a file cannot be written
+        torch.export.save(program, content)
+        path.write_bytes(content.getbuffer())
         return
     onnx_program = torch.onnx.export(program, input_names=['images'], output_names=names, dynamo=True, verbose=False)
     assert onnx_program is not None

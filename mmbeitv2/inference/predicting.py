@@ -169,13 +169,13 @@ def _classes_of(cfg: Config, checkpoint: str, count: int) -> Classes:
     names, colors, values = (
         about[key] if len(about.get(key) or ()) == count else default for key, default in defaults.items()
     )
-    numbers = np.array(values)
-    if numbers.dtype.kind not in 'iu' or numbers.min() < 0 or numbers.max() > 65535:
-        raise InputError(
-            f'label_values in the dataset_meta of checkpoint {checkpoint!r} are not whole numbers from 0 to 65535. '
-            'Correct or remove them.'
-        )
-    return Classes(list(map(str, names)), np.array(colors, np.uint8), numbers)
+    for key, numbers, highest in (('palette', np.array(colors), 255), ('label_values', np.array(values), 65535)):
+        if numbers.dtype.kind not in 'iu' or numbers.min() < 0 or numbers.max() > highest:
+            raise InputError(
+                f'{key} in the dataset_meta of checkpoint {checkpoint!r} has not only whole numbers from 0 to '
+                f'{highest}. Correct or remove it.'
+            )
+    return Classes(list(map(str, names)), np.array(colors, np.uint8), np.array(values))
 
 
 def _made_by(

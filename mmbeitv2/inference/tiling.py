@@ -141,8 +141,10 @@ class TiffImage:
         try:
             pixels = self.file.read(window=((top, top + height), (left, left + width)))
             return self.convert(np.moveaxis(pixels, 0, -1))
-        except (OSError, TypeError, InputError) as error:  # Pillow's TypeError means pixels of another kind
+        except OSError as error:  # rasterio's refers to its cause
             raise unreadable_image(self.path, error.__cause__ or error) from error
+        except (TypeError, InputError) as error:  # Pillow's TypeError means pixels of another kind
+            raise unreadable_image(self.path, error) from error
 
 
 @contextmanager

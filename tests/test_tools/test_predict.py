@@ -206,10 +206,11 @@ def test_label_maps_have_the_values_of_the_label_images_of_the_training(tmp_path
     config.write_text(Path(segmentor[0]).read_text().replace(loader, f"{loader}, 'label_table': {str(table)!r}"))
     predict([str(config), segmentor[1]], tmp_path / 'x.png', '--out', tmp_path / 'table')
     assert np.array_equal(read(tmp_path / 'table/labels/x.png'), np.array(values)[numbers])
-    state['meta']['dataset_meta']['label_values'] = [26, 0, 70000, 11, 3]
-    torch.save(state, tmp_path / 'with_values.pth')
-    with pytest.raises(InputError, match='label_values .* are not whole numbers from 0 to 65535'):
-        predicting.predict(*model, tmp_path / 'x.png', tmp_path / 'wide')
+    for key, wrong in (('label_values', [26, 0, 70000, 11, 3]), ('palette', [[0, 300, 0]] * 5)):
+        state['meta']['dataset_meta'][key] = wrong
+        torch.save(state, tmp_path / 'with_values.pth')
+        with pytest.raises(InputError, match=f'{key} in .* has not only whole numbers from 0 to'):
+            predicting.predict(*model, tmp_path / 'x.png', tmp_path / 'wide')
 
 
 @pytest.fixture(scope='module')
@@ -386,6 +387,8 @@ def test_images_that_are_cut_off_or_tiny_are_named_at_the_end_and_the_others_are
     draw(tmp_path / 'images/least.png', 9, 40)
     if options:
         Image.fromarray(draw(tmp_path / 'images/turned.tif')).save(tmp_path / 'images/turned.tif', tiffinfo={274: 6})
+        with rasterio.open(tmp_path / 'images/wide.tif', 'w', 'GTiff', 32, 32, 3, dtype='uint16'):
+            pass
     with pytest.raises(SystemExit) as end:
         predict(segmentor, tmp_path / 'images', '--out', tmp_path / 'out', *options)
     assert end.value.code == 1
@@ -393,8 +396,9 @@ def test_images_that_are_cut_off_or_tiny_are_named_at_the_end_and_the_others_are
     assert f"{names[1]}' cannot be read (" in output.out
     assert "tiny.png' is smaller than the 9 pixels that the model needs" in output.out
     assert not options or "turned.tif' cannot be read (its pixels are turned" in output.out
+    assert not options or "wide.tif' cannot be read (Cannot handle this data type" in output.out
     assert 'Read failed' not in output.out
-    assert f'{3 if options else 2} images could not be read; they are named above' in output.err
+    assert f'{4 if options else 2} images could not be read; they are named above' in output.err
     written = sorted(path.stem for path in (tmp_path / 'out/labels').iterdir())
     assert written == ['0', '2', 'least']
 
