@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.utils import ManagerMixin
 from torch import nn
@@ -254,6 +255,7 @@ def run_tool(name: str, *arguments: str) -> None:
     spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    MMLogger._instance_dict.clear()  # logs are named by the second: the next tool would write into the former's
     module.main(list(arguments))
 
 
