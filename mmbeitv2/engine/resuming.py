@@ -24,7 +24,7 @@ from mmbeitv2.registry import HOOKS
 class SeedStepHook(Hook):
     """Seeds the generators before each training step from the seed of the run, the rank and the step.
 
-    The random numbers of the model (drop path, mixing, revived codes) are then the same after a resume, without any
+    The random numbers of the model (drop path, mixing, replaced codes) are then the same after a resume, without any
     stored state.
     """
 
