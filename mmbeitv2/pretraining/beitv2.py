@@ -9,7 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.interfaces import PretrainingBackbone, Tokenizer
+from mmbeitv2.interfaces import Head, Neck, PretrainingBackbone, Tokenizer
 from mmbeitv2.layers.frozen import Frozen, Precision, init_quietly
 from mmbeitv2.pretraining.preprocessor import MaskedBatch
 from mmbeitv2.registry import MODELS
@@ -37,6 +37,9 @@ class BEiTv2(BaseSelfSupervisor):
     Raises:
         InputError: if the parts do not fit one another.
     """
+
+    neck: Neck | None
+    head: Head
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmbeitv2.errors import InputError
-from mmbeitv2.interfaces import Teacher
+from mmbeitv2.interfaces import Quantizer, Teacher
 from mmbeitv2.registry import MODELS
 from mmbeitv2.teachers import check_color_channels
 
@@ -35,6 +35,7 @@ class DistillingTokenizer(BaseModel):
     """
 
     code_counts: Tensor
+    quantize: Quantizer
     in_channels: int
     grid_size: tuple[int, int]
     patch_size: int
