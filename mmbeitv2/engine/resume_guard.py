@@ -149,9 +149,9 @@ def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
         ]
 
     now = settings_in(groups, [scheduler.state_dict() for scheduler in schedulers])
-    is_regrouped = [group.get('names') for group in groups] != [group.get('names') for group in saved_groups]
-    if is_regrouped:
-        saved_groups[:] = _regroup(saved_groups, groups)
+    regrouped = _regroup(saved_groups, groups)
+    if regrouped is not None:
+        saved_groups[:] = regrouped
     elif now == settings_in(saved_groups, saved_schedulers):
         return False
     if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
@@ -170,17 +170,17 @@ def _take_new_schedule(runner: Runner, checkpoint: dict) -> bool:
     return True
 
 
-def _regroup(saved: list[dict], groups: list[dict]) -> list[dict]:
-    """The groups of a checkpoint as those of the run, in which each parameter has its number in the checkpoint.
+def _regroup(saved: list[dict], groups: list[dict]) -> list[dict] | None:
+    """The groups of the run, in which each parameter has its number in the checkpoint; None if they are the same.
 
     Raises:
         InputError: if the checkpoint does not tell the names of the parameters, and other groups cannot be told apart.
     """
     sizes = [[len(group['params']) for group in each] for each in (saved, groups)]
-    names = [{name for group in each for name in group.get('names', ())} for each in (saved, groups)]
-    if not names[0] and sizes[0] == sizes[1]:  # before version 2
-        return saved
-    if names[0] != names[1] or not names[0]:
+    names = [[name for group in each for name in group.get('names', ())] for each in (saved, groups)]
+    if sizes[0] == sizes[1] and names[0] in ([], names[1]):  # none before version 2
+        return None
+    if not names[0] or set(names[0]) != set(names[1]):
         raise InputError(
             f'the optimizer of the checkpoint has groups of {sizes[0]} parameters, and that of the run of {sizes[1]}. '
             'Resume with the optim_wrapper.paramwise_cfg and weight_decay of that run.'

@@ -167,13 +167,16 @@ def test_parameters_keep_their_moments_in_other_groups(former: Path, tmp_path: P
     for group in content['optimizer']['param_groups']:
         del group['names']  # as before version 2
     torch.save(content, tmp_path / 'old.pth')
+    start = dict(resume=True, load_from=str(tmp_path / 'old.pth'))
+    former_groups = train(former, tmp_path / 'same', {'train_cfg.max_epochs': 2}, **start)
+    assert 'the schedule continues' not in log_of(former_groups)
+    torch.testing.assert_close(former_groups.model.state_dict(), plain, rtol=0, atol=0)
     with pytest.raises(InputError, match=r'optimizer of the checkpoint has groups of \[\d+, \d+\] parameters'):
         train(
             former,
             tmp_path / 'old',
             {'optim_wrapper.optimizer.weight_decay': 0.0, 'train_cfg.max_epochs': 2},
-            resume=True,
-            load_from=str(tmp_path / 'old.pth'),
+            **start,
         )
 
 
