@@ -1,39 +1,12 @@
 # Ours, not in the paper: pixels from the codes of vqkd_vit-b_3x768x12-clip_100e.py, to look at; decoder as MAE's.
 _base_ = [
+    '../_base_/models/vqkd_clip.py',
     '../_base_/datasets/imagenet_tokenizer.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
     type='mmbeitv2.PixelDecoder',
-    tokenizer=dict(
-        type='mmbeitv2.VQKD',
-        encoder=dict(
-            type='mmbeitv2.BEiTv2ViT',
-            arch='base',
-            img_size=224,
-            patch_size=16,
-            out_type='featmap',
-            final_norm='fc_norm',
-            use_abs_pos_emb=True,
-            rel_pos_bias='none',
-            layer_scale_init_value=0.0,
-        ),
-        quantizer=dict(type='mmbeitv2.NormEMAVectorQuantizer', num_codes=8192, code_dim=32, beta=1.0, decay=0.99),
-        decoder=dict(
-            type='mmbeitv2.BEiTv2ViT',
-            arch=dict(embed_dims=768, depth=3, num_heads=12),
-            img_size=14,
-            patch_size=1,
-            in_channels=32,
-            out_type='featmap',
-            final_norm='fc_norm',
-            use_abs_pos_emb=True,
-            rel_pos_bias='none',
-            layer_scale_init_value=0.0,
-        ),
-        target_dims=512,
-        init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='vqkd-base_3x768x12-clip_release'),
-    ),
+    tokenizer=_base_.vqkd,
     decoder=dict(
         type='mmbeitv2.BEiTv2ViT',
         arch=dict(embed_dims=512, depth=8, num_heads=8),

@@ -27,7 +27,7 @@ _WRAPPERS: dict[Format, str | None] = {
 }
 
 
-# What of a training's `meta` a converted file keeps; `run` describes the frozen weights of LoRA, which are merged.
+# What of a training's `meta` a converted file keeps.
 _KEPT = ('dataset_meta', 'cfg', 'epoch', 'iter', 'run')
 _HF_FILES = ('model.safetensors', 'config.json', 'preprocessor_config.json')
 
@@ -82,8 +82,10 @@ def convert_checkpoint(
             state._metadata = {name: {'grid_size': grid} for name, grid in file.grids.items()}  # type: ignore[attr-defined]
         content: Any = {wrapper: state} if wrapper else state
         if wrapper == 'state_dict':
-            kept = _KEPT if model is None else _KEPT[:-1]
-            content['meta'] = {key: value for key, value in file.meta.items() if key in kept}
+            kept = {key: value for key, value in file.meta.items() if key in _KEPT}
+            if model is not None:
+                kept.pop('run', None)  # which describes the frozen weights of LoRA, now merged
+            content['meta'] = kept
         save_checkpoint(content, target, backend_args=dict(backend='mmbeitv2.AtomicBackend'))
     return state, left_out
 
