@@ -19,7 +19,7 @@ from mmbeitv2_tools.options import make_parser, positive
 def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument('--preset', choices=['cpu', 'gpu'], default='cpu', help='size of the study (default: cpu)')
-    parser.add_argument('--only', nargs='+', default=[], metavar='JOB', help='jobs whose names begin like this')
+    parser.add_argument('--only', nargs='+', default=[], metavar='JOB', help='jobs that begin like this, in this order')
     parser.add_argument('--jobs', type=positive, default=2, help='processes at once (default: %(default)s)')
     parser.add_argument('--minutes', type=float, help='stop after this time')
     parser.add_argument('--teacher', metavar='FILE', help="weights of timm's mobilenetv2_100, if not downloaded")
@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> None:
                 sys.stdout.write(f'{"done" if job.name in study.records else "open"}  {job.name}\n')
             return
         for part in args.only:
-            if not any(job.name.startswith(part) for job in study.jobs()):
-                raise InputError(f'--only {part}: no job that is known begins like this. Choose from those of --list.')
+            if not any(row.startswith(part.partition('/')[0]) for row in (*study.rows, 'tokenizers')):
+                raise InputError(f'--only {part}: no row begins like this. Choose from {", ".join(study.rows)}.')
         around_tables(args.docs / 'evidence.md', args.preset)  # which is written when all has been run
         if args.teacher is not None and not Path(args.teacher).is_file():
             raise InputError(f'--teacher {args.teacher}: there is no such file. Pass the weights of mobilenetv2_100.')

@@ -55,8 +55,9 @@ tokenizers = dict(
     ),
 )
 
-# Tables 4 and 5 of the paper, and quantizers of vector-quantize-pytorch, with what differs from the row beitv2.
+# Tables 4 and 5 of the paper, and quantizers of vector-quantize-pytorch, with what differs from `standard`.
 variants = dict(
+    standard=dict(title='BEiT v2', seeds=3),
     decoder3=dict(title='decoder of depth 3 (1)', tokenizer='decoder3'),
     standardized=dict(title="the teacher's features standardized (as they are)", tokenizer='standardized'),
     dim8=dict(title='code width 8 (16)', tokenizer='dim8'),

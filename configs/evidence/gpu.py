@@ -8,6 +8,7 @@ tokenizers = dict(
     pixels=dict(config='tokenizer_pixels', steps=500, target_dims=192),
 )
 variants = dict(
+    standard=dict(title='BEiT v2'),
     head2=dict(title='aggregation of depth 2 (1)', options=dict(model=dict(neck=dict(depth=2)))),
     layer6=dict(title='layer l = 6 (9)', options=dict(model=dict(backbone=dict(out_indices=(5, 11))))),
 )

@@ -161,7 +161,7 @@ def test_a_damaged_record_is_named(data: Path, capsys: pytest.CaptureFixture) ->
 def test_a_page_without_marks_and_unknown_jobs_are_refused(data: Path, capsys: pytest.CaptureFixture) -> None:
     (data / 'evidence.md').write_text('<!-- evidence gpu: begin -->\n<!-- evidence gpu: end -->\n')
     assert "has no lines '<!-- evidence cpu: begin -->'" in refused(capsys, 'evidence', '--docs', str(data))
-    assert '--only beit3: no job that is known' in refused(capsys, 'evidence', '--only', 'scratch', 'beit3')
+    assert '--only beit3: no row begins like this' in refused(capsys, 'evidence', '--only', 'scratch', 'beit3')
     assert not (data / 'work_dirs').exists()
 
 

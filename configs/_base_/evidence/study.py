@@ -15,8 +15,8 @@ finetuning = {
 finetuning_lrs = (1e-3, 4e-3)
 segmentation = dict(steps=600, lr=2e-3)
 
-# A row is a pretraining with its readings. `encoder` tells how its ViT is read; `lr_of` takes the learning rate of
-# another row. Rows with `curve` are also read at a quarter and a half of the steps.
+# A row is a pretraining with its readings. `encoder` tells how its ViT is read; `lr_of` takes the learning rates of
+# another row. Rows with `curve` are also read at a quarter and a half of the steps; `share` of the steps is pretrained.
 no_neck = dict(model=dict(backbone=dict(out_indices=(-1,)), neck=None))
 random_mask = dict(
     train_dataloader=dict(
@@ -73,6 +73,7 @@ rows = dict(
         tokenizer='vqkd',
         encoder='beitv2',
         seeds=3,
+        lr_of='beitv2',
     ),
     all_patches=dict(
         title='BEiT v2, loss on visible patches too',
@@ -81,18 +82,28 @@ rows = dict(
         tokenizer='vqkd',
         encoder='beitv2',
         seeds=3,
+        lr_of='beitv2',
     ),
     vqkd=dict(title="the tokenizer's encoder (table 6)", tokenizer='vqkd', encoder='vqkd', seeds=1),
-    teacher=dict(title='the teacher', encoder='teacher', seeds=1),
+    teacher=dict(title='the teacher', encoder='teacher', seeds=1, frozen_only=True),
     supervised=dict(title='supervised on the labels', config='finetune_scratch', encoder='supervised', seeds=1),
     simmim=dict(title='SimMIM (mmpretrain)', config='simmim', encoder='mmpretrain', seeds=1),
     maskfeat=dict(title='MaskFeat (mmpretrain)', config='maskfeat', encoder='mmpretrain', seeds=1),
     mocov3=dict(title='MoCo v3 (mmpretrain)', config='mocov3', encoder='mmpretrain', seeds=1),
     timm_scratch=dict(title="timm's DINOv3, from scratch", encoder='timm_scratch', seeds=1),
-    timm=dict(title="timm's DINOv3, by BEiT v2", config='beitv2_timm', tokenizer='vqkd', encoder='timm', seeds=1),
+    timm=dict(
+        title="timm's DINOv3, by BEiT v2",
+        config='beitv2_timm',
+        tokenizer='vqkd',
+        encoder='timm',
+        seeds=1,
+        lr_of='beitv2',
+    ),
 )
-# What the variants have in common.
-variant = dict(config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=1, lr_of='beitv2')
+# What the variants have in common: half of the steps, and frozen features only.
+variant = dict(
+    config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=1, lr_of='beitv2', share=0.5, frozen_only=True
+)
 # What a claim of the paper, or of others, compares: the first row should be better than the second.
 claims = [
     ('Pretraining helps', 'beitv2', 'scratch'),

@@ -56,10 +56,10 @@ def write_page(study: Study, docs: Path, preset: str) -> None:
 
 
 def progress(study: Study) -> str:
-    """How far the study is: rows and seeds of which every reading is recorded. A teacher is only read frozen."""
+    """How far the study is: rows and seeds of which every reading is recorded."""
     jobs = ['frozen', *(f'finetune_{share}' for share in study.cfg.finetuning), 'segment']
     complete = [
-        all(f'{name}/seed_{seed}/{job}' in study.records for job in jobs[: 1 if row['encoder'] == 'teacher' else None])
+        all(f'{name}/seed_{seed}/{job}' in study.records for job in jobs[: 1 if row.get('frozen_only') else None])
         for name, row in study.rows.items()
         for seed in range(row['seeds'])
     ]
@@ -132,7 +132,7 @@ def main_table(study: Study, preset: str) -> str:
             continue
         frozen = study.result(f'{name}/seed_0/frozen')
         form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '-'
-        lr = study.pretraining_lr(name)
+        lr = study.pretraining_lr(row.get('lr_of', name))
         spent = seconds(study, name)
         lines.append(
             [
@@ -186,14 +186,14 @@ def verdict(margins: Sequence[float]) -> str:
 
 def variants_table(study: Study, preset: str) -> str:
     """Tables 4 and 5 and quantizers: the tokenizer's own numbers, and what pretraining with it gives."""
-    head = ['row', 'tokenizer loss', 'usage', 'perplexity', 'k-NN', 'linear', '10 %', 'CamVid, fine-tuned', 'records']
+    head = ['row', 'tokenizer loss', 'usage', 'perplexity', 'k-NN', 'linear', 'CamVid, frozen', 'records']
     lines = []
-    for name in filter(lambda each: started(study, each), ('beitv2', 'kmeans', *study.cfg.variants)):
+    for name in filter(lambda each: started(study, each), study.cfg.variants):
         row = study.rows[name]
         tokenizer = study.result(f'tokenizers/{row["tokenizer"]}') or {}
         keys = ('loss_reconstruction', 'codebook_usage', 'perplexity')
         own = [f'{tokenizer[key]:.4g}' if key in tokenizer else '-' for key in keys]
-        readings = [cell(values(study, name, reading)) for reading in head[4:8]]
+        readings = [cell(values(study, name, reading)) for reading in head[4:7]]
         lines.append([row['title'], *own, *readings, f'[{name}](evidence/{preset}/{name}.json)'])
     return table(head, lines)
 

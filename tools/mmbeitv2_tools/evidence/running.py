@@ -23,7 +23,7 @@ def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | Non
 
     Args:
         study: the study.
-        only: parts of names: a job runs if one of them begins its name; all run if there is none.
+        only: beginnings of names: those jobs run, in this order; all run if there is none.
         num_jobs: processes at once, one thread each on a CPU.
         minutes: after which the running ones are stopped; they continue where they were when the study is run again.
     """
@@ -64,7 +64,7 @@ def open_jobs(study: Study, only: list[str], known: set[str]) -> Iterator[Job]:
     """Jobs that are neither done nor known, whose files are there; a job whose file is needed and gone runs again."""
     jobs = {job.name: job for job in study.jobs()}
     owners = {study.file(job): job for job in jobs.values() if job.checkpoint}
-    wanted = [job for job in jobs.values() if not only or any(job.name.startswith(part) for part in only)]
+    wanted = [job for part in only or [''] for job in jobs.values() if job.name.startswith(part)]
     seen = set(known)
     while wanted:
         job = wanted.pop(0)

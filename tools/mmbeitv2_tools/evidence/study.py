@@ -113,13 +113,13 @@ class Study:
                 return
             if seed == 0 and row.get('curve'):
                 yield from self.pretraining(name, row, 'half', lr, 0.5, 0)
-            *jobs, last = self.pretraining(name, row, f'seed_{seed}', lr, 1.0, seed)
+            *jobs, last = self.pretraining(name, row, f'seed_{seed}', lr, row.get('share', 1.0), seed)
             yield from jobs
             pretrained = last.needs[-1]
         elif row['encoder'] == 'vqkd':
             pretrained = self.file(self.tokenizer_job(row['tokenizer']))
         yield self.frozen_job(f'{name}/seed_{seed}/frozen', row, pretrained, seed, dense=True)
-        if row['encoder'] == 'teacher':
+        if row.get('frozen_only'):
             return
         if seed == 0 and 'lr_of' not in row:
             for lr in self.cfg.finetuning_lrs:
