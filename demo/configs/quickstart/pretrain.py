@@ -4,10 +4,9 @@
 _base_ = [
     '../../../configs/_base_/models/beitv2_vit-b.py',
     '../../../configs/_base_/datasets/imagenet_pretraining.py',
-    '../../../configs/_base_/datasets/masked_tokens.py',
     '../../../configs/_base_/schedules/beitv2_300e.py',
     '../../../configs/_base_/default_runtime.py',
-    '../../../configs/_base_/models/small_init.py',
+    '../_base_/small_init.py',
 ]
 model = dict(
     backbone=dict(
@@ -47,8 +46,18 @@ val_pipeline = [
 ]
 data_root = 'work_dirs/quickstart/sample/imagenet'
 train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-test_dataloader = dict(dataset=dict(data_root=data_root, pipeline=val_pipeline))
-test_evaluator = dict(num_codes=64)
+# Scored once, by tools/test.py.
+val_dataloader, val_evaluator, val_cfg = None, None, None
+test_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='mmbeitv2.stack_samples'),
+    dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
+)
+test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=64)
+test_cfg = dict()
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10)))
 )
@@ -60,6 +69,4 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=6)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))
-# Scored once, by tools/test.py.
-val_dataloader, val_evaluator, val_cfg = None, None, None
 auto_scale_lr = dict(base_batch_size=16)

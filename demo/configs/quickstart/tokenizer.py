@@ -7,7 +7,7 @@ _base_ = [
     '../../../configs/_base_/datasets/imagenet_tokenizer.py',
     '../../../configs/_base_/schedules/vqkd_100e.py',
     '../../../configs/_base_/tokenizer_runtime.py',
-    '../../../configs/_base_/models/small_init.py',
+    '../_base_/small_init.py',
 ]
 model = dict(
     encoder=dict(
