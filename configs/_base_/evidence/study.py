@@ -52,7 +52,7 @@ rows = dict(
         tokenizer='vqkd',
         encoder='beitv2',
         seeds=3,
-        curve=True,
+        lr_of='beitv2',
     ),
     pixel_codes=dict(
         title='BEiT: codes of a tokenizer of pixels',
