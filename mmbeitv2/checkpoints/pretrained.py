@@ -41,14 +41,14 @@ _UNUSED_OF_TOKENIZERS = ('teacher', 'scaling_layer.', 'data_preprocessor.', 'qua
 class PretrainedBEiTv2:
     """Initializes a backbone, a tokenizer or a whole pretraining model from a file, ours or released.
 
-    It works for :class:`BEiTv2ViT` and for models that have one: a tokenizer, of which the other weights must be in the
-    file under the same names, or a model with a ``backbone``; for :class:`TimmViT` and other backbones alone, from a
-    checkpoint that has the same backbone. It recognizes the format of the file, leaves out what the
-    model does not use, copies a shared relative position bias to each layer if the model has one per layer, and resizes
-    absolute and relative positions to the model's patch grid. An RGB patch embedding initializes one with N channels by
-    timm's rule: its three filters are repeated over the channels and scaled by 3/N, so that a gray image gives the same
-    patch embeddings; for one channel they are summed. What a subclass of the backbone adds keeps its initial values if
-    the file has none. One line in the log says what it found and did.
+    It works for :class:`BEiTv2ViT`; for :class:`TimmViT` and other backbones, from a checkpoint that has the same
+    backbone; for a model with such a ``backbone``; and for a tokenizer, of which the weights beside its
+    :class:`BEiTv2ViT` must be in the file under the same names. It recognizes the format of the file, leaves out what
+    the model does not use, copies a shared relative position bias to each layer if the model has one per layer, and
+    resizes absolute and relative positions to the model's patch grid. An RGB patch embedding initializes one with N
+    channels by timm's rule: its three filters are repeated over the channels and scaled by 3/N, so that a gray image
+    gives the same patch embeddings; for one channel they are summed. What a subclass of the backbone adds keeps its
+    initial values if the file has none. One line in the log says what it found and did.
 
     Of a whole pretraining model (``init_cfg`` of the model itself), the mask token, the patch aggregation and the head
     keep their initial weights if the file has none. The tokenizer has its own ``init_cfg``, and so has a backbone in a
@@ -109,7 +109,7 @@ class PretrainedBEiTv2:
             state = self._encoder_state(file, file.encoder, module, '', done)
         elif hasattr(module, 'tokenize'):
             state = self._tokenizer_state(file, module, done)
-        elif isinstance(backbone, BEiTv2ViT | LoRAModel):
+        elif backbone is not None:
             state = self._pretraining_state(file, module, done)
         else:
             state = self._other_backbone_state(file, module, done)
@@ -130,10 +130,9 @@ class PretrainedBEiTv2:
         if different or not state:
             key = different[0] if different else 'backbone'
             raise InputError(
-                'PretrainedBEiTv2 initializes a BEiTv2ViT, a tokenizer, a model whose backbone is a BEiTv2ViT, and '
-                f'other backbones from a checkpoint with the same backbone. Checkpoint {file.path!r} does not fit the '
-                f'{type(module).__name__}: {key} is only in the {"file" if key in state else "model"}. Put it in the '
-                'init_cfg of the backbone that it was made with.'
+                'PretrainedBEiTv2 initializes a BEiTv2ViT, a tokenizer, and other backbones from a checkpoint with the '
+                f'same backbone. Checkpoint {file.path!r} does not fit the {type(module).__name__}: {key} is only in '
+                f'the {"file" if key in state else "model"}. Use it for the backbone that it was made with.'
             )
         require_sound(state, state, file.path)
         source = self.source_grid or file.grid_of(prefix[:-1])
@@ -185,13 +184,15 @@ class PretrainedBEiTv2:
         encoder = {}
         if isinstance(model.backbone, LoRAModel):
             done.append('left out the encoder, which has an init_cfg of its own')
+        elif not isinstance(model.backbone, BEiTv2ViT):
+            encoder = self._other_backbone_state(file, model.backbone, done)
         else:
             may_be_new = (*_MAY_BE_NEW, 'mask_token')
             encoder = self._encoder_state(file, file.encoder, model.backbone, 'backbone.', done, may_be_new)
         state = {f'backbone.{key}': value for key, value in encoder.items()}
-        wanted = model.state_dict()
+        wanted, saved = model.state_dict(), file.state if file.format is None else file.ours
         for name, (part, prefixes) in _PARTS.items():
-            own = {key: value for key, value in file.ours.items() if key.startswith(prefixes)}
+            own = {key: value for key, value in saved.items() if key.startswith(prefixes)}
             needed = {key: value for key, value in wanted.items() if key.startswith(f'{name}.')}
             if own and not needed:
                 done.append(f'left out the {part}, which the model does not have')

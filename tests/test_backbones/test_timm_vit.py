@@ -220,6 +220,19 @@ def test_fine_tuning_starts_from_a_pretraining_of_its_own_at_another_size(tmp_pa
         MODELS.build(settings(init_cfg=init_cfg)).init_weights()
 
 
+def test_a_pretraining_continues_with_all_weights_of_an_earlier_one(tmp_path: Path) -> None:
+    config = tiny_pretraining(backbone=settings('vit_small_patch14_reg4_dinov2', **PRETRAINING))
+    earlier = randomize(MODELS.build(config))
+    torch.save(dict(state_dict=earlier.state_dict()), tmp_path / 'pretrained.pth')
+    init_cfg = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint=str(tmp_path / 'pretrained.pth'))
+    for reinit_head in (False, True):
+        model = MODELS.build({**config, 'init_cfg': dict(**init_cfg, reinit_head=reinit_head)})
+        model.init_weights()
+        same = {key: torch.equal(value, earlier.state_dict()[key]) for key, value in model.state_dict().items()}
+        assert all(is_same for key, is_same in same.items() if key.startswith(('backbone.', 'neck.')))
+        assert same['head.lm_head.weight'] is not reinit_head
+
+
 def test_a_tokenizer_has_it_as_its_encoder() -> None:
     encoder = settings(out_type='featmap', final_norm='fc_norm')
     tokenizer = MODELS.build(tiny_tokenizer(encoder=encoder))
