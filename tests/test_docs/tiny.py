@@ -55,7 +55,8 @@ class Weights:
     def of_run(self, path: str) -> Path:
         """Of the run that would write the file ``work_dirs/NAME/*.pth``, or ``work_dirs/FOLDER/NAME/*.pth``."""
         *_, folder, name = Path(path).parent.parts
-        found = [file for top in ('configs', 'demo/configs') for file in (ROOT / top).rglob(f'{name}.py')]
+        files = [file for top in ('configs', 'demo/configs') for file in (ROOT / top).rglob(f'{name}.py')]
+        found = [file for file in files if '_base_' not in file.parts]
         found = found or [ROOT / f'configs/evidence/{folder}.py']  # work_dirs/evidence/cpu/NAME/SEED
         (config,) = [file for file in found if file.parent.name == folder] or found
         return self.of_config(config)
