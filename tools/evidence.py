@@ -43,9 +43,15 @@ def main(argv: list[str] | None = None) -> None:
             for job in study.jobs():
                 sys.stdout.write(f'{"done" if job.name in study.records else "open"}  {job.name}\n')
             return
+        rows = ('tokenizers', *study.rows)
         for part in args.only:
-            if not any(row.startswith(part.partition('/')[0]) for row in (*study.rows, 'tokenizers')):
-                raise InputError(f'--only {part}: no row begins like this. Choose from {", ".join(study.rows)}.')
+            if not any(row.startswith(part.partition('/')[0]) for row in rows):
+                raise InputError(f'--only {part}: no row begins like this. Choose from {", ".join(rows)}.')
+        if args.only and not any(job.name.startswith(tuple(args.only)) for job in study.jobs()):
+            raise InputError(
+                f'--only {" ".join(args.only)}: no job that is known begins like this. Choose from those of --list; '
+                'more are known when the learning rates of a row, or of the row whose rates it takes, are chosen.'
+            )
         around_tables(args.docs / 'evidence.md', args.preset)  # which is written when all has been run
         if args.teacher is not None and not Path(args.teacher).is_file():
             raise InputError(f'--teacher {args.teacher}: there is no such file. Pass the weights of mobilenetv2_100.')

@@ -73,7 +73,7 @@ variants = dict(
     ),
     fsq=dict(title='FSQ, 512 codes', tokenizer='fsq'),
     lfq=dict(title='LFQ, 512 codes', tokenizer='lfq'),
-    simvq=dict(title='SimVQ, 512 codes', tokenizer='simvq'),
+    simvq=dict(title='SimVQ, 512 codes', tokenizer='simvq', seeds=3),
     residual=dict(title='residual VQ, 23 x 23 codes', tokenizer='residual'),
-    product=dict(title='product VQ, 23 x 23 codes', tokenizer='product'),
+    product=dict(title='product VQ, 23 x 23 codes', tokenizer='product', seeds=3),
 )

@@ -190,9 +190,10 @@ class PretrainedBEiTv2:
             may_be_new = (*_MAY_BE_NEW, 'mask_token')
             encoder = self._encoder_state(file, file.encoder, model.backbone, 'backbone.', done, may_be_new)
         state = {f'backbone.{key}': value for key, value in encoder.items()}
-        wanted, saved = model.state_dict(), file.state if file.format is None else file.ours
+        wanted, is_beit = model.state_dict(), isinstance(model.backbone, BEiTv2ViT | LoRAModel)
+        saved = file.ours if is_beit else file.state
         for name, (part, prefixes) in _PARTS.items():
-            own = {key: value for key, value in saved.items() if key.startswith(prefixes)}
+            own = {key: value for key, value in saved.items() if key.startswith(prefixes if is_beit else f'{name}.')}
             needed = {key: value for key, value in wanted.items() if key.startswith(f'{name}.')}
             if own and not needed:
                 done.append(f'left out the {part}, which the model does not have')

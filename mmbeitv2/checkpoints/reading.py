@@ -109,7 +109,7 @@ class Checkpoint:
         if is_tokenizer(self.state):
             return 'a VQ-KD tokenizer'
         if self.format is None:
-            return 'a checkpoint of another backbone'
+            return 'a file with other names than those of a BEiT'
         kinds = {
             'head.lm_head.weight': 'a pretrained model',
             'head.fc.weight': 'a classifier',

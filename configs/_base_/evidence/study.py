@@ -16,7 +16,8 @@ finetuning_lrs = (1e-3, 4e-3)
 segmentation = dict(steps=600, lr=2e-3)
 
 # A row is a pretraining with its readings. `encoder` tells how its ViT is read; `lr_of` takes the learning rates of
-# another row. Rows with `curve` are also read at a quarter and a half of the steps; `share` of the steps is pretrained.
+# another row. Rows with `curve` are also read at a quarter and a half of the steps; `share` of the steps is pretrained;
+# of rows with `frozen_only`, only the frozen features are read.
 no_neck = dict(model=dict(backbone=dict(out_indices=(-1,)), neck=None))
 random_mask = dict(
     train_dataloader=dict(
@@ -52,7 +53,7 @@ rows = dict(
         tokenizer='vqkd',
         encoder='beitv2',
         seeds=3,
-        lr_of='beitv2',
+        curve=True,
     ),
     pixel_codes=dict(
         title='BEiT: codes of a tokenizer of pixels',
@@ -73,7 +74,6 @@ rows = dict(
         tokenizer='vqkd',
         encoder='beitv2',
         seeds=3,
-        lr_of='beitv2',
     ),
     all_patches=dict(
         title='BEiT v2, loss on visible patches too',
@@ -82,7 +82,6 @@ rows = dict(
         tokenizer='vqkd',
         encoder='beitv2',
         seeds=3,
-        lr_of='beitv2',
     ),
     vqkd=dict(title="the tokenizer's encoder (table 6)", tokenizer='vqkd', encoder='vqkd', seeds=1),
     teacher=dict(title='the teacher', encoder='teacher', seeds=1, frozen_only=True),

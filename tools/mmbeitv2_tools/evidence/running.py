@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
+from pathlib import Path
 
 from mmbeitv2.fileio.atomic import write_atomically
 from mmbeitv2_tools.evidence.study import ROOT, Job, Study
@@ -27,8 +28,7 @@ def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | Non
         num_jobs: processes at once, one thread each on a CPU.
         minutes: after which the running ones are stopped; they continue where they were when the study is run again.
     """
-    described = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
-    commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    commit = commit_of(ROOT)
     deadline = time.monotonic() + 60 * (1e9 if minutes is None else minutes)
     running: dict[str, tuple[Job, subprocess.Popen]] = {}
     failed: list[str] = []
@@ -60,21 +60,29 @@ def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | Non
     return failed
 
 
+def commit_of(root: Path) -> str:
+    """The commit of a checkout, with ``-dirty`` if files have changed outside docs, where the records are."""
+    git = ['git', '-C', str(root)]
+    named = subprocess.run([*git, 'rev-parse', '--short=12', 'HEAD'], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, 'diff', '--quiet', 'HEAD', '--', '.', ':!docs'], check=False).returncode
+    return f'{named.stdout.strip()}{"-dirty" if changed else ""}'
+
+
 def open_jobs(study: Study, only: list[str], known: set[str]) -> Iterator[Job]:
-    """Jobs that are neither done nor known, whose files are there; a job whose file is needed and gone runs again."""
+    """Jobs that are neither recorded nor known and whose files are there. A recorded job whose file is gone runs again,
+    if an open one needs it."""
     jobs = {job.name: job for job in study.jobs()}
     owners = {study.file(job): job for job in jobs.values() if job.checkpoint}
     wanted = [job for part in only or [''] for job in jobs.values() if job.name.startswith(part)]
+    wanted = [job for job in wanted if job.name not in study.records]
     seen = set(known)
     while wanted:
         job = wanted.pop(0)
-        if job.name in seen or (job.name in study.records and (not job.checkpoint or study.file(job).exists())):
-            continue
-        if job.name in study.records and not any(study.file(job) in other.needs for other in wanted):
+        if job.name in seen:
             continue
         missing = [owners[path] for path in job.needs if not path.exists()]
         if missing:
-            wanted = [other for other in missing if other.name not in seen] + wanted
+            wanted = missing + wanted
             continue
         seen.add(job.name)
         yield job
