@@ -231,6 +231,10 @@ def test_a_pretraining_continues_with_all_weights_of_an_earlier_one(tmp_path: Pa
         same = {key: torch.equal(value, earlier.state_dict()[key]) for key, value in model.state_dict().items()}
         assert all(is_same for key, is_same in same.items() if key.startswith(('backbone.', 'neck.')))
         assert same['head.lm_head.weight'] is not reinit_head
+    own_neck = {key.replace('neck.blocks.', 'neck.layers.'): value for key, value in earlier.state_dict().items()}
+    torch.save(dict(state_dict=own_neck), tmp_path / 'pretrained.pth')
+    with pytest.raises(InputError, match=r'neck.blocks.0.block.attn.* is only in the model'):
+        MODELS.build({**config, 'init_cfg': init_cfg}).init_weights()
 
 
 def test_a_tokenizer_has_it_as_its_encoder() -> None:

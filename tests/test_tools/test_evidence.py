@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 from mmbeitv2_tools.evidence.page import verdict, write_page
-from mmbeitv2_tools.evidence.running import run_study
+from mmbeitv2_tools.evidence.running import open_jobs, run_study
 from mmbeitv2_tools.evidence.study import CONFIGS, Job, Study
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -147,6 +147,27 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     assert (data / 'images/evidence_cpu.png').exists()
 
 
+def test_jobs_run_in_the_order_asked_for_and_recorded_ones_only_if_an_open_one_needs_their_file(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    for name in ('mae/lr_0.0005/pretrain', 'mae/lr_0.0005/frozen', 'mae/lr_0.0015/pretrain', 'tokenizers/vqkd'):
+        study.records[name] = dict(result={})  # on another machine: the work dir is empty
+    names = [job.name for job in open_jobs(study, ['teacher', 'mae/lr_0.0005', 'mae/lr_0.0015'], set())]
+    assert names == ['teacher/seed_0/frozen', 'mae/lr_0.0015/pretrain']
+    assert [job.name for job in open_jobs(study, ['beitv2/lr_0.0005'], set())] == ['tokenizers/vqkd']
+
+
+def test_variants_pretrain_for_half_of_the_steps_and_are_read_frozen(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    for lr in study.cfg.lrs:
+        study.records[f'beitv2/lr_{lr:g}/frozen'] = dict(result=dict(images=dict(mean=dict(held_out=-lr))))
+    jobs = {job.name: job for job in study.jobs() if job.row == 'layer2'}
+    assert list(jobs) == ['layer2/seed_0/pretrain', 'layer2/seed_0/frozen']
+    options = jobs['layer2/seed_0/pretrain'].options
+    assert options['train_cfg']['max_iters'] == study.cfg.steps / 2
+    assert options['optim_wrapper']['optimizer']['lr'] == min(study.cfg.lrs)
+    assert jobs['layer2/seed_0/frozen'].dense
+
+
 def test_the_jobs_are_listed(data: Path, capsys: pytest.CaptureFixture) -> None:
     run_tool('evidence', '--list', '--docs', str(data))
     assert 'open  scratch/seed_0/frozen\n' in capsys.readouterr().out
@@ -162,6 +183,8 @@ def test_a_page_without_marks_and_unknown_jobs_are_refused(data: Path, capsys: p
     (data / 'evidence.md').write_text('<!-- evidence gpu: begin -->\n<!-- evidence gpu: end -->\n')
     assert "has no lines '<!-- evidence cpu: begin -->'" in refused(capsys, 'evidence', '--docs', str(data))
     assert '--only beit3: no row begins like this' in refused(capsys, 'evidence', '--only', 'scratch', 'beit3')
+    options = ('--only', 'fsq', '--docs', str(data))  # before its learning rate is known
+    assert '--only fsq: no job that is known begins like this' in refused(capsys, 'evidence', *options)
     assert not (data / 'work_dirs').exists()
 
 
