@@ -64,5 +64,6 @@ val_dataloader = dict(
 )
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 val_cfg = dict()
+test_dataloader, test_evaluator, test_cfg = val_dataloader, val_evaluator, dict()  # tools/test.py, tools/predict.py
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999)), paramwise_cfg=dict(layer_decay_rate=0.8))
 visualizer = dict(type='SegLocalVisualizer', name='visualizer')
