@@ -55,9 +55,8 @@ tokenizers = dict(
     ),
 )
 
-# Tables 4 and 5 of the paper, and quantizers of vector-quantize-pytorch, with what differs from `standard`.
+# Tables 4 and 5 of the paper, and quantizers of vector-quantize-pytorch.
 variants = dict(
-    standard=dict(title='BEiT v2', seeds=3),
     decoder3=dict(title='decoder of depth 3 (1)', tokenizer='decoder3'),
     standardized=dict(title="the teacher's features standardized (as they are)", tokenizer='standardized'),
     dim8=dict(title='code width 8 (16)', tokenizer='dim8'),

@@ -8,7 +8,7 @@ model = dict(
         patch_size=8,
         out_type='avg_featmap',
         init_cfg=dict(
-            type='Pretrained', checkpoint='work_dirs/evidence/cpu/mae/seed_0/iter_2000.pth', prefix='backbone.'
+            type='Pretrained', checkpoint='work_dirs/evidence/cpu/mae/full/pretrain/iter_2000.pth', prefix='backbone.'
         ),
     )
 )

@@ -8,7 +8,6 @@ tokenizers = dict(
     pixels=dict(config='tokenizer_pixels', steps=500, target_dims=192),
 )
 variants = dict(
-    standard=dict(title='BEiT v2'),
     head2=dict(title='aggregation of depth 2 (1)', options=dict(model=dict(neck=dict(depth=2)))),
     layer6=dict(title='layer l = 6 (9)', options=dict(model=dict(backbone=dict(out_indices=(5, 11))))),
 )
@@ -45,5 +44,4 @@ changes = dict(
     segment=dict(**segmentor, model=dict(backbone=dict(arch=vit, **layers), **wide)),
     segment_scratch=dict(**segmentor, model=dict(backbone=dict(arch=vit, **layers), **wide)),
     segment_mmpretrain=dict(**segmentor, model=dict(backbone=dict(arch=rival, **layers), **wide)),
-    segment_timm=dict(**segmentor, model=dict(backbone=dict(**dinov3, **layers), **wide)),
 )

@@ -12,7 +12,7 @@ model = dict(
         quantizer=dict(type='mmbeitv2.SphericalKMeans', num_codes=512),
         teacher=_base_.teacher,
         init_cfg=dict(
-            type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/tokenizer_kmeans/seed_0/iter_150.pth'
+            type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/tokenizers/kmeans/iter_150.pth'
         ),
     )
 )

@@ -12,7 +12,7 @@ model = dict(
         out_indices=(5,),
         layer_scale_init_value=0,
         frozen_stages=6,
-        init_cfg=dict(checkpoint='work_dirs/evidence/cpu/beitv2/seed_0/iter_2000.pth'),
+        init_cfg=dict(checkpoint='work_dirs/evidence/cpu/beitv2/full/pretrain/iter_2000.pth'),
     ),
     neck=dict(in_channels=[128]),
     decode_head=dict(in_channels=128, channels=128, num_classes=11),

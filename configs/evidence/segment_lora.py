@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/evidence/upernet.py',
     '../_base_/evidence/segmentation.py',
 ]
-weights = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/beitv2/seed_0/iter_2000.pth')
+weights = dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/beitv2/full/pretrain/iter_2000.pth')
 model = dict(
     backbone=dict(
         type='mmpretrain.LoRAModel',

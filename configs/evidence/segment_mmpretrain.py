@@ -13,7 +13,7 @@ model = dict(
         out_type='featmap',
         final_norm=False,
         init_cfg=dict(
-            type='Pretrained', checkpoint='work_dirs/evidence/cpu/mae/seed_0/iter_2000.pth', prefix='backbone.'
+            type='Pretrained', checkpoint='work_dirs/evidence/cpu/mae/full/pretrain/iter_2000.pth', prefix='backbone.'
         ),
     )
 )

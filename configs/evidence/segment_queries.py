@@ -15,7 +15,7 @@ model = dict(
         out_indices=(1, 2, 3, 5),
         layer_scale_init_value=0,
         frozen_encoder=True,
-        init_cfg=dict(checkpoint='work_dirs/evidence/cpu/beitv2/seed_0/iter_2000.pth'),
+        init_cfg=dict(checkpoint='work_dirs/evidence/cpu/beitv2/full/pretrain/iter_2000.pth'),
     ),
     decode_head=dict(in_channels=128, num_classes=11, num_points=1024),
     test_cfg=dict(crop_size=(128, 128), stride=(112, 112)),

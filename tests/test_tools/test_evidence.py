@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from mmbeitv2_tools.evidence.page import verdict, write_page
+from mmbeitv2_tools.evidence.page import at_seconds, verdict, write_page
 from mmbeitv2_tools.evidence.running import open_jobs, run_study
 from mmbeitv2_tools.evidence.study import CONFIGS, Job, Study
 from mmengine.registry import init_default_scope
@@ -141,7 +141,7 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     assert text.startswith('before\n')
     assert text.endswith('after\n')
     assert 'old' not in text
-    assert re.search(r'; 1 of \d+ rows and seeds are complete\.', text)
+    assert re.search(r'; 1 of \d+ runs are complete\.', text)
     assert '| the teacher |' in text
     assert '| MAE (mmpretrain) |' in text
     assert (data / 'images/evidence_cpu.png').exists()
@@ -156,16 +156,26 @@ def test_jobs_run_in_the_order_asked_for_and_recorded_ones_only_if_an_open_one_n
     assert [job.name for job in open_jobs(study, ['beitv2/lr_0.0005'], set())] == ['tokenizers/vqkd']
 
 
-def test_variants_pretrain_for_half_of_the_steps_and_are_read_frozen(tmp_path: Path) -> None:
+def test_a_row_runs_for_all_steps_with_all_readings_and_for_each_seed_with_a_few(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     for lr in study.cfg.lrs:
         study.records[f'beitv2/lr_{lr:g}/frozen'] = dict(result=dict(images=dict(mean=dict(held_out=-lr))))
-    jobs = {job.name: job for job in study.jobs() if job.row == 'layer2'}
-    assert list(jobs) == ['layer2/seed_0/pretrain', 'layer2/seed_0/frozen']
-    options = jobs['layer2/seed_0/pretrain'].options
-    assert options['train_cfg']['max_iters'] == study.cfg.steps / 2
-    assert options['optim_wrapper']['optimizer']['lr'] == min(study.cfg.lrs)
-    assert jobs['layer2/seed_0/frozen'].dense
+    for lr in study.cfg.finetuning_lrs:
+        study.records[f'beitv2/finetune_lr_{lr:g}'] = dict(result=dict(top1=lr))
+    jobs = {job.name: job for job in study.jobs()}
+    finetunings = ['finetune_1', 'finetune_10', 'finetune_100']
+    readings = {key: run.readings for key, run in study.runs('beitv2').items()}
+    assert readings == {**{f'seed_{i}': ('finetune_10',) for i in range(3)}, 'full': (*finetunings, 'segment')}
+    for key, share in (('full', 1), ('seed_2', 0.5)):
+        pretraining = jobs[f'beitv2/{key}/pretrain'].options
+        assert pretraining['train_cfg']['max_iters'] == study.cfg.steps * share
+        assert pretraining['optim_wrapper']['optimizer']['lr'] == min(study.cfg.lrs)
+        assert jobs[f'beitv2/{key}/frozen'].dense
+        finetuning = jobs[f'beitv2/{key}/finetune_10'].options
+        assert finetuning['optim_wrapper']['optimizer']['lr'] == max(study.cfg.finetuning_lrs)
+        assert finetuning['randomness']['seed'] == pretraining['randomness']['seed'] == (2 if key == 'seed_2' else 0)
+    variant = [name for name in jobs if name.startswith('layer2/')]
+    assert variant == ['layer2/seed_0/pretrain', 'layer2/seed_0/frozen']
 
 
 def test_the_jobs_are_listed(data: Path, capsys: pytest.CaptureFixture) -> None:
@@ -199,3 +209,10 @@ def test_a_page_without_marks_and_unknown_jobs_are_refused(data: Path, capsys: p
 )
 def test_a_claim_is_shown_if_every_seed_agrees_by_more_than_the_spread(margins: list[float], word: str) -> None:
     assert verdict(margins) == word
+
+
+@pytest.mark.parametrize(('seconds', 'text'), [(150.0, '45.0'), (400.0, '55.0 (300 s)'), (50.0, '-'), (None, '-')])
+def test_scores_at_equal_seconds_are_interpolated_and_those_of_shorter_runs_kept(
+    seconds: float | None, text: str
+) -> None:
+    assert at_seconds([(0.25, 100.0, 40.0), (0.5, 200.0, 50.0), (1.0, 300.0, 55.0)], seconds) == text

@@ -15,9 +15,10 @@ finetuning = {
 finetuning_lrs = (1e-3, 4e-3)
 segmentation = dict(steps=600, lr=2e-3)
 
-# A row is a pretraining with its readings. `encoder` tells how its ViT is read; `lr_of` takes the learning rates of
-# another row. Rows with `curve` are also read at a quarter and a half of the steps; `share` of the steps is pretrained;
-# of rows with `frozen_only`, only the frozen features are read.
+# A row is a way to pretrain, or none. It runs once for all of the steps, with all readings, and for each of its `seeds`
+# for a share of the steps, read frozen and by fine-tuning with 10 %. `encoder` tells how its ViT is read; `lr_of` takes
+# the learning rates of another row; of rows with `frozen_only`, only frozen features are read.
+seed_share = 0.5
 no_neck = dict(model=dict(backbone=dict(out_indices=(-1,)), neck=None))
 random_mask = dict(
     train_dataloader=dict(
@@ -35,17 +36,16 @@ random_mask = dict(
 )
 rows = dict(
     scratch=dict(title='from scratch', encoder='scratch', seeds=3),
-    beitv2=dict(title='BEiT v2', config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=3, curve=True),
-    features=dict(title='masked features of the teacher', config='features', encoder='beitv2', seeds=3, curve=True),
+    beitv2=dict(title='BEiT v2', config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=3),
+    features=dict(title='masked features of the teacher', config='features', encoder='beitv2', seeds=3),
     distillation=dict(
         title="the teacher's features, distilled",
         config='features',
         options=dict(model=dict(type='mmbeitv2.FeatureDistillation')),
         encoder='beitv2',
         seeds=3,
-        curve=True,
     ),
-    mae=dict(title='MAE (mmpretrain)', config='mae', encoder='mmpretrain', seeds=3, curve=True),
+    mae=dict(title='MAE (mmpretrain)', config='mae', encoder='mmpretrain', seeds=3),
     no_aggregation=dict(
         title='BEiT v2 without aggregation',
         config='beitv2',
@@ -53,7 +53,6 @@ rows = dict(
         tokenizer='vqkd',
         encoder='beitv2',
         seeds=3,
-        curve=True,
     ),
     pixel_codes=dict(
         title='BEiT: codes of a tokenizer of pixels',
@@ -62,46 +61,36 @@ rows = dict(
         tokenizer='pixels',
         encoder='beitv2',
         seeds=3,
-        curve=True,
-    ),
-    kmeans=dict(
-        title='BEiT v2, codes by k-means', config='kmeans', tokenizer='kmeans', encoder='beitv2', seeds=3, curve=True
-    ),
-    random_mask=dict(
-        title='BEiT v2, single patches masked',
-        config='beitv2',
-        options=random_mask,
-        tokenizer='vqkd',
-        encoder='beitv2',
-        seeds=3,
-    ),
-    all_patches=dict(
-        title='BEiT v2, loss on visible patches too',
-        config='beitv2',
-        options=dict(model=dict(type='mmbeitv2.BEiTv2OnAllPatches')),
-        tokenizer='vqkd',
-        encoder='beitv2',
-        seeds=3,
     ),
     vqkd=dict(title="the tokenizer's encoder (table 6)", tokenizer='vqkd', encoder='vqkd', seeds=1),
     teacher=dict(title='the teacher', encoder='teacher', seeds=1, frozen_only=True),
-    supervised=dict(title='supervised on the labels', config='finetune_scratch', encoder='supervised', seeds=1),
-    simmim=dict(title='SimMIM (mmpretrain)', config='simmim', encoder='mmpretrain', seeds=1),
-    maskfeat=dict(title='MaskFeat (mmpretrain)', config='maskfeat', encoder='mmpretrain', seeds=1),
-    mocov3=dict(title='MoCo v3 (mmpretrain)', config='mocov3', encoder='mmpretrain', seeds=1),
-    timm_scratch=dict(title="timm's DINOv3, from scratch", encoder='timm_scratch', seeds=1),
+    supervised=dict(
+        title='supervised on the labels', config='finetune_scratch', encoder='supervised', frozen_only=True
+    ),
+    simmim=dict(title='SimMIM (mmpretrain)', config='simmim', encoder='mmpretrain'),
+    maskfeat=dict(title='MaskFeat (mmpretrain)', config='maskfeat', encoder='mmpretrain'),
+    mocov3=dict(title='MoCo v3 (mmpretrain)', config='mocov3', encoder='mmpretrain'),
+    timm_scratch=dict(title="timm's DINOv3, from scratch", encoder='timm_scratch', seeds=1, frozen_only=True),
     timm=dict(
         title="timm's DINOv3, by BEiT v2",
         config='beitv2_timm',
         tokenizer='vqkd',
         encoder='timm',
-        seeds=1,
         lr_of='beitv2',
+        frozen_only=True,
     ),
 )
-# What the variants have in common: half of the steps, and frozen features only.
+# Parts of BEiT v2, each in turn replaced: for the seeds only. A study adds others, read frozen with one seed.
 variant = dict(
-    config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=1, lr_of='beitv2', share=0.5, frozen_only=True
+    config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=1, full=False, lr_of='beitv2', frozen_only=True
+)
+claimed = dict(seeds=3, frozen_only=False)
+variants = dict(
+    random_mask=dict(title='single patches masked (blocks)', options=random_mask, **claimed),
+    all_patches=dict(
+        title='loss on visible patches too', options=dict(model=dict(type='mmbeitv2.BEiTv2OnAllPatches')), **claimed
+    ),
+    kmeans=dict(title='codes by k-means (VQ-KD)', config='kmeans', tokenizer='kmeans', **claimed),
 )
 # What a claim of the paper, or of others, compares: the first row should be better than the second.
 claims = [

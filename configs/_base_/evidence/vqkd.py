@@ -28,5 +28,5 @@ vqkd = dict(
         layer_scale_init_value=0.0,
     ),
     target_dims=96,
-    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/tokenizer/seed_0/iter_1000.pth'),
+    init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2', checkpoint='work_dirs/evidence/cpu/tokenizers/vqkd/iter_1000.pth'),
 )

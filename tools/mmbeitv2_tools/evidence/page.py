@@ -13,7 +13,7 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import open_atomically, write_atomically
 from mmbeitv2_tools.evidence.study import Study
 
-# Readings of a row with one seed, by the name of its job.
+# Readings of a run.
 READINGS: dict[str, Callable[[dict], float]] = {
     'k-NN': lambda results: chosen(results['frozen'])['knn'],
     'linear': lambda results: chosen(results['frozen'])['linear'],
@@ -23,7 +23,9 @@ READINGS: dict[str, Callable[[dict], float]] = {
     'CamVid, frozen': lambda results: results['frozen']['camvid_linear'],
     'CamVid, fine-tuned': lambda results: results['segment']['mIoU'],
 }
+SEED_READINGS = ('linear', '10 %', 'CamVid, frozen')
 CLAIM_READINGS = ('linear', '10 %', 'CamVid, fine-tuned')
+BASE = 'beitv2'  # the row that the variants change
 
 
 def around_tables(page: Path, preset: str) -> tuple[str, str]:
@@ -56,17 +58,13 @@ def write_page(study: Study, docs: Path, preset: str) -> None:
 
 
 def progress(study: Study) -> str:
-    """How far the study is: rows and seeds of which every reading is recorded."""
-    jobs = ['frozen', *(f'finetune_{share}' for share in study.cfg.finetuning), 'segment']
+    """How far the study is: runs of which every reading is recorded."""
     complete = [
-        all(f'{name}/seed_{seed}/{job}' in study.records for job in jobs[: 1 if row.get('frozen_only') else None])
-        for name, row in study.rows.items()
-        for seed in range(row['seeds'])
+        all(f'{name}/{key}/{reading}' in study.records for reading in ('frozen', *run.readings))
+        for name in study.rows
+        for key, run in study.runs(name).items()
     ]
-    return (
-        f'{sum(complete)} of {len(complete)} rows and seeds are complete. A dash, and a row that is missing, has not '
-        'been run.'
-    )
+    return f'{sum(complete)} of {len(complete)} runs are complete. A dash, and a row that is missing, has not been run.'
 
 
 def started(study: Study, name: str) -> bool:
@@ -79,20 +77,23 @@ def chosen(frozen: dict) -> dict[str, float]:
     return max(frozen['images'].values(), key=lambda form: form['held_out'])
 
 
-def values(study: Study, name: str, reading: str) -> dict[int, float]:
+def value(study: Study, name: str, run: str, reading: str) -> float | None:
+    """What a reading of a run gave."""
+    prefix = f'{name}/{run}/'
+    results = {key.removeprefix(prefix): study.result(key) for key in study.records if key.startswith(prefix)}
+    try:
+        return READINGS[reading](results)
+    except KeyError:
+        return None
+
+
+def seed_values(study: Study, name: str, reading: str) -> dict[str, float]:
     """What a reading gave, by seed."""
-    found = {}
-    for seed in range(study.rows[name]['seeds']):
-        prefix = f'{name}/seed_{seed}/'
-        results = {key[len(prefix) :]: study.result(key) for key in study.records if key.startswith(prefix)}
-        try:
-            found[seed] = READINGS[reading](results)
-        except KeyError:
-            continue
-    return found
+    found = {run: value(study, name, run, reading) for run in study.runs(name) if run != 'full'}
+    return {run: each for run, each in found.items() if each is not None}
 
 
-def seconds(study: Study, name: str, run: str = 'seed_0') -> float | None:
+def seconds(study: Study, name: str, run: str) -> float | None:
     """Seconds of a pretraining with its tokenizer."""
     row = study.rows[name]
     jobs = [f'{name}/{run}/pretrain'] if row.get('config') else []
@@ -102,21 +103,21 @@ def seconds(study: Study, name: str, run: str = 'seed_0') -> float | None:
 
 
 def budget(study: Study, name: str) -> list[tuple[float, float, float]]:
-    """Share of the steps, seconds, and linear top-1 of a row's runs of different length, the shortest first."""
-    lr = study.pretraining_lr(name)
-    points = []
-    for share, run in ((study.cfg.sweep_share, f'lr_{lr:g}' if lr else ''), (0.5, 'half'), (1.0, 'seed_0')):
-        result, spent = study.result(f'{name}/{run}/frozen'), seconds(study, name, run)
-        if result and spent:
-            points.append((share, spent, chosen(result)['linear']))
-    return points
+    """Share of the steps, seconds, and linear top-1 of a row's runs of different length, the shortest first. Of several
+    seeds, top-1 is the mean."""
+    lr, half = study.pretraining_lr(name), seed_values(study, name, 'linear')
+    first = f'lr_{lr:g}' if lr else ''
+    points = [
+        (study.cfg.sweep_share, seconds(study, name, first), value(study, name, first, 'linear')),
+        (study.cfg.seed_share, seconds(study, name, 'seed_0'), mean(half.values()) if half else None),
+        (1.0, seconds(study, name, 'full'), value(study, name, 'full', 'linear')),
+    ]
+    return [(share, spent, top1) for share, spent, top1 in points if spent is not None and top1 is not None]
 
 
 def main_table(study: Study, preset: str) -> str:
     """One line for each row of the study."""
-    curves = {name: budget(study, name) for name, row in study.rows.items() if row.get('curve')}
-    complete = [points[-1][1] for points in curves.values() if points and points[-1][0] == 1]
-    common = min(complete, default=None)
+    common = seconds(study, BASE, 'seed_0')
     head = [
         'pretraining',
         'lr',
@@ -130,18 +131,20 @@ def main_table(study: Study, preset: str) -> str:
     for name, row in study.rows.items():
         if name in study.cfg.variants or not started(study, name):
             continue
-        frozen = study.result(f'{name}/seed_0/frozen')
+        run = study.main_run(name)
+        frozen = study.result(f'{name}/{run}/frozen')
         form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '-'
         lr = study.pretraining_lr(row.get('lr_of', name))
-        spent = seconds(study, name)
+        spent = seconds(study, name, run)
+        readings = [value(study, name, run, reading) for reading in READINGS]
         lines.append(
             [
                 row['title'],
                 f'{lr:g}' if lr and row.get('config') else '-',
                 {'cls': 'CLS', 'mean': 'mean patch'}.get(form, form),
-                *(cell(values(study, name, reading)) for reading in READINGS),
+                *('-' if each is None else f'{each:.1f}' for each in readings),
                 f'{spent:.0f}' if spent else '-',
-                at_seconds(curves.get(name, []), common),
+                at_seconds(budget(study, name), common),
                 f'[{name}](evidence/{preset}/{name}.json)',
             ]
         )
@@ -149,29 +152,32 @@ def main_table(study: Study, preset: str) -> str:
 
 
 def at_seconds(points: list[tuple[float, float, float]], common: float | None) -> str:
-    """Linear top-1 at so many seconds, interpolated between runs of different length."""
-    if common is None or len(points) < 2 or not points[0][1] <= common <= points[-1][1]:
+    """Linear top-1 after so many seconds, interpolated between runs of different length; after all of the steps, if
+    they take less."""
+    if common is None or len(points) < 2 or points[0][1] > common or points[-1][0] < 1:
         return '-'
     for (_, early, low), (_, late, high) in pairwise(points):
         if early <= common <= late:
             return f'{low + (high - low) * (common - early) / (late - early):.1f}'
-    return '-'
+    return f'{points[-1][2]:.1f} ({points[-1][1]:.0f} s)'
 
 
 def claims_table(study: Study) -> str:
-    """What each claim comes to: the margin of each reading, with its seeds."""
+    """What each claim comes to: margins of the readings of each seed, and of the runs of all steps."""
     lines = []
     for text, better, worse in study.cfg.claims:
         cells, verdicts = [], []
-        for reading in CLAIM_READINGS:
-            first, second = values(study, better, reading), values(study, worse, reading)
-            margins = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
+        for reading in SEED_READINGS:
+            first, second = seed_values(study, better, reading), seed_values(study, worse, reading)
+            margins = [first[run] - second[run] for run in sorted(first.keys() & second.keys())]
             cells.append(signed(margins))
-            verdicts.append(verdict(margins))
-        words = ', '.join(f'{key}: {value}' for key, value in zip(CLAIM_READINGS, verdicts, strict=True))
+            verdicts.append(f'{reading}: {verdict(margins)}')
+        for reading in CLAIM_READINGS:
+            one, other = (value(study, name, study.main_run(name), reading) for name in (better, worse))
+            cells.append('-' if one is None or other is None else f'{one - other:+.1f}')
         if set(cells) != {'-'}:
-            lines.append([text, *cells, words])
-    head = ['claim', *(f'margin, {reading}' for reading in CLAIM_READINGS), 'verdict']
+            lines.append([text, *cells, ', '.join(verdicts)])
+    head = ['claim', *SEED_READINGS, *(f'all steps: {reading}' for reading in CLAIM_READINGS), 'verdict']
     return table(head, lines)
 
 
@@ -185,25 +191,25 @@ def verdict(margins: Sequence[float]) -> str:
 
 
 def variants_table(study: Study, preset: str) -> str:
-    """Tables 4 and 5 and quantizers: the tokenizer's own numbers, and what pretraining with it gives."""
-    head = ['row', 'tokenizer loss', 'usage', 'perplexity', 'k-NN', 'linear', 'CamVid, frozen', 'records']
+    """Parts of BEiT v2 replaced in turn: the tokenizer's own numbers, and what pretraining with it gives."""
+    readings = ('k-NN', 'linear', '10 %', 'CamVid, frozen')
     lines = []
-    for name in filter(lambda each: started(study, each), study.cfg.variants):
+    for name in filter(lambda each: started(study, each), (BASE, *study.cfg.variants)):
         row = study.rows[name]
         tokenizer = study.result(f'tokenizers/{row["tokenizer"]}') or {}
         keys = ('loss_reconstruction', 'codebook_usage', 'perplexity')
         own = [f'{tokenizer[key]:.4g}' if key in tokenizer else '-' for key in keys]
-        readings = [cell(values(study, name, reading)) for reading in head[4:7]]
-        lines.append([row['title'], *own, *readings, f'[{name}](evidence/{preset}/{name}.json)'])
-    return table(head, lines)
+        cells = [cell(list(seed_values(study, name, reading).values())) for reading in readings]
+        lines.append([row['title'], *own, *cells, f'[{name}](evidence/{preset}/{name}.json)'])
+    return table(['row', 'tokenizer loss', 'usage', 'perplexity', *readings, 'records'], lines)
 
 
-def cell(found: dict[int, float]) -> str:
+def cell(found: Sequence[float]) -> str:
     """The mean, with the single seeds where there are several."""
     if not found:
         return '-'
-    text = f'{mean(found.values()):.1f}'
-    return text if len(found) == 1 else f'{text} ({", ".join(f"{value:.1f}" for value in found.values())})'
+    text = f'{mean(found):.1f}'
+    return text if len(found) == 1 else f'{text} ({", ".join(f"{each:.1f}" for each in found)})'
 
 
 def signed(margins: Sequence[float]) -> str:
@@ -220,21 +226,25 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def plot(study: Study) -> plt.Figure:
-    """Linear top-1 of each row, a dot for each seed; and over the share of the steps."""
+    """Linear top-1 of each row after all of the steps, with a dot for each seed at the share of the seeds; and over the
+    share of the steps."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout='constrained')
-    names = [name for name in study.rows if values(study, name, 'linear') and name not in study.cfg.variants]
+    scores = {
+        name: value(study, name, study.main_run(name), 'linear') for name in study.cfg.rows if started(study, name)
+    }
+    names = [name for name, score in scores.items() if score is not None]
     for place, name in enumerate(reversed(names)):
-        found = list(values(study, name, 'linear').values())
-        left.barh(place, mean(found), color='0.85')
+        found = list(seed_values(study, name, 'linear').values())
+        left.barh(place, scores[name], color='0.85')
         left.plot(found, [place] * len(found), 'k.')
     left.set_yticks(range(len(names)), [study.rows[name]['title'] for name in reversed(names)])
-    left.set_xlabel('linear probe, top-1 in %')
+    left.set_xlabel(f'linear probe, top-1 in % (dots: seeds at {study.cfg.seed_share:g} of the steps)')
     for name in names:
-        points = budget(study, name) if study.rows[name].get('curve') else []
+        points = budget(study, name)
         if len(points) > 1:
-            right.plot(
-                [share for share, *_ in points], [top1 for *_, top1 in points], 'o-', label=study.rows[name]['title']
-            )
+            shares, _, top1 = zip(*points, strict=True)
+            (line,) = right.plot(shares, top1, '-', label=study.rows[name]['title'])
+            right.plot(shares, top1, 'o', color=line.get_color())
     right.set_xlabel('share of the steps')
     right.set_ylabel('linear probe, top-1 in %')
     if right.lines:

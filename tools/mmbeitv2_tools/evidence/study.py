@@ -32,6 +32,21 @@ ENCODERS: dict[str, tuple[str, dict, dict]] = {
 
 
 @dataclass
+class Run:
+    """A pretraining, or no pretraining, with its readings.
+
+    Args:
+        seed: of the initial weights and the order of the data.
+        share: of the steps of the study.
+        readings: the fine-tunings that follow; frozen features are always read.
+    """
+
+    seed: int
+    share: float
+    readings: tuple[str, ...] = ()
+
+
+@dataclass
 class Job:
     """One command of a study.
 
@@ -69,9 +84,8 @@ class Study:
     def __init__(self, path: Path, work: Path, records: Path, teacher: str | None = None) -> None:
         self.cfg = Config.fromfile(path)
         self.work, self.folder, self.teacher = work, records, teacher
-        rows = {name: {'number': i, **row} for i, (name, row) in enumerate(self.cfg.rows.items())}
-        rows |= {name: {**self.cfg.variant, **row} for name, row in self.cfg.variants.items()}
-        self.rows: dict[str, dict] = rows
+        self.rows: dict[str, dict] = {name: {'seeds': 0, 'full': True, **row} for name, row in self.cfg.rows.items()}
+        self.rows |= {name: {**self.cfg.variant, **row} for name, row in self.cfg.variants.items()}
         self.records: dict[str, dict] = {}
         for file in sorted(records.glob('*.json')):
             try:
@@ -92,44 +106,64 @@ class Study:
         """What a job gave, or None."""
         return self.records.get(name, {}).get('result')
 
-    def jobs(self) -> Iterator[Job]:
-        """All jobs that can be named so far, the first seed of each row first."""
-        for seed in range(3):
-            for name, row in self.rows.items():
-                if seed < row['seeds']:
-                    yield from self.row_jobs(name, row, seed)
+    def runs(self, name: str) -> dict[str, Run]:
+        """The runs of a row: one for each seed, and ``full``, for all of the steps. Where nothing is pretrained, the
+        first seed has all readings."""
+        row, every = self.rows[name], (*(f'finetune_{share}' for share in self.cfg.finetuning), 'segment')
+        runs = {f'seed_{seed}': Run(seed, self.cfg.seed_share, ('finetune_10',)) for seed in range(row['seeds'])}
+        if row['full']:
+            runs['full' if row.get('config') else 'seed_0'] = Run(0, 1.0, every)
+        if row.get('frozen_only'):
+            runs = {key: Run(run.seed, run.share, ()) for key, run in runs.items()}
+        return runs
 
-    def row_jobs(self, name: str, row: dict, seed: int) -> Iterator[Job]:
-        """The jobs of a row with one seed; the first seed also chooses the learning rates."""
+    def main_run(self, name: str) -> str:
+        """Name of the run of a row that has all of its readings."""
+        return 'full' if 'full' in self.runs(name) else 'seed_0'
+
+    def jobs(self) -> Iterator[Job]:
+        """All jobs that can be named so far."""
+        for name in self.rows:
+            yield from self.row_jobs(name)
+
+    def row_jobs(self, name: str) -> Iterator[Job]:
+        """The jobs of a row; its runs follow the choice of its learning rates."""
+        row = self.rows[name]
         if row.get('tokenizer'):
             yield self.tokenizer_job(row['tokenizer'])
-        pretrained = None
-        if row.get('config'):
-            if seed == 0 and 'lr_of' not in row:
-                for lr in self.cfg.lrs:
-                    yield from self.pretraining(name, row, f'lr_{lr:g}', lr, self.cfg.sweep_share, 0)
-            lr = self.pretraining_lr(row.get('lr_of', name))
-            if lr is None:
-                return
-            if seed == 0 and row.get('curve'):
-                yield from self.pretraining(name, row, 'half', lr, 0.5, 0)
-            *jobs, last = self.pretraining(name, row, f'seed_{seed}', lr, row.get('share', 1.0), seed)
-            yield from jobs
-            pretrained = last.needs[-1]
-        elif row['encoder'] == 'vqkd':
-            pretrained = self.file(self.tokenizer_job(row['tokenizer']))
-        yield self.frozen_job(f'{name}/seed_{seed}/frozen', row, pretrained, seed, dense=True)
-        if row.get('frozen_only'):
-            return
-        if seed == 0 and 'lr_of' not in row:
+        if row.get('config') and 'lr_of' not in row:
+            for lr in self.cfg.lrs:
+                job = self.pretraining_job(f'{name}/lr_{lr:g}', row, lr, Run(0, self.cfg.sweep_share))
+                yield from (job, self.frozen_job(f'{name}/lr_{lr:g}/frozen', row, self.file(job), 0, dense=False))
+        lr = self.pretraining_lr(row.get('lr_of', name))
+        for key, run in self.runs(name).items():
+            weights = None
+            if row.get('config'):
+                if lr is None:
+                    return
+                job = self.pretraining_job(f'{name}/{key}', row, lr, run)
+                weights = self.file(job)
+                yield job
+            elif row.get('tokenizer'):
+                weights = self.file(self.tokenizer_job(row['tokenizer']))
+            yield self.frozen_job(f'{name}/{key}/frozen', row, weights, run.seed, dense=True)
+            yield from self.finetuning_jobs(name, key, run, weights)
+
+    def finetuning_jobs(self, name: str, key: str, run: Run, weights: Path | None) -> Iterator[Job]:
+        """The fine-tunings of a run; those of the main run begin with the choice of the learning rate."""
+        row = self.rows[name]
+        if run.readings and key == self.main_run(name) and 'lr_of' not in row:
             for lr in self.cfg.finetuning_lrs:
-                yield self.finetuning_job(f'{name}/finetune_lr_{lr:g}', row, pretrained, '10', lr, 0, is_choice=True)
+                yield self.finetuning_job(f'{name}/finetune_lr_{lr:g}', row, weights, '10', lr, 0, is_choice=True)
         lr = self.best_lr(row.get('lr_of', name), self.cfg.finetuning_lrs, '', top1, 'finetune_lr_')
         if lr is None:
             return
-        for share in self.cfg.finetuning:
-            yield self.finetuning_job(f'{name}/seed_{seed}/finetune_{share}', row, pretrained, share, lr, seed)
-        yield self.segmentation_job(f'{name}/seed_{seed}/segment', row, pretrained, seed)
+        for reading in run.readings:
+            if reading == 'segment':
+                yield self.segmentation_job(f'{name}/{key}/segment', row, weights, run.seed)
+            else:
+                share = reading.removeprefix('finetune_')
+                yield self.finetuning_job(f'{name}/{key}/{reading}', row, weights, share, lr, run.seed)
 
     def pretraining_lr(self, name: str) -> float | None:
         """The learning rate of a row's pretraining; None until it is chosen."""
@@ -153,10 +187,9 @@ class Study:
             options.pop('param_scheduler')
         return Job(f'tokenizers/{name}', tokenizer['config'], options, f'iter_{tokenizer["steps"]}.pth')
 
-    def pretraining(self, name: str, row: dict, run: str, lr: float, share: float, seed: int) -> list[Job]:
-        """A pretraining, and the reading of its frozen features."""
-        steps = round(self.cfg.steps * share)
-        options, needs = merge(row.get('options', {}), self.schedule(steps, lr, seed)), []
+    def pretraining_job(self, name: str, row: dict, lr: float, run: Run) -> Job:
+        steps = round(self.cfg.steps * run.share)
+        options, needs = merge(row.get('options', {}), self.schedule(steps, lr, run.seed)), []
         if row.get('tokenizer'):
             tokenizer = self.cfg.tokenizers[row['tokenizer']]
             needs = [self.file(self.tokenizer_job(row['tokenizer']))]
@@ -165,8 +198,7 @@ class Study:
             if 'target_dims' in tokenizer:
                 settings['target_dims'] = tokenizer['target_dims']
             options = merge(options, dict(model=dict(tokenizer=settings)))
-        job = Job(f'{name}/{run}/pretrain', row['config'], options, f'iter_{steps}.pth', needs)
-        return [job, self.frozen_job(f'{name}/{run}/frozen', row, self.file(job), seed, dense=False)]
+        return Job(f'{name}/pretrain', row['config'], options, f'iter_{steps}.pth', needs)
 
     def frozen_job(self, name: str, row: dict, checkpoint: Path | None, seed: int, dense: bool) -> Job:
         if row['encoder'] == 'teacher':
