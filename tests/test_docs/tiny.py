@@ -53,11 +53,13 @@ class Weights:
         return file
 
     def of_run(self, path: str) -> Path:
-        """Of the run that would write the file ``work_dirs/NAME/*.pth``, or ``work_dirs/FOLDER/NAME/*.pth``."""
-        *_, folder, name = Path(path).parent.parts
+        """Of the run that would write the file ``work_dirs/NAME/*.pth``, ``work_dirs/FOLDER/NAME/*.pth``, or, in the
+        study, ``work_dirs/evidence/cpu/NAME/RUN/*.pth``."""
+        *_, folder, name = parts = Path(path).parent.parts
+        if parts[1:3] == ('evidence', 'cpu'):
+            folder, name = 'evidence', {'tokenizers': 'tokenizer'}.get(parts[3], parts[3])
         files = [file for top in ('configs', 'demo/configs') for file in (ROOT / top).rglob(f'{name}.py')]
         found = [file for file in files if '_base_' not in file.parts]
-        found = found or [ROOT / f'configs/evidence/{folder}.py']  # work_dirs/evidence/cpu/NAME/SEED
         (config,) = [file for file in found if file.parent.name == folder] or found
         return self.of_config(config)
 
