@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> None:
         records = args.docs / 'evidence' / args.preset
         study = Study(CONFIGS / f'{args.preset}.py', args.work_dir / args.preset, records, args.teacher)
         if args.list:
-            for job in study.jobs():
-                sys.stdout.write(f'{"done" if job.name in study.records else "open"}  {job.name}\n')
+            for name in dict.fromkeys(job.name for job in study.jobs()):
+                sys.stdout.write(f'{"done" if name in study.records else "open"}  {name}\n')
             return
         rows = ('tokenizers', *study.rows)
         for part in args.only:

@@ -8,7 +8,7 @@ vq = dict(_delete_=True, type='mmbeitv2.VectorQuantizePytorch')
 tokenizers = dict(
     vqkd=dict(config='tokenizer', steps=1000),
     kmeans=dict(config='tokenizer_kmeans', steps=150),
-    pixels=dict(config='tokenizer_pixels', steps=1000, target_dims=192),
+    pixels=dict(config='tokenizer_pixels', steps=1000, target_dims=193),
     decoder3=dict(config='tokenizer', steps=1000, model=dict(decoder=dict(arch=dict(depth=3)))),
     dim8=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(code_dim=8), decoder=dict(in_channels=8))),
     dim32=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(code_dim=32), decoder=dict(in_channels=32))),

@@ -7,6 +7,7 @@ model = dict(
         img_size=48,
         patch_size=8,
         out_type='avg_featmap',
+        final_norm=False,  # the mean has a norm of its own
         init_cfg=dict(
             type='Pretrained', checkpoint='work_dirs/evidence/cpu/mae/full/pretrain/iter_2000.pth', prefix='backbone.'
         ),

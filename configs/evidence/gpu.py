@@ -2,10 +2,11 @@
 _base_ = '../_base_/evidence/study.py'
 clock = 'time'
 steps = 1000
+vit = dict(embed_dims=384, depth=12, num_heads=6)
 tokenizers = dict(
-    vqkd=dict(config='tokenizer', steps=500),
+    vqkd=dict(config='tokenizer', steps=500, model=dict(encoder=dict(arch=vit))),
     kmeans=dict(config='tokenizer_kmeans', steps=40),
-    pixels=dict(config='tokenizer_pixels', steps=500, target_dims=192),
+    pixels=dict(config='tokenizer_pixels', steps=500, target_dims=193, model=dict(encoder=dict(arch=vit))),
 )
 variants = dict(
     head2=dict(title='aggregation of depth 2 (1)', options=dict(model=dict(neck=dict(depth=2)))),
@@ -13,7 +14,6 @@ variants = dict(
 )
 loader = dict(batch_size=256, num_workers=2)
 amp = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(enabled=False))
-vit = dict(embed_dims=384, depth=12, num_heads=6)
 rival = dict(embed_dims=384, num_layers=12, num_heads=6, feedforward_channels=1536)
 dinov3 = dict(embed_dim=384, depth=12, num_heads=6)
 run = dict(train_dataloader=loader, optim_wrapper=amp)

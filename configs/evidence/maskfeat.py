@@ -6,10 +6,11 @@ _base_ = [
 model = dict(
     type='MaskFeat',
     backbone=dict(
-        type='MaskFeatViT',
+        type='mmbeitv2.NarrowMaskFeatViT',
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512),
         img_size=48,
         patch_size=8,
+        init_cfg=_base_.initial,
     ),
     neck=dict(
         type='LinearNeck',

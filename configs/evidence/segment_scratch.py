@@ -6,9 +6,7 @@ _base_ = [
 model = dict(
     backbone=dict(
         **_base_.vit,
-        init_cfg=[
-            dict(type='Xavier', layer='Linear', distribution='uniform'),
-            dict(type='Normal', layer='Conv2d', std=0.3),
-        ],
+        init_cfg=_base_.initial,
     )
 )
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))

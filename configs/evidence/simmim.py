@@ -11,8 +11,7 @@ model = dict(
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512),
         img_size=48,
         patch_size=8,
-        # The rule of the other ViTs: one of ImageNet's sizes suits a width of 768.
-        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform'),
+        init_cfg=_base_.initial,
     ),
     neck=dict(type='SimMIMLinearDecoder', in_channels=128, encoder_stride=8),
     head=dict(

@@ -3,9 +3,8 @@ _base_ = '../_base_/evidence/finetuning.py'
 model = dict(
     backbone=dict(
         type='mmbeitv2.TeacherBackbone',
-        patch_size=8,
         img_size=48,
         teacher=_base_.teacher,
     ),
-    data_preprocessor=dict(mean=[0, 0, 0], std=[255, 255, 255]),
+    data_preprocessor=dict(mean=[0, 0, 0], std=[255, 255, 255], to_rgb=True),
 )

@@ -14,7 +14,9 @@ vit = dict(
 model = dict(
     type='ImageClassifier',
     head=dict(type='LinearClsHead', num_classes=10, in_channels=128, loss=dict(type='CrossEntropyLoss')),
-    data_preprocessor=dict(type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
+    data_preprocessor=dict(
+        type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
+    ),
 )
 # tools/evidence.py sets the share of the labels; settings are chosen on other images of the training split.
 labeled = dict(type='mmbeitv2.EveryNth', data_root='data/cifar10')

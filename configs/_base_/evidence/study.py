@@ -2,7 +2,8 @@
 camvid = 'data/camvid'
 changes = dict()  # of the configs beside this one, by name
 warmup = 0.05  # share of the steps of any training
-# The learning rate of a row is chosen at a quarter of the steps, by a linear probe of held-out training images.
+# The learning rate of a row is chosen at a quarter of the steps, by a linear probe of held-out training images. If the
+# best is the highest or the lowest, three times more or less is tried too.
 lrs = (5e-4, 1.5e-3, 4.5e-3)
 sweep_share = 0.25
 bank_step = 2  # k-NN and linear probe learn from every second training image
@@ -16,8 +17,8 @@ finetuning_lrs = (1e-3, 4e-3)
 segmentation = dict(steps=600, lr=2e-3)
 
 # A row is a way to pretrain, or none. It runs once for all of the steps, with all readings, and for each of its `seeds`
-# for a share of the steps, read frozen and by fine-tuning with 10 %. `encoder` tells how its ViT is read; `lr_of` takes
-# the learning rates of another row; of rows with `frozen_only`, only frozen features are read.
+# for a share of the steps, read frozen and by fine-tuning with 10 %. `encoder` tells how its ViT is read; `lr_of` names
+# a row whose learning rates are taken; of rows with `frozen_only`, only frozen features are read.
 seed_share = 0.5
 no_neck = dict(model=dict(backbone=dict(out_indices=(-1,)), neck=None))
 random_mask = dict(
@@ -80,11 +81,12 @@ rows = dict(
         frozen_only=True,
     ),
 )
-# Parts of BEiT v2, each in turn replaced: for the seeds only. A study adds others, read frozen with one seed.
+# Parts of BEiT v2, each in turn replaced, for the seeds only. Those that a claim hangs on have learning rates, seeds
+# and readings of their own.
 variant = dict(
     config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=1, full=False, lr_of='beitv2', frozen_only=True
 )
-claimed = dict(seeds=3, frozen_only=False)
+claimed = dict(seeds=3, lr_of=None, frozen_only=False)
 variants = dict(
     random_mask=dict(title='single patches masked (blocks)', options=random_mask, **claimed),
     all_patches=dict(

@@ -7,6 +7,11 @@ teacher = dict(type='mmbeitv2.TimmTeacher', model='mobilenetv2_100', pretrained=
 load = [dict(type='mmbeitv2.SeedSample'), dict(type='mmbeitv2.LoadImage')]
 crop = dict(type='mmbeitv2.RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0))
 flip = dict(type='RandomFlip', prob=0.5)
+# Initial weights of a ViT: rules of ImageNet's sizes suit a width of 768.
+initial = [
+    dict(type='Xavier', layer='Linear', distribution='uniform'),
+    dict(type='Normal', layer='Conv2d', std=0.3),
+]
 images = dict(type='mmbeitv2.ImageFolder', data_root='data/cifar10', data_prefix='train')
 train_pipeline = [*load, crop, flip, dict(type='PackInputs')]
 # The inheriting config sets the dataset.

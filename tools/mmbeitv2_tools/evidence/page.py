@@ -25,6 +25,7 @@ READINGS: dict[str, Callable[[dict], float]] = {
 }
 SEED_READINGS = ('linear', '10 %', 'CamVid, frozen')
 CLAIM_READINGS = ('linear', '10 %', 'CamVid, fine-tuned')
+T_OF_THREE = 4.303  # of Student's t with two degrees of freedom
 BASE = 'beitv2'  # the row that the variants change
 
 
@@ -87,6 +88,12 @@ def value(study: Study, name: str, run: str, reading: str) -> float | None:
         return None
 
 
+def full_value(study: Study, name: str, reading: str) -> float | None:
+    """What a reading gave after all of the steps, or without any."""
+    run = study.main_run(name)
+    return value(study, name, run, reading) if study.runs(name)[run].share == 1 else None
+
+
 def seed_values(study: Study, name: str, reading: str) -> dict[str, float]:
     """What a reading gave, by seed."""
     found = {run: value(study, name, run, reading) for run in study.runs(name) if run != 'full'}
@@ -128,13 +135,12 @@ def main_table(study: Study, preset: str) -> str:
         'records',
     ]
     lines = []
-    for name, row in study.rows.items():
-        if name in study.cfg.variants or not started(study, name):
-            continue
+    for name in filter(lambda each: started(study, each), study.cfg.rows):
+        row = study.rows[name]
         run = study.main_run(name)
         frozen = study.result(f'{name}/{run}/frozen')
         form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '-'
-        lr = study.pretraining_lr(row.get('lr_of', name))
+        lr = study.pretraining_lr(row.get('lr_of') or name)
         spent = seconds(study, name, run)
         readings = [value(study, name, run, reading) for reading in READINGS]
         lines.append(
@@ -170,10 +176,10 @@ def claims_table(study: Study) -> str:
         for reading in SEED_READINGS:
             first, second = seed_values(study, better, reading), seed_values(study, worse, reading)
             margins = [first[run] - second[run] for run in sorted(first.keys() & second.keys())]
-            cells.append(signed(margins))
+            cells.append(cell(margins, '+.1f'))
             verdicts.append(f'{reading}: {verdict(margins)}')
         for reading in CLAIM_READINGS:
-            one, other = (value(study, name, study.main_run(name), reading) for name in (better, worse))
+            one, other = (full_value(study, name, reading) for name in (better, worse))
             cells.append('-' if one is None or other is None else f'{one - other:+.1f}')
         if set(cells) != {'-'}:
             lines.append([text, *cells, ', '.join(verdicts)])
@@ -182,10 +188,10 @@ def claims_table(study: Study) -> str:
 
 
 def verdict(margins: Sequence[float]) -> str:
-    """Shown if every seed agrees and the mean is larger than the spread; turned round if so against it."""
+    """Shown if the mean of three margins differs from 0 by a t-test at 5 %, two-sided; turned round if it is below."""
     if len(margins) < 3:
         return 'open'
-    if abs(mean(margins)) <= stdev(margins) or min(margins) <= 0 <= max(margins):
+    if abs(mean(margins)) <= T_OF_THREE * stdev(margins) / 3**0.5:
         return 'not shown'
     return 'shown' if mean(margins) > 0 else 'turned round'
 
@@ -204,19 +210,12 @@ def variants_table(study: Study, preset: str) -> str:
     return table(['row', 'tokenizer loss', 'usage', 'perplexity', *readings, 'records'], lines)
 
 
-def cell(found: Sequence[float]) -> str:
+def cell(found: Sequence[float], form: str = '.1f') -> str:
     """The mean, with the single seeds where there are several."""
     if not found:
         return '-'
-    text = f'{mean(found):.1f}'
-    return text if len(found) == 1 else f'{text} ({", ".join(f"{each:.1f}" for each in found)})'
-
-
-def signed(margins: Sequence[float]) -> str:
-    """As :func:`cell`, with signs."""
-    if not margins:
-        return '-'
-    return f'{mean(margins):+.1f} ({", ".join(f"{value:+.1f}" for value in margins)})'
+    text = f'{mean(found):{form}}'
+    return text if len(found) == 1 else f'{text} ({", ".join(f"{each:{form}}" for each in found)})'
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

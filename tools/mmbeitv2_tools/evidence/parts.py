@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.hooks import Hook
 from mmengine.model import BaseModule
 from mmengine.runner import Runner
+from mmengine.utils import to_2tuple
 from mmpretrain.models.selfsup import HOGGenerator, MaskFeatViT
 from torch import Tensor, nn
 
@@ -89,27 +90,33 @@ class FeatureDistillation(BEiTv2):
 
 @MODELS.register_module()
 class TeacherBackbone(BaseModule):
-    """A frozen teacher in the place of a ViT, to be read as the others are.
+    """A frozen teacher of stride 16 in the place of a ViT with patches of 8, to be read as the others are.
 
     Args:
-        teacher: config of the teacher.
-        patch_size: side in pixels of the patches to which its features are resampled.
-        img_size: not used; the teacher resizes images to its own.
+        teacher: config of the teacher, a CNN.
+        img_size: height and width in pixels of the images, or their side. The teacher takes them at twice that size.
     """
 
-    def __init__(self, teacher: dict, patch_size: int, img_size: object, init_cfg: dict | None = None) -> None:
+    patch_size = 8
+
+    def __init__(self, teacher: dict, img_size: int | tuple[int, int], init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.teacher, self.patch_size = MODELS.build(teacher), patch_size
+        self.teacher = MODELS.build(teacher)
+        self.size = tuple(2 * side for side in to_2tuple(img_size))
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """Features (B, h·w, Dt) of images (B, 3, H, W) in [0, 1]."""
-        grid = (images.shape[2] // self.patch_size, images.shape[3] // self.patch_size)
-        return (self.teacher(images, grid),)
+        larger = F.interpolate(images, self.size, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+        features = self.teacher.patch_features((larger - self.teacher.mean) / self.teacher.std)  # (B, Dt, h, w)
+        return (features.flatten(2).transpose(1, 2),)
 
 
 @MODELS.register_module()
 class PixelTeacher(FrozenTeacher):
     """The pixels of each patch as its feature: what the tokenizer of BEiT v1 rebuilds.
+
+    A constant beside them, as long as all of them at full contrast, lets a loss that only sees directions tell a patch
+    from the same one with more contrast.
 
     Args:
         img_size: side in pixels of the images.
@@ -118,15 +125,25 @@ class PixelTeacher(FrozenTeacher):
 
     def __init__(self, img_size: int, patch_size: int) -> None:
         half = (0.5, 0.5, 0.5)
-        super().__init__(nn.Identity(), 3 * patch_size**2, img_size, half, half, 'float32')
+        super().__init__(nn.Identity(), 3 * patch_size**2 + 1, img_size, half, half, 'float32')
         self.patch_size = patch_size
 
     def patch_features(self, images: Tensor) -> Tensor:
-        return F.pixel_unshuffle(images, self.patch_size)
+        pixels = F.pixel_unshuffle(images, self.patch_size)  # (B, 3·p², h, w) in [-1, 1]
+        return F.pad(pixels, (0, 0, 0, 0, 0, 1), value=pixels.shape[1] ** 0.5)
 
 
 @MODELS.register_module()
-class SimMIMViT(MaskFeatViT):
+class NarrowMaskFeatViT(MaskFeatViT):
+    """mmpretrain's ViT with a mask token, whose weights are those of ``init_cfg``: mmpretrain's rule suits a width of
+    768."""
+
+    def _init_weights(self, m: nn.Module) -> None:
+        """Leaves them as they are."""
+
+
+@MODELS.register_module()
+class SimMIMViT(NarrowMaskFeatViT):
     """mmpretrain's ViT with a mask token, in the form that mmpretrain's SimMIM takes: a feature map (B, C, h, w)."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Any:
@@ -175,7 +192,7 @@ class EveryNth(ImageFolder):
 
 @HOOKS.register_module()
 class ProcessorTimeHook(Hook):
-    """Logs the processor time of each training step in seconds, which other work on the machine hardly lengthens."""
+    """Logs the processor time of each training step in seconds, which other work on the machine lengthens less."""
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.start = time.process_time()

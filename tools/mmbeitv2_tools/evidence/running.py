@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -29,7 +30,7 @@ def run_study(study: Study, only: list[str], num_jobs: int, minutes: float | Non
         minutes: after which the running ones are stopped; they continue where they were when the study is run again.
     """
     commit = commit_of(ROOT)
-    deadline = time.monotonic() + 60 * (1e9 if minutes is None else minutes)
+    deadline = time.monotonic() + 60 * (math.inf if minutes is None else minutes)
     running: dict[str, tuple[Job, subprocess.Popen]] = {}
     failed: list[str] = []
     try:
@@ -125,7 +126,7 @@ def record_of(study: Study, job: Job, commit: str) -> dict:
     if steps:  # the median, because other work on the machine slows some steps down
         record['seconds'] = round(steps[-1] * statistics.median(training[step][study.cfg.clock] for step in steps))
     keys = ('loss', 'acc_mim', 'codebook_usage', 'perplexity')
-    shown = steps[:: max(1, len(steps) // _LOG_POINTS)]
+    shown = sorted({*steps[:: max(1, len(steps) // _LOG_POINTS)], *steps[-1:]})
     record['log'] = [
         {'step': step, **{key: round(training[step][key], 4) for key in keys if key in training[step]}}
         for step in shown

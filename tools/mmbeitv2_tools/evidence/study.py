@@ -17,16 +17,23 @@ from mmbeitv2.inference.config import read_config, walk_settings
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / 'configs/evidence'
-# How the ViT of a row is read: the config of its fine-tuning and of its segmentation, what differs there, and what
-# differs where it stays frozen.
+# How the ViT of a row is read: the config of its fine-tuning and of its segmentation, what differs there in the model,
+# and what differs in the backbone where it stays frozen.
 FROZEN = dict(out_type='raw', final_norm='fc_norm')
 ENCODERS: dict[str, tuple[str, dict, dict]] = {
     'beitv2': ('', {}, dict(out_type='raw', final_norm='norm', rel_pos_bias='shared')),
-    'vqkd': ('', dict(use_abs_pos_emb=True, rel_pos_bias='none'), FROZEN),
+    'vqkd': (
+        '',
+        dict(
+            backbone=dict(use_abs_pos_emb=True, rel_pos_bias='none'),
+            data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
+        ),
+        FROZEN,
+    ),
     'supervised': ('', {}, FROZEN),
     'scratch': ('_scratch', {}, FROZEN),
-    'mmpretrain': ('_mmpretrain', {}, dict(out_type='raw')),
-    'timm': ('_timm', dict(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2')), dict(out_type='raw')),
+    'mmpretrain': ('_mmpretrain', {}, dict(out_type='raw', final_norm=True)),
+    'timm': ('_timm', dict(backbone=dict(init_cfg=dict(type='mmbeitv2.PretrainedBEiTv2'))), dict(out_type='raw')),
     'timm_scratch': ('_timm', {}, dict(out_type='raw')),
 }
 
@@ -131,11 +138,11 @@ class Study:
         row = self.rows[name]
         if row.get('tokenizer'):
             yield self.tokenizer_job(row['tokenizer'])
-        if row.get('config') and 'lr_of' not in row:
-            for lr in self.cfg.lrs:
-                job = self.pretraining_job(f'{name}/lr_{lr:g}', row, lr, Run(0, self.cfg.sweep_share))
-                yield from (job, self.frozen_job(f'{name}/lr_{lr:g}/frozen', row, self.file(job), 0, dense=False))
-        lr = self.pretraining_lr(row.get('lr_of', name))
+        if row.get('config') and not row.get('lr_of'):
+            for rate in self.pretraining_lrs(name):
+                job = self.pretraining_job(f'{name}/lr_{rate:g}', row, rate, Run(0, self.cfg.sweep_share))
+                yield from (job, self.frozen_job(f'{name}/lr_{rate:g}/frozen', row, self.file(job), 0, dense=False))
+        lr = self.pretraining_lr(row.get('lr_of') or name)
         for key, run in self.runs(name).items():
             weights = None
             if row.get('config'):
@@ -152,10 +159,10 @@ class Study:
     def finetuning_jobs(self, name: str, key: str, run: Run, weights: Path | None) -> Iterator[Job]:
         """The fine-tunings of a run; those of the main run begin with the choice of the learning rate."""
         row = self.rows[name]
-        if run.readings and key == self.main_run(name) and 'lr_of' not in row:
+        if run.readings and key == self.main_run(name) and not row.get('lr_of'):
             for lr in self.cfg.finetuning_lrs:
                 yield self.finetuning_job(f'{name}/finetune_lr_{lr:g}', row, weights, '10', lr, 0, is_choice=True)
-        lr = self.best_lr(row.get('lr_of', name), self.cfg.finetuning_lrs, '', top1, 'finetune_lr_')
+        lr = self.best_lr(row.get('lr_of') or name, self.cfg.finetuning_lrs, '', top1, 'finetune_lr_')
         if lr is None:
             return
         for reading in run.readings:
@@ -165,9 +172,18 @@ class Study:
                 share = reading.removeprefix('finetune_')
                 yield self.finetuning_job(f'{name}/{key}/{reading}', row, weights, share, lr, run.seed)
 
+    def pretraining_lrs(self, name: str) -> list[float]:
+        """The learning rates to try for a row's pretraining: those of the study, and one more if the best of them is
+        the highest or the lowest."""
+        lrs = list(self.cfg.lrs)
+        best = self.best_lr(name, lrs, '/frozen', held_out)
+        if best == lrs[-1]:
+            return [*lrs, 3 * lrs[-1]]
+        return [lrs[0] / 3, *lrs] if best == lrs[0] else lrs
+
     def pretraining_lr(self, name: str) -> float | None:
         """The learning rate of a row's pretraining; None until it is chosen."""
-        return self.best_lr(name, self.cfg.lrs, '/frozen', held_out)
+        return self.best_lr(name, self.pretraining_lrs(name), '/frozen', held_out)
 
     def best_lr(self, name: str, lrs: Any, suffix: str, score: Any, prefix: str = 'lr_') -> float | None:
         """The learning rate of a row with the best score; None until all are known."""
@@ -203,16 +219,16 @@ class Study:
     def frozen_job(self, name: str, row: dict, checkpoint: Path | None, seed: int, dense: bool) -> Job:
         if row['encoder'] == 'teacher':
             return Job(name, 'teacher', {}, dense=dense)
-        suffix, backbone, frozen = ENCODERS[row['encoder']]
-        options = self.backbone_options({**backbone, **frozen}, checkpoint, seed)
+        suffix, model, frozen = ENCODERS[row['encoder']]
+        options = self.model_options(merge(model, dict(backbone=frozen)), checkpoint, seed)
         return Job(name, f'finetune{suffix}', options, needs=[checkpoint] if checkpoint else [], dense=dense)
 
     def finetuning_job(
         self, name: str, row: dict, checkpoint: Path | None, share: str, lr: float, seed: int, is_choice: bool = False
     ) -> Job:
-        suffix, backbone, _ = ENCODERS[row['encoder']]
+        suffix, model, _ = ENCODERS[row['encoder']]
         settings = self.cfg.finetuning[share]
-        options = merge(self.backbone_options(backbone, checkpoint, seed), self.schedule(settings['steps'], lr, seed))
+        options = merge(self.model_options(model, checkpoint, seed), self.schedule(settings['steps'], lr, seed))
         options['train_dataloader'] = dict(dataset=dict(step=settings['step']))
         if is_choice:  # scored on training images that 10 % of the labels do not include
             options['val_dataloader'] = dict(dataset=dict(data_prefix='train', step=10, offset=9))
@@ -221,14 +237,14 @@ class Study:
         )
 
     def segmentation_job(self, name: str, row: dict, checkpoint: Path | None, seed: int) -> Job:
-        suffix, backbone, _ = ENCODERS[row['encoder']]
+        suffix, model, _ = ENCODERS[row['encoder']]
         steps, lr = self.cfg.segmentation['steps'], self.cfg.segmentation['lr']
-        options = merge(self.backbone_options(backbone, checkpoint, seed), self.schedule(steps, lr, seed))
+        options = merge(self.model_options(model, checkpoint, seed), self.schedule(steps, lr, seed))
         return Job(name, f'segment{suffix}', options, f'iter_{steps}.pth', [checkpoint] if checkpoint else [])
 
-    def backbone_options(self, backbone: dict, checkpoint: Path | None, seed: int) -> dict:
-        weights = {} if checkpoint is None else {'init_cfg': dict(checkpoint=str(checkpoint))}
-        return dict(model=dict(backbone=merge(backbone, weights)), randomness=dict(seed=seed))
+    def model_options(self, model: dict, checkpoint: Path | None, seed: int) -> dict:
+        weights = {} if checkpoint is None else dict(backbone=dict(init_cfg=dict(checkpoint=str(checkpoint))))
+        return dict(model=merge(model, weights), randomness=dict(seed=seed))
 
     def schedule(self, steps: int, lr: float, seed: int) -> dict:
         """The settings of a training of so many steps, with linear warm-up and cosine decay."""
@@ -247,7 +263,7 @@ class Study:
     def config(self, job: Job) -> Config:
         """The config of a job, with the teacher of this study."""
         cfg = read_config(str(CONFIGS / f'{job.config}.py'))
-        cfg.merge_from_dict(copy.deepcopy({**self.cfg.changes.get(job.config, {})}))
+        cfg.merge_from_dict(copy.deepcopy(self.cfg.changes.get(job.config, {})))
         cfg.merge_from_dict(copy.deepcopy(job.options))  # merging takes _delete_ away
         if self.teacher is not None:
             for key, value in walk_settings(cfg.to_dict()):
