@@ -9,6 +9,7 @@ chosen on images that are not scored: a fifth of the training images, CamVid's v
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,15 @@ def read_images(cfg: Config, bank_step: int) -> dict[str, dict[str, float]]:
 def tokens_of(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """The CLS token (B, C), if there is one, and the mean of the patches (B, C) of images (B, 3, H, W)."""
     tokens = backbone(images)[-1].float().cpu()
-    patches = tokens[:, -num_patches(backbone, images) :]
+    patches = tokens[:, -math.prod(patch_grid(backbone, images)) :]
     forms = {'mean': patches.mean(dim=1)}
     return forms if patches.shape == tokens.shape else {'cls': tokens[:, 0], **forms}
 
 
-def num_patches(backbone: Any, images: Tensor) -> int:
-    """How many patches a backbone makes of images (B, 3, H, W)."""
+def patch_grid(backbone: Any, images: Tensor) -> tuple[int, int]:
+    """The patches (h, w) that a backbone makes of images (B, 3, H, W)."""
     side = backbone.patch_size if hasattr(backbone, 'patch_size') else backbone.patch_embed.projection.stride[0]
-    return (images.shape[2] // side) * (images.shape[3] // side)
+    return images.shape[2] // side, images.shape[3] // side
 
 
 def score_images(bank: Tensor, labels: np.ndarray, queries: Tensor, truth: np.ndarray) -> dict[str, float]:
@@ -119,12 +120,11 @@ def camvid(
     images = SegFolder(str(root), classes, prefix, ignored_labels=[11], pipeline=pipeline, test_mode=True)
     for batch in DataLoader(images, 8, num_workers=1, collate_fn=pseudo_collate):
         inputs = preprocessor({'inputs': torch.stack(batch['inputs'])})['inputs']
-        tokens = backbone(inputs)[-1].cpu()
-        side = int((CAMVID_SIZE[0] * CAMVID_SIZE[1] / num_patches(backbone, inputs)) ** 0.5)
-        patches = tokens[:, -num_patches(backbone, inputs) :]
+        grid = patch_grid(backbone, inputs)
+        patches = backbone(inputs)[-1].cpu()[:, -math.prod(grid) :]
         labels = torch.stack([sample.gt_sem_seg.data for sample in batch['data_samples']])  # (B, 1, 360, 480)
         labels = F.interpolate(labels.float(), size=CAMVID_SIZE, mode='nearest-exact')[:, 0].long()
-        yield patches.transpose(1, 2).unflatten(2, (CAMVID_SIZE[0] // side, CAMVID_SIZE[1] // side)), labels
+        yield patches.transpose(1, 2).unflatten(2, grid), labels
 
 
 def shares(labels: Tensor, grid: tuple[int, int], num_classes: int) -> Tensor:
