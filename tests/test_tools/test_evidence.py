@@ -13,7 +13,7 @@ import timm
 import torch
 from mmbeitv2_tools.evidence.page import at_seconds, verdict, write_page
 from mmbeitv2_tools.evidence.readings import build_backbone
-from mmbeitv2_tools.evidence.running import open_jobs, run_study
+from mmbeitv2_tools.evidence.running import open_jobs, run_study, start
 from mmbeitv2_tools.evidence.study import CONFIGS, Job, Study
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -194,6 +194,32 @@ def test_jobs_run_in_the_order_asked_for_and_recorded_ones_only_if_an_open_one_n
     names = [job.name for job in open_jobs(study, ['teacher', 'mae/lr_0.0005', 'mae/lr_0.0015'], set())]
     assert names == ['teacher/seed_0/frozen', 'mae/lr_0.0015/pretrain']
     assert [job.name for job in open_jobs(study, ['beitv2/lr_0.0005'], set())] == ['tokenizers/vqkd']
+
+
+def test_records_of_other_settings_are_forgotten_with_what_needs_their_files(tmp_path: Path) -> None:
+    jobs = {job.name: job for job in study_of(tmp_path).jobs() if job.row == 'mae'}
+    records = {name: dict(options=job.options, result={}) for name, job in jobs.items() if '0.0045' not in name}
+    other = json.loads(json.dumps(records))
+    other['mae/lr_0.0005/pretrain']['options']['randomness']['seed'] = 1
+    (tmp_path / 'records').mkdir()
+    for content, missing in ((records, set()), (other, {'mae/lr_0.0005/pretrain', 'mae/lr_0.0005/frozen'})):
+        (tmp_path / 'records/mae.json').write_text(json.dumps(content, default=str))
+        study = Study(CONFIGS / 'cpu.py', tmp_path / 'elsewhere', tmp_path / 'records')
+        assert study.records.keys() == records.keys() - missing
+
+
+def test_a_run_whose_config_has_changed_starts_anew(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    (job,) = [job for job in study.jobs() if job.name == 'teacher/seed_0/frozen']
+    for text, remains in ((study.config(job).pretty_text, True), ('other = 1', False)):
+        folder = study.work / job.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'config.py').write_text(text)
+        (folder / 'last_checkpoint').write_text('iter_250.pth')
+        process = start(study, job, 1)
+        process.kill()
+        process.wait()
+        assert (folder / 'last_checkpoint').exists() == remains
 
 
 def test_a_row_runs_for_all_steps_with_all_readings_and_for_each_seed_with_a_few(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -92,9 +93,11 @@ def open_jobs(study: Study, only: list[str], known: set[str]) -> Iterator[Job]:
 def start(study: Study, job: Job, num_jobs: int) -> subprocess.Popen:
     """Starts the process of a job in its folder."""
     folder = study.work / job.name
+    config, text = folder / 'config.py', study.config(job).pretty_text
+    if config.exists() and config.read_text() != text:
+        shutil.rmtree(folder)  # it would continue a training with other settings
     folder.mkdir(parents=True, exist_ok=True)
-    config = folder / 'config.py'
-    write_atomically(config, study.config(job).pretty_text.encode())
+    write_atomically(config, text.encode())
     if job.checkpoint is None:
         module = ['-m', 'mmbeitv2_tools.evidence.readings', str(config), '--json', str(folder / 'scores.json')]
         command = [*module, '--bank-step', str(study.cfg.bank_step), '--camvid', study.cfg.camvid]

@@ -101,10 +101,31 @@ class Study:
                 raise InputError(
                     f'{str(file)!r} is no file of records ({error}). Restore it, or delete it to run its jobs again.'
                 ) from error
+        self.forget_outdated()
+
+    def forget_outdated(self) -> None:
+        """Drops the records of jobs that would now run otherwise, and of those that need their files."""
+        while True:
+            jobs = list(self.jobs())
+            owners = {self.file(job): job.name for job in jobs if job.checkpoint}
+            outdated = {
+                job.name
+                for job in jobs
+                if job.name in self.records
+                and (
+                    settings_of(job.options) != settings_of(self.records[job.name].get('options', {}))
+                    or any(owners[path] not in self.records for path in job.needs)
+                )
+            }
+            if not outdated:
+                return
+            for name in outdated:
+                del self.records[name]
 
     def save(self, job: Job, record: dict) -> None:
         """Adds the record of a job to the file of its row."""
         self.records[job.name] = record
+        self.forget_outdated()  # a learning rate may have been chosen
         own = {name: value for name, value in self.records.items() if name.split('/')[0] == job.row}
         text = json.dumps(dict(sorted(own.items())), indent=1)
         write_atomically(self.folder / f'{job.row}.json', text.encode())
@@ -270,6 +291,12 @@ class Study:
                 if value == 'mmbeitv2.TimmTeacher':
                     cfg.merge_from_dict({f'{key.rpartition(".")[0]}.pretrained': self.teacher})
         return cfg
+
+
+def settings_of(options: dict) -> dict[str, Any]:
+    """Options by their full names, as a record holds them, without the places of files."""
+    flat = walk_settings(json.loads(json.dumps(options)))
+    return {key: value for key, value in flat if not isinstance(value, dict | list) and not key.endswith('checkpoint')}
 
 
 def held_out(result: dict) -> float:
