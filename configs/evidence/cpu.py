@@ -7,6 +7,7 @@ steps = 2000  # of a pretraining; 64 images each
 vq = dict(_delete_=True, type='mmbeitv2.VectorQuantizePytorch')
 tokenizers = dict(
     vqkd=dict(config='tokenizer', steps=1000),
+    longer=dict(config='tokenizer', steps=3000),
     kmeans=dict(config='tokenizer_kmeans', steps=150),
     pixels=dict(config='tokenizer_pixels', steps=1000, target_dims=193),
     decoder3=dict(config='tokenizer', steps=1000, model=dict(decoder=dict(arch=dict(depth=3)))),
@@ -57,6 +58,7 @@ tokenizers = dict(
 
 # Tables 4 and 5 of the paper, and quantizers of vector-quantize-pytorch.
 variants = dict(
+    longer=dict(title='tokenizer of 3000 steps (1000)', tokenizer='longer'),
     decoder3=dict(title='decoder of depth 3 (1)', tokenizer='decoder3'),
     standardized=dict(title="the teacher's features standardized (as they are)", tokenizer='standardized'),
     dim8=dict(title='code width 8 (16)', tokenizer='dim8'),
