@@ -256,9 +256,10 @@ def test_the_jobs_are_listed(data: Path, capsys: pytest.CaptureFixture) -> None:
     assert 'open  scratch/seed_0/frozen\n' in capsys.readouterr().out
 
 
-def test_a_damaged_record_is_named(data: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize('text', ['{"mae/', '[1]', '{"mae/lr_0.0005/pretrain": 3}'])
+def test_a_damaged_record_is_named(text: str, data: Path, capsys: pytest.CaptureFixture) -> None:
     (data / 'evidence/cpu').mkdir(parents=True)
-    (data / 'evidence/cpu/mae.json').write_text('{"mae/')
+    (data / 'evidence/cpu/mae.json').write_text(text)
     assert "mae.json' is no file of records" in refused(capsys, 'evidence', '--list', '--docs', str(data))
 
 

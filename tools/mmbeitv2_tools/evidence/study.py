@@ -96,8 +96,8 @@ class Study:
         self.records: dict[str, dict] = {}
         for file in sorted(records.glob('*.json')):
             try:
-                self.records.update(json.loads(file.read_text()))
-            except (TypeError, ValueError) as error:
+                self.records |= {name: dict(record) for name, record in json.loads(file.read_text()).items()}
+            except (AttributeError, TypeError, ValueError) as error:
                 raise InputError(
                     f'{str(file)!r} is no file of records ({error}). Restore it, or delete it to run its jobs again.'
                 ) from error
