@@ -181,16 +181,17 @@ class PretrainedBEiTv2:
                 f'checkpoint {file.path!r} is {file.source}, not a pretrained model. Put it in '
                 'model.tokenizer.init_cfg.'
             )
-        encoder, saved, is_beit = {}, file.ours, True
+        encoder = {}
         if isinstance(model.backbone, LoRAModel):
             done.append('left out the encoder, which has an init_cfg of its own')
-        elif isinstance(model.backbone, BEiTv2ViT):
+        elif not isinstance(model.backbone, BEiTv2ViT):
+            encoder = self._other_backbone_state(file, model.backbone, done)
+        else:
             may_be_new = (*_MAY_BE_NEW, 'mask_token')
             encoder = self._encoder_state(file, file.encoder, model.backbone, 'backbone.', done, may_be_new)
-        else:
-            encoder, saved, is_beit = self._other_backbone_state(file, model.backbone, done), file.state, False
         state = {f'backbone.{key}': value for key, value in encoder.items()}
-        wanted = model.state_dict()
+        wanted, is_beit = model.state_dict(), isinstance(model.backbone, BEiTv2ViT | LoRAModel)
+        saved = file.ours if is_beit else file.state
         for name, (part, prefixes) in _PARTS.items():
             own = {key: value for key, value in saved.items() if key.startswith(prefixes if is_beit else f'{name}.')}
             needed = {key: value for key, value in wanted.items() if key.startswith(f'{name}.')}
