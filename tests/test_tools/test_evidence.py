@@ -228,7 +228,7 @@ def test_a_row_runs_for_all_steps_with_all_readings_and_for_each_seed_with_a_few
     jobs = {job.name: job for job in study.jobs()}
     finetunings = ['finetune_1', 'finetune_10', 'finetune_100']
     readings = {key: run.readings for key, run in study.runs('beitv2').items()}
-    assert readings == {**{f'seed_{i}': ('finetune_10',) for i in range(3)}, 'full': (*finetunings, 'segment')}
+    assert readings == {**{f'seed_{i}': ['finetune_10'] for i in range(3)}, 'full': [*finetunings, 'segment']}
     for key, share in (('full', 1), ('seed_2', 0.5)):
         pretraining = jobs[f'beitv2/{key}/pretrain'].options
         assert pretraining['train_cfg']['max_iters'] == study.cfg.steps * share

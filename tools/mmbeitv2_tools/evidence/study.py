@@ -50,7 +50,7 @@ class Run:
 
     seed: int
     share: float
-    readings: tuple[str, ...] = ()
+    readings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -137,12 +137,12 @@ class Study:
     def runs(self, name: str) -> dict[str, Run]:
         """The runs of a row: one for each seed, and ``full``, for all of the steps. Where nothing is pretrained, the
         first seed has all readings."""
-        row, every = self.rows[name], (*(f'finetune_{share}' for share in self.cfg.finetuning), 'segment')
-        runs = {f'seed_{seed}': Run(seed, self.cfg.seed_share, ('finetune_10',)) for seed in range(row['seeds'])}
+        row = self.rows[name]
+        every = [] if row.get('frozen_only') else [*(f'finetune_{share}' for share in self.cfg.finetuning), 'segment']
+        few = [reading for reading in every if reading == 'finetune_10']
+        runs = {f'seed_{seed}': Run(seed, self.cfg.seed_share, few) for seed in range(row['seeds'])}
         if row['full']:
             runs['full' if row.get('config') else 'seed_0'] = Run(0, 1.0, every)
-        if row.get('frozen_only'):
-            runs = {key: Run(run.seed, run.share, ()) for key, run in runs.items()}
         return runs
 
     def main_run(self, name: str) -> str:
