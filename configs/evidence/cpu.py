@@ -11,6 +11,13 @@ tokenizers = dict(
     kmeans=dict(config='tokenizer_kmeans', steps=150),
     pixels=dict(config='tokenizer_pixels', steps=1000, target_dims=193),
     decoder3=dict(config='tokenizer', steps=1000, model=dict(decoder=dict(arch=dict(depth=3)))),
+    patchwise=dict(
+        config='tokenizer',
+        steps=1000,
+        model=dict(
+            decoder=dict(_delete_=True, type='mmbeitv2.PatchwiseDecoder', in_channels=16, embed_dims=128, img_size=6)
+        ),
+    ),
     dim8=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(code_dim=8), decoder=dict(in_channels=8))),
     dim32=dict(config='tokenizer', steps=1000, model=dict(quantizer=dict(code_dim=32), decoder=dict(in_channels=32))),
     standardized=dict(config='tokenizer', steps=1000, model=dict(teacher=dict(standardize='std'))),
@@ -60,6 +67,7 @@ tokenizers = dict(
 variants = dict(
     longer=dict(title='tokenizer of 3000 steps (1000)', tokenizer='longer'),
     decoder3=dict(title='decoder of depth 3 (1)', tokenizer='decoder3'),
+    patchwise=dict(title='decoder without attention between patches', tokenizer='patchwise'),
     standardized=dict(title="the teacher's features standardized (as they are)", tokenizer='standardized'),
     dim8=dict(title='code width 8 (16)', tokenizer='dim8'),
     dim32=dict(title='code width 32 (16)', tokenizer='dim32'),

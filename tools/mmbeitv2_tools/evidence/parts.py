@@ -134,6 +134,28 @@ class PixelTeacher(FrozenTeacher):
 
 
 @MODELS.register_module()
+class PatchwiseDecoder(BaseModule):
+    """A decoder of VQ-KD without attention, so that each code has to tell the feature of its own patch.
+
+    Args:
+        in_channels: width D of a code vector.
+        embed_dims: width C of its output.
+        img_size: side h of the map of code vectors.
+    """
+
+    patch_size = 1
+
+    def __init__(self, in_channels: int, embed_dims: int, img_size: int, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.in_channels, self.embed_dims, self.grid_size = in_channels, embed_dims, (img_size, img_size)
+        self.projection = nn.Conv2d(in_channels, embed_dims, 1)
+
+    def forward(self, codes: Tensor) -> tuple[Tensor]:
+        """A map (B, C, h, w) of code vectors (B, D, h, w)."""
+        return (self.projection(codes),)
+
+
+@MODELS.register_module()
 class NarrowMaskFeatViT(MaskFeatViT):
     """mmpretrain's ViT with a mask token, whose weights are those of ``init_cfg``: mmpretrain's rule suits a width of
     768."""
