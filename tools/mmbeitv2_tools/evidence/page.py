@@ -15,8 +15,8 @@ from mmbeitv2_tools.evidence.study import Study
 
 # Readings of a run.
 READINGS: dict[str, Callable[[dict], float]] = {
-    'k-NN': lambda results: chosen(results['frozen'])['knn'],
-    'linear': lambda results: chosen(results['frozen'])['linear'],
+    'k-NN': lambda results: best_form(results['frozen'])[1]['knn'],
+    'linear': lambda results: best_form(results['frozen'])[1]['linear'],
     '1 %': lambda results: results['finetune_1']['top1'],
     '10 %': lambda results: results['finetune_10']['top1'],
     '100 %': lambda results: results['finetune_100']['top1'],
@@ -73,9 +73,9 @@ def started(study: Study, name: str) -> bool:
     return any(key.startswith(f'{name}/') for key in study.records)
 
 
-def chosen(frozen: dict) -> dict[str, float]:
-    """The scores of the CLS token or of the mean patch, whichever is better on held-out images."""
-    return max(frozen['images'].values(), key=lambda form: form['held_out'])
+def best_form(frozen: dict) -> tuple[str, dict[str, float]]:
+    """The CLS token or the mean patch, whichever is better on held-out images, and its scores."""
+    return max(frozen['images'].items(), key=lambda form: form[1]['held_out'])
 
 
 def value(study: Study, name: str, run: str, reading: str) -> float | None:
@@ -139,7 +139,7 @@ def main_table(study: Study, preset: str) -> str:
         row = study.rows[name]
         run = study.main_run(name)
         frozen = study.result(f'{name}/{run}/frozen')
-        form = max(frozen['images'], key=lambda key: frozen['images'][key]['held_out']) if frozen else '-'
+        form = best_form(frozen)[0] if frozen else '-'
         lr = study.pretraining_lr(row.get('lr_of') or name)
         spent = seconds(study, name, run)
         readings = [value(study, name, run, reading) for reading in READINGS]
