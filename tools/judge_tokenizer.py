@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
             elif args.labels is not None:
                 ignored = args.ignored_labels
                 labels = segment_labels(files, args.labels, tokenizer.grid_size, args.fit, ignored, tokenizer.read)
-            name = f'{Path(config).stem}, {Path(checkpoint).name}'
+            name = f'{config}, {checkpoint}'  # work dirs name them all alike
             judged.append(judge(tokenizer, list(files.values()), labels, name))
         sys.stdout.write(table(judged, len(files)))
         if args.json is not None:
