@@ -163,7 +163,7 @@ class Study:
             for rate in self.pretraining_lrs(name):
                 job = self.pretraining_job(f'{name}/lr_{rate:g}', row, rate, Run(0, self.cfg.sweep_share))
                 yield from (job, self.frozen_job(f'{name}/lr_{rate:g}/frozen', row, self.file(job), 0, dense=False))
-        lr = self.pretraining_lr(row.get('lr_of') or name)
+        lr = row.get('lr') or self.pretraining_lr(row.get('lr_of') or name)
         for key, run in self.runs(name).items():
             weights = None
             if row.get('config'):
