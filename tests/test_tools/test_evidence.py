@@ -63,7 +63,7 @@ def study_of(folder: Path, teacher: str | None = None, preset: str = 'cpu') -> S
     return Study(CONFIGS / f'{preset}.py', folder / 'runs', folder / 'records', teacher)
 
 
-def choose_rates(study: Study, name: str, held_out: tuple[float, ...] = (1.0, 2.0, 1.0)) -> None:
+def choose_rates(study: Study, name: str, held_out: tuple[float, ...] = (10.0, 20.0, 10.0)) -> None:
     """Records scores of the learning rates of a row, and of its fine-tuning, of which the last is the best."""
     for lr, score in zip(study.cfg.lrs, held_out, strict=True):
         study.records[f'{name}/lr_{lr:g}/frozen'] = dict(result=dict(images=dict(mean=dict(held_out=score))))
@@ -228,7 +228,8 @@ def test_a_row_runs_for_all_steps_with_all_readings_and_for_each_seed_with_a_few
     jobs = {job.name: job for job in study.jobs()}
     finetunings = ['finetune_1', 'finetune_10', 'finetune_100']
     readings = {key: run.readings for key, run in study.runs('beitv2').items()}
-    assert readings == {**{f'seed_{i}': ['finetune_10'] for i in range(3)}, 'full': [*finetunings, 'segment']}
+    seeds = ['half_0.0015', 'seed_1', 'seed_2']
+    assert readings == {**{key: ['finetune_10'] for key in seeds}, 'full': [*finetunings, 'segment']}
     for key, share in (('full', 1), ('seed_2', 0.5)):
         pretraining = jobs[f'beitv2/{key}/pretrain'].options
         assert pretraining['train_cfg']['max_iters'] == study.cfg.steps * share
@@ -242,13 +243,25 @@ def test_a_row_runs_for_all_steps_with_all_readings_and_for_each_seed_with_a_few
 
 
 @pytest.mark.parametrize(
-    ('held_out', 'more'), [((1.0, 2.0, 3.0), [3 * 4.5e-3]), ((3.0, 2.0, 1.0), [0.0005 / 3]), ((1.0, 2.0, 1.0), [])]
+    ('held_out', 'more'), [((10, 20, 30), [3 * 4.5e-3]), ((30, 20, 10), [0.0005 / 3]), ((10, 20, 10), [])]
 )
 def test_a_best_learning_rate_at_the_edge_has_one_more_tried(held_out: tuple, more: list, tmp_path: Path) -> None:
     study = study_of(tmp_path)
     choose_rates(study, 'mae', held_out)
     assert {*study.pretraining_lrs('mae')} == {*study.cfg.lrs, *more}
     assert study.pretraining_lr('mae') == (None if more else study.cfg.lrs[1])
+
+
+def test_learning_rates_near_the_best_are_tried_again_for_longer(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    choose_rates(study, 'beitv2', (10, 20, 18.5))
+    assert [job.name for job in study.jobs() if job.name.startswith(('beitv2/half_', 'beitv2/seed_'))] == [
+        f'beitv2/half_{lr}/{job}' for lr in (0.0015, 0.0045) for job in ('pretrain', 'frozen')
+    ]
+    for lr, score in ((0.0015, 30), (0.0045, 31)):
+        study.records[f'beitv2/half_{lr}/frozen'] = dict(result=dict(images=dict(mean=dict(held_out=score))))
+    assert study.pretraining_lr('beitv2') == 0.0045
+    assert [*study.runs('beitv2')] == ['half_0.0045', 'seed_1', 'seed_2', 'full']
 
 
 def test_the_jobs_are_listed(data: Path, capsys: pytest.CaptureFixture) -> None:
@@ -267,8 +280,8 @@ def test_a_page_without_marks_and_unknown_jobs_are_refused(data: Path, capsys: p
     (data / 'evidence.md').write_text('<!-- evidence gpu: begin -->\n<!-- evidence gpu: end -->\n')
     assert "has no lines '<!-- evidence cpu: begin -->'" in refused(capsys, 'evidence', '--docs', str(data))
     assert '--only beit3: no row begins like this' in refused(capsys, 'evidence', '--only', 'scratch', 'beit3')
-    options = ('--only', 'fsq', '--docs', str(data))  # before its learning rate is known
-    assert '--only fsq: no job that is known begins like this' in refused(capsys, 'evidence', *options)
+    options = ('--only', 'mae/half', '--docs', str(data))  # before its learning rate is known
+    assert '--only mae/half: no job that is known begins like this' in refused(capsys, 'evidence', *options)
     assert not (data / 'work_dirs').exists()
 
 

@@ -2,10 +2,12 @@
 camvid = 'data/camvid'
 changes = dict()  # of the configs beside this one, by name
 warmup = 0.05  # share of the steps of any training
-# The learning rate of a row is chosen at a quarter of the steps, by a linear probe of held-out training images. If the
-# best is the highest or the lowest, three times more or less is tried too.
+# The learning rate of a row is chosen by a linear probe of held-out training images: all at a quarter of the steps; if
+# the best is the highest or the lowest, three times more or less too; those within `sweep_margin` points of the best
+# again at the share of the seeds.
 lrs = (5e-4, 1.5e-3, 4.5e-3)
 sweep_share = 0.25
+sweep_margin = 2
 bank_step = 2  # k-NN and linear probe learn from every second training image
 # Fine-tuning with one label of `step`; a learning rate for each row is chosen with 10 %, on held-out training images.
 finetuning = {
@@ -17,8 +19,9 @@ finetuning_lrs = (1e-3, 4e-3)
 segmentation = dict(steps=600, lr=2e-3)
 
 # A row is a way to pretrain, or none. It runs once for all of the steps, with all readings, and for each of its `seeds`
-# for a share of the steps, read frozen and by fine-tuning with 10 %. `encoder` tells how its ViT is read; `lr_of` names
-# a row whose learning rates are taken; of rows with `frozen_only`, only frozen features are read.
+# (one, if it does not say) for a share of the steps, read frozen and by fine-tuning with 10 %. `encoder` tells how its
+# ViT is read; `lr` is a fixed learning rate, and `lr_of` names a row whose learning rates are taken; of rows with
+# `frozen_only`, only frozen features are read.
 seed_share = 0.5
 no_neck = dict(model=dict(backbone=dict(out_indices=(-1,)), neck=None))
 random_mask = dict(
@@ -63,15 +66,15 @@ rows = dict(
         encoder='beitv2',
         seeds=3,
     ),
-    vqkd=dict(title="the tokenizer's encoder (table 6)", tokenizer='vqkd', encoder='vqkd', seeds=1),
-    teacher=dict(title='the teacher', encoder='teacher', seeds=1, frozen_only=True),
+    vqkd=dict(title="the tokenizer's encoder (table 6)", tokenizer='vqkd', encoder='vqkd'),
+    teacher=dict(title='the teacher', encoder='teacher', frozen_only=True),
     supervised=dict(
         title='supervised on the labels', config='finetune_scratch', encoder='supervised', frozen_only=True
     ),
     simmim=dict(title='SimMIM (mmpretrain)', config='simmim', encoder='mmpretrain'),
     maskfeat=dict(title='MaskFeat (mmpretrain)', config='maskfeat', encoder='mmpretrain'),
     mocov3=dict(title='MoCo v3 (mmpretrain)', config='mocov3', encoder='mmpretrain'),
-    timm_scratch=dict(title="timm's DINOv3, from scratch", encoder='timm_scratch', seeds=1, frozen_only=True),
+    timm_scratch=dict(title="timm's DINOv3, from scratch", encoder='timm_scratch', frozen_only=True),
     timm=dict(
         title="timm's DINOv3, by BEiT v2",
         config='beitv2_timm',
@@ -79,6 +82,7 @@ rows = dict(
         encoder='timm',
         lr_of='beitv2',
         frozen_only=True,
+        seeds=0,
     ),
 )
 # Parts of BEiT v2, each in turn replaced, for the seeds only. Those that a claim hangs on have learning rates, seeds
@@ -86,7 +90,7 @@ rows = dict(
 variant = dict(
     config='beitv2', tokenizer='vqkd', encoder='beitv2', seeds=1, full=False, lr_of='beitv2', frozen_only=True
 )
-claimed = dict(seeds=3, lr_of=None, frozen_only=False)
+claimed = dict(seeds=3, lr_of=None, lr=None, frozen_only=False)
 variants = dict(
     random_mask=dict(title='single patches masked (blocks)', options=random_mask, **claimed),
     all_patches=dict(

@@ -94,10 +94,11 @@ def full_value(study: Study, name: str, reading: str) -> float | None:
     return value(study, name, run, reading) if study.runs(name)[run].share == 1 else None
 
 
-def seed_values(study: Study, name: str, reading: str) -> dict[str, float]:
+def seed_values(study: Study, name: str, reading: str) -> dict[int, float]:
     """What a reading gave, by seed."""
-    found = {run: value(study, name, run, reading) for run in study.runs(name) if run != 'full'}
-    return {run: each for run, each in found.items() if each is not None}
+    runs = {run.seed: key for key, run in study.runs(name).items() if key != 'full'}
+    found = {seed: value(study, name, key, reading) for seed, key in runs.items()}
+    return {seed: each for seed, each in found.items() if each is not None}
 
 
 def seconds(study: Study, name: str, run: str) -> float | None:
@@ -116,7 +117,11 @@ def budget(study: Study, name: str) -> list[tuple[float, float, float]]:
     first = f'lr_{lr:g}' if lr else ''
     points = [
         (study.cfg.sweep_share, seconds(study, name, first), value(study, name, first, 'linear')),
-        (study.cfg.seed_share, seconds(study, name, 'seed_0'), mean(half.values()) if half else None),
+        (
+            study.cfg.seed_share,
+            seconds(study, name, next(iter(study.runs(name)))),
+            mean(half.values()) if half else None,
+        ),
         (1.0, seconds(study, name, 'full'), value(study, name, 'full', 'linear')),
     ]
     return [(share, spent, top1) for share, spent, top1 in points if spent is not None and top1 is not None]
@@ -124,7 +129,7 @@ def budget(study: Study, name: str) -> list[tuple[float, float, float]]:
 
 def main_table(study: Study, preset: str) -> str:
     """One line for each row of the study."""
-    common = seconds(study, BASE, 'seed_0')
+    common = seconds(study, BASE, next(iter(study.runs(BASE))))
     head = [
         'pretraining',
         'lr',
@@ -140,7 +145,7 @@ def main_table(study: Study, preset: str) -> str:
         run = study.main_run(name)
         frozen = study.result(f'{name}/{run}/frozen')
         form = best_form(frozen)[0] if frozen else '-'
-        lr = study.pretraining_lr(row.get('lr_of') or name)
+        lr = study.pretraining_lr(name)
         spent = seconds(study, name, run)
         readings = [value(study, name, run, reading) for reading in READINGS]
         lines.append(
@@ -175,7 +180,7 @@ def claims_table(study: Study) -> str:
         cells, verdicts = [], []
         for reading in SEED_READINGS:
             first, second = seed_values(study, better, reading), seed_values(study, worse, reading)
-            margins = [first[run] - second[run] for run in sorted(first.keys() & second.keys())]
+            margins = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
             cells.append(cell(margins, '+.1f'))
             verdicts.append(f'{reading}: {verdict(margins)}')
         for reading in CLAIM_READINGS:
@@ -206,8 +211,9 @@ def variants_table(study: Study, preset: str) -> str:
         keys = ('loss_reconstruction', 'codebook_usage', 'perplexity')
         own = [f'{tokenizer[key]:.4g}' if key in tokenizer else '-' for key in keys]
         cells = [cell(list(seed_values(study, name, reading).values())) for reading in readings]
-        lines.append([row['title'], *own, *cells, f'[{name}](evidence/{preset}/{name}.json)'])
-    return table(['row', 'tokenizer loss', 'usage', 'perplexity', *readings, 'records'], lines)
+        lr = study.pretraining_lr(name)
+        lines.append([row['title'], f'{lr:g}' if lr else '-', *own, *cells, f'[{name}](evidence/{preset}/{name}.json)'])
+    return table(['row', 'lr', 'tokenizer loss', 'usage', 'perplexity', *readings, 'records'], lines)
 
 
 def cell(found: Sequence[float], form: str = '.1f') -> str:

@@ -91,7 +91,7 @@ class Study:
     def __init__(self, path: Path, work: Path, records: Path, teacher: str | None = None) -> None:
         self.cfg = Config.fromfile(path)
         self.work, self.folder, self.teacher = work, records, teacher
-        self.rows: dict[str, dict] = {name: {'seeds': 0, 'full': True, **row} for name, row in self.cfg.rows.items()}
+        self.rows: dict[str, dict] = {name: {'seeds': 1, 'full': True, **row} for name, row in self.cfg.rows.items()}
         self.rows |= {name: {**self.cfg.variant, **row} for name, row in self.cfg.variants.items()}
         self.records: dict[str, dict] = {}
         for file in sorted(records.glob('*.json')):
@@ -135,19 +135,27 @@ class Study:
         return self.records.get(name, {}).get('result')
 
     def runs(self, name: str) -> dict[str, Run]:
-        """The runs of a row: one for each seed, and ``full``, for all of the steps. Where nothing is pretrained, the
-        first seed has all readings."""
+        """The runs of a row: one for each seed, the first of them named after its learning rate if that was chosen, and
+        ``full``, for all of the steps. Where nothing is pretrained, the first seed has all readings."""
         row = self.rows[name]
         every = [] if row.get('frozen_only') else [*(f'finetune_{share}' for share in self.cfg.finetuning), 'segment']
         few = [reading for reading in every if reading == 'finetune_10']
-        runs = {f'seed_{seed}': Run(seed, self.cfg.seed_share, few) for seed in range(row['seeds'])}
+        lr = self.pretraining_lr(name)
+        names = {0: f'half_{lr:g}'} if lr and self.is_swept(name) else {}
+        runs = {names.get(k, f'seed_{k}'): Run(k, self.cfg.seed_share, few) for k in range(row['seeds'])}
         if row['full']:
             runs['full' if row.get('config') else 'seed_0'] = Run(0, 1.0, every)
         return runs
 
+    def is_swept(self, name: str) -> bool:
+        """Whether the learning rate of a row's pretraining is chosen for this row."""
+        row = self.rows[name]
+        return bool(row.get('config')) and not (row.get('lr') or row.get('lr_of'))
+
     def main_run(self, name: str) -> str:
         """Name of the run of a row that has all of its readings."""
-        return 'full' if 'full' in self.runs(name) else 'seed_0'
+        runs = self.runs(name)
+        return 'full' if 'full' in runs else next(iter(runs))
 
     def jobs(self) -> Iterator[Job]:
         """All jobs that can be named so far."""
@@ -159,11 +167,14 @@ class Study:
         row = self.rows[name]
         if row.get('tokenizer'):
             yield self.tokenizer_job(row['tokenizer'])
-        if row.get('config') and not row.get('lr_of'):
-            for rate in self.pretraining_lrs(name):
-                job = self.pretraining_job(f'{name}/lr_{rate:g}', row, rate, Run(0, self.cfg.sweep_share))
-                yield from (job, self.frozen_job(f'{name}/lr_{rate:g}/frozen', row, self.file(job), 0, dense=False))
-        lr = row.get('lr') or self.pretraining_lr(row.get('lr_of') or name)
+        if self.is_swept(name):
+            tries = [(f'lr_{rate:g}', rate, self.cfg.sweep_share) for rate in self.pretraining_lrs(name)]
+            tries += [(f'half_{rate:g}', rate, self.cfg.seed_share) for rate in self.finalists(name)]
+            for key, rate, share in tries:
+                job = self.pretraining_job(f'{name}/{key}', row, rate, Run(0, share))
+                dense = share == self.cfg.seed_share
+                yield from (job, self.frozen_job(f'{name}/{key}/frozen', row, self.file(job), 0, dense))
+        lr = self.pretraining_lr(name)
         for key, run in self.runs(name).items():
             weights = None
             if row.get('config'):
@@ -202,9 +213,24 @@ class Study:
             return [*lrs, 3 * lrs[-1]]
         return [lrs[0] / 3, *lrs] if best == lrs[0] else lrs
 
+    def finalists(self, name: str) -> list[float]:
+        """The learning rates of a row that are near the best of those tried; none until all are known."""
+        lrs = self.pretraining_lrs(name)
+        best = self.best_lr(name, lrs, '/frozen', held_out)
+        if best is None:
+            return []
+        scores = {lr: held_out(self.result(f'{name}/lr_{lr:g}/frozen')) for lr in lrs}
+        return [lr for lr in lrs if scores[lr] >= scores[best] - self.cfg.sweep_margin]
+
     def pretraining_lr(self, name: str) -> float | None:
         """The learning rate of a row's pretraining; None until it is chosen."""
-        return self.best_lr(name, self.pretraining_lrs(name), '/frozen', held_out)
+        row = self.rows[name]
+        if row.get('lr'):
+            return row['lr']
+        finalists = self.finalists(row.get('lr_of') or name)
+        if len(finalists) < 2:
+            return finalists[0] if finalists else None
+        return self.best_lr(row.get('lr_of') or name, finalists, '/frozen', held_out, 'half_')
 
     def best_lr(self, name: str, lrs: Any, suffix: str, score: Any, prefix: str = 'lr_') -> float | None:
         """The learning rate of a row with the best score; None until all are known."""
