@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from mmbeitv2_tools.evidence.page import at_seconds, verdict, write_page
+from mmbeitv2_tools.evidence.page import at_seconds, value, verdict, write_page
 from mmbeitv2_tools.evidence.readings import build_backbone
 from mmbeitv2_tools.evidence.running import open_jobs, run_study, start
 from mmbeitv2_tools.evidence.study import CONFIGS, Job, Study
@@ -161,7 +161,7 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     assert exit_code == 0, output
     study = small_study()
     records = json.loads((data / 'records/mae.json').read_text())
-    tried = ('0.001', '0.003')  # a rate that is the highest has one more tried
+    tried = ('0.000333333', '0.001', '0.003')  # a rate that is the lowest and the highest has two more tried
     assert sorted(records) == [f'mae/lr_{lr}/{job}' for lr in tried for job in ('frozen', 'pretrain')]
     assert records['mae/lr_0.001/pretrain']['options']['optim_wrapper']['optimizer']['lr'] == 1e-3
     assert (data / 'runs/mae/lr_0.001/pretrain/iter_2.pth').exists()
@@ -243,7 +243,8 @@ def test_a_row_runs_for_all_steps_with_all_readings_and_for_each_seed_with_a_few
 
 
 @pytest.mark.parametrize(
-    ('held_out', 'more'), [((10, 20, 30), [3 * 4.5e-3]), ((30, 20, 10), [0.0005 / 3]), ((10, 20, 10), [])]
+    ('held_out', 'more'),
+    [((10, 20, 30), [3 * 4.5e-3]), ((30, 20, 10), [0.0005 / 3]), ((10, 20, 18.5), [3 * 4.5e-3]), ((10, 20, 10), [])],
 )
 def test_a_best_learning_rate_at_the_edge_has_one_more_tried(held_out: tuple, more: list, tmp_path: Path) -> None:
     study = study_of(tmp_path)
@@ -255,12 +256,16 @@ def test_a_best_learning_rate_at_the_edge_has_one_more_tried(held_out: tuple, mo
 def test_learning_rates_near_the_best_are_tried_again_for_longer(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     choose_rates(study, 'beitv2', (10, 20, 18.5))
+    study.records['beitv2/lr_0.0135/frozen'] = dict(result=dict(images=dict(mean=dict(held_out=10))))
     assert [job.name for job in study.jobs() if job.name.startswith(('beitv2/half_', 'beitv2/seed_'))] == [
         f'beitv2/half_{lr}/{job}' for lr in (0.0015, 0.0045) for job in ('pretrain', 'frozen')
     ]
+    study.records['beitv2/seed_1/frozen'] = dict(result=dict(images=dict(mean=dict(held_out=1, linear=50.0))))
+    assert value(study, 'beitv2', 'seed_1', 'linear') is None  # its learning rate may change
     for lr, score in ((0.0015, 30), (0.0045, 31)):
         study.records[f'beitv2/half_{lr}/frozen'] = dict(result=dict(images=dict(mean=dict(held_out=score))))
     assert study.pretraining_lr('beitv2') == 0.0045
+    assert value(study, 'beitv2', 'seed_1', 'linear') == 50
     assert [*study.runs('beitv2')] == ['half_0.0045', 'seed_1', 'seed_2', 'full']
 
 

@@ -2,9 +2,9 @@
 camvid = 'data/camvid'
 changes = dict()  # of the configs beside this one, by name
 warmup = 0.05  # share of the steps of any training
-# The learning rate of a row is chosen by a linear probe of held-out training images: all at a quarter of the steps; if
-# the best is the highest or the lowest, three times more or less too; those within `sweep_margin` points of the best
-# again at the share of the seeds.
+# The learning rate of a row is chosen by a linear probe of held-out training images. Those of `lrs` are tried for
+# `sweep_share` of the steps; one more beyond the highest or the lowest, if that is within `sweep_margin` points of the
+# best; and all that are within it again for the share of the seeds.
 lrs = (5e-4, 1.5e-3, 4.5e-3)
 sweep_share = 0.25
 sweep_margin = 2
@@ -19,9 +19,9 @@ finetuning_lrs = (1e-3, 4e-3)
 segmentation = dict(steps=600, lr=2e-3)
 
 # A row is a way to pretrain, or none. It runs once for all of the steps, with all readings, and for each of its `seeds`
-# (one, if it does not say) for a share of the steps, read frozen and by fine-tuning with 10 %. `encoder` tells how its
-# ViT is read; `lr` is a fixed learning rate, and `lr_of` names a row whose learning rates are taken; of rows with
-# `frozen_only`, only frozen features are read.
+# (one, if it does not say) for a share of the steps, read frozen and, if there are several, by fine-tuning with 10 %.
+# `encoder` tells how its ViT is read. `lr` fixes the learning rate; without it, `lr_of` names a row that has the same.
+# Of rows with `frozen_only`, only frozen features are read.
 seed_share = 0.5
 no_neck = dict(model=dict(backbone=dict(out_indices=(-1,)), neck=None))
 random_mask = dict(

@@ -79,7 +79,9 @@ def best_form(frozen: dict) -> tuple[str, dict[str, float]]:
 
 
 def value(study: Study, name: str, run: str, reading: str) -> float | None:
-    """What a reading of a run gave."""
+    """What a reading of a run gave; nothing as long as the learning rate of the row may change."""
+    if study.is_pending(name):
+        return None
     prefix = f'{name}/{run}/'
     results = {key.removeprefix(prefix): study.result(key) for key in study.records if key.startswith(prefix)}
     try:
@@ -117,11 +119,7 @@ def budget(study: Study, name: str) -> list[tuple[float, float, float]]:
     first = f'lr_{lr:g}' if lr else ''
     points = [
         (study.cfg.sweep_share, seconds(study, name, first), value(study, name, first, 'linear')),
-        (
-            study.cfg.seed_share,
-            seconds(study, name, next(iter(study.runs(name)))),
-            mean(half.values()) if half else None,
-        ),
+        (study.cfg.seed_share, seconds(study, name, study.first_seed(name)), mean(half.values()) if half else None),
         (1.0, seconds(study, name, 'full'), value(study, name, 'full', 'linear')),
     ]
     return [(share, spent, top1) for share, spent, top1 in points if spent is not None and top1 is not None]
@@ -129,7 +127,7 @@ def budget(study: Study, name: str) -> list[tuple[float, float, float]]:
 
 def main_table(study: Study, preset: str) -> str:
     """One line for each row of the study."""
-    common = seconds(study, BASE, next(iter(study.runs(BASE))))
+    common = seconds(study, BASE, study.first_seed(BASE))
     head = [
         'pretraining',
         'lr',

@@ -139,7 +139,7 @@ class Study:
         ``full``, for all of the steps. Where nothing is pretrained, the first seed has all readings."""
         row = self.rows[name]
         every = [] if row.get('frozen_only') else [*(f'finetune_{share}' for share in self.cfg.finetuning), 'segment']
-        few = [reading for reading in every if reading == 'finetune_10']
+        few = [reading for reading in every if reading == 'finetune_10' and row['seeds'] > 1]
         lr = self.pretraining_lr(name)
         names = {0: f'half_{lr:g}'} if lr and self.is_swept(name) else {}
         runs = {names.get(k, f'seed_{k}'): Run(k, self.cfg.seed_share, few) for k in range(row['seeds'])}
@@ -154,8 +154,15 @@ class Study:
 
     def main_run(self, name: str) -> str:
         """Name of the run of a row that has all of its readings."""
-        runs = self.runs(name)
-        return 'full' if 'full' in runs else next(iter(runs))
+        return 'full' if 'full' in self.runs(name) else self.first_seed(name)
+
+    def first_seed(self, name: str) -> str:
+        """Name of the run of a row's first seed; of its only run, if there is no seed."""
+        return next(iter(self.runs(name)))
+
+    def is_pending(self, name: str) -> bool:
+        """Whether the learning rate of a row's pretraining is still to be chosen."""
+        return bool(self.rows[name].get('config')) and self.pretraining_lr(name) is None
 
     def jobs(self) -> Iterator[Job]:
         """All jobs that can be named so far."""
@@ -205,17 +212,18 @@ class Study:
                 yield self.finetuning_job(f'{name}/{key}/{reading}', row, weights, share, lr, run.seed)
 
     def pretraining_lrs(self, name: str) -> list[float]:
-        """The learning rates to try for a row's pretraining: those of the study, and one more if the best of them is
-        the highest or the lowest."""
+        """The learning rates to try for a row's pretraining: those of the study, and one more beyond the highest or the
+        lowest if it is near the best."""
         lrs = list(self.cfg.lrs)
-        best = self.best_lr(name, lrs, '/frozen', held_out)
-        if best == lrs[-1]:
-            return [*lrs, 3 * lrs[-1]]
-        return [lrs[0] / 3, *lrs] if best == lrs[0] else lrs
+        near = self.near_best(name, lrs)
+        return [*([lrs[0] / 3] if lrs[0] in near else []), *lrs, *([3 * lrs[-1]] if lrs[-1] in near else [])]
 
     def finalists(self, name: str) -> list[float]:
-        """The learning rates of a row that are near the best of those tried; none until all are known."""
-        lrs = self.pretraining_lrs(name)
+        """The learning rates of a row that are tried again for longer."""
+        return self.near_best(name, self.pretraining_lrs(name))
+
+    def near_best(self, name: str, lrs: list[float]) -> list[float]:
+        """Those learning rates of a row that are near the best; none until all are known."""
         best = self.best_lr(name, lrs, '/frozen', held_out)
         if best is None:
             return []
@@ -227,10 +235,12 @@ class Study:
         row = self.rows[name]
         if row.get('lr'):
             return row['lr']
-        finalists = self.finalists(row.get('lr_of') or name)
+        if row.get('lr_of'):
+            return self.pretraining_lr(row['lr_of'])
+        finalists = self.finalists(name)
         if len(finalists) < 2:
             return finalists[0] if finalists else None
-        return self.best_lr(row.get('lr_of') or name, finalists, '/frozen', held_out, 'half_')
+        return self.best_lr(name, finalists, '/frozen', held_out, 'half_')
 
     def best_lr(self, name: str, lrs: Any, suffix: str, score: Any, prefix: str = 'lr_') -> float | None:
         """The learning rate of a row with the best score; None until all are known."""
@@ -320,9 +330,13 @@ class Study:
 
 
 def settings_of(options: dict) -> dict[str, Any]:
-    """Options by their full names, as a record holds them, without the places of files."""
-    flat = walk_settings(json.loads(json.dumps(options)))
-    return {key: value for key, value in flat if not isinstance(value, dict | list) and not key.endswith('checkpoint')}
+    """Options by their full names, as a record holds them, with files by their place in the work dir."""
+    flat = {
+        key: value
+        for key, value in walk_settings(json.loads(json.dumps(options)))
+        if not isinstance(value, dict | list)
+    }
+    return {key: Path(str(value)).parts[-3:] if key.endswith('checkpoint') else value for key, value in flat.items()}
 
 
 def held_out(result: dict) -> float:
