@@ -164,7 +164,11 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     tried = ('0.000333333', '0.001', '0.003')  # a rate that is the lowest and the highest has two more tried
     assert sorted(records) == [f'mae/lr_{lr}/{job}' for lr in tried for job in ('frozen', 'pretrain')]
     assert records['mae/lr_0.001/pretrain']['options']['optim_wrapper']['optimizer']['lr'] == 1e-3
-    assert (data / 'runs/mae/lr_0.001/pretrain/iter_2.pth').exists()
+    (job,) = [job for job in study.jobs() if job.name == 'mae/lr_0.001/pretrain']
+    process = start(study, job, 1)
+    process.kill()
+    process.wait()
+    assert (data / 'runs/mae/lr_0.001/pretrain/iter_2.pth').exists()  # from which it would continue
     # The classes differ in brightness, which the teacher sees, and random features too; the rows of the labels as well.
     teachers = json.loads((data / 'records/teacher.json').read_text())['teacher/seed_0/frozen']['result']
     assert teachers['images']['mean']['linear'] > 50

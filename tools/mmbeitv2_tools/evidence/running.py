@@ -94,7 +94,7 @@ def start(study: Study, job: Job, num_jobs: int) -> subprocess.Popen:
     """Starts the process of a job in its folder."""
     folder = study.work / job.name
     config, text = folder / 'config.py', study.config(job).pretty_text
-    if config.exists() and config.read_text() != text:
+    if config.exists() and without_additions(config.read_text()) != without_additions(text):
         shutil.rmtree(folder)  # it would continue a training with other settings
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(config, text.encode())
@@ -110,6 +110,11 @@ def start(study: Study, job: Job, num_jobs: int) -> subprocess.Popen:
         environment['OMP_NUM_THREADS'] = '1'
     with (folder / 'log.txt').open('a') as log:
         return subprocess.Popen([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def without_additions(config: str) -> list[str]:
+    """The lines of a config without those that mmengine adds when it writes the config of a run into its folder."""
+    return [line for line in config.splitlines() if not line.startswith(('launcher = ', 'work_dir = '))]
 
 
 def record_of(study: Study, job: Job, commit: str) -> dict:
