@@ -224,11 +224,11 @@ class Study:
 
     def near_best(self, name: str, lrs: list[float]) -> list[float]:
         """Those learning rates of a row that are near the best; none until all are known."""
-        best = self.best_lr(name, lrs, '/frozen', held_out)
-        if best is None:
+        results = [self.result(f'{name}/lr_{lr:g}/frozen') for lr in lrs]
+        if any(result is None for result in results):
             return []
-        scores = {lr: held_out(self.result(f'{name}/lr_{lr:g}/frozen')) for lr in lrs}
-        return [lr for lr in lrs if scores[lr] >= scores[best] - self.cfg.sweep_margin]
+        scores = [held_out(result) for result in results]
+        return [lr for lr, score in zip(lrs, scores, strict=True) if score >= max(scores) - self.cfg.sweep_margin]
 
     def pretraining_lr(self, name: str) -> float | None:
         """The learning rate of a row's pretraining; None until it is chosen."""
@@ -242,7 +242,7 @@ class Study:
             return finalists[0] if finalists else None
         return self.best_lr(name, finalists, '/frozen', held_out, 'half_')
 
-    def best_lr(self, name: str, lrs: Any, suffix: str, score: Any, prefix: str = 'lr_') -> float | None:
+    def best_lr(self, name: str, lrs: Any, suffix: str, score: Any, prefix: str) -> float | None:
         """The learning rate of a row with the best score; None until all are known."""
         results = [self.result(f'{name}/{prefix}{lr:g}{suffix}') for lr in lrs]
         if any(result is None for result in results):
