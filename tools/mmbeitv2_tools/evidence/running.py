@@ -92,10 +92,12 @@ def open_jobs(study: Study, only: list[str], known: set[str]) -> Iterator[Job]:
 
 def start(study: Study, job: Job, num_jobs: int) -> subprocess.Popen:
     """Starts the process of a job in its folder."""
-    folder = study.work / job.name
-    config, text = folder / 'config.py', study.config(job).pretty_text
-    if config.exists() and without_additions(config.read_text()) != without_additions(text):
-        shutil.rmtree(folder)  # it would continue a training with other settings
+    folder, settings = study.work / job.name, study.config(job)
+    config, text = folder / 'config.py', settings.pretty_text
+    changed = config.exists() and without_additions(config.read_text()) != without_additions(text)
+    # Nothing is validated when a training is resumed after its last step.
+    if changed or (settings.get('val_dataloader') and (folder / str(job.checkpoint)).exists()):
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(config, text.encode())
     if job.checkpoint is None:
