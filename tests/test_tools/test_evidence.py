@@ -187,7 +187,8 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     assert 'old' not in text
     assert re.search(r'; 1 of \d+ runs are complete\.', text)
     assert '| the teacher |' in text
-    assert '| MAE (mmpretrain) |' in text
+    assert re.search(r'\| from scratch \|.*\| 30\.0 \|', text)
+    assert '| MAE (mmpretrain) |' not in text  # its learning rate is not chosen
     assert (data / 'images/evidence_cpu.png').exists()
 
 
@@ -224,6 +225,20 @@ def test_a_run_whose_config_has_changed_starts_anew(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert (folder / 'last_checkpoint').exists() == remains
+
+
+@pytest.mark.parametrize(('name', 'remains'), [('scratch/finetune_lr_0.001', False), ('tokenizers/vqkd', True)])
+def test_a_run_that_was_stopped_before_its_validation_starts_anew(name: str, remains: bool, tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    job = next(job for job in study.jobs() if job.name == name)
+    folder = study.work / name
+    folder.mkdir(parents=True)
+    (folder / 'config.py').write_text(study.config(job).pretty_text)
+    study.file(job).touch()
+    process = start(study, job, 1)
+    process.kill()
+    process.wait()
+    assert study.file(job).exists() == remains
 
 
 def test_a_row_runs_for_all_steps_with_all_readings_and_for_each_seed_with_a_few(tmp_path: Path) -> None:

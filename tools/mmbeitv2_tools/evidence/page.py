@@ -65,12 +65,12 @@ def progress(study: Study) -> str:
         for name in study.rows
         for key, run in study.runs(name).items()
     ]
-    return f'{sum(complete)} of {len(complete)} runs are complete. A dash, and a row that is missing, has not been run.'
+    return f'{sum(complete)} of {len(complete)} runs are complete. What is missing has not been run so far.'
 
 
 def started(study: Study, name: str) -> bool:
-    """Whether anything of a row has been run."""
-    return any(key.startswith(f'{name}/') for key in study.records)
+    """Whether anything of a row has been run that stays, whatever learning rate is chosen."""
+    return not study.is_pending(name) and any(key.startswith(f'{name}/') for key in study.records)
 
 
 def best_form(frozen: dict) -> tuple[str, dict[str, float]]:

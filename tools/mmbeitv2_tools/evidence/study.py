@@ -198,10 +198,10 @@ class Study:
     def finetuning_jobs(self, name: str, key: str, run: Run, weights: Path | None) -> Iterator[Job]:
         """The fine-tunings of a run; those of the main run begin with the choice of the learning rate."""
         row = self.rows[name]
-        if run.readings and key == self.main_run(name) and not row.get('lr_of'):
+        if run.readings and key == self.main_run(name):
             for lr in self.cfg.finetuning_lrs:
                 yield self.finetuning_job(f'{name}/finetune_lr_{lr:g}', row, weights, '10', lr, 0, is_choice=True)
-        lr = self.best_lr(row.get('lr_of') or name, self.cfg.finetuning_lrs, '', top1, 'finetune_lr_')
+        lr = self.best_lr(name, self.cfg.finetuning_lrs, '', top1, 'finetune_lr_')
         if lr is None:
             return
         for reading in run.readings:
