@@ -1,4 +1,4 @@
-"""The reference names everything: what a person imports, what a config names, every tool."""
+"""The reference names everything (what one imports, what a config names, every tool), and pages name real tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mmengine.registry import Registry
 
 from mmbeitv2 import registry
 from tests.conftest import ROOT
+from tests.test_docs.blocks import pages
 
 ROOMS = re.findall(
     r'^\.\. automodule:: mmbeitv2\.([\w.]+)$',
@@ -38,6 +39,12 @@ def test_all_that_a_config_names_is_in_the_reference() -> None:
     registered = {name for name in registered if name not in ('LoadImageFromFile', 'LoadAnnotations')}
     assert len(registered) > 40
     assert registered - DOCUMENTED == set()
+
+
+def test_tests_that_a_page_names_exist() -> None:
+    named = {name for page in pages() for name in re.findall(r'`(tests/[\w/]+\.py)::(\w+)', (ROOT / page).read_text())}
+    assert len(named) > 20
+    assert not [name for file, name in named if f'def {name}(' not in (ROOT / file).read_text()]
 
 
 def test_generated_pages_are_current_and_name_every_tool(monkeypatch: pytest.MonkeyPatch) -> None:
