@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -174,6 +175,17 @@ def serve(folder: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[str
     yield f'http://127.0.0.1:{server.server_port}'
     server.shutdown()
     server.server_close()
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What ``ulimit -f`` does; a full disk fails in the same call."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def free_port() -> int:

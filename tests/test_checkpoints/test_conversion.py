@@ -87,13 +87,12 @@ def test_a_classifier_is_the_same_in_mmpretrain(tmp_path: Path, reads: str) -> N
 
 def test_an_encoder_gives_the_same_features_in_mmseg(tmp_path: Path) -> None:
     """So mmseg's BEiT, against which segmentation is timed, is the same network."""
-    config = tiny_vit(rel_pos_bias='per_layer', final_norm='none', out_type='featmap', out_indices=(0, 1))
-    ours, images = randomize(MODELS.build(config)).eval(), torch.randn(2, 3, 32, 32)
+    settings = dict(img_size=(32, 48), out_indices=(0, 1))
+    config = tiny_vit(rel_pos_bias='per_layer', final_norm='none', out_type='featmap', **settings)
+    ours, images = randomize(MODELS.build(config)).eval(), torch.randn(2, 3, 32, 48)
     torch.save({f'backbone.{key}': value for key, value in ours.state_dict().items()}, tmp_path / 'ours.pth')
     state, _ = convert_checkpoint(str(tmp_path / 'ours.pth'), str(tmp_path / 'there.pth'), 'mmpretrain')
-    theirs = BEiT(
-        img_size=(32, 32), patch_size=8, embed_dims=32, num_layers=2, num_heads=2, out_indices=(0, 1), init_values=0.1
-    )
+    theirs = BEiT(**settings, patch_size=8, embed_dims=32, num_layers=2, num_heads=2, init_values=0.1)
     own = {key.removeprefix('backbone.'): value for key, value in state.items()}
     missing, unexpected = theirs.load_state_dict(own, strict=False)
     assert all(key.endswith('relative_position_index') for key in missing)

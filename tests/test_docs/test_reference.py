@@ -42,7 +42,7 @@ def test_all_that_a_config_names_is_in_the_reference() -> None:
 
 
 def test_tests_that_a_page_names_exist() -> None:
-    named = {name for page in pages() for name in re.findall(r'`(tests/[\w/]+\.py)::(\w+)', (ROOT / page).read_text())}
+    named = {name for page in pages() for name in re.findall(r'`(tests/[\w/]+\.py)::(\w+)', page.read_text())}
     assert len(named) > 20
     assert not [name for file, name in named if f'def {name}(' not in (ROOT / file).read_text()]
 

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend, write_atomically
-from tests.conftest import ROOT
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """What ``ulimit -f`` does; a full disk fails in the same call."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.conftest import ROOT, files_of_at_most
 
 
 def test_a_kill_while_writing_leaves_the_former_file_whole(tmp_path: Path) -> None:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS as ENGINE
+from mmengine.registry import init_default_scope
+from mmseg.structures import SegDataSample
 
 from mmbeitv2.apis import load_model
 from mmbeitv2.errors import InputError
+from mmbeitv2.inference.loading import pad_whole_images
 from mmbeitv2.registry import MODELS
 from tests.conftest import TEACHER, tiny_pretraining, tiny_tokenizer, tiny_vit, write_config
+from tests.test_tools.test_export import UPERNET
 
 
 def saved(tmp_path: Path, settings: dict) -> tuple[str, torch.nn.Module]:
@@ -55,6 +60,23 @@ def test_a_backbone_and_a_tokenizer_are_parts_of_a_pretraining(tmp_path: Path) -
     assert tokenizer.teacher is None
     assert torch.equal(tokenizer.quantize.embedding.weight, model.quantize.embedding.weight)
     assert load_model(Config(dict(model=tiny_tokenizer())), checkpoint, 'tokenizer').num_codes == tokenizer.num_codes
+
+
+@torch.no_grad()
+def test_sides_that_are_no_multiples_of_the_patch_are_padded_with_the_mean_color() -> None:
+    init_default_scope('mmseg')
+    model = ENGINE.build(ConfigDict(UPERNET)).eval()
+    pad_whole_images(model)
+    image = torch.randint(0, 256, (3, 43, 61)).float()
+    mean = model.data_preprocessor.mean.flip(0)  # of RGB; the images are BGR
+    padded = mean.expand(3, 48, 64).clone()
+    padded[:, :43, :61] = image
+    logits = []
+    for each in (image, padded):
+        shape = tuple(each.shape[1:])
+        sample = SegDataSample(metainfo=dict(img_shape=shape, ori_shape=shape))
+        logits.append(model.test_step(dict(inputs=[each], data_samples=[sample]))[0].seg_logits.data)
+    torch.testing.assert_close(logits[0], logits[1][:, :43, :61], rtol=0, atol=0)
 
 
 def test_without_a_checkpoint_nothing_is_loaded() -> None:

@@ -9,7 +9,6 @@ from timm.layers.pos_embed_rel import gen_relative_position_index
 from mmbeitv2.layers.positions import (
     num_relative_distances,
     relative_position_index,
-    resize_pos_embed,
     resize_relative_position_table,
 )
 
@@ -37,16 +36,6 @@ def test_geometric_resize_is_a_tensor_product_cubic_spline_on_the_progression() 
     np.testing.assert_allclose(
         resized[:-3].numpy().reshape(63, 63, 2), expected, atol=2e-3
     )  # its bisection ends at 1e-6
-
-
-def test_pos_embed_resize_leaves_cls_and_interpolates_the_grid() -> None:
-    grid = torch.linspace(0, 1, 4).view(1, 1, 4).expand(1, 4, 4)  # rises to the right
-    embed = torch.cat((torch.full((1, 1, 1), 9.0), grid.reshape(1, 16, 1)), dim=1)
-    resized = resize_pos_embed(embed, (4, 4), (8, 8))
-    assert resized[0, 0, 0] == 9
-    rows = resized[0, 1:, 0].view(8, 8)
-    torch.testing.assert_close(rows[0], rows[-1])
-    assert (rows[0].diff() > 0).all()
 
 
 def test_wrong_table_names_its_rows() -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 
 from mmbeitv2.tokenizers import NormEMAVectorQuantizer, SphericalKMeans
@@ -127,16 +126,12 @@ KINDS = {
 
 
 def _steps_main(rank: int, world_size: int, folder: str) -> None:
-    if world_size > 1:
-        dist.init_process_group('gloo', init_method=f'file://{folder}/store{world_size}', rank=rank, world_size=2)
     torch.manual_seed(rank)
     for name, (kind, settings) in KINDS.items():
         quantizer = kind(num_codes=24, code_dim=4, decay=0.9, dead_code_steps=1, **settings)
         for batch in torch.load(f'{folder}/batches.pt'):
             quantizer(batch[rank::world_size])
         torch.save(quantizer.embedding.weight, f'{folder}/{name}_{world_size}_{rank}.pt')
-    if world_size > 1:
-        dist.destroy_process_group()
 
 
 def test_two_ranks_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) -> None:

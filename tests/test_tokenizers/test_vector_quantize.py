@@ -8,7 +8,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
@@ -189,7 +188,6 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _train_main(rank: int, folder: str) -> None:
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     for kind in KINDS:
         torch.manual_seed(rank)
         model = build(kind).train()
@@ -200,7 +198,6 @@ def _train_main(rank: int, folder: str) -> None:
             optimizer.step()
             optimizer.zero_grad()
         torch.save(model.state_dict(), f'{folder}/{kind}{rank}.pt')
-    dist.destroy_process_group()
 
 
 def test_the_codebook_is_the_same_in_two_processes_with_different_images(tmp_path: Path) -> None:

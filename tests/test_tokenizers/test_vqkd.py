@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
@@ -108,10 +107,7 @@ def test_the_step_never_waits_for_the_device() -> None:
 
 def _train_main(rank: int, world_size: int, folder: str) -> None:
     """Ten steps of AdamW through mmengine's train_step; the codebook after each, and the last gradients."""
-    if world_size > 1:
-        dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size)
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     preprocessor = dict(type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3)
     model = build(teacher=TEACHER, target_dims=None, data_preprocessor=preprocessor).train()
     quantizer, parameters = model.quantize, dict(model.named_parameters())
@@ -129,8 +125,6 @@ def _train_main(rank: int, world_size: int, folder: str) -> None:
         model.train_step({'inputs': batch[rank::world_size]}, optim_wrapper)  # as SeededSampler deals them out
         codebooks.append(quantizer.embedding.weight.clone())
     torch.save((codebooks, gradients), f'{folder}/{world_size}_{rank}.pt')
-    if world_size > 1:
-        dist.destroy_process_group()
 
 
 def test_two_ranks_with_half_the_batch_train_as_one_with_the_whole(tmp_path: Path) -> None:

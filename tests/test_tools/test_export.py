@@ -14,7 +14,6 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
 from mmbeitv2.apis import VisualTokenizer
-from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.inference import exporting
 from mmbeitv2.inference.channels import normalization_of
 from mmbeitv2.inference.config import read_config
@@ -22,7 +21,6 @@ from mmbeitv2.inference.loading import load_model
 from mmbeitv2.registry import MODELS as OWN
 from tests.conftest import classification_config, refused, run_tool, tiny_tokenizer, tiny_vit
 from tests.test_backbones.test_timm_vit import settings as timm_vit
-from tests.test_inference.foreign import with_weights
 
 SEGMENTOR = dict(
     type='EncoderDecoder',
@@ -177,22 +175,6 @@ def test_height_and_width_are_free(
         for one, other in zip(found, expected, strict=True):
             tolerance = (1e-2 if options else 1e-4) * max(1.0, float(other.abs().max()))
             torch.testing.assert_close(one, other, atol=tolerance, rtol=0)
-
-
-def test_a_subclass_of_the_backbone_is_exported(tmp_path: Path, images: np.ndarray) -> None:
-    class OwnViT(BEiTv2ViT):
-        pass
-
-    OWN.register_module(module=OwnViT, force=True)
-    settings = tiny_vit(type='mmbeitv2.OwnViT', out_indices=(0, 1), out_type='featmap')
-    (tmp_path / 'own.py').write_text(f'model = {settings!r}\n')
-    model = with_weights(settings)
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'own.pth')
-    own = (str(tmp_path / 'own.py'), str(tmp_path / 'own.pth'))
-    run_tool('export_onnx', *own, str(tmp_path / 'a.onnx'), '--part', 'model')
-    expected = model(torch.from_numpy(images).flip(1))
-    for got, wanted in zip(run_onnx(tmp_path / 'a.onnx', images), expected, strict=True):
-        np.testing.assert_allclose(got, wanted.detach(), rtol=1e-4, atol=1e-3)
 
 
 def test_a_tokenizer_that_splits_its_weights_is_exported(tmp_path: Path, images: np.ndarray) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-import resource
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from mmbeitv2.checkpoints import loading_tensors_only
 from mmbeitv2.errors import InputError
 from mmbeitv2.inference import predicting
 from mmbeitv2.inference.tiling import blend_tiles
-from tests.conftest import refused, run_tool, tiny_vit, write_model
+from tests.conftest import files_of_at_most, refused, run_tool, tiny_vit, write_model
 from tests.test_docs.forks import run_bash
 
 COLORS = [[10 * number, 255 - number, 7] for number in range(5)]
@@ -403,17 +401,6 @@ def test_images_that_are_cut_off_or_tiny_are_named_at_the_end_and_the_others_are
     assert written == ['0', '2', 'least']
 
 
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file can grow beyond a size, which the system reports like a disk that is full."""
-    former = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, former[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, former)
-
-
 @pytest.mark.parametrize('suffix', ['.png', '.tif'])
 def test_a_full_disk_ends_in_one_sentence_and_nothing_is_lost(
     tmp_path: Path, segmentor: list[str], suffix: str, capsys: pytest.CaptureFixture
@@ -421,7 +408,7 @@ def test_a_full_disk_ends_in_one_sentence_and_nothing_is_lost(
     draw(tmp_path / f'images/0{suffix}', 32, 32)
     draw(tmp_path / f'images/1{suffix}', 400, 600)
     command = [*segmentor, str(tmp_path / 'images'), '--out', str(tmp_path / 'out'), '--tiled']
-    with full_disk(3000):
+    with files_of_at_most(3000):
         assert f"labels/1{suffix}' (" in (sentence := refused(capsys, 'predict', *command))
     assert 'Free some space' in sentence
     assert [path.name for path in (tmp_path / 'out/labels').iterdir()] == [f'0{suffix}']
@@ -433,7 +420,7 @@ def test_a_full_disk_names_the_journal(
     tmp_path: Path, classifier: list[str], image_folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     command = [*classifier, str(image_folder), '--out', str(tmp_path / 'out'), '--num-workers', '0']
-    with full_disk(1000):
+    with files_of_at_most(1000):
         assert "done-0.jsonl' (File too large). Free some" in refused(capsys, 'predict', *command)
     run_tool('predict', *command)
     assert len(rows_of(tmp_path / 'out/predictions.csv')) == 16
