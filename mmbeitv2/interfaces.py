@@ -109,7 +109,7 @@ class PretrainingBackbone(Protocol):
     def final_norm_of(self, tokens: Tensor) -> Tensor:
         """The norm after the last layer, (..., C) -> (..., C)."""
 
-    def aggregation_blocks(self, depth: int, **settings: Any) -> nn.ModuleList:
+    def aggregation_blocks(self, depth: int) -> nn.ModuleList:
         """New blocks like its own for the patch aggregation, as if they followed layer l.
 
         Each is called as ``block(tokens, context, queries)``: tokens (B, 1+N, C), the context of

@@ -7,18 +7,22 @@ from logging import FileHandler
 from typing import Any, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.interfaces import MaskedFeatures
 
 FinalNorm = Literal['norm', 'fc_norm', 'none']
+# What is in front of the blocks, here or in timm's models.
+EMBEDDINGS = ('patch_embed', 'cls_token', 'mask_token', 'dist_token', 'reg_token', 'pos_embed', 'rope', 'norm_pre')
 
 
 class ViTBackbone(BaseBackbone):
-    """Base of the backbones: activation checkpointing, masking, and what pretraining asks for."""
+    """Base of the backbones: their forward, with activation checkpointing, and what pretraining asks for."""
 
     grid_size: tuple[int, int]
     depth: int
@@ -27,6 +31,70 @@ class ViTBackbone(BaseBackbone):
     final_norm: FinalNorm
     mask_token: nn.Parameter | None
     with_cp: bool
+    norm: Any
+    _embed: Any
+    _format: Any
+    run_block: Any
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Encodes a batch of images.
+
+        Args:
+            x: images (B, C, H, W), H and W at least one patch; they are padded with zeros at the right and bottom to
+                whole patches.
+            mask: (B, N) bool, true where the patch embedding is replaced by ``mask_token``.
+
+        Returns:
+            One tensor per entry of ``out_indices``, in the form that ``out_type`` says.
+        """
+        x, grid, context = self._embed(x, mask)  # (B, prefix+N, C)
+        outputs = []
+        for i in range(self.depth):
+            x = self.run_block(i, x, context)
+            if i in self.out_indices:
+                outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
+        return tuple(outputs)
+
+    def forward_masked(self, images: Tensor, mask: Tensor, masked_index: Tensor) -> MaskedFeatures:
+        """Encodes masked images for pretraining, which only uses the outputs of the masked patches and CLS.
+
+        The last block of :class:`BEiTv2ViT` only computes these. For ViT-B, together with the same in the neck, this
+        saves 6 % of all operations (one thread, backbone and neck, forward and backward: 3.48 instead of 3.61 s for two
+        images).
+
+        Args:
+            images: (B, C, H, W).
+            mask: (B, N) bool, true where the patch is masked.
+            masked_index: (B, M) int64, the masked patches, counted from 0.
+
+        Raises:
+            InputError: if the backbone is not set up for pretraining.
+        """
+        layer_l = self.require_pretraining()
+        x, _grid, context = self._embed(images, mask)  # (B, prefix+N, C)
+        prefix, layer_l_patches = x.shape[1] - mask.shape[1], None
+        for i in range(self.depth - 1):
+            x = self.run_block(i, x, context)
+            if i + 1 == layer_l:
+                layer_l_patches = x[:, prefix:]
+        x = self.run_block(self.depth - 1, x, context, F.pad(masked_index + prefix, (1, 0)))  # token 0 is CLS
+        return MaskedFeatures(self.final_norm_of(x[:, 1:]), x[:, :1], layer_l_patches, context)
+
+    def final_norm_of(self, tokens: Tensor) -> Tensor:
+        """The norm after the last block, (..., C) -> (..., C)."""
+        normalized: Tensor = self.norm(tokens)
+        return normalized
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter for layer-wise lr decay: 0 embedding, 1..depth blocks, depth+1 what follows.
+
+        Returns:
+            The depth, and the number of depths (``depth + 2``).
+        """
+        name = param_name[len(prefix) :] if param_name.startswith(prefix) else ''
+        part, _, rest = name.removeprefix('vit.').partition('.')
+        depth = 0 if part in EMBEDDINGS else self.depth + 1
+        return int(rest.split('.')[0]) + 1 if part == 'blocks' else depth, self.depth + 2
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         """Notes the patch grid beside torch's versions of modules: the number of positions does not tell it."""

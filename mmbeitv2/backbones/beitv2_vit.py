@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmbeitv2.backbones.base import FinalNorm, ViTBackbone, freeze, require_known, resolve_grid, resolve_indices
+from mmbeitv2.backbones.base import (
+    EMBEDDINGS,
+    FinalNorm,
+    ViTBackbone,
+    freeze,
+    require_known,
+    resolve_grid,
+    resolve_indices,
+)
 from mmbeitv2.errors import InputError
-from mmbeitv2.interfaces import MaskedFeatures
 from mmbeitv2.layers import (
     Attention,
     Block,
@@ -118,55 +124,7 @@ class BEiTv2ViT(ViTBackbone):
         self.fc_norm = nn.LayerNorm(dim, eps=1e-6) if final_norm == 'fc_norm' else None
         self._freeze_stages()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encodes a batch of images.
-
-        Args:
-            x: images (B, C, H, W), H and W at least one patch; they are padded with zeros at the right and bottom to
-                whole patches.
-            mask: (B, N) bool, true where the patch embedding is replaced by ``mask_token``.
-
-        Returns:
-            One tensor per entry of ``out_indices``, in the form that ``out_type`` says.
-        """
-        x, grid, context = self._embed(x, mask)  # (B, 1+N, C)
-        outputs = []
-        for i in range(self.depth):
-            x = self.run_block(i, x, context)
-            if i in self.out_indices:
-                outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
-        return tuple(outputs)
-
-    def forward_masked(self, images: Tensor, mask: Tensor, masked_index: Tensor) -> MaskedFeatures:
-        """Encodes masked images for pretraining, which only uses the outputs of the masked patches and CLS.
-
-        The last block only computes these. For ViT-B, together with the same in the neck, this saves 6 % of all
-        operations (one thread, backbone and neck, forward and backward: 3.48 instead of 3.61 s for two images).
-
-        Args:
-            images: (B, C, H, W).
-            mask: (B, N) bool, true where the patch is masked.
-            masked_index: (B, M) int64, the masked patches, counted from 0.
-
-        Raises:
-            InputError: if the backbone is not set up for pretraining.
-        """
-        layer_l = self.require_pretraining()
-        x, _grid, context = self._embed(images, mask)  # (B, 1+N, C)
-        layer_l_patches = None
-        for i in range(self.depth - 1):
-            x = self.run_block(i, x, context)
-            if i + 1 == layer_l:
-                layer_l_patches = x[:, 1:]
-        x = self.run_block(self.depth - 1, x, context, F.pad(masked_index + 1, (1, 0)))  # (B, 1+M, C): token 0 is CLS
-        return MaskedFeatures(self.final_norm_of(x[:, 1:]), x[:, :1], layer_l_patches, context)
-
-    def final_norm_of(self, tokens: Tensor) -> Tensor:
-        """The norm after the last block, (..., C) -> (..., C)."""
-        assert self.norm is not None  # as require_pretraining checks
-        return self.norm(tokens)
-
-    def aggregation_blocks(self, depth: int, drop_path_rate: float | None = None, **settings: float) -> nn.ModuleList:
+    def aggregation_blocks(self, depth: int) -> nn.ModuleList:
         """Blocks for the patch aggregation, as if they followed layer l, the first of two ``out_indices``.
 
         Their numbering continues from l, for drop path and for the rescaling of the initial weights. The release makes
@@ -174,24 +132,20 @@ class BEiTv2ViT(ViTBackbone):
 
         Args:
             depth: number of blocks.
-            drop_path_rate: of the backbone's last block; None for the backbone's own.
-            settings: ``mlp_ratio`` and ``layer_scale_init_value``, where they differ from the backbone's.
 
         Raises:
             InputError: if the backbone is not set up for pretraining with patch aggregation.
         """
         layer_l = self.require_aggregation()
-        rate = self.drop_path_rate if drop_path_rate is None else drop_path_rate
-        rates = drop_path_rates(rate, max(self.depth, layer_l + depth))[layer_l : layer_l + depth]
-        blocks = self._build_blocks(rates, **settings)
+        rates = drop_path_rates(self.drop_path_rate, max(self.depth, layer_l + depth))[layer_l : layer_l + depth]
+        blocks = self._build_blocks(rates)
         rescale_blocks(blocks, first=layer_l + 1)
         return blocks
 
-    def _build_blocks(self, drop_paths: list[float], **changes: float) -> nn.ModuleList:
+    def _build_blocks(self, drop_paths: list[float]) -> nn.ModuleList:
         grid_size = self.grid_size if self.rel_pos_bias_type == 'per_layer' else None
-        settings = self.block_settings | changes
         return nn.ModuleList(
-            Block(self.embed_dims, self.num_heads, drop_path=rate, grid_size=grid_size, **settings)
+            Block(self.embed_dims, self.num_heads, drop_path=rate, grid_size=grid_size, **self.block_settings)
             for rate in drop_paths
         )
 
@@ -257,30 +211,10 @@ class BEiTv2ViT(ViTBackbone):
             rescale_blocks(self.blocks)
         super().init_weights()
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Depth of a parameter for layer-wise lr decay: 0 embedding, 1..depth blocks, depth+1 what follows.
-
-        Returns:
-            The depth, and the number of depths (``depth + 2``).
-        """
-        name = param_name[len(prefix) :] if param_name.startswith(prefix) else ''
-        depth = self.depth + 1
-        if name in ('cls_token', 'mask_token', 'pos_embed') or name.startswith('patch_embed.'):
-            depth = 0
-        elif name.startswith('blocks.'):
-            depth = int(name.split('.')[1]) + 1
-        return depth, self.depth + 2
-
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
             return
-        frozen: list[nn.Module | nn.Parameter | None] = [
-            self.patch_embed,
-            self.cls_token,
-            self.mask_token,
-            self.pos_embed,
-            *self.blocks[: self.frozen_stages],
-        ]
+        frozen = [*(getattr(self, name, None) for name in EMBEDDINGS), *self.blocks[: self.frozen_stages]]
         if self.frozen_stages >= self.depth:  # before, blocks that are trained use the shared bias
             frozen += [self.rel_pos_bias, self.norm, self.fc_norm]
         freeze(frozen)

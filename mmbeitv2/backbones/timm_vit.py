@@ -13,9 +13,16 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from mmbeitv2.backbones.base import FinalNorm, ViTBackbone, freeze, require_known, resolve_grid, resolve_indices
+from mmbeitv2.backbones.base import (
+    EMBEDDINGS,
+    FinalNorm,
+    ViTBackbone,
+    freeze,
+    require_known,
+    resolve_grid,
+    resolve_indices,
+)
 from mmbeitv2.errors import InputError
-from mmbeitv2.interfaces import MaskedFeatures
 from mmbeitv2.layers import require_patch, select_tokens, to_map, trunc_normal
 from mmbeitv2.registry import MODELS
 
@@ -128,46 +135,6 @@ class TimmViT(ViTBackbone):
         """The model's last norm, which timm calls ``fc_norm`` where its classifier takes the mean before the norm."""
         return self.vit.fc_norm if isinstance(self.vit.norm, nn.Identity) else self.vit.norm
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encodes a batch of images.
-
-        Args:
-            x: images (B, C, H, W), H and W at least one patch; they are padded with zeros at the right and bottom to
-                whole patches.
-            mask: (B, N) bool, true where the patch embedding is replaced by ``mask_token``.
-
-        Returns:
-            One tensor per entry of ``out_indices``, in the form that ``out_type`` says.
-        """
-        x, grid, context = self._embed(x, mask)  # (B, prefix+N, C)
-        outputs = []
-        for i in range(self.depth):
-            x = self.run_block(i, x, context)
-            if i in self.out_indices:
-                outputs.append(self._format(x, grid, is_last=i == self.depth - 1))
-        return tuple(outputs)
-
-    def forward_masked(self, images: Tensor, mask: Tensor, masked_index: Tensor) -> MaskedFeatures:
-        """Encodes masked images for pretraining, see :meth:`BEiTv2ViT.forward_masked`.
-
-        Raises:
-            InputError: if the backbone is not set up for pretraining.
-        """
-        layer_l = self.require_pretraining()
-        prefix = self.vit.num_prefix_tokens
-        x, _grid, context = self._embed(images, mask)  # (B, prefix+N, C)
-        layer_l_patches = None
-        for i in range(self.depth):
-            x = self.run_block(i, x, context)
-            if i + 1 == layer_l:
-                layer_l_patches = x[:, prefix:]
-        masked = select_tokens(x, masked_index + prefix)  # (B, M, C)
-        return MaskedFeatures(self.final_norm_of(masked), x[:, :1], layer_l_patches, context)
-
-    def final_norm_of(self, tokens: Tensor) -> Tensor:
-        """The norm after the last block, (..., C) -> (..., C)."""
-        return self.norm(tokens)
-
     def aggregation_blocks(self, depth: int) -> nn.ModuleList:
         """Blocks for the patch aggregation: copies of the blocks that follow layer l, the first of two ``out_indices``.
 
@@ -205,9 +172,10 @@ class TimmViT(ViTBackbone):
             context = [{'rope': angles} for angles in rope]
         return vit.norm_pre(x), grid, context
 
-    def run_block(self, number: int, x: Tensor, context: BlockArguments) -> Tensor:
-        """A block on all tokens (B, prefix+N, C)."""
-        return self.run(self.blocks[number], x, **context[number])
+    def run_block(self, number: int, x: Tensor, context: BlockArguments, queries: Tensor | None = None) -> Tensor:
+        """A block on all tokens (B, prefix+N, C), of which ``queries`` (B, M) int64 are wanted."""
+        x = self.run(self.blocks[number], x, **context[number])
+        return x if queries is None else select_tokens(x, queries)
 
     def _format(self, x: Tensor, grid: tuple[int, int], is_last: bool) -> Tensor:
         vit, pools_first = self.vit, self.final_norm == 'fc_norm'
@@ -231,31 +199,14 @@ class TimmViT(ViTBackbone):
         self.vit.set_input_size(img_size=(grid[0] * self.patch_size, grid[1] * self.patch_size))
         self.grid_size = grid
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Depth of a parameter for layer-wise lr decay: 0 embedding, 1..depth blocks, depth+1 what follows.
-
-        Returns:
-            The depth, and the number of depths (``depth + 2``).
-        """
-        name = param_name[len(prefix) :] if param_name.startswith(prefix) else ''
-        part, _, rest = name.removeprefix('vit.').partition('.')
-        if part == 'blocks':
-            return int(rest.split('.')[0]) + 1, self.depth + 2
-        is_embedding = name == 'mask_token' or (name.startswith('vit.') and part in _EMBEDDINGS)
-        return 0 if is_embedding else self.depth + 1, self.depth + 2
-
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
             return
-        frozen = [self.mask_token, *(getattr(self.vit, name, None) for name in _EMBEDDINGS)]
+        frozen = [self.mask_token, *(getattr(self.vit, name, None) for name in EMBEDDINGS)]
         frozen += self.blocks[: self.frozen_stages]
         if self.frozen_stages >= self.depth:
             frozen += [self.vit.norm, self.vit.fc_norm, self.vit.attn_pool]
         freeze(frozen)
-
-
-# Parts of timm's models in front of the blocks.
-_EMBEDDINGS = ('patch_embed', 'cls_token', 'dist_token', 'reg_token', 'pos_embed', 'rope', 'norm_pre')
 
 
 class AggregationBlock(nn.Module):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -23,7 +21,6 @@ class CLSAggregationNeck(BaseModule):
         shared_head: use the final norm of the backbone and the single linear layer of the head; if False, the neck has
             its own ``norm`` and the head a second layer (paper, table 5).
         init_cfg: see mmengine.
-        settings: of the blocks, where they differ from the backbone's, see ``aggregation_blocks`` of the backbone.
     """
 
     def __init__(
@@ -32,11 +29,10 @@ class CLSAggregationNeck(BaseModule):
         depth: int = 2,
         shared_head: bool = True,
         init_cfg: dict | None = None,
-        **settings: Any,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.shared_head = shared_head
-        self.blocks = backbone.aggregation_blocks(depth, **settings)
+        self.blocks = backbone.aggregation_blocks(depth)
         self.norm = None if shared_head else nn.LayerNorm(backbone.embed_dims, eps=1e-6)
 
     def forward(self, features: MaskedFeatures, masked_index: Tensor) -> Tensor:

@@ -35,10 +35,7 @@ class QueryViT(ViTBackbone):
     """What backbones with queries have in common; :class:`EoMTViT` explains the settings."""
 
     blocks: Any
-    norm: Any
     num_heads: int
-    _embed: Any
-    run_block: Any
     run_query_block: Any
     copies = ('query_layers.',)  #: weights that are copied once the others are loaded
 
@@ -76,7 +73,7 @@ class QueryViT(ViTBackbone):
             self.query_layers['blocks'].load_state_dict(self.blocks[-self.query_blocks :].state_dict())
             self.query_layers['norm'].load_state_dict(self.norm.state_dict())
 
-    def forward(self, images: Tensor) -> tuple[MaskPrediction, ...]:
+    def forward(self, images: Tensor) -> tuple[MaskPrediction, ...]:  # type: ignore[override]  # it gives a prediction, no features
         """Predicts masks.
 
         Args:
@@ -111,7 +108,7 @@ class QueryViT(ViTBackbone):
 
 
 @MODELS.register_module()
-class EoMTViT(QueryViT, BEiTv2ViT):  # type: ignore[misc]  # it gives a prediction, no features
+class EoMTViT(QueryViT, BEiTv2ViT):
     """A :class:`BEiTv2ViT` whose last blocks also process queries, each of which predicts a mask (EoMT, section 3).
 
     The relative position bias has separate entries for the queries in each of these blocks; they start at zero.
@@ -142,7 +139,7 @@ class EoMTViT(QueryViT, BEiTv2ViT):  # type: ignore[misc]  # it gives a predicti
 
 
 @MODELS.register_module()
-class EoMTTimmViT(QueryViT, TimmViT):  # type: ignore[misc]
+class EoMTTimmViT(QueryViT, TimmViT):
     """The same with a :class:`TimmViT`. Queries have no position, like the other tokens in front of the patches.
 
     Args:
