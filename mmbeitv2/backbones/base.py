@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from logging import FileHandler
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -164,13 +164,6 @@ def freeze(parts: Iterable[nn.Module | nn.Parameter | None]) -> None:
             part.eval()
         if part is not None:
             part.requires_grad_(False)
-
-
-def require_known(*settings: tuple[str, str, object]) -> None:
-    """Refuses a setting (name, value, ``Literal`` of the choices) that is none of the choices."""
-    for name, value, literal in settings:
-        if value not in get_args(literal):
-            raise InputError(f'{name}={value!r} is unknown. Choose one of {", ".join(get_args(literal))}.')
 
 
 def resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:

@@ -17,11 +17,10 @@ from mmbeitv2.backbones.base import (
     FinalNorm,
     ViTBackbone,
     freeze,
-    require_known,
     resolve_grid,
     resolve_indices,
 )
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, require_known
 from mmbeitv2.layers import (
     Attention,
     Block,

@@ -18,11 +18,10 @@ from mmbeitv2.backbones.base import (
     FinalNorm,
     ViTBackbone,
     freeze,
-    require_known,
     resolve_grid,
     resolve_indices,
 )
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, require_known
 from mmbeitv2.layers import require_patch, select_tokens, to_map, trunc_normal
 from mmbeitv2.registry import MODELS
 

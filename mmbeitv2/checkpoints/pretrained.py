@@ -13,11 +13,10 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from mmbeitv2.backbones import BEiTv2ViT
-from mmbeitv2.backbones.base import require_known
 from mmbeitv2.checkpoints.formats import SHARED_TABLE, TABLE, StateDict, is_tokenizer
 from mmbeitv2.checkpoints.grids import Grid, source_grid
 from mmbeitv2.checkpoints.reading import ENCODER_PARTS, Checkpoint, check_fits, read_checkpoint, require_sound
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, require_known
 from mmbeitv2.layers.frozen import fingerprint
 from mmbeitv2.layers.positions import ResizeMethod, resize_pos_embed, resize_relative_position_table
 from mmbeitv2.registry import WEIGHT_INITIALIZERS

@@ -14,7 +14,7 @@ from PIL import Image
 from mmbeitv2.datasets.decoding import MAX_PIXELS, check_size, decoding, upright
 from mmbeitv2.datasets.image_folder import IMAGE_EXTENSIONS
 from mmbeitv2.datasets.transforms import LoadImage
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, require_known
 from mmbeitv2.registry import TRANSFORMS
 
 ChannelType = Literal['uint8', 'uint16', 'int16', 'float32']
@@ -60,8 +60,7 @@ class LoadChannels(LoadImage):
         super().__init__(max_pixels=max_pixels, backend_args=backend_args)
         if not 1 <= channels <= MAX_CHANNELS:
             raise InputError(f'channels={channels} of LoadChannels must lie between 1 and {MAX_CHANNELS}')
-        if dtype not in get_args(ChannelType):
-            raise InputError(f'dtype={dtype!r} of LoadChannels must be one of {", ".join(get_args(ChannelType))}')
+        require_known(('dtype', dtype, ChannelType))
         if keep is not None and not (keep and all(0 <= channel < channels for channel in keep)):
             raise InputError(f'keep={keep} of LoadChannels must be channels between 0 and {channels - 1}')
         self.channels = channels

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 from mmbeitv2.datasets.decoding import MAX_PIXELS, decode_image
 from mmbeitv2.datasets.file_backends import read_file, unreadable_image
 from mmbeitv2.datasets.resizing import Fit, fit_image, resize
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, require_known
 from mmbeitv2.registry import TRANSFORMS
 
 
@@ -110,8 +109,7 @@ class FitImage(BaseTransform):
     """
 
     def __init__(self, scale: int | Sequence[int], fit: Fit = 'crop') -> None:
-        if fit not in get_args(Fit):
-            raise InputError(f'fit={fit!r} is unknown. Choose one of {", ".join(get_args(Fit))}.')
+        require_known(('fit', fit, Fit))
         height, width = (scale, scale) if isinstance(scale, int) else scale
         self.scale = (height, width)
         self.fit: Fit = fit

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mmbeitv2.checkpoints import read_checkpoint
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, require_known
 from mmbeitv2.fileio import write_atomically
 from mmbeitv2.inference.channels import channels_of, class_of, image_extensions
 from mmbeitv2.inference.config import read_config
@@ -89,8 +89,7 @@ def predict(
         InputError: before the work if the config is of another model, does not fit the checkpoint, an input is missing,
             two results would have one name, or ``out`` holds something else; during the work if the disk is full.
     """
-    if table_format not in get_args(TableFormat):
-        raise InputError(f'table_format={table_format!r} must be one of {", ".join(get_args(TableFormat))}')
+    require_known(('table_format', table_format, TableFormat))
     cfg = read_config(str(config), cfg_options)
     inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
     files = find_inputs(inputs, image_extensions(channels_of(cfg)), out)

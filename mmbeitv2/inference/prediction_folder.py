@@ -124,9 +124,8 @@ class PredictionFolder:
             self._read_journals()
             if self.done and record.is_file():
                 _require_same(record, made_by)
-            for pattern in ('*.partial', f'*{PARTIAL}'):  # what a kill left
-                for partial in filter(Path.is_file, folder.rglob(pattern)):
-                    partial.unlink()
+            for partial in filter(Path.is_file, folder.rglob(f'*{PARTIAL}')):  # what a kill left
+                partial.unlink()
             write_atomically(record, json.dumps(made_by).encode())
         barrier()  # no process writes into a folder that is not taken
         self._read_journals()
@@ -164,11 +163,11 @@ class PredictionFolder:
     def is_done(self, image: str, path: str, outputs: Sequence[Path] = ()) -> bool:
         """Whether the results of an image are there and the image is still that of the results."""
         entry = self.done.get(image)
-        return entry is not None and entry['stamp'] == _stamp(path) and all(output.is_file() for output in outputs)
+        return entry is not None and entry['stamp'] == stamp_of(path) and all(output.is_file() for output in outputs)
 
     def record(self, image: str, path: str, **results: Any) -> None:
         """Notes that the results of an image are complete."""
-        about = dict(image=image, path=os.path.realpath(path), stamp=_stamp(path), when=time.time())
+        about = dict(image=image, path=os.path.realpath(path), stamp=stamp_of(path), when=time.time())
         self.done[image] = about | results
         try:
             with self._journal.open('a') as stream:
@@ -195,10 +194,10 @@ def _require_same(record: Path, made_by: dict[str, str]) -> None:
         )
 
 
-def _stamp(path: str) -> list[int]:
-    """Size and time of the last change."""
+def stamp_of(path: str) -> list[int]:
+    """Size in bytes and time of the last change in ns of a file; -1 if it cannot be asked, which its reader says."""
     try:
         about = os.stat(path)
-    except OSError:  # it is unreadable, which its reader says
-        return []
+    except OSError:
+        return [-1, -1]
     return [about.st_size, about.st_mtime_ns]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from mmbeitv2.datasets.file_backends import unreadable_image
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio.atomic import cannot_write, open_atomically
+from mmbeitv2.fileio.atomic import open_atomically
 
 WriteWindow = Callable[[int, int, np.ndarray], None]
 TIFF_EXTENSIONS = ('.tif', '.tiff')
@@ -190,26 +189,19 @@ def writing_tiff(
 ) -> Iterator[WriteWindow]:
     """Like :func:`writing_png`, but a tiled TIFF that is written by windows, with the georeference of its image."""
     rasterio = _rasterio()
-    partial = path.with_name(f'{path.name}.partial')
     shape = dict(height=size[0], width=size[1], count=channels, dtype=np.dtype(dtype).name)
     layout = dict(tiled=True, blockxsize=_BLOCK, blockysize=_BLOCK, interleave='pixel', BIGTIFF='IF_SAFER')
     layout |= dict(photometric='RGB') if channels == 3 else {}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with rasterio.open(partial, 'w', 'GTiff', compress='deflate', **shape, **layout, **georeference) as file:
-            if palette is not None:
-                file.write_colormap(1, dict(enumerate(map(tuple, palette.tolist()))))
+    layout |= dict(compress='deflate', **georeference)
+    with open_atomically(path) as stream, rasterio.open(stream.name, 'w', 'GTiff', **shape, **layout) as file:
+        if palette is not None:
+            file.write_colormap(1, dict(enumerate(map(tuple, palette.tolist()))))
 
-            def write(top: int, left: int, part: np.ndarray) -> None:
-                window = ((top, top + part.shape[0]), (left, left + part.shape[1]))
-                file.write(np.atleast_3d(part).transpose(2, 0, 1), window=window)
+        def write(top: int, left: int, part: np.ndarray) -> None:
+            window = ((top, top + part.shape[0]), (left, left + part.shape[1]))
+            file.write(np.atleast_3d(part).transpose(2, 0, 1), window=window)
 
-            yield write
-        os.replace(partial, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        yield write
 
 
 @contextmanager

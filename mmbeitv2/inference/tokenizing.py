@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zipfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio.atomic import open_atomically
+from mmbeitv2.inference.prediction_folder import stamp_of
 from mmbeitv2.inference.visual_tokenizer import VisualTokenizer
 from mmbeitv2.layers import fingerprint
 
@@ -64,7 +64,7 @@ class Codes:
     ) -> None:
         self.out, self.made_by, self.num_codes = out, made_by, num_codes
         self.partial = out.with_name(f'{out.name}.partial')
-        stamps = np.array([_stamp(place) for place in files.values()], np.int64)
+        stamps = np.array([stamp_of(place) for place in files.values()], np.int64)
         self.images = {'paths': np.array(list(files)), 'size': stamps[:, 0], 'mtime': stamps[:, 1]}
         dtype = np.uint16 if num_codes <= 1 << 16 else np.uint32
         self.codes = np.zeros((len(files), *grid_size), dtype)
@@ -167,11 +167,3 @@ def tokenize_files(
     codes.save(codes.out)
     codes.partial.unlink(missing_ok=True)
     return unreadable
-
-
-def _stamp(place: str) -> tuple[int, int]:
-    try:
-        status = os.stat(place)
-    except OSError:  # it is listed as unreadable
-        return -1, -1
-    return status.st_size, status.st_mtime_ns

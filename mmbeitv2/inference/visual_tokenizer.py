@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from mmbeitv2.datasets import LoadImage
 from mmbeitv2.datasets.decoding import check_size, to_rgb
 from mmbeitv2.datasets.resizing import Fit, fit_image
-from mmbeitv2.errors import InputError, UnreadableImageError
+from mmbeitv2.errors import InputError, UnreadableImageError, require_known
 from mmbeitv2.inference.channels import channels_of
 from mmbeitv2.inference.config import merge_options, read_config
 from mmbeitv2.inference.loading import load_model
@@ -49,8 +48,7 @@ class VisualTokenizer:
         fit: Fit = 'crop',
         cfg_options: Sequence[str] | dict | None = None,
     ) -> None:
-        if fit not in get_args(Fit):
-            raise InputError(f'fit={fit!r} is unknown. Choose one of {", ".join(get_args(Fit))}.')
+        require_known(('fit', fit, Fit))
         self.fit = fit
         place = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         cfg = merge_options(deepcopy(config) if isinstance(config, Config) else read_config(str(config)), cfg_options)

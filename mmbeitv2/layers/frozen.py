@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import require_known
 
 Precision = Literal['float16', 'bfloat16', 'float32']
 
@@ -30,8 +30,7 @@ class Frozen(nn.Module):
 
     def __init__(self, module: nn.Module, precision: Precision = 'float16') -> None:
         super().__init__()
-        if precision not in get_args(Precision):
-            raise InputError(f'precision={precision!r} is unknown. Choose one of {", ".join(get_args(Precision))}.')
+        require_known(('precision', precision, Precision))
         self.precision = getattr(torch, precision)
         self.__dict__['module'] = module.requires_grad_(False).eval()  # past nn.Module's own registration
 

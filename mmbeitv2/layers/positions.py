@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
-from mmbeitv2.errors import InputError
-
 # Entries of a relative position bias table beyond the patch distances: CLS to patch, patch to CLS, CLS to CLS.
 NUM_CLS_DISTANCES = 3
 
@@ -64,17 +62,12 @@ def resize_relative_position_table(
     """
     if source == target:
         return table
-    if len(table) != num_relative_distances(source) + NUM_CLS_DISTANCES:
-        raise InputError(
-            f'a relative position bias table of {len(table)} rows does not belong to a {source[0]}x{source[1]} '
-            'patch grid'
-        )
     patches, cls = table[:-NUM_CLS_DISTANCES], table[-NUM_CLS_DISTANCES:]
     shape, wanted = (2 * source[0] - 1, 2 * source[1] - 1), (2 * target[0] - 1, 2 * target[1] - 1)
     patches = patches.unflatten(0, shape).permute(2, 0, 1)  # (heads, 2h-1, 2w-1)
     if method == 'bicubic':
         patches = F.interpolate(patches.unsqueeze(0).float(), size=wanted, mode='bicubic', align_corners=False)[0]
-    elif method == 'geometric':
+    else:
         y, x = (_geometric_coordinates(old, new) for old, new in zip(shape, wanted, strict=True))
         dy, dx = (np.arange(new) - new // 2 for new in wanted)
         values = patches.detach().double().cpu().numpy()
@@ -85,8 +78,6 @@ def resize_relative_position_table(
         order = [min(3, len(axis) - 1) for axis in (y, x)]
         resized = [RectBivariateSpline(y, x, head, kx=order[0], ky=order[1])(dy, dx) for head in values]
         patches = torch.from_numpy(np.stack(resized))
-    else:
-        raise InputError(f'method={method!r} is unknown. Choose geometric or bicubic.')
     return torch.cat((patches.permute(1, 2, 0).flatten(0, 1).to(cls), cls))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from mmengine.dist import all_reduce, broadcast
 from torch import Tensor, nn
 
-from mmbeitv2.errors import InputError
+from mmbeitv2.errors import InputError, require_known
 
 Standardize = Literal['std', 'whiten']
 # Variances are raised by this share of their mean, so that directions that hardly vary are not blown up to the others.
@@ -38,8 +38,7 @@ class Standardization(nn.Module):
 
     def __init__(self, width: int, method: Standardize, num_batches: int) -> None:
         super().__init__()
-        if method not in get_args(Standardize):
-            raise InputError(f'standardize={method!r} is unknown. Choose one of {", ".join(get_args(Standardize))}.')
+        require_known(('standardize', method, Standardize))
         if num_batches < 1:
             raise InputError(f'standardize_batches={num_batches} must be at least 1')
         self.method, self.num_batches = method, num_batches

@@ -36,8 +36,3 @@ def test_geometric_resize_is_a_tensor_product_cubic_spline_on_the_progression() 
     np.testing.assert_allclose(
         resized[:-3].numpy().reshape(63, 63, 2), expected, atol=2e-3
     )  # its bisection ends at 1e-6
-
-
-def test_wrong_table_names_its_rows() -> None:
-    with pytest.raises(ValueError, match='5 rows does not belong to a 4x4'):
-        resize_relative_position_table(torch.zeros(5, 2), (4, 4), (8, 8))

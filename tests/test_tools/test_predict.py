@@ -342,7 +342,7 @@ def test_the_same_command_continues_and_never_mixes_results(
     monkeypatch.setattr(predicting.PredictionFolder, 'record', record)
     with (out / '.predict/done-0.jsonl').open('a') as stream:
         stream.write('\n[1]\n{"image": "x"}\n{"image": "2.p')  # as a kill leaves it
-    (out / 'labels/9.tif.partial').touch()
+    (out / 'labels/9.tif.0123abcd.tmp').touch()
     read_images.clear()
     predict(segmentor, images, '--out', out)
     assert read_images == ['2.png', '3.png']
