@@ -23,6 +23,7 @@ from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import AtomicBackend
 from mmbeitv2.fileio.folders import claim_folder, require_claimable
 from mmbeitv2.fileio.locking import hold_folder
+from mmbeitv2.fileio.outputs import write_json
 from mmbeitv2.inference.config import merge_options, read_config
 
 # Name in the mark of the work dir.
@@ -208,11 +209,6 @@ def schedule(cfg: Config, data: Data) -> dict[str, object]:
         'param_scheduler.1.end': total,
         'param_scheduler.1.T_max': total - start,
     }
-
-
-def write_json(path: Path, content: object) -> None:
-    """Writes a file of JSON, whole or not at all."""
-    AtomicBackend().put_text(json.dumps(content, indent=2) + '\n', path)
 
 
 def call(stage: str, command: list[str], folder: Path, log: Path, start: float) -> None:

@@ -8,7 +8,6 @@ Images are .npy, TIFF, PNG, JPEG and the like, of 1 to 32 channels; all must hav
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
@@ -30,19 +29,16 @@ def measure(args: argparse.Namespace) -> None:
 
     from mmbeitv2.datasets import CHANNEL_EXTENSIONS, image_files
     from mmbeitv2.datasets.channel_statistics import channel_statistics, config_lines, table
-    from mmbeitv2.fileio import write_atomically
-    from mmbeitv2.fileio.outputs import require_json
+    from mmbeitv2.fileio.outputs import require_json, write_json
 
-    if args.json is not None:
-        require_json(args.json)
+    require_json(args.json)
     paths = list(image_files(args.images, CHANNEL_EXTENSIONS).values())
     if args.sample is not None and args.sample < len(paths):
         chosen = np.random.default_rng(args.seed).choice(len(paths), args.sample, replace=False)
         paths = [paths[i] for i in sorted(chosen)]
     statistics = channel_statistics(tqdm(paths, unit='image'))
     sys.stdout.write(f'{table(statistics)}\n{config_lines(statistics)}')
-    if args.json is not None:
-        write_atomically(args.json, f'{json.dumps(statistics)}\n'.encode())
+    write_json(args.json, statistics)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ jitter. Each share is printed beside its chance level. --versus adds another tok
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -53,13 +52,12 @@ def main(argv: list[str] | None = None) -> None:
         from mmbeitv2.evaluation.patch_labels import segment_labels
         from mmbeitv2.evaluation.probing import classes_from_folders
         from mmbeitv2.fileio import AtomicBackend
-        from mmbeitv2.fileio.outputs import require_json, require_writable
+        from mmbeitv2.fileio.outputs import require_json, require_writable, write_json
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.pictures import choose_files
         from mmbeitv2.visualization.tokenizer_report import as_json, judge, page, table
 
-        if args.json is not None:
-            require_json(args.json)
+        require_json(args.json)
         if args.out is not None:
             require_writable(args.out)
         kinds = image_extensions(channels_of(read_config(args.config, args.cfg_options)))
@@ -77,13 +75,12 @@ def main(argv: list[str] | None = None) -> None:
             name = f'{config}, {checkpoint}'  # work dirs name them all alike
             judged.append(judge(tokenizer, list(files.values()), labels, name))
         sys.stdout.write(table(judged, len(files)))
-        if args.json is not None:
-            tokenizers = [
-                {'config': config, 'checkpoint': checkpoint, **numbers}
-                for (config, checkpoint), numbers in zip(pairs, as_json(judged), strict=True)
-            ]
-            report = {'images': str(args.images), 'num_images': len(files), 'tokenizers': tokenizers}
-            AtomicBackend().put_text(json.dumps(report, indent=1) + '\n', args.json)
+        tokenizers = [
+            {'config': config, 'checkpoint': checkpoint, **numbers}
+            for (config, checkpoint), numbers in zip(pairs, as_json(judged), strict=True)
+        ]
+        report = {'images': str(args.images), 'num_images': len(files), 'tokenizers': tokenizers}
+        write_json(args.json, report)
         if args.out is not None:
             title = f'{len(files)} images of {args.images.name}'
             AtomicBackend().put_text(page(judged, title), args.out)

@@ -9,7 +9,6 @@ weight decay chosen on a fifth of the bank; for the paper's schedule see configs
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -26,16 +25,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with one_sentence_errors('probe_features.py'):
         from mmbeitv2.apis import probe_features
-        from mmbeitv2.fileio import AtomicBackend
-        from mmbeitv2.fileio.outputs import require_json
+        from mmbeitv2.fileio.outputs import require_json, write_json
 
         options = vars(args)
-        if (file := options.pop('json')) is not None:
-            require_json(file)
+        require_json(file := options.pop('json'))
         scores = probe_features(**options)
         sys.stdout.write(''.join(f'{name} {score:.2f}\n' for name, score in scores.items()))
-        if file is not None:
-            AtomicBackend().put_text(json.dumps(scores) + '\n', file)
+        write_json(file, scores)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, natural
-from mmbeitv2_tools.pictures import require_picture
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,6 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with one_sentence_errors('visualize_attention.py'):
         from mmbeitv2.apis import read_config
+        from mmbeitv2.fileio.outputs import require_picture
         from mmbeitv2.visualization.attention import attention_picture
         from mmbeitv2.visualization.pictures import write_picture
 

@@ -13,7 +13,6 @@ import sys
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser
-from mmbeitv2_tools.pictures import require_picture
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -25,6 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with one_sentence_errors('visualize_masks.py'):
         from mmbeitv2.apis import read_config
+        from mmbeitv2.fileio.outputs import require_picture
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.masks import masks_picture
         from mmbeitv2.visualization.pictures import choose_files, write_picture

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from mmbeitv2_tools.errors import one_sentence_errors
 from mmbeitv2_tools.options import make_parser, positive
-from mmbeitv2_tools.pictures import require_picture
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f'{count} checkpoints need as many different names. Pass one for each with --names NAME NAME ...')
     with one_sentence_errors('visualize_patch_pca.py'):
         from mmbeitv2.apis import read_config
+        from mmbeitv2.fileio.outputs import require_picture
         from mmbeitv2.inference.channels import channels_of, image_extensions
         from mmbeitv2.visualization.patch_pca import patch_pca_picture
         from mmbeitv2.visualization.pictures import choose_files, write_picture

@@ -1,12 +1,15 @@
-"""Checks that outputs can be written before the work starts, and leaves nothing behind."""
+"""Checks that outputs can be written before the work starts, and leaves nothing behind; writes those of JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmbeitv2.errors import InputError
+from mmbeitv2.fileio.atomic import write_atomically
 
 
 def require_writable(path: str | Path, option: str = '--out') -> None:
@@ -21,11 +24,29 @@ def require_writable(path: str | Path, option: str = '--out') -> None:
     require_writable_folder(path.parent, option)
 
 
-def require_json(path: str | Path) -> None:
-    """Likewise for ``--json``, which must end in .json, so that no other file is overwritten by mistake."""
+def require_json(path: str | Path | None) -> None:
+    """Likewise for ``--json``, if it is given, which must end in .json, so that no other file is overwritten."""
+    if path is None:
+        return
     if Path(path).suffix != '.json':
         raise InputError(f'--json {str(path)!r} must end in .json')
     require_writable(path, '--json')
+
+
+def write_json(path: str | Path | None, content: object) -> None:
+    """Writes JSON, whole or not at all, if a path is given."""
+    if path is not None:
+        write_atomically(path, (json.dumps(content, indent=1, default=float) + '\n').encode())
+
+
+def require_picture(path: Path, sources: Sequence[Path]) -> None:
+    """Refuses a picture that cannot be written, or lies in one of the files and folders of images it is made of."""
+    require_writable(path)
+    if path.suffix.lower() not in ('.png', '.jpg', '.pdf', '.svg'):
+        raise InputError(f'--out {str(path)!r} must end in .png, .jpg, .pdf or .svg')
+    for source in sources:
+        if path.resolve().is_relative_to(source.resolve()):
+            raise InputError(f'--out {str(path)!r} lies inside the images {str(source)!r}. Choose another path.')
 
 
 def require_writable_folder(path: str | Path, option: str) -> None:

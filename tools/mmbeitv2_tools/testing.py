@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -19,8 +18,7 @@ from mmbeitv2.checkpoints import Checkpoint, loading_tensors_only, read_checkpoi
 from mmbeitv2.engine import unwrapped
 from mmbeitv2.engine.resume_guard import fingerprints
 from mmbeitv2.errors import InputError
-from mmbeitv2.fileio import AtomicBackend
-from mmbeitv2.fileio.outputs import require_writable, require_writable_folder
+from mmbeitv2.fileio.outputs import require_writable, require_writable_folder, write_json
 from mmbeitv2_tools.data_checks import classes_of
 from mmbeitv2_tools.launch import load_config
 from mmbeitv2_tools.preflight import checked_runner, describe_run
@@ -66,7 +64,7 @@ def test(args: argparse.Namespace) -> None:
         runner.test_loop.evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()
     if kind == '.json' and runner.rank == 0:
-        AtomicBackend().put_text(json.dumps(metrics, default=float), args.out)
+        write_json(args.out, metrics)
 
 
 def _check_out(path: str, is_segmentation: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import multiprocessing
 import re
 import statistics
@@ -19,6 +18,7 @@ from torch.profiler import profile
 
 from mmbeitv2.errors import InputError
 from mmbeitv2.fileio import write_atomically
+from mmbeitv2.fileio.outputs import write_json
 from mmbeitv2_tools.benchmarks.steps import STEPS, Step, write_jpegs
 
 # What is measured -> batch size on CPU and on a GPU.
@@ -53,8 +53,7 @@ def run_benchmark(args: argparse.Namespace) -> None:
     result = {'what': args.what, 'device': device, **settings, **numbers}
     for key, value in result.items():
         sys.stdout.write(f'{key:24} {f"{value:.3f}" if isinstance(value, float) else value}\n')
-    if args.json is not None:
-        write_atomically(args.json, (json.dumps(result, indent=2) + '\n').encode())
+    write_json(args.json, result)
 
 
 def compare(name: str, args: argparse.Namespace) -> dict[str, float]:

@@ -8,7 +8,6 @@ chosen on images that are not scored: a fifth of the training images, CamVid's v
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ from torch.utils.data import DataLoader
 from mmbeitv2.datasets import FitImage, LoadImage, stack_samples
 from mmbeitv2.evaluation.knn import knn_votes
 from mmbeitv2.evaluation.probing import fit_linear_probe
-from mmbeitv2.fileio.atomic import write_atomically
+from mmbeitv2.fileio.outputs import write_json
 from mmbeitv2.inference.config import read_config
 from mmbeitv2.registry import DATASETS, MODELS
 from mmbeitv2.segmentation import LoadSegLabels, SegFolder
@@ -183,7 +182,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.dense:
         classes = list(Config.fromfile(CONFIGS / 'segment.py').classes)
         scores['camvid_linear'] = read_camvid(cfg, args.camvid, classes)
-    write_atomically(args.json, json.dumps(scores, indent=1).encode())
+    write_json(args.json, scores)
 
 
 if __name__ == '__main__':
