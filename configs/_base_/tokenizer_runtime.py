@@ -22,5 +22,5 @@ log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0, deterministic=False)
-val_evaluator = dict(type='mmbeitv2.CodebookMetric', num_codes=8192)
+val_evaluator = dict(type='mmbeitv2.CodebookMetric')
 test_evaluator = val_evaluator

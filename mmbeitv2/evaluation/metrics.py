@@ -35,28 +35,20 @@ class CodebookMetric(BaseMetric):
     """How well a tokenizer reconstructs its teacher's features, and how much of its codebook it uses.
 
     Computes ``reconstruction_loss`` (mean of 1 - cosine over all patches), ``codebook_usage`` (percent of the codes
-    used at least once) and ``perplexity`` (exponential of the entropy of the codes, 1 to K).
-
-    Args:
-        num_codes: size K of the codebook.
-        collect_device: see mmengine.
-        prefix: of the names.
+    used at least once) and ``perplexity`` (exponential of the entropy of the codes, 1 to K), of samples with ``codes``,
+    ``reconstruction_loss`` and ``num_codes``, which is K.
     """
 
     default_prefix = 'tokenizer'
 
-    def __init__(self, num_codes: int, collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.num_codes = num_codes
-
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            self.results.append((sample['codes'].cpu(), float(sample['reconstruction_loss'])))
+            self.results.append((sample['codes'].cpu(), float(sample['reconstruction_loss']), sample['num_codes']))
 
-    def compute_metrics(self, results: list[tuple[Tensor, float]]) -> dict[str, float]:
-        counts = torch.bincount(torch.cat([codes for codes, _ in results]), minlength=self.num_codes)
-        reconstruction_loss = sum(loss for _, loss in results) / len(results)
-        return {'reconstruction_loss': reconstruction_loss, **codebook_statistics(counts)}
+    def compute_metrics(self, results: list[tuple[Tensor, float, int]]) -> dict[str, float]:
+        codes, losses, sizes = zip(*results, strict=True)
+        counts = torch.bincount(torch.cat(codes), minlength=sizes[0])
+        return {'reconstruction_loss': sum(losses) / len(losses), **codebook_statistics(counts)}
 
 
 @METRICS.register_module()
@@ -64,31 +56,23 @@ class MaskedTokenAccuracy(BaseMetric):
     """Percent of masked patches whose code is predicted correctly, and two baselines.
 
     Computes ``accuracy``, ``majority`` (always guessing the most frequent code of these patches) and ``chance``
-    (guessing at random among all codes).
-
-    Args:
-        num_codes: size of the codebook.
-        collect_device: see mmengine.
-        prefix: of the names.
+    (guessing at random among all ``num_codes``), of samples as :meth:`mmbeitv2.pretraining.BEiTv2.predict` makes them.
     """
 
     default_prefix = 'mim'
 
-    def __init__(self, num_codes: int, collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.num_codes = num_codes
-
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            mask = sample['mask']
-            self.results.append((sample['codes'][mask].cpu(), sample['predicted_codes'][mask].cpu()))
+            codes, predicted = (sample[key][sample['mask']].cpu() for key in ('codes', 'predicted_codes'))
+            self.results.append((codes, predicted, sample['num_codes']))
 
-    def compute_metrics(self, results: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-        codes, predicted = (torch.cat(column) for column in zip(*results, strict=True))
+    def compute_metrics(self, results: list[tuple[Tensor, Tensor, int]]) -> dict[str, float]:
+        columns = tuple(zip(*results, strict=True))
+        codes, predicted = map(torch.cat, columns[:2])
         return {
             'accuracy': 100 * float((codes == predicted).double().mean()),
             'majority': 100 * int(torch.bincount(codes).max()) / len(codes),
-            'chance': 100 / self.num_codes,
+            'chance': 100 / columns[2][0],
         }
 
 

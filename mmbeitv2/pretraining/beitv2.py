@@ -115,12 +115,12 @@ class BEiTv2(BaseSelfSupervisor):
 
     def predict(self, inputs: MaskedBatch) -> list[DataSample]:
         """One data sample per image, with the tokenizer's ``codes`` (N,), the ``mask`` (N,), and ``predicted_codes``
-        (N,), which are predictions where the mask is true and the tokenizer's codes elsewhere."""
+        (N,), which are predictions where the mask is true and the tokenizer's codes elsewhere, and ``num_codes``."""
         codes, index = self._tokenize(inputs), inputs['masked_index']
         (logits,) = self.head(self.backbone.forward_masked(inputs['images'], inputs['mask'], index).masked)
         predicted = codes.scatter(1, index, logits.argmax(dim=-1))
         return [
-            DataSample(codes=code, predicted_codes=prediction, mask=mask)
+            DataSample(codes=code, predicted_codes=prediction, mask=mask, num_codes=self.head.num_codes)
             for code, prediction, mask in zip(codes, predicted, inputs['mask'], strict=True)
         ]
 

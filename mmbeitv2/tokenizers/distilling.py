@@ -119,7 +119,7 @@ class DistillingTokenizer(BaseModel):
             inputs: images (B, in_channels, H, W) in [-1, 1].
             data_samples: one per image, used by ``mode='predict'``.
             mode: ``'tensor'`` returns the codes (B, h·w); ``'loss'`` the losses; ``'predict'`` the data samples with
-                ``codes`` (h·w,) and ``reconstruction_loss`` (1,) for the metrics.
+                ``codes`` (h·w,), ``reconstruction_loss`` (1,) and ``num_codes`` for the metrics.
         """
         if mode == 'tensor':
             return self.tokenize(inputs)
@@ -130,4 +130,5 @@ class DistillingTokenizer(BaseModel):
         for sample, code, value in zip(data_samples, codes, distance.mean(dim=1, keepdim=True), strict=True):
             sample.set_field(code, 'codes')
             sample.set_field(value, 'reconstruction_loss')
+            sample.set_field(self.num_codes, 'num_codes')
         return data_samples

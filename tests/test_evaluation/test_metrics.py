@@ -9,9 +9,10 @@ from mmbeitv2.evaluation import CodebookMetric, MaskedTokenAccuracy, SubsetAccur
 
 
 def test_usage_and_perplexity_of_known_codes() -> None:
-    metric = CodebookMetric(num_codes=8)
-    metric.process(None, [dict(codes=torch.tensor([0, 0, 1, 1]), reconstruction_loss=torch.tensor([0.2]))])
-    metric.process(None, [dict(codes=torch.tensor([2, 2, 2, 2]), reconstruction_loss=torch.tensor([0.4]))])
+    metric = CodebookMetric()
+    for codes, loss in (([0, 0, 1, 1], 0.2), ([2, 2, 2, 2], 0.4)):
+        sample = dict(codes=torch.tensor(codes), reconstruction_loss=torch.tensor([loss]), num_codes=8)
+        metric.process(None, [sample])
     result = metric.evaluate(2)
     assert result['tokenizer/codebook_usage'] == pytest.approx(37.5)
     assert result['tokenizer/reconstruction_loss'] == pytest.approx(0.3)
@@ -20,10 +21,10 @@ def test_usage_and_perplexity_of_known_codes() -> None:
 
 
 def test_accuracy_counts_masked_patches_only() -> None:
-    metric = MaskedTokenAccuracy(num_codes=50)
+    metric = MaskedTokenAccuracy()
+    codes, predicted = torch.tensor([1, 1, 2, 3]), torch.tensor([1, 4, 2, 4])
     mask = torch.tensor([True, True, False, True])
-    sample = dict(codes=torch.tensor([1, 1, 2, 3]), predicted_codes=torch.tensor([1, 4, 2, 4]), mask=mask)
-    metric.process(None, [sample])
+    metric.process(None, [dict(codes=codes, predicted_codes=predicted, mask=mask, num_codes=50)])
     result = metric.evaluate(1)
     assert result == pytest.approx({'mim/accuracy': 100 / 3, 'mim/majority': 200 / 3, 'mim/chance': 2.0})
 

@@ -147,14 +147,11 @@ def test_a_pretraining_checkpoint_is_scored_with_its_own_tokenizer_only(
     config = pretraining_config(tmp_path, image_folder)
     with Path(config).open('a') as stream:
         stream.write('test_dataloader, test_cfg = dict(train_dataloader, drop_last=False), dict()\n'
-                     "test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=16)\n")  # fmt: skip
+                     "test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy')\n")  # fmt: skip
     run_tool('train', config, '--work-dir', str(tmp_path / 'work'))
     command = [config, str(tmp_path / 'work' / 'epoch_2.pth'), '--work-dir', str(tmp_path / 'test'), '--cfg-options']
-    for option, words in (
-        ('randomness.seed=1', 'was pretrained with another tokenizer'),  # whose weights are random here
-        ('test_evaluator.num_codes=32', 'test_evaluator.num_codes is 32, but the model has 16 codes'),
-    ):
-        assert words in refused(capsys, 'test', *command, option)
+    refusal = refused(capsys, 'test', *command, 'randomness.seed=1')  # the weights of the tokenizer are random here
+    assert 'was pretrained with another tokenizer' in refusal
     run_tool('test', *command, 'randomness.seed=0')
 
 

@@ -106,14 +106,6 @@ def _require_same_tokenizer(runner: Runner, checkpoint: Checkpoint) -> None:
             f'checkpoint {checkpoint.path!r} was pretrained with another tokenizer ({recorded}) than that of the '
             f'config ({now}). Set model.tokenizer.init_cfg.checkpoint to the tokenizer that it was pretrained with.'
         )
-    num_codes = getattr(getattr(model, 'head', None), 'num_codes', None) or getattr(model, 'num_codes', None)
-    for metric in runner.test_loop.evaluator.metrics:
-        counted = getattr(metric, 'num_codes', num_codes)
-        if num_codes is not None and counted != num_codes:
-            raise InputError(
-                f'test_evaluator.num_codes is {counted}, but the model has {num_codes} codes. Set '
-                f'test_evaluator.num_codes={num_codes}.'
-            )
 
 
 @HOOKS.register_module()

@@ -56,7 +56,7 @@ test_dataloader = dict(
     collate_fn=dict(type='mmbeitv2.stack_samples'),
     dataset=dict(type='mmbeitv2.ImageFolder', data_root=data_root, data_prefix='val', pipeline=val_pipeline),
 )
-test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy', num_codes=64)
+test_evaluator = dict(type='mmbeitv2.MaskedTokenAccuracy')
 test_cfg = dict()
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(relative_position_bias_table=dict(lr_mult=10)))
