@@ -221,8 +221,9 @@ class BEiTv2ViT(ViTBackbone):
 
 def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
     names = ('embed_dims', 'depth', 'num_heads')
-    if isinstance(arch, dict) and set(arch) == set(names):
+    if isinstance(arch, dict) and set(arch) == set(names) and min(arch.values()) > 0:
         return arch['embed_dims'], arch['depth'], arch['num_heads']
     if isinstance(arch, str) and arch in ARCH:
         return ARCH[arch]
-    raise InputError(f'arch={arch!r} is unknown. Choose one of {", ".join(ARCH)}, or a dict of {", ".join(names)}.')
+    known, sizes = ', '.join(ARCH), ', '.join(names)
+    raise InputError(f'arch={arch!r} is unknown. Choose one of {known}, or a dict of {sizes}, each at least 1.')

@@ -8,7 +8,7 @@ from timm.models.beit import Beit
 
 from mmbeitv2.backbones import BEiTv2ViT
 from mmbeitv2.errors import InputError
-from tests.conftest import randomize, tiny_vit
+from tests.conftest import TINY_ARCH, randomize, tiny_vit
 
 
 def build(**changes: object) -> BEiTv2ViT:
@@ -120,6 +120,7 @@ def test_lora_of_mmpretrain_and_peft_starts_as_the_model_and_learns() -> None:
 def test_settings_and_images_that_do_not_fit_are_refused() -> None:
     for changes, message in (
         (dict(arch='huge'), "arch='huge' is unknown"),
+        (dict(arch=TINY_ARCH | dict(depth=0)), 'is unknown. .* each at least 1'),
         (dict(img_size=30), 'img_size=30 is not a multiple of patch_size=8'),
         (dict(out_indices=(0, 2)), 'must name blocks in increasing order; the backbone has 2'),
     ):
