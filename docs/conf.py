@@ -19,11 +19,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 warnings.filterwarnings('ignore', message='Fail to import', module='mmcv')  # mmcv-lite, on being imported
 
-import mmbeitv2.apis  # noqa: E402
 from mmbeitv2.version import __version__  # noqa: E402
-
-for _name in mmbeitv2.apis.__all__:  # they are imported when they are asked for, and autodoc does not ask
-    setattr(mmbeitv2.apis, _name, getattr(mmbeitv2.apis, _name))
 
 project = 'mmbeitv2'
 author = 'mmbeitv2 contributors'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from tests.conftest import ROOT, forget_former_runs, free_port
+from tests.conftest import ROOT, forget_former_runs
 from tests.test_docs.forks import run_bash
 
 # Where autograd has threads for GPUs, it does not work in a fork.
@@ -26,13 +27,14 @@ torch.ones(1, requires_grad=True).backward()
 
 def spawn(function: Callable, *args: object, nprocs: int = 2) -> None:
     """``function(rank, *args)`` in each of the processes, which are a group if there are several, to their end."""
-    mp.start_processes(_in_a_group, (nprocs, free_port(), function, *args), nprocs, start_method=_METHOD)
+    store = f'file://{tempfile.mkdtemp()}/store'
+    mp.start_processes(_in_a_group, (nprocs, store, function, *args), nprocs, start_method=_METHOD)
 
 
-def _in_a_group(rank: int, nprocs: int, port: int, function: Callable, *args: object) -> None:
+def _in_a_group(rank: int, nprocs: int, store: str, function: Callable, *args: object) -> None:
     torch.set_num_threads(1)  # the threads of the parent are not in a fork
     if nprocs > 1:
-        dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=nprocs)
+        dist.init_process_group('gloo', init_method=store, rank=rank, world_size=nprocs)
     function(rank, *args)
     if nprocs > 1:
         dist.destroy_process_group()

@@ -32,9 +32,6 @@ class ViTBackbone(BaseBackbone):
     mask_token: nn.Parameter | None
     with_cp: bool
     norm: Any
-    _embed: Any
-    _format: Any
-    run_block: Any
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encodes a batch of images.
@@ -147,6 +144,18 @@ class ViTBackbone(BaseBackbone):
         if any(isinstance(handler, FileHandler) for handler in MMLogger.get_current_instance().handlers):
             super()._dump_init_info()
 
+    def _embed(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[int, int], Any]:
+        """Images (B, C, H, W) -> tokens (B, prefix+N, C), the grid (h, w), and what the blocks take beside tokens."""
+        raise NotImplementedError
+
+    def run_block(self, number: int, x: Tensor, context: Any, queries: Tensor | None = None) -> Tensor:
+        """A block on all tokens (B, prefix+N, C); only those that ``queries`` (B, M) int64 names are returned."""
+        raise NotImplementedError
+
+    def _format(self, x: Tensor, grid: tuple[int, int], is_last: bool) -> Tensor:
+        """Tokens (B, prefix+N, C) after a block as ``out_type`` says."""
+        raise NotImplementedError
+
     def _freeze_stages(self) -> None:
         raise NotImplementedError
 
@@ -176,6 +185,8 @@ def resolve_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, i
 
 def resolve_indices(out_indices: int | Sequence[int], depth: int) -> tuple[int, ...]:
     """Numbers of blocks, counted from 0."""
+    if depth < 1:
+        raise InputError(f'depth={depth} must be at least 1 block')
     indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
     resolved = [index % depth for index in indices]
     if any(not -depth <= index < depth for index in indices) or resolved != sorted(set(resolved)):

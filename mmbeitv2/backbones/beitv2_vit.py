@@ -51,7 +51,7 @@ RelPosBias = Literal['none', 'shared', 'per_layer']
 
 @MODELS.register_module()
 class BEiTv2ViT(ViTBackbone):
-    """Vision transformer of BEiT v2 (paper, section 2 and table 9).
+    """Vision transformer of BEiT v2 (paper, section 2 and table 9); :class:`ViTBackbone` has its forward.
 
     Args:
         arch: ``'small'``, ``'base'``, ``'large'``, or a dict with ``embed_dims``, ``depth`` and ``num_heads``.
@@ -221,9 +221,8 @@ class BEiTv2ViT(ViTBackbone):
 
 def _resolve_arch(arch: str | dict) -> tuple[int, int, int]:
     names = ('embed_dims', 'depth', 'num_heads')
-    if isinstance(arch, dict) and set(arch) == set(names) and min(arch.values()) > 0:
+    if isinstance(arch, dict) and set(arch) == set(names):
         return arch['embed_dims'], arch['depth'], arch['num_heads']
     if isinstance(arch, str) and arch in ARCH:
         return ARCH[arch]
-    known, sizes = ', '.join(ARCH), ', '.join(names)
-    raise InputError(f'arch={arch!r} is unknown. Choose one of {known}, or a dict of {sizes}, each at least 1.')
+    raise InputError(f'arch={arch!r} is unknown. Choose one of {", ".join(ARCH)}, or a dict of {", ".join(names)}.')

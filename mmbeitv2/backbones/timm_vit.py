@@ -31,7 +31,8 @@ BlockArguments = list[dict[str, Any]]  # what each block of timm takes beside th
 
 @MODELS.register_module()
 class TimmViT(ViTBackbone):
-    """A plain ViT of timm (classes ``VisionTransformer`` and ``Eva``) for every use that :class:`BEiTv2ViT` has.
+    """A plain ViT of timm (classes ``VisionTransformer`` and ``Eva``) for every use that :class:`BEiTv2ViT` has;
+    :class:`ViTBackbone` has its forward.
 
     It runs timm's own modules; the names of its weights are timm's after the prefix ``vit.``. Register tokens take part
     in every block, but are not among the outputs and not in the patch aggregation.

@@ -227,12 +227,22 @@ def test_a_run_whose_config_has_changed_starts_anew(tmp_path: Path) -> None:
         assert (folder / 'last_checkpoint').exists() == remains
 
 
-@pytest.mark.parametrize(('name', 'remains'), [('scratch/finetune_lr_0.001', False), ('tokenizers/vqkd', True)])
-def test_a_run_that_was_stopped_before_its_validation_starts_anew(name: str, remains: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('name', 'log', 'remains'),
+    [
+        ('scratch/finetune_lr_0.001', '{"iter": 250, "processor_time": 0.1}', False),
+        ('scratch/finetune_lr_0.001', '{"accuracy/top1": 50.0}', True),
+        ('tokenizers/vqkd', '{"iter": 1000, "processor_time": 0.1}', True),  # which has no validation
+    ],
+)
+def test_a_run_that_was_stopped_before_its_validation_starts_anew(
+    name: str, log: str, remains: bool, tmp_path: Path
+) -> None:
     study = study_of(tmp_path)
     job = next(job for job in study.jobs() if job.name == name)
     folder = study.work / name
-    folder.mkdir(parents=True)
+    (folder / 'run/vis_data').mkdir(parents=True)
+    (folder / 'run/vis_data/scalars.json').write_text(log)
     (folder / 'config.py').write_text(study.config(job).pretty_text)
     study.file(job).touch()
     process = start(study, job, 1)

@@ -65,7 +65,7 @@ def progress(study: Study) -> str:
         for name in study.rows
         for key, run in study.runs(name).items()
     ]
-    return f'{sum(complete)} of {len(complete)} runs are complete. What is missing has not been run so far.'
+    return f'{sum(complete)} of {len(complete)} runs are complete. What is missing is not complete.'
 
 
 def started(study: Study, name: str) -> bool:

@@ -95,8 +95,9 @@ def start(study: Study, job: Job, num_jobs: int) -> subprocess.Popen:
     folder, settings = study.work / job.name, study.config(job)
     config, text = folder / 'config.py', settings.pretty_text
     changed = config.exists() and without_additions(config.read_text()) != without_additions(text)
-    # Nothing is validated when a training is resumed after its last step.
-    if changed or (settings.get('val_dataloader') and (folder / str(job.checkpoint)).exists()):
+    # A training that was stopped between its last checkpoint and its validation would not validate when it is resumed.
+    stopped = settings.get('val_dataloader') and (folder / str(job.checkpoint)).exists()
+    if changed or (stopped and not {'top1', 'mIoU'} & record_of(study, job, '')['result'].keys()):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(config, text.encode())
