@@ -9,7 +9,8 @@ lrs = (5e-4, 1.5e-3, 4.5e-3)
 sweep_share = 0.25
 sweep_margin = 2
 bank_step = 2  # k-NN and linear probe learn from every second training image
-# Fine-tuning with one label of `step`; a learning rate for each row is chosen with 10 %, on held-out training images.
+# Fine-tuning with one label of `step`. A learning rate for each row is chosen with 10 %, on held-out training images,
+# from those of `finetuning_lrs` and one more beyond the highest or the lowest if that is the best.
 finetuning = {
     '1': dict(step=100, steps=150),
     '10': dict(step=10, steps=250),

@@ -199,9 +199,9 @@ class Study:
         """The fine-tunings of a run; those of the main run begin with the choice of the learning rate."""
         row = self.rows[name]
         if run.readings and key == self.main_run(name):
-            for lr in self.cfg.finetuning_lrs:
+            for lr in self.finetuning_lrs(name):
                 yield self.finetuning_job(f'{name}/finetune_lr_{lr:g}', row, weights, '10', lr, 0, is_choice=True)
-        lr = self.best_lr(name, self.cfg.finetuning_lrs, '', top1, 'finetune_lr_')
+        lr = self.best_lr(name, self.finetuning_lrs(name), '', top1, 'finetune_lr_')
         if lr is None:
             return
         for reading in run.readings:
@@ -210,6 +210,13 @@ class Study:
             else:
                 share = reading.removeprefix('finetune_')
                 yield self.finetuning_job(f'{name}/{key}/{reading}', row, weights, share, lr, run.seed)
+
+    def finetuning_lrs(self, name: str) -> list[float]:
+        """The learning rates to try for a row's fine-tuning: those of the study, and one more beyond the highest or the
+        lowest if that is the best."""
+        lrs = list(self.cfg.finetuning_lrs)
+        best = self.best_lr(name, lrs, '', top1, 'finetune_lr_')
+        return [*([lrs[0] / 4] if best == lrs[0] else []), *lrs, *([4 * lrs[-1]] if best == lrs[-1] else [])]
 
     def pretraining_lrs(self, name: str) -> list[float]:
         """The learning rates to try for a row's pretraining: those of the study, and one more beyond the highest or the
