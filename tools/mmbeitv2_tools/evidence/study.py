@@ -199,8 +199,8 @@ class Study:
         """The fine-tunings of a run; those of the main run begin with the choice of the learning rate."""
         row = self.rows[name]
         if run.readings and key == self.main_run(name):
-            for lr in self.finetuning_lrs(name):
-                yield self.finetuning_job(f'{name}/finetune_lr_{lr:g}', row, weights, '10', lr, 0, is_choice=True)
+            for rate in self.finetuning_lrs(name):
+                yield self.finetuning_job(f'{name}/finetune_lr_{rate:g}', row, weights, '10', rate, 0, is_choice=True)
         lr = self.best_lr(name, self.finetuning_lrs(name), '', top1, 'finetune_lr_')
         if lr is None:
             return
