@@ -242,7 +242,7 @@ def plot(study: Study) -> plt.Figure:
         left.plot(found, [place] * len(found), 'k.')
     left.set_yticks(range(len(names)), [study.rows[name]['title'] for name in reversed(names)])
     left.set_xlabel(f'linear probe, top-1 in % (dots: seeds at {study.cfg.seed_share:g} of the steps)')
-    for name in names:
+    for name in study.cfg.rows:
         points = budget(study, name)
         if len(points) > 1:
             shares, _, top1 = zip(*points, strict=True)
@@ -251,5 +251,5 @@ def plot(study: Study) -> plt.Figure:
     right.set_xlabel('share of the steps')
     right.set_ylabel('linear probe, top-1 in %')
     if right.lines:
-        right.legend()
+        figure.legend(loc='outside lower center', ncols=3)
     return figure
