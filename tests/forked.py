@@ -27,8 +27,9 @@ torch.ones(1, requires_grad=True).backward()
 
 def spawn(function: Callable, *args: object, nprocs: int = 2) -> None:
     """``function(rank, *args)`` in each of the processes, which are a group if there are several, to their end."""
-    store = f'file://{tempfile.mkdtemp()}/store'
-    mp.start_processes(_in_a_group, (nprocs, store, function, *args), nprocs, start_method=_METHOD)
+    with tempfile.TemporaryDirectory() as folder:
+        store = f'file://{folder}/store'
+        mp.start_processes(_in_a_group, (nprocs, store, function, *args), nprocs, start_method=_METHOD)
 
 
 def _in_a_group(rank: int, nprocs: int, store: str, function: Callable, *args: object) -> None:

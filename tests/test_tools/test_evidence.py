@@ -63,6 +63,13 @@ def study_of(folder: Path, teacher: str | None = None, preset: str = 'cpu') -> S
     return Study(CONFIGS / f'{preset}.py', folder / 'runs', folder / 'records', teacher)
 
 
+def start_and_kill(study: Study, job: Job) -> None:
+    """So that only what comes before the process is done."""
+    process = start(study, job, 1)
+    process.kill()
+    process.wait()
+
+
 FINETUNING_LRS = (0.001, 0.004, 0.016)  # of which the last is tried because the second is better than the first
 
 
@@ -168,9 +175,7 @@ def test_a_study_runs_once_and_writes_its_page(data: Path, teacher: str) -> None
     assert sorted(records) == [f'mae/lr_{lr}/{job}' for lr in tried for job in ('frozen', 'pretrain')]
     assert records['mae/lr_0.001/pretrain']['options']['optim_wrapper']['optimizer']['lr'] == 1e-3
     (job,) = [job for job in study.jobs() if job.name == 'mae/lr_0.001/pretrain']
-    process = start(study, job, 1)
-    process.kill()
-    process.wait()
+    start_and_kill(study, job)
     assert (data / 'runs/mae/lr_0.001/pretrain/iter_2.pth').exists()  # from which it would continue
     # The classes differ in brightness, which the teacher sees, and random features too; the rows of the labels as well.
     teachers = json.loads((data / 'records/teacher.json').read_text())['teacher/seed_0/frozen']['result']
@@ -224,9 +229,7 @@ def test_a_run_whose_config_has_changed_starts_anew(tmp_path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'config.py').write_text(text)
         (folder / 'last_checkpoint').write_text('iter_250.pth')
-        process = start(study, job, 1)
-        process.kill()
-        process.wait()
+        start_and_kill(study, job)
         assert (folder / 'last_checkpoint').exists() == remains
 
 
@@ -248,9 +251,7 @@ def test_a_run_that_was_stopped_before_its_validation_starts_anew(
     (folder / 'run/vis_data/scalars.json').write_text(log)
     (folder / 'config.py').write_text(study.config(job).pretty_text)
     study.file(job).touch()
-    process = start(study, job, 1)
-    process.kill()
-    process.wait()
+    start_and_kill(study, job)
     assert study.file(job).exists() == remains
 
 

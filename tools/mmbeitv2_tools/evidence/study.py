@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,14 +216,13 @@ class Study:
         lowest if that is the best."""
         lrs = list(self.cfg.finetuning_lrs)
         best = self.best_lr(name, lrs, '', top1, 'finetune_lr_')
-        return [*([lrs[0] / 4] if best == lrs[0] else []), *lrs, *([4 * lrs[-1]] if best == lrs[-1] else [])]
+        return with_more(lrs, [best], 4)
 
     def pretraining_lrs(self, name: str) -> list[float]:
         """The learning rates to try for a row's pretraining: those of the study, and one more beyond the highest or the
         lowest if it is near the best."""
         lrs = list(self.cfg.lrs)
-        near = self.near_best(name, lrs)
-        return [*([lrs[0] / 3] if lrs[0] in near else []), *lrs, *([3 * lrs[-1]] if lrs[-1] in near else [])]
+        return with_more(lrs, self.near_best(name, lrs), 3)
 
     def finalists(self, name: str) -> list[float]:
         """The learning rates of a row that are tried again for longer."""
@@ -344,6 +343,11 @@ def settings_of(options: dict) -> dict[str, Any]:
         if not isinstance(value, dict | list)
     }
     return {key: Path(str(value)).parts[-3:] if key.endswith('checkpoint') else value for key, value in flat.items()}
+
+
+def with_more(lrs: list[float], best: Sequence[float | None], factor: float) -> list[float]:
+    """Learning rates, with one more beyond the lowest or the highest if that is among the best."""
+    return [*([lrs[0] / factor] if lrs[0] in best else []), *lrs, *([factor * lrs[-1]] if lrs[-1] in best else [])]
 
 
 def held_out(result: dict) -> float:
